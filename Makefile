@@ -1,0 +1,41 @@
+# make study   environment, data, the three quick studies, a report to open
+# make test    environment, the whole default suite
+# make env     the environment alone, in .venv
+
+PYTHON ?= python3
+TORCH ?= torch==2.13.0
+OUT ?= out/quick
+WORKERS ?= auto
+
+BIN := .venv/bin
+
+.PHONY: env study test test-slow lint results clean
+
+env: .venv/.ready
+
+.venv/.ready: pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+		|| { echo "$(PYTHON) is $$($(PYTHON) --version 2>&1); Python 3.11 or newer is needed: make PYTHON=/path/to/python3.11"; exit 2; }
+	@echo "making .venv: $(TORCH), then this project and its tools"
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1'
+	$(BIN)/python -m pip install --quiet '$(TORCH)'
+	DS_BUILD_OPS=0 $(BIN)/python -m pip install --quiet --editable . --group dev
+	@touch $@
+
+study: env
+	$(BIN)/gpt study run configs/studies/quick/*.yaml --out $(OUT)
+
+test: env lint
+	$(BIN)/python -m pytest -n $(WORKERS)
+
+test-slow: env
+	$(BIN)/python -m pytest -m slow -o addopts=''
+
+lint: env
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+
+clean:
+	rm -rf .venv out .mypy_cache .ruff_cache .pytest_cache

@@ -1,0 +1,302 @@
+"""The `gpt` command: reads arguments, puts the rooms together, turns their answers into exit codes.
+
+0 done; 2 bad input, one line; 3 some cells failed, named; 75 stopped on request, run again to go on.
+Heavy packages are imported by the command that uses them, so that `gpt --help` answers at once.
+"""
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
+
+from gpt.config import RunConfig, fingerprint, load_run
+from gpt.errors import InputError
+
+if TYPE_CHECKING:
+    import torch
+
+    from gpt.runner.pack import Place
+    from gpt.study.folder import StudyFolder
+    from gpt.study.plan import PlannedCell
+    from gpt.study.spec import Study
+
+DONE, BAD_INPUT, CELLS_FAILED, STOPPED = 0, 2, 3, 75
+
+
+class Parser(argparse.ArgumentParser):
+    """argparse whose complaints are one line."""
+
+    def error(self, message: str) -> NoReturn:
+        print(f"{self.prog}: {message}", file=sys.stderr)
+        raise SystemExit(BAD_INPUT)
+
+
+def main(arguments: Sequence[str] | None = None) -> NoReturn:
+    """Run one command and exit with its code."""
+    parser = build_parser()
+    options, overrides = parser.parse_known_args(arguments)
+    if overrides and options.command is not train:
+        parser.error(f"unknown argument {overrides[0]}")
+    options.overrides = overrides
+    try:
+        code = options.command(options)
+    except (InputError, OSError) as error:
+        print(f"gpt: {error}", file=sys.stderr)
+        code = BAD_INPUT
+    raise SystemExit(code)
+
+
+def build_parser() -> argparse.ArgumentParser:
+    parser = Parser(prog="gpt", description="Controlled multi-seed studies of a GPT's design choices.")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    def command(
+        group: "argparse._SubParsersAction[Parser]", name: str, run: Callable[..., int]
+    ) -> argparse.ArgumentParser:
+        lines = (run.__doc__ or "").strip().splitlines()
+        added = group.add_parser(name, help=lines[0], description="\n".join(lines), allow_abbrev=False)
+        added.set_defaults(command=run)
+        return added
+
+    data = command(commands, "data", fetch_data)
+    data.add_argument("source", nargs="?", default="tiny_shakespeare", help="corpus name, or a text file to check")
+
+    one = command(commands, "train", train)
+    one.add_argument("run", type=Path, metavar="RUN.yaml")
+    one.add_argument("--fields", action="store_true", help="show every field, its meaning and this file's value")
+    add_place(one)
+
+    study = commands.add_parser("study", help="check, run and report studies").add_subparsers(required=True)
+    check = command(study, "check", check_study)
+    check.add_argument("studies", type=Path, nargs="+", metavar="STUDY.yaml")
+    check.add_argument("--seeds", type=int, help="number of seeds in place of the file's")
+    run = command(study, "run", run_studies)
+    run.add_argument("studies", type=Path, nargs="+", metavar="STUDY.yaml")
+    run.add_argument("--seeds", type=int, help="number of seeds in place of the file's")
+    run.add_argument("--processes", default="auto", help="worker processes; auto: one per GPU, else one per core")
+    add_place(run)
+    for name, show in (("status", show_status), ("report", report_studies)):
+        command(study, name, show).add_argument("out", type=Path, nargs="?", default=Path("out"), metavar="OUT")
+
+    sample = command(commands, "sample", sample_cell)
+    sample.add_argument("cell", type=Path, metavar="CELL", help="a cell's folder, OUT/cells/<fingerprint>")
+    sample.add_argument("--prompt", default="\n", help="text that generation starts from")
+    sample.add_argument("--characters", type=int, default=300)
+    sample.add_argument("--temperature", type=float, default=0.8)
+    sample.add_argument("--seed", type=int, default=0)
+    return parser
+
+
+def add_place(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--out", type=Path, default=Path("out"), help="folder of cells and studies (default: out)")
+    parser.add_argument("--threads", type=int, default=1, help="CPU threads of each process (default: 1)")
+    parser.add_argument("--device", default="auto", help="cpu, cuda or auto (default)")
+
+
+def fetch_data(options: argparse.Namespace) -> int:
+    """Fetch and verify a corpus, and print where it is."""
+    from gpt.data.corpus import fetch
+
+    print(fetch(options.source, cache_folder()))
+    return DONE
+
+
+def train(options: argparse.Namespace) -> int:
+    """Train one run; any field can be set as --optim.lr 3e-4."""
+    config = load_run(options.run, options.overrides)
+    if options.fields:
+        return show_fields(options.run, config)
+    from gpt.data.dataset import load_dataset
+    from gpt.study.folder import cell_at
+    from gpt.study.plan import PlannedCell
+
+    data = load_dataset(config.data, config.model.context, cache_folder())
+    place = make_place(options)
+    cell = PlannedCell(options.run.stem, (), config.seed, config, fingerprint(config, data.sha256))
+    folder = cell_at(options.out, cell.fingerprint)
+    code = run_planned([cell], place, processes=1, threads=options.threads)
+    if code == DONE:
+        print(f"{folder.read_status().state}: {folder.root}")
+    return code
+
+
+def show_fields(path: Path, config: RunConfig) -> int:
+    import tyro
+
+    tyro.cli(RunConfig, prog=f"gpt train {path}", default=config, args=["--help"])
+    return DONE
+
+
+def check_study(options: argparse.Namespace) -> int:
+    """Refuse confounded studies; say what differs, how many cells, what they cost and what they can detect."""
+    from gpt.runner.check import describe_study
+
+    for path in options.studies:
+        study, cells, _ = open_study(path, options.seeds)
+        print(describe_study(study, cells, cache_folder()))
+    return DONE
+
+
+def run_studies(options: argparse.Namespace) -> int:
+    """Train every missing cell of the studies, then report; run again, it does only what is missing."""
+    from gpt.report.build import print_findings
+    from gpt.study.folder import StudyFolder
+
+    opened = [open_study(path, options.seeds) for path in options.studies]
+    names = [study.name for study, _, _ in opened]
+    for name in names:
+        if names.count(name) > 1:
+            raise InputError(f"two of the studies are named {name}; each needs a name of its own")
+    place = make_place(options)
+    processes = processes_for(options.processes, place.device)
+    folders = []
+    for study, cells, data_sha256 in opened:
+        folder = StudyFolder(place.out, study.name)
+        folder.start(study, data_sha256, cells)
+        folders.append(folder)
+    unique = list({cell.fingerprint: cell for _, cells, _ in opened for cell in cells}.values())
+    unique.sort(key=lambda cell: cell.seed)
+    code = run_planned(unique, place, processes, options.threads)
+    if code == STOPPED:
+        return code
+    print_findings(place.out, folders)
+    return code
+
+
+def open_study(path: Path, seeds: int | None) -> "tuple[Study, list[PlannedCell], str]":
+    """A checked study, its cells, and the hash of its data."""
+    from gpt.data.dataset import load_dataset
+    from gpt.study.plan import plan
+    from gpt.study.spec import load_study
+
+    study = load_study(path, seeds)
+    cells = plan(study, "")
+    needs = {
+        (cell.config.data.source, cell.config.data.val_fraction, cell.config.model.context): cell.config
+        for cell in cells
+    }
+    hashes = {load_dataset(c.data, c.model.context, cache_folder()).sha256 for c in needs.values()}
+    if len(hashes) > 1:
+        raise InputError(f"{path}: variants train on different texts; their losses cannot be compared")
+    data_sha256 = hashes.pop()
+    return study, plan(study, data_sha256), data_sha256
+
+
+def run_planned(cells: "Sequence[PlannedCell]", place: "Place", processes: int, threads: int) -> int:
+    """Train what is missing, say what could not be done, and return the exit code."""
+    import torch
+
+    from gpt.runner.pack import check_stack
+    from gpt.runner.processes import run_cells
+    from gpt.runner.progress import Progress
+    from gpt.runner.stack import describe_stack
+    from gpt.study.folder import cell_at
+
+    torch.set_num_threads(threads)
+    stack = describe_stack(place.device)
+    folders = [cell_at(place.out, cell.fingerprint) for cell in cells]
+    for folder in folders:
+        if folder.run_json.exists():
+            check_stack(folder, stack)
+    missing = sum(not folder.finished for folder in folders)
+    if not missing:
+        print(f"nothing to do: all {len(cells)} cells are done", file=sys.stderr)
+        return DONE
+    print(f"{len(cells) - missing} of {len(cells)} cells are done, {missing} to train on {stack['device']} "
+          f"with {min(processes, missing)} processes", file=sys.stderr)  # fmt: skip
+    outcome = run_cells(cells, place, processes, threads, Progress(cells, place.out))
+    if outcome.stopped:
+        print("stopped on request; run the same command again to go on", file=sys.stderr)
+        return STOPPED
+    for name, why in outcome.unfinished.items():
+        print(f"cell {name} is not done: {why}", file=sys.stderr)
+    return CELLS_FAILED if outcome.unfinished else DONE
+
+
+def show_status(options: argparse.Namespace) -> int:
+    """Say how far each study of a folder is."""
+    from gpt.report.build import status_lines
+
+    for folder in started(options.out):
+        print("\n".join(status_lines(folder)))
+    return DONE
+
+
+def report_studies(options: argparse.Namespace) -> int:
+    """Write the reports of a folder's studies again and print their findings."""
+    from gpt.report.build import print_findings
+
+    print_findings(options.out, started(options.out))
+    return DONE
+
+
+def started(out: Path) -> "list[StudyFolder]":
+    from gpt.study.folder import studies_in
+
+    folders = studies_in(out)
+    if not folders:
+        raise InputError(f"{out}: holds no study; `gpt study run STUDY.yaml --out {out}` starts one")
+    return folders
+
+
+def sample_cell(options: argparse.Namespace) -> int:
+    """Write text with a cell's best model."""
+    from gpt.records.cell import Cell
+    from gpt.train.sampling import sample_text
+    from gpt.train.weights import load_model
+
+    model, tokenizer, context = load_model(Cell(options.cell).model)
+    print(sample_text(
+        model, tokenizer, context, options.prompt, options.characters, options.temperature, options.seed
+    ))  # fmt: skip
+    return DONE
+
+
+def make_place(options: argparse.Namespace) -> "Place":
+    """Where this command works; the device is known to exist and the folder to be writable."""
+    from gpt.runner.pack import Place
+
+    if options.threads < 1:
+        raise InputError(f"--threads: got {options.threads}, must be at least 1")
+    device = find_device(options.device)
+    check_writable(options.out)
+    return Place(options.out, cache_folder(), device)
+
+
+def check_writable(out: Path) -> None:
+    """Make the output folder, or refuse one that cannot be written to."""
+    from gpt.records.files import make_folder
+
+    make_folder(out)
+    if not os.access(out, os.W_OK | os.X_OK):
+        raise InputError(f"--out: {out} cannot be written to; choose a folder that you may write to")
+
+
+def find_device(name: str) -> "torch.device":
+    import torch
+
+    if name not in ("auto", "cpu", "cuda"):
+        raise InputError(f"--device: got {name!r}, must be cpu, cuda or auto")
+    if name == "cuda" and not torch.cuda.is_available():
+        raise InputError("--device: got cuda, but torch finds no CUDA device; use cpu or auto")
+    return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
+
+
+def processes_for(text: str, device: "torch.device") -> int:
+    """How many workers `--processes` asks for."""
+    import torch
+
+    if text == "auto":
+        return torch.cuda.device_count() if device.type == "cuda" else len(os.sched_getaffinity(0))
+    if not text.isdecimal() or int(text) < 1:
+        raise InputError(f"--processes: got {text!r}, must be auto or a whole number from 1")
+    return int(text)
+
+
+def cache_folder() -> Path:
+    """The user's cache, or $GPT_CACHE."""
+    from gpt.data.corpus import default_cache
+
+    return Path(os.environ["GPT_CACHE"]) if os.environ.get("GPT_CACHE") else default_cache()

@@ -1,0 +1,39 @@
+"""Which characters a step sees, as pure functions.
+
+S seed, B sample of a batch, T position, N window. A window is T + 1 tokens: the first T are the input, the last T its
+targets.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
+from numpy.typing import NDArray
+
+from gpt.randomness import integers
+
+STREAM = "batches"
+
+
+def training_batch(
+    train: NDArray[np.int64], seeds: Sequence[int], step: int, samples: range, context: int
+) -> NDArray[np.int64]:
+    """Windows for one step, drawn with replacement and uniformly over every start; shape (S, B, T + 1).
+
+    A window depends on (seed, step, sample) alone, so neither the packing of seeds nor the layout of ranks changes it.
+
+    Args:
+        samples: which samples of the whole batch are wanted; a rank asks for its own.
+    """
+    bound = len(train) - context
+    wanted = slice(samples.start, samples.stop, samples.step)
+    starts_SB = np.stack([integers(seed, STREAM, samples.stop, bound, step)[wanted] for seed in seeds])
+    return sliding_window_view(train, context + 1)[starts_SB]
+
+
+def validation_windows(val: NDArray[np.int64], context: int) -> NDArray[np.int64]:
+    """The validation text cut into consecutive windows, shape (N, T + 1), each target in one window only.
+
+    Each window's last token is the next one's first. Fewer than T characters at the end are left out.
+    """
+    return sliding_window_view(val, context + 1)[::context].copy()

@@ -1,0 +1,61 @@
+"""A corpus as tokens, split into what is learned from and what is held out."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gpt.config import DataConfig
+from gpt.data.corpus import load_text
+from gpt.data.tokenizer import CharTokenizer
+from gpt.errors import InputError
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """One corpus, ready for training."""
+
+    tokenizer: CharTokenizer
+    """built on the whole text, so that validation holds no unknown character"""
+    train: NDArray[np.int64]
+    """tokens of the first part of the text"""
+    val: NDArray[np.int64]
+    """tokens of the rest"""
+    sha256: str
+    """of the text's bytes, hex"""
+    unigram_loss: float
+    """validation loss in nats per character of a model that ignores context, see `unigram_loss`"""
+
+
+def load_dataset(config: DataConfig, context: int, cache: Path) -> Dataset:
+    """Load, encode and split a corpus by position, as nanoGPT does.
+
+    Args:
+        context: length T of a window; each split must hold at least one window and the target of its last character.
+        cache: folder that fetched texts are kept in.
+
+    Raises:
+        InputError: a split too short for the context, a text of one repeated character; see also `load_text`.
+    """
+    text, sha256 = load_text(config.source, cache)
+    tokenizer = CharTokenizer.from_text(text)
+    tokens = tokenizer.encode(text)
+    train, val = np.split(tokens, [int(len(tokens) * (1 - config.val_fraction))])
+    if min(len(train), len(val)) <= context:
+        raise InputError(
+            f"model.context: got {context}, so training and validation text must each have at least {context + 1} "
+            f"characters, got {len(train)} and {len(val)} from {config.source} "
+            f"with data.val_fraction {config.val_fraction:g}"
+        )
+    return Dataset(tokenizer, train, val, sha256, unigram_loss(train, val, tokenizer.vocabulary_size))
+
+
+def unigram_loss(train: NDArray[np.int64], val: NDArray[np.int64], vocabulary_size: int) -> float:
+    """Cross-entropy in nats per character of the validation targets under the training text's character frequencies.
+
+    Every character of `val` but its first is a target. Counts are smoothed by adding one (Laplace), so that a
+    character missing from the training text has a finite loss.
+    """
+    counts = np.bincount(train, minlength=vocabulary_size) + 1
+    return float(-np.log(counts / counts.sum())[val[1:]].mean())

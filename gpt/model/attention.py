@@ -1,0 +1,68 @@
+"""Masked multi-head self-attention, by a fused kernel and by the textbook formula.
+
+Shapes: S seed, B batch, T position, U key position, H heads, K head width, D model width.
+Attention has no weights of its own, so S and B fold into one batch for the kernel.
+"""
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from gpt.config import ModelConfig
+from gpt.model.linear import Linear
+from gpt.model.norm import NORMS
+from gpt.model.position import NoPosition
+from gpt.model.taps import Taps
+
+
+def causal_mask(length: int, device: torch.device) -> Tensor:
+    """(T, U): 0 where position t may look at u <= t, minus infinity elsewhere."""
+    return torch.full((length, length), -math.inf, device=device).triu(1)
+
+
+def fused_attention(q_SBHTK: Tensor, k_SBHUK: Tensor, v_SBHUK: Tensor, bias_HTU: Tensor | None) -> Tensor:
+    """Attention by PyTorch's fused kernels, which never hold the (T, U) weights of a whole batch."""
+    q, k, v = (x.flatten(0, 1) for x in (q_SBHTK, k_SBHUK, v_SBHUK))
+    mask = None if bias_HTU is None else (bias_HTU + causal_mask(bias_HTU.shape[-1], bias_HTU.device)).to(q_SBHTK)
+    out = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=mask is None)
+    return out.unflatten(0, q_SBHTK.shape[:2])
+
+
+def attention_weights(q_SBHTK: Tensor, k_SBHUK: Tensor, bias_HTU: Tensor | None) -> Tensor:
+    """softmax(q k^T / sqrt(K) + bias + mask) (Vaswani et al. 2017, equation 1): (S, B, H, T, U), rows sum to 1."""
+    logits_SBHTU = q_SBHTK @ k_SBHUK.transpose(-1, -2) / math.sqrt(q_SBHTK.shape[-1])
+    if bias_HTU is not None:
+        logits_SBHTU = logits_SBHTU + bias_HTU
+    return torch.softmax(logits_SBHTU + causal_mask(logits_SBHTU.shape[-1], logits_SBHTU.device), dim=-1)
+
+
+class Attention(nn.Module):
+    """Queries, keys and values from one product; positions by the part that is handed in."""
+
+    def __init__(self, config: ModelConfig, seeds: int):
+        super().__init__()
+        self.heads = config.heads
+        self.explicit = config.attention == "explicit"
+        self.qkv = Linear(seeds, config.width, 3 * config.width, bias=config.bias)
+        self.out = Linear(seeds, config.width, config.width, bias=config.bias)
+        kind = NORMS[config.norm]
+        self.q_norm = kind(seeds, config.head_width, bias=config.bias) if config.qk_norm else nn.Identity()
+        self.k_norm = kind(seeds, config.head_width, bias=config.bias) if config.qk_norm else nn.Identity()
+
+    def forward(self, x_SBTD: Tensor, position: NoPosition, taps: Taps) -> Tensor:
+        q, k, v = (self._split(x) for x in self.qkv(x_SBTD).chunk(3, dim=-1))
+        q, k = position.rotate(self.q_norm(q)), position.rotate(self.k_norm(k))
+        bias_HTU = position.bias_HTU(x_SBTD.shape[2])
+        if self.explicit or "attention" in taps.want:
+            weights_SBHTU = attention_weights(q, k, bias_HTU)
+            taps.record("attention", weights_SBHTU)
+            mixed_SBHTK = weights_SBHTU @ v
+        else:
+            mixed_SBHTK = fused_attention(q, k, v, bias_HTU)
+        return self.out(mixed_SBHTK.transpose(2, 3).flatten(-2))
+
+    def _split(self, x_SBTD: Tensor) -> Tensor:
+        """(S, B, T, D) -> (S, B, H, T, K)."""
+        return x_SBTD.unflatten(-1, (self.heads, -1)).transpose(2, 3)

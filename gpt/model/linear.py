@@ -1,0 +1,88 @@
+"""The matrix product of S independent layers, and the only place that picks the kernel which computes it.
+
+Shapes: S seed, N rows (every other leading dimension folded), I inputs, O outputs.
+"""
+
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+Product = Callable[[Tensor, Tensor], Tensor]
+
+
+def batched(x_SNI: Tensor, w_SIO: Tensor) -> Tensor:
+    """One batched product for all seeds: a single launch on a GPU."""
+    return torch.bmm(x_SNI, w_SIO)
+
+
+def single(x_SNI: Tensor, w_SIO: Tensor) -> Tensor:
+    """A plain product; S must be 1."""
+    return F.linear(x_SNI[0], w_SIO[0].T)[None]
+
+
+class _OneDNN(torch.autograd.Function):
+    """x @ w through oneDNN, whose fp32 kernels do not depend on the vendor of the processor as MKL's do."""
+
+    @staticmethod
+    def forward(ctx: Any, x_NI: Tensor, w_IO: Tensor) -> Tensor:
+        ctx.save_for_backward(x_NI, w_IO)
+        return _onednn_product(x_NI, w_IO.T)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor]:
+        x_NI, w_IO = ctx.saved_tensors
+        grad_NO = grads[0].contiguous()
+        return _onednn_product(grad_NO, w_IO), _onednn_product(x_NI.T.contiguous(), grad_NO.T)
+
+
+def _onednn_product(x: Tensor, w_transposed: Tensor) -> Tensor:
+    return torch.ops.mkldnn._linear_pointwise(x, w_transposed.contiguous(), None, "none", [], "")
+
+
+def onednn(x_SNI: Tensor, w_SIO: Tensor) -> Tensor:
+    """oneDNN's product, seed by seed, for fp32 on a CPU."""
+    return torch.stack([_OneDNN.apply(x, w) for x, w in zip(x_SNI, w_SIO, strict=True)])
+
+
+PRODUCTS: dict[str, Product] = {"batched": batched, "single": single, "onednn": onednn}
+
+
+@cache
+def _mkl_is_slow_here() -> bool:
+    """MKL takes a generic path on processors that are not Intel's; oneDNN asks for features, not for a vendor."""
+    info = Path("/proc/cpuinfo")
+    return torch.backends.mkldnn.is_available() and info.exists() and "AuthenticAMD" in info.read_text()
+
+
+def product_for(x_SNI: Tensor) -> str:
+    """The name of the fastest known product for this input, a key of `PRODUCTS`."""
+    if x_SNI.device.type == "cpu" and x_SNI.dtype == torch.float32 and _mkl_is_slow_here():
+        return "onednn"
+    return "single" if x_SNI.shape[0] == 1 else "batched"
+
+
+class Linear(nn.Module):
+    """y = x W + b, one W and b for each seed."""
+
+    def __init__(self, seeds: int, inputs: int, outputs: int, *, bias: bool):
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(seeds, inputs, outputs))
+        self.bias = nn.Parameter(torch.empty(seeds, outputs)) if bias else None
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(S, ..., I) -> (S, ..., O)."""
+        y = multiply(x, self.weight)
+        if self.bias is None:
+            return y
+        return y + self.bias.view(self.bias.shape[0], *[1] * (x.ndim - 2), -1)
+
+
+def multiply(x: Tensor, w_SIO: Tensor) -> Tensor:
+    """(S, ..., I) times (S, I, O) -> (S, ..., O) by the product that `product_for` names."""
+    x_SNI = x.flatten(1, -2)
+    return PRODUCTS[product_for(x_SNI)](x_SNI, w_SIO).view(*x.shape[:-1], w_SIO.shape[-1])

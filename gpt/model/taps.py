@@ -1,0 +1,26 @@
+"""Intermediate values that a forward pass hands back when asked for them."""
+
+from collections import defaultdict
+from collections.abc import Collection
+
+from torch import Tensor
+
+TAPS = {
+    "residual": "(S, B, T, D) stream after the embedding and after each block",
+    "attention": "(S, B, H, T, U) attention weights of each block; asking for them takes the explicit path",
+    "mlp": "(S, B, T, F) hidden units of each block's feed-forward part, after the nonlinearity",
+}
+
+
+class Taps:
+    """Collects the wanted values, layer by layer; the rest are let go at once."""
+
+    def __init__(self, want: Collection[str] = ()):
+        unknown = set(want) - set(TAPS)
+        assert not unknown, f"no such taps: {sorted(unknown)}"
+        self.want = frozenset(want)
+        self.values: dict[str, list[Tensor]] = defaultdict(list)
+
+    def record(self, name: str, value: Tensor) -> None:
+        if name in self.want:
+            self.values[name].append(value)

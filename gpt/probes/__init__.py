@@ -1,0 +1,1 @@
+"""Measurements that never change training."""

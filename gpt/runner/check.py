@@ -1,0 +1,65 @@
+"""What a study will do, said before it does it: what differs, how many cells, what they cost, what they can detect."""
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+
+from gpt.config import flatten
+from gpt.data.batches import training_batch
+from gpt.data.dataset import load_dataset
+from gpt.model.count import parameter_count, training_flops_per_token
+from gpt.study.plan import PlannedCell, blocks_of, label
+from gpt.study.spec import Study
+from gpt.study.statistics import detectable_d_z
+from gpt.train.engine import LocalEngine
+
+TIMED_STEPS = 5
+"""training steps that the estimate of a study's duration rests on"""
+
+
+def describe_study(study: Study, cells: Sequence[PlannedCell], cache: Path) -> str:
+    """A few lines for a person who is about to spend hours on this."""
+    variants = [next(c for c in cells if c.variant == v and c.seed == study.seeds[0]) for v in study.variants]
+    data = load_dataset(study.base.data, study.base.model.context, cache)
+    vocabulary = data.tokenizer.vocabulary_size
+    unique = {c.fingerprint: c for c in cells}
+    seconds = sum(c.config.train.steps for c in unique.values()) * _seconds_per_step(cells[0], cache)
+    lines = [
+        f"{study.name}: {study.question}",
+        f"  differs     {study.factor} alone: {', '.join(label(v) for v in study.variants)}",
+        f"  held fixed  {len(flatten(study.base)) - 1 - len(study.blocks)} other fields, initial weights, batches",
+    ]
+    for cell in variants:
+        parameters = parameter_count(cell.config.model, vocabulary)
+        flops = training_flops_per_token(cell.config.model, vocabulary)
+        lines.append(f"  {label(cell.variant):<11} {parameters:,} parameters, {flops:,} training FLOPs a token")
+    if study.blocks:
+        lines.append(
+            f"  blocks      {'; '.join(', '.join(f'{k} = {label(v)}' for k, v in b) for b in blocks_of(study))}"
+        )
+    lines += [
+        f"  cells       {len(unique)}: {len(study.variants)} variants x {len(blocks_of(study))} blocks "
+        f"x {len(study.seeds)} seeds",
+        f"  cost        about {seconds / 60:.0f} minutes of one CPU core (measured just now over {TIMED_STEPS} steps, "
+        "evaluations not counted)",
+        f"  metric      {study.metric}; a difference below {study.smallest_effect:g} would not matter",
+        f"  can detect  d_z of {detectable_d_z(len(study.seeds)):.2f} at 80 % power (paired t test, alpha 0.05); "
+        f"the sign-flip test cannot go below p = {2.0 ** (1 - len(study.seeds)):.2g}",
+    ]
+    return "\n".join(lines)
+
+
+def _seconds_per_step(cell: PlannedCell, cache: Path) -> float:
+    torch.set_num_threads(1)
+    config = cell.config
+    data = load_dataset(config.data, config.model.context, cache)
+    engine = LocalEngine(config, data.tokenizer.vocabulary_size, [cell.seed], torch.device("cpu"))
+    durations = []
+    for step in range(1, TIMED_STEPS + 1):
+        batch = training_batch(data.train, [cell.seed], step, range(config.train.batch_size), config.model.context)
+        began = time.perf_counter()
+        engine.train_step(step, torch.from_numpy(batch), config.optim.lr, measure_updates=False)
+        durations.append(time.perf_counter() - began)
+    return sorted(durations)[TIMED_STEPS // 2]

@@ -1,0 +1,202 @@
+"""Training the cells of one pack: from planned to done, resumed from whatever an earlier attempt left."""
+
+import shutil
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from gpt.data.dataset import Dataset, load_dataset
+from gpt.errors import InputError
+from gpt.model.count import parameter_count, training_flops_per_token
+from gpt.model.gpt import layer_names
+from gpt.probes.activations import ACTIVATIONS
+from gpt.probes.attention import attention_probe
+from gpt.probes.protocol import Probe
+from gpt.records.cell import Cell, State, Status, save_arrays
+from gpt.records.files import read_json, write_atomic, write_json
+from gpt.records.jsonl import read_jsonl
+from gpt.runner.stack import describe_hardware, describe_stack
+from gpt.study.folder import cell_at
+from gpt.study.plan import PlannedCell
+from gpt.train import checkpoint
+from gpt.train.engine import LocalEngine
+from gpt.train.loop import train
+from gpt.train.recorder import Recorder
+from gpt.train.sampling import sample_text
+from gpt.train.weights import load_model, save_model, weights_sha256
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a process works."""
+
+    out: Path
+    """folder of cells and studies"""
+    cache: Path
+    """folder of fetched texts"""
+    device: torch.device
+
+
+class Pack:
+    """Cells that are trained together; what the training loop hands out goes into their folders."""
+
+    def __init__(self, planned: Sequence[PlannedCell], data: Dataset, place: Place):
+        self.planned = planned
+        self.config = planned[0].config
+        self.data = data
+        self.cells = [cell_at(place.out, p.fingerprint) for p in planned]
+        self._before = [cell.read_status() for cell in self.cells]
+        self._began = time.monotonic()
+        seeds = [p.seed for p in planned]
+        self.engine = LocalEngine(self.config, data.tokenizer.vocabulary_size, seeds, place.device)
+        self.start = self._resume()
+        self.recorder = Recorder(self.cells, data.unigram_loss, self.config.train.steps, self.start)
+
+    def _resume(self) -> int:
+        """Load the newest step that every cell has verified and all rows of; -1 if there is none."""
+        common = set.intersection(*(set(checkpoint.verified_steps(cell.checkpoints)) for cell in self.cells))
+        for step in sorted(common, reverse=True):
+            if all(_has_rows_through(cell, step) for cell in self.cells):
+                loaded = [checkpoint.load(cell.checkpoints, step).tensors for cell in self.cells]
+                self.engine.load(step, {name: torch.cat([state[name] for state in loaded]) for name in loaded[0]})
+                return step
+        return -1
+
+    def probes(self) -> list[Probe]:
+        """What is measured on the probe windows; nothing where probes are off."""
+        if self.config.probes.every == 0:
+            return []
+        return [ACTIVATIONS, attention_probe(self.config.probes.heatmap_characters)]
+
+    def best(self, step: int, index: int) -> None:
+        weights = {name: value[index : index + 1] for name, value in self.engine.weights().items()}
+        about = {"cell": self.planned[index].fingerprint, "seed": self.planned[index].seed, "step": step}
+        save_model(self.cells[index].model, self.config.model, self.data.tokenizer.characters, weights, about)
+
+    def arrays(self, step: int, arrays: dict[str, Tensor]) -> None:
+        for index, (cell, recorder) in enumerate(zip(self.cells, self.recorder.cells, strict=True)):
+            if not recorder.ended:
+                kept = {name: value[index].cpu().numpy() for name, value in arrays.items()}
+                save_arrays(cell.probe_file(step), kept, {"step": str(step)})
+
+    def checkpoint(self, step: int) -> None:
+        state = self.engine.state()
+        for index, (cell, planned) in enumerate(zip(self.cells, self.planned, strict=True)):
+            of_seed = {name: value[index : index + 1].clone() for name, value in state.items()}
+            checkpoint.commit(cell.checkpoints, step, of_seed, {"cell": planned.fingerprint})
+
+    def progress(self, step: int) -> None:
+        for index in range(len(self.cells)):
+            self.write_status(index, "running", step)
+
+    def write_status(self, index: int, state: State, step: int, why: str = "") -> None:
+        before = self._before[index]
+        seconds = before.seconds + time.monotonic() - self._began
+        status = Status(state, max(step, 0), self.config.train.steps, why, before.attempts + 1, seconds)
+        self.cells[index].write_status(status)
+
+    def finish(self, step: int) -> None:
+        """Write samples, the hash of the last weights and the final status; checkpoints have served."""
+        for index, (cell, planned) in enumerate(zip(self.cells, self.planned, strict=True)):
+            _write_samples(cell, planned)
+            last = {name: value[index] for name, value in self.engine.weights().items()}
+            run = read_json(cell.run_json)
+            write_json(cell.run_json, {**run, "final_weights_sha256": weights_sha256(last)})
+            why = self.recorder.cells[index].stability.why
+            self.write_status(index, "diverged" if why else "done", step, why)
+            shutil.rmtree(cell.checkpoints, ignore_errors=True)
+
+
+def train_pack(planned: Sequence[PlannedCell], place: Place, stop: Callable[[], bool]) -> bool:
+    """Train cells together, all of one variant and block, going on from their common newest checkpoint.
+
+    The caller holds their leases.
+
+    Returns:
+        False if `stop` ended it early; the next call then goes on from here.
+
+    Raises:
+        InputError: a cell was begun by other code, packages or on another device.
+    """
+    config = planned[0].config
+    data = load_dataset(config.data, config.model.context, place.cache)
+    for cell in planned:
+        describe_run(cell, data, place)
+    pack = Pack(planned, data, place)
+    pack.progress(pack.start)
+    last = train(config, data, pack.engine, pack.probes(), pack.recorder, pack, pack.start, stop)
+    ended = pack.recorder.all_ended
+    pack.recorder.close()
+    if last < config.train.steps and not ended:
+        for index in range(len(planned)):
+            pack.write_status(index, "preempted", last, "stopped on request")
+        return False
+    pack.finish(last)
+    return True
+
+
+def describe_run(planned: PlannedCell, data: Dataset, place: Place) -> None:
+    """Write run.json, or hold it against what is here now.
+
+    Raises:
+        InputError: see `check_stack`.
+    """
+    cell = cell_at(place.out, planned.fingerprint)
+    if cell.run_json.exists():
+        check_stack(cell, describe_stack(place.device))
+        return
+    config, vocabulary = planned.config, data.tokenizer.vocabulary_size
+    run = {
+        "fingerprint": planned.fingerprint,
+        "seed": planned.seed,
+        "config": config.model_dump(mode="json"),
+        "data": {
+            "sha256": data.sha256,
+            "vocabulary": vocabulary,
+            "train_characters": len(data.train),
+            "val_characters": len(data.val),
+            "unigram_loss": data.unigram_loss,
+        },
+        "layers": layer_names(config.model),
+        "parameters": parameter_count(config.model, vocabulary),
+        "training_flops_per_token": training_flops_per_token(config.model, vocabulary),
+        "probe_text": data.tokenizer.decode(data.val[: config.probes.heatmap_characters]),
+        "stack": describe_stack(place.device),
+        "hardware": describe_hardware(place.device),
+    }
+    write_json(cell.run_json, run)
+
+
+def check_stack(cell: Cell, stack: dict[str, Any]) -> None:
+    """Refuse to go on with, or to compare, what other code or another machine made.
+
+    Raises:
+        InputError: names what differs.
+    """
+    made_by = read_json(cell.run_json)["stack"]
+    for key, now in stack.items():
+        if made_by.get(key) != now:
+            raise InputError(
+                f"{cell.run_json}: made with {key} = {made_by.get(key)!r}, now it is {now!r}; "
+                "results of the two are not merged: use another --out, or remove the cell"
+            )
+
+
+def _write_samples(cell: Cell, planned: PlannedCell) -> None:
+    sample = planned.config.sample
+    if sample.characters:
+        model, tokenizer, context = load_model(cell.model)
+        text = sample_text(
+            model, tokenizer, context, sample.prompt, sample.characters, sample.temperature, planned.seed
+        )
+        write_atomic(cell.samples, text.encode())
+
+
+def _has_rows_through(cell: Cell, step: int) -> bool:
+    steps = [row["step"] for row in read_jsonl(cell.metrics)] if cell.metrics.exists() else []
+    return steps[: step + 1] == list(range(step + 1))

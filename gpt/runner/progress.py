@@ -1,0 +1,75 @@
+"""What is running, how many cells are done and when it will end: one line on a terminal, one line a cell elsewhere."""
+
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from tqdm import tqdm
+
+from gpt.study.folder import cell_at
+from gpt.study.plan import PlannedCell, label
+
+
+class Progress:
+    """Follows the cells' states on disk, whoever is working on them."""
+
+    def __init__(self, cells: Sequence[PlannedCell], out: Path):
+        self._names = {c.fingerprint: _name(c) for c in cells}
+        self._steps = {c.fingerprint: c.config.train.steps for c in cells}
+        self._cells = {c.fingerprint: cell_at(out, c.fingerprint) for c in cells}
+        self._total = sum(self._steps.values())
+        self._ended = {f for f, cell in self._cells.items() if cell.finished}
+        self._before = self._steps_done()
+        self._began = time.monotonic()
+        self._bar = tqdm(
+            total=self._total,
+            initial=self._before,
+            disable=None,
+            bar_format="{percentage:3.0f}%|{bar:20}| {postfix}, {elapsed} gone, {remaining} left",
+            postfix="starting",
+        )
+
+    def _steps_done(self) -> int:
+        done = sum(self._steps[f] for f in self._ended)
+        return done + sum(self._cells[f].read_status().step for f in self._cells if f not in self._ended)
+
+    def update(self) -> None:
+        """Look at every cell that had not ended and show what is new."""
+        running = []
+        for fingerprint, cell in self._cells.items():
+            if fingerprint in self._ended:
+                continue
+            status = cell.read_status()
+            if status.state == "running":
+                running.append(f"{self._names[fingerprint]} ({100 * status.step // max(1, status.steps)}%)")
+            elif status.state in ("done", "diverged"):
+                self._ended.add(fingerprint)
+                self._say(f"{self._names[fingerprint]}: {status.state} after {status.seconds:.0f} s")
+        done = self._steps_done()
+        self._bar.set_postfix_str(f"{len(self._ended)}/{len(self._cells)} cells, now {', '.join(running) or 'none'}")
+        self._bar.update(done - self._bar.n)
+
+    def _say(self, what: str) -> None:
+        if self._bar.disable:
+            gone = time.monotonic() - self._began
+            moved = self._steps_done() - self._before
+            left = gone * (self._total - self._before - moved) / moved if moved else 0
+            print(
+                f"[{len(self._ended)}/{len(self._cells)}] {what}; about {left:.0f} s left", file=sys.stderr, flush=True
+            )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._bar.close()
+
+
+def _name(cell: PlannedCell) -> str:
+    blocks = "".join(f" {key.rsplit('.', 1)[-1]}={label(value)}" for key, value in cell.block)
+    return f"{label(cell.variant)}{blocks} seed {cell.seed}"

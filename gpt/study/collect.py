@@ -1,0 +1,247 @@
+"""What the cells of a study recorded, in the study's own order; every planned cell is there, whatever became of it."""
+
+import math
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gpt.config import canonical
+from gpt.errors import InputError
+from gpt.records.cell import Cell, Status, load_arrays
+from gpt.records.files import read_bytes, read_json
+from gpt.records.jsonl import read_jsonl
+from gpt.records.schema import CLIP_SCALE, GRAD_NORM, SPIKE, TRAIN_LOSS, VAL_LOSS, Metric, parse_metric
+from gpt.study.folder import StudyFolder, cell_at
+from gpt.study.plan import Block, blocks_of, label
+from gpt.study.spec import Scalar, Study
+
+Curve = tuple[NDArray[np.int64], NDArray[np.float64]]
+"""steps (N,) and values (N,) or (N, layers)"""
+
+HEATMAP = "attention_heatmap"
+"""the one probe array that is kept for the last probed step alone, for its size"""
+
+SECONDARY: dict[str, tuple[str, str]] = {
+    "val/loss.last": ("nats per character", "validation loss at the end"),
+    "train/loss.last": ("nats per character", "training loss of the last batch"),
+    "best_step": ("step", "step of the lowest validation loss"),
+    "clipped_share": ("share of steps", "steps whose gradient was scaled down"),
+    "clip_scale_mean": ("factor", "mean scale over the scaled steps"),
+    "clip_scale_median": ("factor", "median scale over the scaled steps"),
+    "grad_norm_median": ("loss per weight", "median gradient norm before clipping"),
+    "grad_norm_max": ("loss per weight", "largest gradient norm before clipping"),
+    "spikes": ("count", "jumps of the training loss"),
+}
+"""Unit and meaning of every secondary scalar."""
+
+
+class CellRecord:
+    """One cell's folder, read when asked and then kept."""
+
+    def __init__(self, cell: Cell):
+        self.cell = cell
+        self.status: Status = cell.read_status()
+
+    @property
+    def fingerprint(self) -> str:
+        return self.cell.root.name
+
+    @property
+    def finished(self) -> bool:
+        """Its result will not change any more; a diverged run is a result too."""
+        return self.status.state in ("done", "diverged")
+
+    @property
+    def diverged(self) -> bool:
+        return self.status.state == "diverged"
+
+    @cached_property
+    def run(self) -> dict[str, Any]:
+        """run.json; empty for a cell that was not begun."""
+        return read_json(self.cell.run_json) if self.cell.run_json.exists() else {}
+
+    @cached_property
+    def curves(self) -> dict[str, Curve]:
+        """Every key of the rows; what was not finite is NaN.
+
+        Raises:
+            InputError: a row is damaged, or rows of a cell that is done are missing.
+        """
+        rows = read_jsonl(self.cell.metrics) if self.cell.metrics.exists() else []
+        last = rows[-1].get("step") if rows else None
+        if self.status.state == "done" and last != self.status.steps:
+            raise InputError(
+                f"{self.cell.metrics}: damaged, ends at step {last}, must hold all {self.status.steps} steps"
+            )
+        steps: defaultdict[str, list[int]] = defaultdict(list)
+        values: defaultdict[str, list[Any]] = defaultdict(list)
+        try:
+            for row in rows:
+                for key, value in row.items():
+                    steps[key].append(row["step"])
+                    values[key].append(value)
+            return {key: (np.array(steps[key]), np.array(values[key], dtype=np.float64)) for key in steps}
+        except (KeyError, TypeError, ValueError):
+            raise InputError(f"{self.cell.metrics}: damaged, every row must hold a step, numbers and lists") from None
+
+    def curve(self, key: str) -> Curve:
+        """One key's steps and values; empty where it was never recorded."""
+        return self.curves.get(key, (np.empty(0, dtype=np.int64), np.empty(0)))
+
+    def value(self, metric: Metric) -> float:
+        """The metric of a cell that is finished, else NaN.
+
+        Raises:
+            InputError: the cell is done and yet has no finite value.
+        """
+        if not self.finished:
+            return math.nan
+        value = metric.of({metric.key: number} for number in self.curve(metric.key)[1].tolist())
+        if not (self.diverged or math.isfinite(value)):
+            raise InputError(f"{self.cell.metrics}: damaged, the cell is done but has no finite {metric}")
+        return value
+
+    @cached_property
+    def secondary(self) -> dict[str, float]:
+        """The scalars of `SECONDARY`; NaN where there is nothing to tell."""
+        val_steps, val_loss = self.curve(VAL_LOSS)
+        train_loss, norm, scale = (self.curve(key)[1] for key in (TRAIN_LOSS, GRAD_NORM, CLIP_SCALE))
+        scaled = scale[scale < 1]
+        norm, evaluated = norm[np.isfinite(norm)], np.isfinite(val_loss)
+        return {
+            "val/loss.last": _last(val_loss),
+            "train/loss.last": _last(train_loss),
+            "best_step": float(val_steps[evaluated][np.argmin(val_loss[evaluated])]) if evaluated.any() else math.nan,
+            "clipped_share": len(scaled) / len(scale) if len(scale) else math.nan,
+            "clip_scale_mean": float(scaled.mean()) if len(scaled) else math.nan,
+            "clip_scale_median": float(np.median(scaled)) if len(scaled) else math.nan,
+            "grad_norm_median": float(np.median(norm)) if len(norm) else math.nan,
+            "grad_norm_max": float(norm.max()) if len(norm) else math.nan,
+            "spikes": float(sum(event["kind"] == SPIKE for event in self.events)),
+        }
+
+    @cached_property
+    def events(self) -> list[dict[str, Any]]:
+        return read_jsonl(self.cell.events) if self.cell.events.exists() else []
+
+    @cached_property
+    def probes(self) -> dict[str, tuple[NDArray[np.int64], NDArray[np.float32]]]:
+        """Each probe array over the probed steps: steps (N,) and values (N, ...)."""
+        found: defaultdict[str, list[tuple[int, NDArray[np.float32]]]] = defaultdict(list)
+        steps = self.cell.probe_steps()
+        for step in steps:
+            for name, array in load_arrays(self.cell.probe_file(step)).items():
+                if name != HEATMAP or step == steps[-1]:
+                    found[name].append((step, array.astype(np.float32)))
+        return {
+            name: (np.array([step for step, _ in taken]), np.stack([array for _, array in taken]))
+            for name, taken in found.items()
+        }
+
+    @property
+    def sample(self) -> str:
+        """Text that the cell's best model wrote; empty if none."""
+        return read_bytes(self.cell.samples).decode("utf-8", "replace") if self.cell.samples.exists() else ""
+
+
+def _last(values: NDArray[np.float64]) -> float:
+    return float(values[-1]) if len(values) else math.nan
+
+
+@dataclass(frozen=True)
+class Group:
+    """The cells of one variant in one block."""
+
+    variant: Scalar
+    cells: tuple[CellRecord, ...]
+    """one for each seed, in the study's order"""
+
+    @property
+    def label(self) -> str:
+        return label(self.variant)
+
+    @property
+    def survivors(self) -> list[CellRecord]:
+        """The cells that are done and did not diverge; figures' means are over these."""
+        return [cell for cell in self.cells if cell.status.state == "done"]
+
+
+@dataclass(frozen=True)
+class BlockResults:
+    """One block: the place within which variants are compared."""
+
+    block: Block
+    groups: tuple[Group, ...]
+    """one for each variant, in the study's order"""
+
+    @property
+    def label(self) -> str:
+        """`optim.lr = 0.001`; empty where nothing is blocked."""
+        return ", ".join(f"{key} = {label(value)}" for key, value in self.block)
+
+
+@dataclass(frozen=True)
+class Results:
+    """A study and what its cells recorded."""
+
+    folder: StudyFolder
+    study: Study
+    data_sha256: str
+    blocks: tuple[BlockResults, ...]
+
+    @property
+    def metric(self) -> Metric:
+        return parse_metric(self.study.metric)
+
+    def places(self) -> Iterator[tuple[BlockResults, Group, int, CellRecord]]:
+        """Every planned cell with its block, variant and seed."""
+        for block in self.blocks:
+            for group in block.groups:
+                for seed, cell in zip(self.study.seeds, group.cells, strict=True):
+                    yield block, group, seed, cell
+
+
+def collect(folder: StudyFolder, known: dict[str, CellRecord] | None = None) -> Results:
+    """Find the cells of a study.
+
+    Args:
+        known: cells that were read for another study of the same folder, by fingerprint; this study's are added.
+
+    Raises:
+        InputError: the study's files are missing or damaged, or name no cell for a variant, block and seed.
+    """
+    study = folder.read()
+    known = {} if known is None else known
+    table = read_json(folder.cells_json)
+    try:
+        fingerprints = {_key(c["variant"], c["block"], c["seed"]): str(c["cell"]) for c in table["cells"]}
+        data_sha256 = str(table["data_sha256"])
+    except (KeyError, TypeError):
+        raise InputError(f"{folder.cells_json}: damaged, must hold the data's hash and a table of cells") from None
+
+    def record(variant: Scalar, block: Block, seed: int) -> CellRecord:
+        fingerprint = fingerprints.get(_key(variant, dict(block), seed))
+        if fingerprint is None:
+            where = f"{study.factor} = {label(variant)}, seed {seed}"
+            raise InputError(f"{folder.cells_json}: damaged, names no cell for {where}")
+        if fingerprint not in known:
+            known[fingerprint] = CellRecord(cell_at(folder.out, fingerprint))
+        return known[fingerprint]
+
+    blocks = tuple(
+        BlockResults(
+            block,
+            tuple(Group(v, tuple(record(v, block, seed) for seed in study.seeds)) for v in study.variants),
+        )
+        for block in blocks_of(study)
+    )
+    return Results(folder, study, data_sha256, blocks)
+
+
+def _key(variant: Scalar, block: dict[str, Scalar], seed: int) -> str:
+    return canonical([variant, block, seed])

@@ -1,0 +1,275 @@
+"""One variant against another: the numbers, the verdict, and the verdict in a sentence."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from typing import Any, Literal
+
+from gpt.records.schema import Metric, parse_metric
+from gpt.study.divergence import DivergenceContrast, RankContrast, divergence_contrast, rank_contrast
+from gpt.study.statistics import Interval, PairedContrast, Verdict, holm, paired_contrast, smallest_p, verdict
+from gpt.study.words import count, decimals, fixed, metric_words, p_text
+
+ALPHA = 0.05
+"""level of every test"""
+
+
+@dataclass(frozen=True)
+class Contrast:
+    """Variant b compared with variant a in one block, over the seeds that finished in both."""
+
+    a: str
+    """the study's first variant"""
+    b: str
+    block: str
+    """`optim.lr = 0.001`; empty where nothing is blocked"""
+    metric: str
+    smallest_effect: float
+    """metric units"""
+    planned: int
+    """seeds of the study"""
+    seeds: list[int]
+    """those that finished in both variants"""
+    paired: PairedContrast
+    """of the values; a diverged run has none, so with one in the contrast this speaks of survivors alone"""
+    rank: RankContrast
+    divergence: DivergenceContrast
+
+    @property
+    def among_survivors(self) -> bool:
+        """A run diverged, so that the paired difference speaks of the other seeds alone."""
+        return self.divergence.diverged_a + self.divergence.diverged_b > 0
+
+    @property
+    def basis(self) -> Literal["paired difference", "rank, divergence worst"]:
+        """The comparison that leads; the rule is fixed before the run: by rank as soon as any run diverged."""
+        return "rank, divergence worst" if self.among_survivors else "paired difference"
+
+    @property
+    def p(self) -> float:
+        """The leading comparison's p: sign flips of the differences, or signs alone."""
+        return self.rank.p_sign if self.among_survivors else self.paired.p_sign_flip
+
+    @property
+    def smallest_p(self) -> float:
+        """The smallest that `p` can be with this many pairs."""
+        return smallest_p(self.paired.n) if not self.among_survivors else min(1.0, 2.0 ** (1 - self.rank.n))
+
+    def as_dict(self) -> dict[str, Any]:
+        """The contrast for findings.json; `contrast_from` reads it back."""
+        plain = {field.name: getattr(self, field.name) for field in fields(self)}
+        derived = {"among_survivors": self.among_survivors, "basis": self.basis, "p": self.p}
+        parts = {name: asdict(plain[name]) for name in ("paired", "rank", "divergence")}
+        return {**plain, **derived, "smallest_p": self.smallest_p, **parts}
+
+
+def contrast_from(data: Mapping[str, Any]) -> Contrast:
+    """The contrast that `as_dict` wrote, JSON's null being NaN again."""
+
+    def numbers(part: Mapping[str, Any]) -> dict[str, Any]:
+        return {key: math.nan if value is None else value for key, value in part.items()}
+
+    plain = {field.name: data[field.name] for field in fields(Contrast)}
+    differences = [math.nan if d is None else d for d in data["paired"]["differences"]]
+    divergence = numbers(data["divergence"])
+    for key in ("interval_a", "interval_b"):
+        divergence[key] = Interval(**numbers(divergence[key]))
+    return Contrast(**{
+        **plain,
+        "paired": PairedContrast(**{**numbers(data["paired"]), "differences": differences}),
+        "rank": RankContrast(**numbers(data["rank"])),
+        "divergence": DivergenceContrast(**divergence),
+    })  # fmt: skip
+
+
+def compare(
+    a: str,
+    b: str,
+    block: str,
+    metric: Metric,
+    smallest_effect: float,
+    planned: int,
+    pairs: Sequence[tuple[int, float, float, bool, bool]],
+) -> Contrast:
+    """Compare two variants.
+
+    Args:
+        pairs: seed, value of a, value of b, whether a diverged, whether b diverged; of each seed finished in both.
+    """
+    diverged_a, diverged_b = [p[3] for p in pairs], [p[4] for p in pairs]
+    values_a = [math.nan if p[3] else p[1] for p in pairs]
+    values_b = [math.nan if p[4] else p[2] for p in pairs]
+    lower_is_better = metric.scalar.lower_is_better is not False
+    return Contrast(
+        a=a,
+        b=b,
+        block=block,
+        metric=str(metric),
+        smallest_effect=smallest_effect,
+        planned=planned,
+        seeds=[p[0] for p in pairs],
+        paired=paired_contrast(values_a, values_b, smallest_effect),
+        rank=rank_contrast(values_a, values_b, diverged_a, diverged_b, lower_is_better),
+        divergence=divergence_contrast(diverged_a, diverged_b),
+    )
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A contrast among the contrasts that it is reported with."""
+
+    contrast: Contrast
+    p_adjusted: float
+    """the contrast's p after Holm's correction over the family"""
+    family: int
+    """contrasts that were corrected for together"""
+    verdict: Verdict
+
+    @property
+    def sentence(self) -> str:
+        return sentence(self)
+
+
+def judge(contrasts: Sequence[Contrast]) -> list[Judged]:
+    """Correct for all contrasts that are reported together, and say what each allows to say."""
+    adjusted = holm([contrast.p for contrast in contrasts])
+    family = sum(not math.isnan(p) for p in adjusted)
+    return [
+        Judged(c, p, family, verdict(c.paired, p, c.smallest_effect, ALPHA))
+        for c, p in zip(contrasts, adjusted, strict=True)
+    ]
+
+
+def sentence(judged: Judged) -> str:
+    """The finding in one sentence: direction, size, interval, corrected p, n, divergence, and whether it matters."""
+    contrast = judged.contrast
+    block = f"At {contrast.block}: " if contrast.block else ""
+    if not contrast.seeds:
+        return f"{block}No seed has finished with both `{contrast.a}` and `{contrast.b}`, so nothing can be compared."
+    whole = len(contrast.seeds)
+    partial = f"Incomplete, {whole} of {count(contrast.planned, 'pair')}: " if whole < contrast.planned else ""
+    said = _by_rank(judged) if contrast.among_survivors else _by_difference(judged)
+    return block + partial + said
+
+
+def _by_difference(judged: Judged) -> str:
+    contrast, paired = judged.contrast, judged.contrast.paired
+    metric = parse_metric(contrast.metric)
+    words, unit = metric_words(metric), metric.scalar.unit
+    places, matters = decimals(contrast.smallest_effect), f"{contrast.smallest_effect:g}"
+    size = _change(paired.mean_difference, places, unit)
+    better = _better(metric, paired.mean_difference) if judged.verdict.startswith("different") else ""
+    tests = f"({_evidence(judged, places)})"
+    runs = f"none of the {2 * paired.n} runs diverged"
+    equivalence = f"two one-sided tests, p {p_text(paired.p_equivalence)}"
+    if judged.verdict == "different":
+        return (
+            f"With `{contrast.b}` the {words} is {size}{better} than with `{contrast.a}` {tests}; {runs}, and "
+            f"{_against_smallest(paired, contrast.smallest_effect)}."
+        )
+    if judged.verdict == "different but smaller than matters":
+        return (
+            f"With `{contrast.b}` the {words} is {size}{better} than with `{contrast.a}` {tests}, but the difference is "
+            f"surely smaller than the smallest one that matters, {matters} ({equivalence}); {runs}."
+        )
+    if judged.verdict == "equivalent":
+        return (
+            f"`{contrast.b}` and `{contrast.a}` are equivalent for practical purposes: with `{contrast.b}` the {words} is "
+            f"{size} {tests}, surely a smaller difference than the smallest one that matters, {matters} "
+            f"({equivalence}); {runs}."
+        )
+    return (
+        f"Whether `{contrast.b}` differs from `{contrast.a}` is not settled: with `{contrast.b}` the {words} is {size} "
+        f"{tests}; {runs}{_why_unsettled(judged)}."
+    )
+
+
+def _by_rank(judged: Judged) -> str:
+    contrast, rank, rates, paired = judged.contrast, *_parts(judged.contrast)
+    metric = parse_metric(contrast.metric)
+    ahead, behind, wins = contrast.b, contrast.a, rank.wins
+    if rank.losses > rank.wins:
+        ahead, behind, wins = contrast.a, contrast.b, rank.losses
+    tests = f"sign test, corrected p {p_text(judged.p_adjusted)}, n = {count(rank.n, 'seed pair')}"
+    if rank.wins == rank.losses:
+        led = f"Neither `{ahead}` nor `{behind}` does better in more seeds ({tests})"
+    elif judged.verdict == "inconclusive":
+        led = f"Whether `{contrast.b}` differs from `{contrast.a}` is not settled: `{ahead}` does better in {wins} of {rank.n} seeds ({tests})"  # noqa: E501
+    else:
+        led = f"`{ahead}` does better than `{behind}` in {wins} of {rank.n} seeds ({tests})"
+    diverged = (
+        f"a diverged run counts as the worst, and `{contrast.b}` diverged in {rates.diverged_b} of {rates.n} runs, "
+        f"`{contrast.a}` in {rates.diverged_a} of {rates.n} (McNemar's exact p {p_text(rates.p_paired)}, not corrected)"
+    )
+    if paired.n == 0:
+        survivors = "no seed survived in both, so no size can be given"
+    else:
+        places = decimals(contrast.smallest_effect)
+        size = _change(paired.mean_difference, places, metric.scalar.unit)
+        survivors = (
+            f"among survivors alone, {count(paired.n, 'pair')}, the {metric_words(metric)} is {size} with `{contrast.b}`"
+            f" ({_interval(paired, places)})"
+        )
+    return f"{led}; {diverged}; {survivors}."
+
+
+def _parts(contrast: Contrast) -> tuple[RankContrast, DivergenceContrast, PairedContrast]:
+    return contrast.rank, contrast.divergence, contrast.paired
+
+
+def _change(difference: float, places: int, unit: str) -> str:
+    """`0.0123 nats per character lower`."""
+    if float(fixed(difference, places)) == 0:
+        return f"the same to {count(places, 'decimal')}"
+    return f"{fixed(abs(difference), places)} {unit} {_direction(difference)}"
+
+
+def _direction(difference: float) -> str:
+    return "lower" if difference < 0 else "higher"
+
+
+def _better(metric: Metric, difference: float) -> str:
+    if metric.scalar.lower_is_better is None or difference == 0:
+        return ""
+    return ", which is better," if (difference < 0) == metric.scalar.lower_is_better else ", which is worse,"
+
+
+def _interval(paired: PairedContrast, places: int) -> str:
+    """`95 % interval 0.0110 to 0.0145 lower`."""
+    if not math.isfinite(paired.low):
+        return "one pair gives no interval"
+    low, high = fixed(abs(paired.low), places), fixed(abs(paired.high), places)
+    if paired.low < 0 < paired.high:
+        return f"95 % interval {low} lower to {high} higher"
+    near, far = sorted((low, high), key=float)
+    return f"95 % interval {near} to {far}" + (f" {_direction(paired.low + paired.high)}" if float(far) else "")
+
+
+def _evidence(judged: Judged, places: int) -> str:
+    paired = judged.contrast.paired
+    return f"{_interval(paired, places)}, n = {count(paired.n, 'seed pair')}, corrected p {p_text(judged.p_adjusted)}"
+
+
+def _against_smallest(paired: PairedContrast, smallest_effect: float) -> str:
+    near, far = sorted((abs(paired.low), abs(paired.high)))
+    matters = f"the smallest difference that matters, {smallest_effect:g}"
+    if paired.low * paired.high > 0 and near > smallest_effect:
+        return f"the whole interval lies beyond {matters}"
+    if far < smallest_effect:
+        return f"the whole interval lies within {matters}"
+    return f"the interval does not settle whether the difference exceeds {matters}"
+
+
+def _why_unsettled(judged: Judged) -> str:
+    """What a reader of an inconclusive contrast must not conclude, and what would help."""
+    contrast, paired = judged.contrast, judged.contrast.paired
+    reasons = []
+    if not math.isfinite(paired.low):
+        reasons.append("at least two pairs are needed to judge a difference")
+    elif max(abs(paired.low), abs(paired.high)) >= contrast.smallest_effect:
+        reasons.append(f"a difference as large as matters ({contrast.smallest_effect:g}) is not ruled out")
+    if paired.low > 0 or paired.high < 0:
+        reasons.append("the interval, which is not corrected, leaves out zero, but the corrected test does not")
+    if min(1.0, contrast.smallest_p * judged.family) > ALPHA:
+        reasons.append(f"with {count(paired.n, 'pair')} the corrected p can hardly fall below {ALPHA:g}: add seeds")
+    return "".join(f"; {reason}" for reason in reasons)

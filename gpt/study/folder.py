@@ -1,0 +1,98 @@
+"""Where a study keeps itself: OUT/studies/<name>/, beside the cells that all studies of OUT share."""
+
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML
+
+from gpt.config import flatten, parse, read_yaml
+from gpt.errors import InputError
+from gpt.records.cell import Cell
+from gpt.records.files import read_json, write_atomic, write_json
+from gpt.study.plan import PlannedCell
+from gpt.study.spec import Study
+
+
+def cell_at(out: Path, fingerprint: str) -> Cell:
+    """The cell of a fingerprint; the same for every study."""
+    return Cell(out / "cells" / fingerprint)
+
+
+@dataclass(frozen=True)
+class StudyFolder:
+    """The files of one study."""
+
+    out: Path
+    name: str
+
+    @property
+    def root(self) -> Path:
+        return self.out / "studies" / self.name
+
+    @property
+    def study_yaml(self) -> Path:
+        """The resolved study."""
+        return self.root / "study.yaml"
+
+    @property
+    def cells_json(self) -> Path:
+        """Data hash, and (variant, block, seed) -> fingerprint of every planned cell."""
+        return self.root / "cells.json"
+
+    @property
+    def report(self) -> Path:
+        return self.root / "report"
+
+    @property
+    def findings(self) -> Path:
+        return self.report / "findings.json"
+
+    def start(self, study: Study, data_sha256: str, cells: Sequence[PlannedCell]) -> None:
+        """Write the study down, or hold it against what was written when it was started.
+
+        Raises:
+            InputError: the folder holds this study with something changed, which is named.
+        """
+        table = [{"variant": c.variant, "block": dict(c.block), "seed": c.seed, "cell": c.fingerprint} for c in cells]
+        if not self.cells_json.exists():
+            stream = io.StringIO()
+            YAML(typ="safe", pure=True).dump(study.model_dump(mode="json"), stream)
+            write_atomic(self.study_yaml, stream.getvalue().encode())
+            write_json(self.cells_json, {"data_sha256": data_sha256, "cells": table})
+            return
+        for field, old, new in _changes(self.read(), study):
+            raise InputError(
+                f"{self.study_yaml}: the study was started with {field} = {old!r}, now it is {new!r}; "
+                "give the changed study another name or another --out"
+            )
+        if self.data_sha256() != data_sha256:
+            raise InputError(
+                f"{self.cells_json}: the study was started on data with sha256 {self.data_sha256()}, "
+                f"now it is {data_sha256}; use another --out"
+            )
+
+    def read(self) -> Study:
+        """The study as it was started.
+
+        Raises:
+            InputError: there is none here, or its file is damaged.
+        """
+        document = read_yaml(self.study_yaml)
+        return parse(Study, document.data, document)
+
+    def data_sha256(self) -> str:
+        return str(read_json(self.cells_json)["data_sha256"])
+
+
+def _changes(old: Study, new: Study) -> list[tuple[str, Any, Any]]:
+    before, after = flatten(old), flatten(new)
+    fields = [field for field in {**before, **after} if field != "base.train.checkpoint_every"]
+    return [(f, before.get(f), after.get(f)) for f in fields if before.get(f) != after.get(f)]
+
+
+def studies_in(out: Path) -> list[StudyFolder]:
+    """Every study that was started in a folder, by name."""
+    return [StudyFolder(out, path.parent.name) for path in sorted(out.glob("studies/*/cells.json"))]

@@ -1,0 +1,65 @@
+"""Numbers and names as a reader meets them: in sentences, tables and figures alike."""
+
+import math
+from collections.abc import Sequence
+
+from gpt.records.schema import TRAIN_LOSS, VAL_LOSS, Metric
+
+KEYS = {TRAIN_LOSS: "training loss", VAL_LOSS: "validation loss"}
+REDUCERS = {"min": "lowest", "max": "highest", "mean": "mean", "last": "last"}
+
+
+def metric_words(metric: Metric) -> str:
+    """`val/loss.min` as `lowest validation loss`."""
+    return f"{REDUCERS[metric.reducer]} {KEYS.get(metric.key, metric.key)}"
+
+
+def decimals(smallest_effect: float) -> int:
+    """Decimals that show the metric to a hundredth of the smallest effect that matters."""
+    return max(0, 2 - math.floor(math.log10(smallest_effect)))
+
+
+def fixed(value: float, places: int) -> str:
+    """The number with so many decimals, without a minus before zero; a dash where there is none."""
+    if not math.isfinite(value):
+        return "–"
+    text = f"{value:.{places}f}"
+    return text.lstrip("-") if float(text) == 0 else text
+
+
+def signed(value: float, places: int) -> str:
+    text = fixed(value, places)
+    return f"+{text}" if value > 0 and text != "–" and float(text) != 0 else text
+
+
+def p_text(p: float) -> str:
+    """`= 0.016`, `< 0.001`, or words where the test could not be made."""
+    if math.isnan(p):
+        return "not computable"
+    return "< 0.001" if p < 0.001 else f"= {p:.3f}"
+
+
+def p_cell(p: float) -> str:
+    """A p value as a table shows it."""
+    return "–" if math.isnan(p) else p_text(p).removeprefix("= ")
+
+
+def percent(share: float) -> str:
+    """A share between 0 and 1; never rounded to none or all when it is neither."""
+    if not math.isfinite(share):
+        return "–"
+    if 0 < share < 0.001:
+        return "< 0.1 %"
+    if 0.999 < share < 1:
+        return "> 99.9 %"
+    return f"{100 * share:.1f} %"
+
+
+def count(n: int, one: str, many: str = "") -> str:
+    """`1 pair`, `7 pairs`."""
+    return f"{n:,} {one if n == 1 else many or one + 's'}"
+
+
+def listed(words: Sequence[str]) -> str:
+    """`a, b and c`."""
+    return ", ".join(words[:-1]) + " and " + words[-1] if len(words) > 1 else "".join(words)

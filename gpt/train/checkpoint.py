@@ -1,0 +1,225 @@
+"""Checkpoints: committed whole or not at all, and read only when every byte is the one that was written.
+
+A checkpoint is a folder `step-00000500` with the tensors (safetensors; nothing here can run code) and a manifest that
+holds their size and SHA-256 and ends with a hash of itself. It is written under a hidden name, synced to disk and only
+then renamed, and older checkpoints go only after that, so that a kill or a power cut at any moment leaves the last
+committed step intact.
+"""
+
+import hashlib
+import json
+import os
+import re
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load as parse_tensors
+from safetensors.torch import save as serialise_tensors
+
+from gpt.records.files import make_folder, naming, sync_folder, write_new
+
+FORMAT = 1
+KEPT = 2
+"""Checkpoints that stay, the newest; the older one is there in case the newer is damaged later."""
+
+STATE = "state.safetensors"
+MANIFEST = "manifest.json"
+
+_NAME = re.compile(r"step-(\d{8,})")
+_HIDDEN = ".tmp-"
+
+
+class DamagedCheckpointError(Exception):
+    """A checkpoint whose bytes are not those that were committed; says which file and why."""
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """What a run resumes from."""
+
+    step: int
+    """steps that are done"""
+    tensors: dict[str, torch.Tensor]
+    meta: dict[str, Any]
+    """JSON data"""
+
+
+def commit(root: Path, step: int, tensors: Mapping[str, torch.Tensor], meta: Mapping[str, Any]) -> Path:
+    """Make step `step` durable, then remove the checkpoints that are older than the newest two that verify.
+
+    A checkpoint of that step which verifies is left as it is, a damaged one is replaced. One process at a time may
+    commit under `root`: what earlier ones left unfinished is removed.
+
+    Args:
+        tensors: no two sharing memory.
+        meta: JSON data that comes back equal: no tuples, no keys other than text, no NaN.
+
+    Returns:
+        The checkpoint's folder.
+
+    Raises:
+        InputError, OSError: see `gpt.records.files.naming`; every earlier checkpoint is then still there.
+    """
+    make_folder(root)
+    for leftover in root.glob(_HIDDEN + "*"):
+        _remove(leftover)
+    try:
+        _read(root, step)
+    except DamagedCheckpointError:
+        _write(root, step, tensors, meta)
+    _prune(root, step)
+    return root / _name(step)
+
+
+def find(root: Path) -> tuple[list[int], dict[str, str]]:
+    """Verify every checkpoint.
+
+    Returns:
+        The steps that `load` accepts, ascending, and the reason for each folder that it refuses.
+    """
+    verified, damaged = [], {}
+    for step in _steps(root):
+        try:
+            load(root, step)
+            verified.append(step)
+        except DamagedCheckpointError as error:
+            damaged[_name(step)] = str(error)
+    return verified, damaged
+
+
+def verified_steps(root: Path) -> list[int]:
+    """The steps that `load` accepts, ascending."""
+    return find(root)[0]
+
+
+def load(root: Path, step: int, device: torch.device | str = "cpu") -> Checkpoint:
+    """Read one checkpoint, verifying every byte before any is parsed.
+
+    Raises:
+        DamagedCheckpointError: a file is missing, differs from the manifest, or belongs to another step or format.
+    """
+    manifest, data = _read(root, step)
+    try:
+        views = parse_tensors(data)
+    except SafetensorError as error:
+        raise DamagedCheckpointError(f"{root / _name(step) / STATE}: {error}") from None
+    # Copies: a view lies at any offset of the file, and a kernel may sum in another order at another alignment.
+    tensors = {name: view.to(device, copy=True) for name, view in views.items()}
+    return Checkpoint(step, tensors, manifest["meta"])
+
+
+def latest(root: Path, device: torch.device | str = "cpu") -> tuple[Checkpoint | None, dict[str, str]]:
+    """The newest checkpoint that verifies, if any, and the reason for each newer folder that does not."""
+    damaged: dict[str, str] = {}
+    for step in reversed(_steps(root)):
+        try:
+            return load(root, step, device), damaged
+        except DamagedCheckpointError as error:
+            damaged[_name(step)] = str(error)
+    return None, damaged
+
+
+def _name(step: int) -> str:
+    return f"step-{step:08d}"
+
+
+def _steps(root: Path) -> list[int]:
+    """The steps that have a folder, good or not, ascending."""
+    names = [folder.name for folder in root.iterdir()] if root.is_dir() else []
+    steps = [int(match[1]) for match in map(_NAME.fullmatch, names) if match]
+    return sorted(step for step in steps if _name(step) in names)
+
+
+def _write(root: Path, step: int, tensors: Mapping[str, torch.Tensor], meta: Mapping[str, Any]) -> None:
+    folder = root / _name(step)
+    hidden = root / f"{_HIDDEN}{os.getpid()}-{step}"
+    data = serialise_tensors({name: tensor.detach().contiguous() for name, tensor in tensors.items()})
+    digest = hashlib.sha256(data).hexdigest()
+    manifest = {
+        "format": FORMAT,
+        "step": step,
+        "meta": dict(meta),
+        "files": {STATE: {"bytes": len(data), "sha256": digest}},
+    }
+    assert json.loads(json.dumps(manifest)) == manifest, f"meta must come back equal from JSON, got {meta}"
+    try:
+        with naming(folder):
+            hidden.mkdir()
+            write_new(hidden / STATE, data)
+            write_new(hidden / MANIFEST, _seal(manifest))
+            sync_folder(hidden)
+            if os.path.lexists(folder):
+                folder.rename(root / f"{_HIDDEN}{os.getpid()}-{step}-damaged")
+            hidden.rename(folder)
+            sync_folder(root)
+    except BaseException:
+        shutil.rmtree(hidden, ignore_errors=True)
+        raise
+
+
+def _prune(root: Path, step: int) -> None:
+    """Remove what is older than the newest `KEPT` checkpoints up to `step` that verify."""
+    verified = 0
+    for older in [found for found in reversed(_steps(root)) if found <= step]:
+        if verified == KEPT:
+            gone = root / f"{_HIDDEN}{os.getpid()}-{older}-pruned"
+            (root / _name(older)).rename(gone)  # first, so that no half removed folder looks like a damaged checkpoint
+            _remove(gone)
+        else:
+            try:
+                _read(root, older)
+                verified += 1
+            except DamagedCheckpointError:
+                pass  # stays as evidence until two good ones are newer
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink()
+
+
+def _read(root: Path, step: int) -> tuple[dict[str, Any], bytes]:
+    """The manifest and the bytes of the tensors, verified against it and not parsed."""
+    folder = root / _name(step)
+    manifest = _unseal(folder / MANIFEST)
+    if manifest.get("format") != FORMAT:
+        raise DamagedCheckpointError(f"{folder / MANIFEST}: format {manifest.get('format')}, must be {FORMAT}")
+    if manifest["step"] != step:
+        raise DamagedCheckpointError(f"{folder / MANIFEST}: step {manifest['step']}, must be that of the folder's name")
+    data = _bytes(folder / STATE)
+    expected = manifest["files"][STATE]
+    if len(data) != expected["bytes"]:
+        raise DamagedCheckpointError(f"{folder / STATE}: {len(data)} bytes, must be {expected['bytes']}")
+    if hashlib.sha256(data).hexdigest() != expected["sha256"]:
+        raise DamagedCheckpointError(f"{folder / STATE}: its bytes must have the SHA-256 {expected['sha256']}")
+    return manifest, data
+
+
+def _bytes(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise DamagedCheckpointError(f"{path}: cannot be read: {error.strerror}") from None
+
+
+def _seal(manifest: Mapping[str, Any]) -> bytes:
+    """JSON whose last entry is the hash of every byte before it."""
+    return _with_hash(json.dumps(manifest, indent=1, allow_nan=False)[:-2].encode() + b",\n ")
+
+
+def _with_hash(head: bytes) -> bytes:
+    return head + b'"sha256": "%s"\n}\n' % hashlib.sha256(head).hexdigest().encode()
+
+
+def _unseal(path: Path) -> dict[str, Any]:
+    raw = _bytes(path)
+    if raw != _with_hash(raw[: -len(_with_hash(b""))]):
+        raise DamagedCheckpointError(f"{path}: must end with the hash of the bytes before it")
+    return json.loads(raw)

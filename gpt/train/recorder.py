@@ -1,0 +1,114 @@
+"""From what the engine returns to what a cell's folder holds.
+
+Shapes: S seed, L layer, N validation window.
+"""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from gpt.probes.stability import Stability
+from gpt.records.cell import Cell
+from gpt.records.jsonl import JsonlWriter, read_jsonl
+from gpt.train.engine import StepOut
+
+FLUSH_EVERY = 50
+"""steps whose numbers stay on the device before they are written, so that recording never waits for a GPU"""
+
+
+class CellRecorder:
+    """The rows, events and best evaluation of one cell."""
+
+    def __init__(self, cell: Cell, unigram_loss: float, steps: int, start: int):
+        self.cell = cell
+        self.best_loss = math.inf
+        self.stability = Stability(unigram_loss, steps)
+        self._rows = JsonlWriter(cell.metrics, keep_through=start)
+        self._events = JsonlWriter(cell.events, keep_through=start)
+        for row in read_jsonl(cell.metrics):
+            self.stability.observe(row)
+            self.best_loss = min(self.best_loss, row.get("val/loss", math.inf))
+        cell.drop_probes_after(start)
+
+    @property
+    def ended(self) -> bool:
+        """Nothing more is recorded: the run has left the finite numbers."""
+        return "not finite" in self.stability.why
+
+    def write(self, rows: Sequence[dict[str, Any]]) -> bool:
+        """Append rows, up to and with the one that ends the run; True if the last brought a new best evaluation."""
+        kept: list[dict[str, Any]] = []
+        events: list[dict[str, Any]] = []
+        for row in rows:
+            if self.ended:
+                break
+            events += self.stability.observe(row)
+            kept.append(row)
+        self._rows.append(kept)
+        self._events.append(events)
+        last_loss = kept[-1].get("val/loss", math.inf) if kept and not self.ended else math.inf
+        improved = last_loss < self.best_loss
+        self.best_loss = min(self.best_loss, last_loss)
+        return improved
+
+    def sync(self) -> None:
+        """Bring everything written so far to the disk."""
+        self._rows.sync()
+        self._events.sync()
+
+    def close(self) -> None:
+        self._rows.close()
+        self._events.close()
+
+
+class Recorder:
+    """The recorders of the cells trained together, fed from tensors that lead with their seed axis."""
+
+    def __init__(self, cells: Sequence[Cell], unigram_loss: float, steps: int, start: int):
+        self.cells = [CellRecorder(cell, unigram_loss, steps, start) for cell in cells]
+        self._waiting: list[tuple[int, float, StepOut]] = []
+
+    def step(self, step: int, lr: float, out: StepOut) -> None:
+        """Take one training step's numbers."""
+        if len(self._waiting) >= FLUSH_EVERY:  # this step itself waits, for its evaluation may follow
+            self.flush()
+        self._waiting.append((step, lr, out))
+
+    def flush(self, step: int = 0, val_loss_S: Tensor | None = None) -> list[bool]:
+        """Write all waiting rows, the last one with its evaluation; for each cell, whether that is its best."""
+        rows_S: list[list[dict[str, Any]]] = [[] for _ in self.cells]
+        if self._waiting:
+            steps, lrs, outs = zip(*self._waiting, strict=True)
+            columns = {
+                "train/loss": torch.stack([o.loss_S for o in outs], dim=1),
+                "grad/norm": torch.stack([o.grad_norm_S for o in outs], dim=1),
+                "grad/clip_scale": torch.stack([o.clip_scale_S for o in outs], dim=1),
+                "grad/layer_norm": torch.stack([o.layer_grad_norm_SL for o in outs], dim=1),
+            }
+            values = {key: column.tolist() for key, column in columns.items()}
+            for s, rows in enumerate(rows_S):
+                for i, (at, lr) in enumerate(zip(steps, lrs, strict=True)):
+                    rows.append({"step": at, "lr": lr, **{key: value[s][i] for key, value in values.items()}})
+            self._waiting.clear()
+        if val_loss_S is not None:
+            for rows, val_loss in zip(rows_S, val_loss_S.tolist(), strict=True):
+                if not rows:
+                    rows.append({"step": step})
+                rows[-1]["val/loss"] = val_loss
+        return [cell.write(rows) for cell, rows in zip(self.cells, rows_S, strict=True)]
+
+    def sync(self) -> None:
+        self.flush()
+        for cell in self.cells:
+            cell.sync()
+
+    def close(self) -> None:
+        for cell in self.cells:
+            cell.close()
+
+    @property
+    def all_ended(self) -> bool:
+        return all(cell.ended for cell in self.cells)

@@ -1,0 +1,68 @@
+"""Shared by all tests: one thread, an excerpt of the real text, and a run that finishes in a second."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from gpt.config import RunConfig, load_run
+from gpt.data.corpus import default_cache, load_text
+
+TINY_RUN = """\
+data: {{source: {source}, val_fraction: 0.1}}
+model: {{layers: 2, heads: 2, width: 16, context: 16, position: rope, norm_placement: pre}}
+optim: {{lr: 3e-3, min_lr: 3e-4, warmup_steps: 5, clip: 1.0}}
+train: {{steps: 40, batch_size: 4, eval_every: 20, checkpoint_every: 10}}
+probes: {{every: 20, windows: 2, heatmap_characters: 8}}
+sample: {{characters: 20}}
+"""
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _one_thread() -> None:
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def repository() -> Path:
+    """The root of the checkout."""
+    return Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="session")
+def excerpt(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The first 8,000 characters of Tiny Shakespeare, as a file."""
+    text, _ = load_text("tiny_shakespeare", default_cache())
+    path = tmp_path_factory.mktemp("text") / "excerpt.txt"
+    path.write_text(text[:8000], encoding="utf-8", newline="")
+    return path
+
+
+@pytest.fixture
+def tiny_file(tmp_path: Path, excerpt: Path) -> Path:
+    """A run file: two layers, 16 wide, 40 steps."""
+    path = tmp_path / "tiny.yaml"
+    path.write_text(TINY_RUN.format(source=excerpt))
+    return path
+
+
+@pytest.fixture
+def tiny(tiny_file: Path) -> RunConfig:
+    """The run of `tiny_file`."""
+    return load_run(tiny_file)
+
+
+@pytest.fixture
+def tiny_study(tmp_path: Path, tiny_file: Path) -> Path:
+    """A study file: Pre-LN against Post-LN, three seeds of `tiny_file`."""
+    path = tmp_path / "study.yaml"
+    path.write_text(
+        "name: tiny\n"
+        "question: Which placement?\n"
+        f"base: {tiny_file.name}\n"
+        "factor: model.norm_placement\n"
+        "variants: [pre, post]\n"
+        "seeds: 3\n"
+        "smallest_effect: 0.01\n"
+    )
+    return path

@@ -1,0 +1,201 @@
+"""Claims about whole studies, each run by the real command in processes of its own."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from gpt.records.cell import Cell
+from gpt.study.folder import StudyFolder
+
+RUN = [sys.executable, "-m", "gpt", "study", "run"]
+RECORDS = ("metrics.jsonl", "events.jsonl", "samples.txt", "model/config.json", "model/model.safetensors", "run.json")
+
+
+def run(study: Path, out: Path, *more: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([*RUN, str(study), "--out", str(out), *more], capture_output=True, text=True, timeout=300)
+
+
+def cells_of(out: Path) -> list[Cell]:
+    return [Cell(path) for path in sorted((out / "cells").iterdir())]
+
+
+def wait_for(condition, seconds: float = 120.0) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.02)
+
+
+def descendants(pid: int) -> set[int]:
+    children: dict[int, set[int]] = {}
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = stat.read_text().rpartition(")")[2].split()
+        except OSError:
+            continue
+        if fields[0] != "Z":
+            children.setdefault(int(fields[1]), set()).add(int(stat.parent.name))
+    found, queue = set(), [pid]
+    while queue:
+        new = children.get(queue.pop(), set()) - found
+        found |= new
+        queue += new
+    return found
+
+
+def alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def contents(out: Path) -> dict[str, bytes]:
+    """Every record that must not depend on how the cells were run."""
+    files = {f"{cell.root.name}/{name}": (cell.root / name).read_bytes() for cell in cells_of(out) for name in RECORDS}
+    probes = [cell.probe_file(step) for cell in cells_of(out) for step in cell.probe_steps()]
+    files |= {str(path.relative_to(out)): path.read_bytes() for path in probes}
+    return files | {"findings": StudyFolder(out, "tiny").findings.read_bytes()}
+
+
+@pytest.fixture(scope="module")
+def long_study(tmp_path_factory: pytest.TempPathFactory, excerpt: Path) -> Path:
+    """Two variants, two seeds, long enough to be caught in the middle."""
+    folder = tmp_path_factory.mktemp("study")
+    (folder / "run.yaml").write_text(
+        f"data: {{source: {excerpt}, val_fraction: 0.1}}\n"
+        "model: {layers: 2, heads: 2, width: 16, context: 16, position: rope, norm_placement: pre, dropout: 0.1}\n"
+        "optim: {lr: 3e-3, min_lr: 3e-4, warmup_steps: 5, clip: 1.0}\n"
+        "train: {steps: 400, batch_size: 4, eval_every: 50, checkpoint_every: 30}\n"
+        "probes: {every: 70, windows: 2, heatmap_characters: 8}\n"
+        "sample: {characters: 20}\n"
+    )
+    path = folder / "study.yaml"
+    path.write_text(
+        "name: tiny\nquestion: Which placement?\nbase: run.yaml\nfactor: model.norm_placement\n"
+        "variants: [pre, post]\nseeds: 2\nsmallest_effect: 0.01\n"
+    )
+    return path
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory: pytest.TempPathFactory, long_study: Path) -> Path:
+    out = tmp_path_factory.mktemp("whole") / "out"
+    done = run(long_study, out)
+    assert done.returncode == 0, done.stderr
+    return out
+
+
+def test_a_study_leaves_every_record_and_a_report(uninterrupted: Path) -> None:
+    cells = cells_of(uninterrupted)
+    assert len(cells) == 4
+    for cell in cells:
+        assert cell.read_status().state == "done"
+        rows = [json.loads(line) for line in cell.metrics.read_text().splitlines()]
+        assert [row["step"] for row in rows] == list(range(401))
+        assert [row["step"] for row in rows if "val/loss" in row] == list(range(0, 401, 50))
+        assert cell.probe_steps() == [0, 70, 140, 210, 280, 350, 400]
+        assert len(cell.samples.read_text()) == 21
+        assert not list(cell.checkpoints.glob("*"))
+    assert (StudyFolder(uninterrupted, "tiny").report / "report.md").exists()
+
+
+def test_a_second_run_does_nothing_but_say_so(long_study: Path, uninterrupted: Path) -> None:
+    def stamps() -> dict[Path, int]:
+        return {path: path.stat().st_mtime_ns for path in uninterrupted.rglob("*") if path.is_file()}
+
+    before = stamps()
+    again = run(long_study, uninterrupted)
+    assert again.returncode == 0
+    assert "nothing to do: all 4 cells are done" in again.stderr
+    assert stamps() == before
+
+
+def test_a_study_killed_twice_ends_with_the_same_bytes(long_study: Path, uninterrupted: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    for checkpoints in (1, 3):
+        started = subprocess.Popen([*RUN, str(long_study), "--out", str(out)], start_new_session=True)
+        seen: set[Path] = set()
+
+        def committed(seen: set[Path] = seen, want: int = checkpoints) -> bool:
+            seen.update(out.glob("cells/*/checkpoints/step-*/manifest.json"))
+            return len(seen) >= want
+
+        wait_for(committed)
+        os.killpg(started.pid, signal.SIGKILL)
+        started.wait()
+    states = {cell.read_status().state for cell in cells_of(out)}
+    assert "running" in states
+    done = run(long_study, out)
+    assert done.returncode == 0, done.stderr
+    assert contents(out) == contents(uninterrupted)
+
+
+def test_an_interrupt_checkpoints_says_so_and_the_same_command_goes_on(
+    long_study: Path, uninterrupted: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    started = subprocess.Popen([*RUN, str(long_study), "--out", str(out)], stderr=subprocess.PIPE, text=True)
+    wait_for(lambda: list(out.glob("cells/*/checkpoints/step-*")))
+    workers = descendants(started.pid)
+    started.send_signal(signal.SIGINT)
+    _, said = started.communicate(timeout=60)
+    assert started.returncode == 75
+    assert "run the same command again to go on" in said
+    assert not any(alive(pid) for pid in workers)
+    stopped = [cell for cell in cells_of(out) if cell.read_status().state == "preempted"]
+    assert stopped
+    assert run(long_study, out).returncode == 0
+    assert contents(out) == contents(uninterrupted)
+
+
+def test_no_worker_outlives_a_killed_command(long_study: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    started = subprocess.Popen([*RUN, str(long_study), "--out", str(out)])
+    wait_for(lambda: list(out.glob("cells/*/checkpoints/step-*")))
+    workers = descendants(started.pid)
+    assert len(workers) >= 2
+    started.kill()
+    started.wait()
+    wait_for(lambda: not any(alive(pid) for pid in workers), 30)
+
+
+def test_a_failing_cell_is_named_and_the_others_go_on(tiny_study: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    assert run(tiny_study, out, "--seeds", "2").returncode == 0
+    broken = cells_of(out)[0]
+    for path in (broken.metrics, broken.status_json, broken.run_json):
+        path.unlink()
+    broken.metrics.mkdir()
+    ended = run(tiny_study, out, "--seeds", "2")
+    assert ended.returncode == 3
+    assert broken.root.name in ended.stderr
+    assert broken.read_status().state == "failed"
+    broken.metrics.rmdir()
+    assert run(tiny_study, out, "--seeds", "2").returncode == 0
+
+
+def test_cells_made_by_another_stack_are_refused(tiny_study: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    assert run(tiny_study, out, "--seeds", "2").returncode == 0
+    path = cells_of(out)[0].run_json
+    path.write_text(path.read_text().replace('"threads": 1', '"threads": 8'))
+    ended = run(tiny_study, out, "--seeds", "2")
+    assert ended.returncode == 2
+    assert "made with threads = 8, now it is 1" in ended.stderr
+
+
+def test_two_commands_racing_on_one_folder_train_each_cell_once(tiny_study: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    command = [*RUN, str(tiny_study), "--out", str(out)]
+    both = [subprocess.Popen(command, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL) for _ in range(2)]
+    codes = {process.wait(timeout=300) for process in both}
+    assert codes <= {0, 3}
+    assert run(tiny_study, out).returncode == 0
+    assert [cell.read_status().attempts for cell in cells_of(out)] == [1] * 6

@@ -1,0 +1,144 @@
+"""Claims about study files: what is refused, and by which name."""
+
+from pathlib import Path
+
+import pytest
+
+from gpt.config import flatten
+from gpt.errors import InputError
+from gpt.records.cell import Cell
+from gpt.study.folder import StudyFolder
+from gpt.study.plan import plan
+from gpt.study.spec import load_study
+
+
+def refused(path: Path) -> str:
+    with pytest.raises(InputError) as caught:
+        load_study(path)
+    message = str(caught.value)
+    assert "\n" not in message
+    return message
+
+
+def edited(path: Path, old: str, new: str) -> Path:
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new))
+    return path
+
+
+def test_every_shipped_study_loads_has_seven_seeds_and_opens_with_its_command(repository: Path) -> None:
+    files = sorted((repository / "configs" / "studies").rglob("*.yaml"))
+    assert len(files) >= 3
+    for path in files:
+        study = load_study(path)
+        assert len(study.seeds) >= 7 or "baseline" in study.name
+        assert f"gpt study run {path.relative_to(repository)}" in path.read_text()
+    names = [load_study(path).name for path in files]
+    assert len(set(names)) == len(names)
+
+
+def test_variants_of_every_shipped_study_differ_in_the_factor_alone(repository: Path) -> None:
+    for path in (repository / "configs" / "studies").rglob("*.yaml"):
+        study = load_study(path)
+        cells = [c for c in plan(study, "") if c.seed == study.seeds[0] and c.block == plan(study, "")[0].block]
+        flat = [flatten(c.config) for c in cells]
+        assert {k for k in flat[0] if any(f[k] != flat[0][k] for f in flat)} == {study.factor}
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "expected"),
+    [
+        ("[pre, post]", "[pre]", "variants:"),
+        ("[pre, post]", "[pre, pre]", "two variants are the same: both have model.norm_placement = 'pre'"),
+        ("[pre, post]", "[pre, mid]", 'model.norm_placement: got "mid"'),
+        (
+            "[pre, post]",
+            "[pre, {model.norm_placement: post, optim.lr: 1e-3}]",
+            "variants differ in optim.lr [0.003, 0.001] as well as in the factor model.norm_placement",
+        ),
+        ("[pre, post]", "[pre, {optim.lr: 3e-3}]", "two variants are the same"),
+        ("[pre, post]", "[pre, {optim.lr: 1e-3}]", "variants differ in optim.lr"),
+        ("seeds: 3", "seeds: 1", "seeds"),
+        ("seeds: 3", "seeds: [4]", "a difference needs at least 2 seeds"),
+        ("seeds: 3", "seeds: [1, 2, 1]", "hold a duplicate"),
+        ("factor: model.norm_placement", "factor: model.norm_place", "did you mean model.norm_placement?"),
+        ("factor: model.norm_placement", "factor: seed", "seed cannot be varied"),
+        ("factor: model.norm_placement", "factor: train.checkpoint_every", "cannot be varied"),
+        ("seeds: 3", "seeds: 3\nmetric: val/los.min", "did you mean val/loss.min?"),
+        ("seeds: 3", "seeds: 3\nblocks: {optim.lr: [1e-3, 0.001]}", "holds a duplicate"),
+        ("seeds: 3", "seeds: 3\nblocks: {optim.lrr: [1e-3]}", "did you mean optim.lr?"),
+        ("seeds: 3", "seeds: 3\nblocks: {model.norm_placement: [pre]}", "is the factor"),
+        ("base: tiny.yaml", "base: none.yaml", "no such file"),
+        ("name: tiny", "name: ../up", "name:"),
+        ("name: tiny", "name: Tiny Study", "name:"),
+        ("smallest_effect: 0.01", "smallest_effect: 0", "smallest_effect:"),
+        ("smallest_effect: 0.01", "smallest_efect: 0.01", "did you mean smallest_effect?"),
+    ],
+)
+def test_a_study_that_answers_nothing_is_refused_by_name(tiny_study: Path, old: str, new: str, expected: str) -> None:
+    message = refused(edited(tiny_study, old, new))
+    assert expected in message
+    assert str(tiny_study.parent) in message
+
+
+def test_off_and_null_are_one_variant(tiny_study: Path) -> None:
+    edited(tiny_study, "model.norm_placement", "optim.clip")
+    assert "two variants are the same" in refused(edited(tiny_study, "[pre, post]", "[off, null]"))
+
+
+def test_a_refusal_names_the_line(tiny_study: Path) -> None:
+    assert refused(edited(tiny_study, "[pre, post]", "[pre, mid]")).startswith(f"{tiny_study}:5:")
+
+
+def test_cells_are_variants_times_blocks_times_seeds(tiny_study: Path) -> None:
+    cells = plan(load_study(edited(tiny_study, "seeds: 3", "seeds: [5, 9]\nblocks: {optim.lr: [1e-3, 2e-3]}")), "d")
+    assert len({c.fingerprint for c in cells}) == len(cells) == 2 * 2 * 2
+    assert [c.seed for c in cells] == [5] * 4 + [9] * 4
+    assert {(c.variant, dict(c.block)["optim.lr"]) for c in cells} == {
+        (v, lr) for v in ("pre", "post") for lr in (1e-3, 2e-3)
+    }
+    assert all(c.config.seed == c.seed and c.config.model.norm_placement == c.variant for c in cells)
+
+
+def test_studies_that_share_a_variant_share_its_cells(repository: Path) -> None:
+    quick = repository / "configs" / "studies" / "quick"
+    plans = [{c.fingerprint for c in plan(load_study(path), "data")} for path in sorted(quick.glob("*.yaml"))]
+    shared = set.intersection(*plans)
+    assert len(shared) == 7
+    assert len(set.union(*plans)) == 28
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "field"),
+    [
+        ("[pre, post]", "[pre, peri]", "variants"),
+        ("seeds: 3", "seeds: 4", "seeds"),
+        ("smallest_effect: 0.01", "smallest_effect: 0.02", "smallest_effect"),
+        ("seeds: 3", "seeds: 3\nmetric: val/loss.last", "metric"),
+    ],
+)
+def test_a_study_changed_after_it_was_started_is_refused(
+    tmp_path: Path, tiny_study: Path, old: str, new: str, field: str
+) -> None:
+    folder = StudyFolder(tmp_path / "out", "tiny")
+    study = load_study(tiny_study)
+    folder.start(study, "data", plan(study, "data"))
+    folder.start(study, "data", plan(study, "data"))
+    assert folder.read() == study
+    changed = load_study(edited(tiny_study, old, new))
+    with pytest.raises(InputError, match=f"was started with {field}"):
+        folder.start(changed, "data", plan(changed, "data"))
+    with pytest.raises(InputError, match="sha256"):
+        folder.start(study, "other data", plan(study, "other data"))
+
+
+def test_a_base_run_changed_after_the_start_is_refused(tmp_path: Path, tiny_study: Path, tiny_file: Path) -> None:
+    folder = StudyFolder(tmp_path / "out", "tiny")
+    study = load_study(tiny_study)
+    folder.start(study, "data", plan(study, "data"))
+    edited(tiny_file, "batch_size: 4", "batch_size: 5")
+    changed = load_study(tiny_study)
+    with pytest.raises(InputError, match=r"base\.train\.batch_size = 4, now it is 5"):
+        folder.start(changed, "data", plan(changed, "data"))
+    assert not Cell(tmp_path / "out").status_json.exists()

@@ -1,0 +1,149 @@
+"""Claims about the command line: bad input gets exit code 2 and one line, before any training."""
+
+import contextlib
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import pytest
+
+from gpt.cli import check_writable, main
+from gpt.errors import InputError
+
+
+def gpt(capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> tuple[int, str, str]:
+    with pytest.raises(SystemExit) as ended:
+        main([str(argument) for argument in arguments])
+    said = capsys.readouterr()
+    return int(ended.value.code or 0), said.out, said.err
+
+
+def refused(capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> str:
+    code, out, err = gpt(capsys, *arguments)
+    assert code == 2
+    assert out == ""
+    assert err.endswith("\n")
+    assert err.count("\n") == 1, err
+    return err
+
+
+@pytest.mark.parametrize(
+    "command", [[], ["study"], ["study", "run"], ["frobnicate"], ["train"], ["study", "run", "--x"]]
+)
+def test_a_wrong_command_line_is_one_line(capsys: pytest.CaptureFixture[str], command: list[str]) -> None:
+    assert "gpt" in refused(capsys, *command)
+
+
+def test_missing_files_are_named(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    for command in (["train"], ["study", "run"], ["study", "check"]):
+        assert "none.yaml: no such file" in refused(capsys, *command, tmp_path / "none.yaml")
+    assert "holds no study" in refused(capsys, "study", "status", tmp_path)
+    assert "holds no model" in refused(capsys, "sample", tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        (b"", "must hold some text, got an empty file"),
+        (b"aaaaaaaaaaaaaaaaaaaaaaaaaaaa", "at least 2 distinct characters, got 'a' alone"),
+        (b"a", "at least 2 distinct characters, got 'a' alone"),
+        (b"good text, then \xff\xfe", "invalid byte at offset 16"),
+        (b"too short", "model.context: got 16"),
+    ],
+)
+def test_a_text_that_cannot_be_learned_from_is_refused(
+    capsys: pytest.CaptureFixture[str], tiny_file: Path, tmp_path: Path, content: bytes, expected: str
+) -> None:
+    text = tmp_path / "text.txt"
+    text.write_bytes(content)
+    line = refused(capsys, "train", tiny_file, "--data.source", text, "--out", tmp_path / "out")
+    assert expected in line
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_output_folder_that_is_a_file_is_refused(
+    capsys: pytest.CaptureFixture[str], tiny_file: Path, tiny_study: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "out").write_text("in the way")
+    for command in (["train", tiny_file], ["study", "run", tiny_study]):
+        assert str(tmp_path / "out") in refused(capsys, *command, "--out", tmp_path / "out")
+
+
+def test_a_folder_that_is_not_ours_to_write_is_refused() -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o555)
+        child = os.fork()
+        if child == 0:  # root may write anywhere, so a child becomes nobody
+            if os.geteuid() == 0:
+                os.setuid(65534)
+            with contextlib.suppress(InputError):
+                check_writable(Path(folder))
+                os._exit(1)
+            os._exit(0)
+        assert os.waitpid(child, 0)[1] == 0
+        Path(folder).chmod(0o755)
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "expected"),
+    [
+        ("--processes", "0", "--processes: got '0', must be auto or a whole number from 1"),
+        ("--processes", "many", "--processes: got 'many'"),
+        ("--threads", "0", "--threads: got 0, must be at least 1"),
+        ("--device", "tpu", "--device: got 'tpu', must be cpu, cuda or auto"),
+        ("--seeds", "1", "at least 2 seeds"),
+        ("--seeds", "x", "argument --seeds: invalid int value: 'x'"),
+    ],
+)
+def test_an_option_that_cannot_be_is_refused(
+    capsys: pytest.CaptureFixture[str], tiny_study: Path, tmp_path: Path, option: str, value: str, expected: str
+) -> None:
+    line = refused(capsys, "study", "run", tiny_study, "--out", tmp_path / "out", option, value)
+    assert expected in line
+    assert not (tmp_path / "out" / "cells").exists()
+
+
+def test_two_studies_of_one_name_are_refused(
+    capsys: pytest.CaptureFixture[str], tiny_study: Path, tmp_path: Path
+) -> None:
+    twin = tmp_path / "twin.yaml"
+    twin.write_text(tiny_study.read_text())
+    assert "two of the studies are named tiny" in refused(
+        capsys, "study", "run", tiny_study, twin, "--out", tmp_path / "out"
+    )
+
+
+def test_train_check_sample_and_status_work_together(
+    capsys: pytest.CaptureFixture[str], tiny_file: Path, tiny_study: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    code, said, _ = gpt(capsys, "study", "check", tiny_study)
+    assert code == 0
+    for expected in ("model.norm_placement alone: pre, post", "2 variants x 1 blocks x 3 seeds", "can detect"):
+        assert expected in said
+    command = [sys.executable, "-m", "gpt", "train", str(tiny_file), "--out", str(out)]
+    trained = subprocess.run(command, capture_output=True, text=True)
+    assert trained.returncode == 0, trained.stderr
+    cell = Path(trained.stdout.split("done: ")[1].strip())
+    assert json.loads((cell / "status.json").read_text())["state"] == "done"
+    code, said, _ = gpt(capsys, "sample", cell, "--prompt", "First", "--characters", "9")
+    assert code == 0
+    assert said.startswith("First")
+    assert len(said) == len("First") + 9 + 1
+    assert said == gpt(capsys, "sample", cell, "--prompt", "First", "--characters", "9")[1]
+    assert "'é'" in refused(capsys, "sample", cell, "--prompt", "é")
+    again = subprocess.run(command, capture_output=True, text=True)
+    assert "nothing to do" in again.stderr
+
+
+def test_fields_shows_every_field_with_the_files_value(
+    capsys: pytest.CaptureFixture[str], tiny_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    code, said, _ = gpt(capsys, "train", tiny_file, "--fields", "--optim.lr", "2e-3")
+    assert code == 0
+    assert "--optim.lr" in said
+    assert "0.002" in said
+    assert "peak learning rate" in said

@@ -1,0 +1,176 @@
+"""Claims about reading run files."""
+
+from pathlib import Path
+
+import pytest
+
+from gpt.config import RunConfig, fingerprint, flatten, keys_of, load_run, with_values
+from gpt.errors import InputError
+
+
+def refused(path: Path, *overrides: str) -> str:
+    """The one line that a run file or its overrides are answered with."""
+    with pytest.raises(InputError) as caught:
+        load_run(path, overrides)
+    message = str(caught.value)
+    assert "\n" not in message
+    return message
+
+
+def edited(path: Path, old: str, new: str) -> Path:
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new))
+    return path
+
+
+def test_every_shipped_run_file_loads_and_names_every_field(repository: Path) -> None:
+    files = sorted((repository / "configs" / "runs").glob("*.yaml"))
+    assert files
+    for path in files:
+        assert path.read_text().startswith("# "), f"{path.name} must open with what it is and how to start it"
+        shipped = set(flatten(load_run(path)))
+        assert shipped == set(keys_of(RunConfig))
+
+
+def test_the_studies_base_differs_from_nanogpts_recipe_in_its_positions_alone(repository: Path) -> None:
+    runs = repository / "configs" / "runs"
+    nanogpt, small = flatten(load_run(runs / "nanogpt_cpu.yaml")), flatten(load_run(runs / "char_small.yaml"))
+    assert {k for k in nanogpt if nanogpt[k] != small[k]} == {"model.position"}
+
+
+def test_the_nanogpt_recipe_is_the_documented_one(repository: Path) -> None:
+    values = flatten(load_run(repository / "configs" / "runs" / "nanogpt_cpu.yaml"))
+    documented = {
+        "model.layers": 4, "model.heads": 4, "model.width": 128, "model.context": 64, "train.batch_size": 12,
+        "train.steps": 2000, "optim.lr": 1e-3, "optim.min_lr": 1e-4, "optim.warmup_steps": 100, "optim.beta1": 0.9,
+        "optim.beta2": 0.99, "optim.weight_decay": 0.1, "optim.clip": 1.0, "model.dropout": 0.0, "model.bias": False,
+        "model.position": "learned", "model.norm_placement": "pre",
+    }  # fmt: skip
+    assert {key: values[key] for key in documented} == documented
+
+
+def test_scientific_notation_is_a_number(tiny_file: Path) -> None:
+    assert load_run(edited(tiny_file, "lr: 3e-3,", "lr: 1e-3,")).optim.lr == 0.001
+
+
+@pytest.mark.parametrize("word", ["off", "null", "~"])
+def test_clipping_is_switched_off_by_off_and_by_null(tiny_file: Path, word: str) -> None:
+    assert load_run(edited(tiny_file, "clip: 1.0", f"clip: {word}")).optim.clip is None
+
+
+def test_an_unknown_key_is_answered_with_file_line_and_the_nearest_key(tiny_file: Path) -> None:
+    message = refused(edited(tiny_file, "warmup_steps", "warmup_step"))
+    assert f"{tiny_file}:3: unknown key optim.warmup_step; did you mean optim.warmup_steps?" in message
+
+
+def test_a_key_in_the_wrong_section_is_answered_with_its_place(tiny_file: Path) -> None:
+    message = refused(edited(tiny_file, "data: {", "lr: 1e-3\ndata: {"))
+    assert message == f"{tiny_file}:1: unknown key lr; did you mean optim.lr?"
+
+
+def test_a_duplicate_key_is_refused_with_its_line(tiny_file: Path) -> None:
+    message = refused(edited(tiny_file, "optim: {lr: 3e-3,", "optim: {lr: 3e-3, lr: 1e-3,"))
+    assert f"{tiny_file}:3:" in message
+    assert "duplicate key" in message
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "expected"),
+    [
+        ("steps: 40", "steps: forty", 'train.steps: got "forty", must be a valid integer'),
+        ("steps: 40", 'steps: "40"', 'train.steps: got "40", must be a valid integer'),
+        ("steps: 40", "steps: 40.5", "train.steps: got 40.5, must be a valid integer"),
+        ("steps: 40", "steps: true", "train.steps: got true, must be a valid integer"),
+        ("steps: 40", "steps: 0", "train.steps: got 0, must be greater than or equal to 1"),
+        ("lr: 3e-3", "lr: .nan", "optim.lr:"),
+        ("lr: 3e-3", "lr: -1", "optim.lr: got -1, must be greater than 0"),
+        ("clip: 1.0", "clip: 0", "optim.clip: got 0, must be greater than 0"),
+        ("position: rope", "position: rop", "model.position: got \"rop\", must be 'sinusoidal', 'rope'"),
+        ("width: 16", "width: 15", "width 15 must be a multiple of heads 2"),
+        ("width: 16", "width: 6", "rope needs an even head width, got width / heads = 3"),
+        ("warmup_steps: 5", "warmup_steps: 40", "optim.warmup_steps 40 must be below train.steps 40"),
+        ("min_lr: 3e-4", "min_lr: 1", "min_lr 1 must not exceed lr 0.003"),
+        ("layers: 2, ", "", "missing key model.layers"),
+    ],
+)
+def test_a_wrong_value_is_answered_with_key_value_and_rule(tiny_file: Path, old: str, new: str, expected: str) -> None:
+    message = refused(edited(tiny_file, old, new))
+    assert expected in message
+    assert str(tiny_file) in message
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        (b"", "must hold keys and values, got nothing"),
+        (b"- 1\n", "must hold keys and values, got list"),
+        (b"a: [1\n", "not valid YAML"),
+        (b"a: \xff\n", "not UTF-8 text (byte 3)"),
+        (b"? [1, 2]\n: 3\n", "every key must be plain text"),
+        (b"!!python/object/apply:os.system ['true']\n", "not valid YAML"),
+    ],
+)
+def test_a_file_that_is_no_configuration_is_refused(tmp_path: Path, content: bytes, expected: str) -> None:
+    path = tmp_path / "x.yaml"
+    path.write_bytes(content)
+    assert expected in refused(path)
+
+
+def test_a_missing_file_and_a_folder_are_refused(tmp_path: Path) -> None:
+    assert refused(tmp_path / "none.yaml").endswith("none.yaml: no such file")
+    assert "cannot be read" in refused(tmp_path)
+
+
+def test_overrides_are_read_as_the_file_is(tiny_file: Path) -> None:
+    config = load_run(tiny_file, ["--optim.lr", "1e-3", "--optim.clip=off", "--model.position", "none"])
+    assert (config.optim.lr, config.optim.clip, config.model.position) == (0.001, None, "none")
+
+
+@pytest.mark.parametrize(
+    ("overrides", "expected"),
+    [
+        (["--optim.lrr", "1"], "--optim.lrr: unknown key; did you mean --optim.lr?"),
+        (["--optim.lr"], "overrides must come as --key value"),
+        (["optim.lr", "1"], "overrides must come as --key value"),
+        (["--optim.lr", "fast"], 'optim.lr: got "fast", must be a valid number'),
+        (["--optim", "1"], "--optim: unknown key"),
+        (["--seed", "-1"], "seed: got -1, must be greater than or equal to 0"),
+    ],
+)
+def test_a_wrong_override_is_named(tiny_file: Path, overrides: list[str], expected: str) -> None:
+    assert expected in refused(tiny_file, *overrides)
+
+
+def test_configurations_are_frozen(tiny: RunConfig) -> None:
+    with pytest.raises(ValueError, match="frozen"):
+        tiny.optim.lr = 1.0  # type: ignore[misc]
+
+
+def test_every_field_but_the_checkpoint_interval_changes_the_fingerprint(tiny: RunConfig) -> None:
+    other = {
+        "seed": 1, "data.val_fraction": 0.2, "model.layers": 3, "model.heads": 4, "model.width": 32, "model.context": 8,
+        "model.position": "learned", "model.norm": "rmsnorm", "model.norm_placement": "post", "model.mlp": "relu",
+        "model.qk_norm": True, "model.bias": True, "model.dropout": 0.1, "model.tie_embeddings": False,
+        "model.init": "xavier", "model.attention": "explicit", "optim.lr": 1e-3, "optim.min_lr": 1e-4,
+        "optim.warmup_steps": 6, "optim.beta1": 0.8, "optim.beta2": 0.95, "optim.eps": 1e-9, "optim.weight_decay": 0.0,
+        "optim.clip": None, "train.steps": 41, "train.batch_size": 5, "train.eval_every": 10,
+        "train.eval_batch_size": 8,
+        "probes.every": 10, "probes.windows": 3, "probes.heatmap_characters": 9, "sample.prompt": "A",
+        "sample.characters": 21, "sample.temperature": 1.0,
+    }  # fmt: skip
+    assert set(other) == set(keys_of(RunConfig)) - {"train.checkpoint_every", "data.source"}
+    prints = [fingerprint(with_values(tiny, {key: value}, "test"), "data") for key, value in other.items()]
+    assert len({fingerprint(tiny, "data"), *prints}) == len(prints) + 1
+
+
+def test_data_counts_by_its_content_and_not_by_its_name(tiny: RunConfig) -> None:
+    renamed = with_values(tiny, {"data.source": "elsewhere.txt"}, "test")
+    assert fingerprint(renamed, "data") == fingerprint(tiny, "data") != fingerprint(tiny, "other data")
+    rarer = with_values(tiny, {"train.checkpoint_every": 40}, "test")
+    assert fingerprint(rarer, "data") == fingerprint(tiny, "data")
+
+
+def test_the_fingerprint_of_a_configuration_never_moves(repository: Path) -> None:
+    config = load_run(repository / "configs" / "runs" / "char_small.yaml")
+    assert fingerprint(config, "0" * 64) == "0e4a14d832e605b9"
