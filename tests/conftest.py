@@ -10,9 +10,9 @@ from gpt.data.corpus import default_cache, load_text
 
 TINY_RUN = """\
 data: {{source: {source}, val_fraction: 0.1}}
-model: {{layers: 2, heads: 2, width: 16, context: 16, position: rope, norm_placement: pre}}
-optim: {{lr: 3e-3, min_lr: 3e-4, warmup_steps: 5, clip: 1.0}}
-train: {{steps: 40, batch_size: 4, eval_every: 20, checkpoint_every: 10}}
+model: {{layers: 2, heads: 2, width: 16, context: 16, position: rope, norm_placement: pre, tie_embeddings: false}}
+optim: {{lr: 2e-2, min_lr: 1e-4, warmup_steps: 5, clip: 1.0}}
+train: {{steps: 40, batch_size: 8, eval_every: 20, checkpoint_every: 10}}
 probes: {{every: 20, windows: 2, heatmap_characters: 8}}
 sample: {{characters: 20}}
 """

@@ -1,6 +1,6 @@
 """Naive versions of the model's parts in NumPy, double precision and loops, and the small configurations to compare on.
 
-Shapes as in `gpt.model`, without the seed axis: T position, U key position, H heads, K head width, D width, V vocabulary.
+Shapes as in `gpt.model`, without the seed axis: T position, U key position, K head width, D model width, V vocabulary.
 """
 
 import itertools
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from scipy.special import erf
 
 from gpt.config import ModelConfig, OptimConfig, RunConfig, TrainConfig
-from gpt.model.gpt import GPT, build_model
+from gpt.model.gpt import GPT
 
 Array = NDArray[np.float64]
 
@@ -56,9 +56,9 @@ def variants(**fixed: Any) -> Iterator[ModelConfig]:
         yield model_config(**dict(zip(open_choices, values, strict=True)), **fixed)
 
 
-def random_model(config: ModelConfig, seeds: tuple[int, ...] = (0,), vocabulary: int = VOCABULARY) -> GPT:
+def random_model(config: ModelConfig, seeds: int = 1, vocabulary: int = VOCABULARY) -> GPT:
     """A model in which no part is near the identity: large weights, gains that are not 1, shifts that are not 0."""
-    model = build_model(config, vocabulary, seeds)
+    model = GPT(config, vocabulary, seeds)
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
         for name, parameter in model.named_parameters():
@@ -86,7 +86,9 @@ def text(length: int, vocabulary: int = VOCABULARY) -> NDArray[np.int64]:
 
 
 def layer_norm(x: Array, gain: Array, shift: Array | float = 0.0) -> Array:
-    rows = [(row - row.mean()) / math.sqrt(((row - row.mean()) ** 2).mean() + 1e-5) for row in x.reshape(-1, x.shape[-1])]
+    rows = [
+        (row - row.mean()) / math.sqrt(((row - row.mean()) ** 2).mean() + 1e-5) for row in x.reshape(-1, x.shape[-1])
+    ]
     return np.stack(rows).reshape(x.shape) * gain + shift
 
 

@@ -51,7 +51,7 @@ def test_the_nanogpt_recipe_is_the_documented_one(repository: Path) -> None:
 
 
 def test_scientific_notation_is_a_number(tiny_file: Path) -> None:
-    assert load_run(edited(tiny_file, "lr: 3e-3,", "lr: 1e-3,")).optim.lr == 0.001
+    assert load_run(edited(tiny_file, "lr: 2e-2,", "lr: 1e-3,")).optim.lr == 0.001
 
 
 @pytest.mark.parametrize("word", ["off", "null", "~"])
@@ -70,7 +70,7 @@ def test_a_key_in_the_wrong_section_is_answered_with_its_place(tiny_file: Path) 
 
 
 def test_a_duplicate_key_is_refused_with_its_line(tiny_file: Path) -> None:
-    message = refused(edited(tiny_file, "optim: {lr: 3e-3,", "optim: {lr: 3e-3, lr: 1e-3,"))
+    message = refused(edited(tiny_file, "optim: {lr: 2e-2,", "optim: {lr: 2e-2, lr: 1e-3,"))
     assert f"{tiny_file}:3:" in message
     assert "duplicate key" in message
 
@@ -83,14 +83,14 @@ def test_a_duplicate_key_is_refused_with_its_line(tiny_file: Path) -> None:
         ("steps: 40", "steps: 40.5", "train.steps: got 40.5, must be a valid integer"),
         ("steps: 40", "steps: true", "train.steps: got true, must be a valid integer"),
         ("steps: 40", "steps: 0", "train.steps: got 0, must be greater than or equal to 1"),
-        ("lr: 3e-3", "lr: .nan", "optim.lr:"),
-        ("lr: 3e-3", "lr: -1", "optim.lr: got -1, must be greater than 0"),
+        ("lr: 2e-2", "lr: .nan", "optim.lr:"),
+        ("lr: 2e-2", "lr: -1", "optim.lr: got -1, must be greater than 0"),
         ("clip: 1.0", "clip: 0", "optim.clip: got 0, must be greater than 0"),
         ("position: rope", "position: rop", "model.position: got \"rop\", must be 'sinusoidal', 'rope'"),
         ("width: 16", "width: 15", "width 15 must be a multiple of heads 2"),
         ("width: 16", "width: 6", "rope needs an even head width, got width / heads = 3"),
         ("warmup_steps: 5", "warmup_steps: 40", "optim.warmup_steps 40 must be below train.steps 40"),
-        ("min_lr: 3e-4", "min_lr: 1", "min_lr 1 must not exceed lr 0.003"),
+        ("min_lr: 1e-4", "min_lr: 1", "min_lr 1 must not exceed lr 0.02"),
         ("layers: 2, ", "", "missing key model.layers"),
     ],
 )
@@ -151,8 +151,8 @@ def test_every_field_but_the_checkpoint_interval_changes_the_fingerprint(tiny: R
     other = {
         "seed": 1, "data.val_fraction": 0.2, "model.layers": 3, "model.heads": 4, "model.width": 32, "model.context": 8,
         "model.position": "learned", "model.norm": "rmsnorm", "model.norm_placement": "post", "model.mlp": "relu",
-        "model.qk_norm": True, "model.bias": True, "model.dropout": 0.1, "model.tie_embeddings": False,
-        "model.init": "xavier", "model.attention": "explicit", "optim.lr": 1e-3, "optim.min_lr": 1e-4,
+        "model.qk_norm": True, "model.bias": True, "model.dropout": 0.1, "model.tie_embeddings": True,
+        "model.init": "xavier", "model.attention": "explicit", "optim.lr": 1e-3, "optim.min_lr": 2e-4,
         "optim.warmup_steps": 6, "optim.beta1": 0.8, "optim.beta2": 0.95, "optim.eps": 1e-9, "optim.weight_decay": 0.0,
         "optim.clip": None, "train.steps": 41, "train.batch_size": 5, "train.eval_every": 10,
         "train.eval_batch_size": 8,

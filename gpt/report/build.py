@@ -1,4 +1,101 @@
-"""Reports of studies."""
+"""From cells to pages: one report for each study, one page and one table for all studies of a folder."""
 
-def print_findings(out, folders):
-    print("no report yet")
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from gpt.records.files import jsonable, make_folder, utf8, write_atomic, write_json
+from gpt.report.combined import combined_page
+from gpt.report.markdown import Shown, page
+from gpt.report.tables import terminal
+from gpt.study.collect import CellRecord, Results, collect
+from gpt.study.findings import build_findings, judge_together
+from gpt.study.folder import StudyFolder
+
+STATES = ("done", "diverged", "running", "preempted", "failed", "planned")
+
+
+def build_report(folder: StudyFolder, known: dict[str, CellRecord] | None = None) -> dict[str, Any]:
+    """Write findings.json, report.md and the figures of a study, finished or not.
+
+    Args:
+        known: cells that were read for another study of the same folder, see `collect`.
+
+    Returns:
+        The findings, as findings.json has them.
+
+    Raises:
+        InputError: a record is damaged, or the folder cannot be written to.
+    """
+    results = collect(folder, known)
+    findings = jsonable(build_findings(results))
+    write_json(folder.findings, findings)
+    shown = write_figures(results, findings, folder.report / "figures")
+    text = page(findings, judge_together([findings])[0], shown, samples(results), link_to_folder)
+    write_atomic(folder.report / "report.md", utf8(text))
+    return findings
+
+
+def link_to_folder(text: str, fingerprint: str) -> str:
+    """A link from a study's report to a cell's folder."""
+    return f"[{text}](../../../cells/{fingerprint}/)"
+
+
+def write_figures(results: Results, findings: Mapping[str, Any], folder: Path) -> list[Shown]:
+    """Draw all figures of a study into a folder, and take away those of an earlier report that are no more."""
+    from gpt.report.figures import draw_all
+
+    drawn = draw_all(results, findings)
+    make_folder(folder)
+    for figure in drawn:
+        write_atomic(folder / figure.file, figure.png)
+    for old in {path.name for path in folder.glob("*.png")} - {figure.file for figure in drawn}:
+        (folder / old).unlink()
+    return [Shown(figure.file, figure.block, figure.title, figure.caption) for figure in drawn]
+
+
+def samples(results: Results) -> dict[str, str]:
+    """What the first seed's models wrote, by variant and block."""
+    found = {}
+    for block in results.blocks:
+        for group in block.groups:
+            if text := group.cells[0].sample:
+                found[f"{group.label}, {block.label}" if block.label else group.label] = text
+    return found
+
+
+def print_findings(out: Path, folders: Sequence[StudyFolder]) -> None:
+    """Build the report of each study and a page for all of them, and print one table of all findings."""
+    known: dict[str, CellRecord] = {}
+    many = [build_report(folder, known) for folder in folders]
+    studies = list(zip(many, judge_together(many), strict=True))
+    path = out / "report.md"
+    text = combined_page(
+        studies, lambda name: f"studies/{name}/report/report.md", lambda name: f"studies/{name}/report"
+    )
+    write_atomic(path, utf8(text))
+    print(terminal(studies))
+    print(f"\nreport: {path}")
+
+
+def status_lines(folder: StudyFolder) -> list[str]:
+    """How far each variant of a study is, and why cells failed."""
+    results = collect(folder)
+    study = results.study
+    counts = {
+        group.label: Counter[str]() for block in results.blocks for group in block.groups
+    }  # over blocks: a line for each variant
+    why = []
+    for block, group, seed, cell in results.places():
+        counts[group.label][cell.status.state] += 1
+        if cell.status.state == "failed":
+            where = ", ".join(filter(None, [group.label, block.label, f"seed {seed}"]))
+            why.append(f"  failed: {where}: {cell.status.why}")
+    finished = sum(c["done"] + c["diverged"] for c in counts.values())
+    shown = [state for state in STATES if any(c[state] for c in counts.values()) or state in STATES[:2]]
+    width = max(len(label) for label in counts)
+    lines = [f"{study.name}: {finished} of {sum(c.total() for c in counts.values())} cells finished"]
+    for label, count in counts.items():
+        lines.append(f"  {label.ljust(width)}  " + "  ".join(f"{count[state]:>4} {state}" for state in shown))
+    return [*lines, *why]

@@ -57,6 +57,11 @@ class CellRecord:
         return self.status.state in ("done", "diverged")
 
     @property
+    def begun(self) -> bool:
+        """There is a folder to look into."""
+        return self.cell.root.is_dir()
+
+    @property
     def diverged(self) -> bool:
         return self.status.state == "diverged"
 

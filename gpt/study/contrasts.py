@@ -159,33 +159,28 @@ def _by_difference(judged: Judged) -> str:
     places, matters = decimals(contrast.smallest_effect), f"{contrast.smallest_effect:g}"
     size = _change(paired.mean_difference, places, unit)
     better = _better(metric, paired.mean_difference) if judged.verdict.startswith("different") else ""
+    change = f"with `{contrast.b}` the {words} is {size}{better}"
     tests = f"({_evidence(judged, places)})"
     runs = f"none of the {2 * paired.n} runs diverged"
-    equivalence = f"two one-sided tests, p {p_text(paired.p_equivalence)}"
-    if judged.verdict == "different":
-        return (
-            f"With `{contrast.b}` the {words} is {size}{better} than with `{contrast.a}` {tests}; {runs}, and "
-            f"{_against_smallest(paired, contrast.smallest_effect)}."
-        )
-    if judged.verdict == "different but smaller than matters":
-        return (
-            f"With `{contrast.b}` the {words} is {size}{better} than with `{contrast.a}` {tests}, but the difference is "
-            f"surely smaller than the smallest one that matters, {matters} ({equivalence}); {runs}."
-        )
-    if judged.verdict == "equivalent":
-        return (
-            f"`{contrast.b}` and `{contrast.a}` are equivalent for practical purposes: with `{contrast.b}` the {words} is "
-            f"{size} {tests}, surely a smaller difference than the smallest one that matters, {matters} "
-            f"({equivalence}); {runs}."
-        )
-    return (
-        f"Whether `{contrast.b}` differs from `{contrast.a}` is not settled: with `{contrast.b}` the {words} is {size} "
-        f"{tests}; {runs}{_why_unsettled(judged)}."
+    small = (
+        f"surely smaller than the smallest difference that matters, {matters} "
+        f"(two one-sided tests, p {p_text(paired.p_equivalence)})"
     )
+    if judged.verdict == "different":
+        against = _against_smallest(paired, contrast.smallest_effect)
+        return f"{_upper(change)} than with `{contrast.a}` {tests}; {against}; {runs}."
+    if judged.verdict == "different but smaller than matters":
+        return f"{_upper(change)} than with `{contrast.a}` {tests}, but that is {small}; {runs}."
+    if judged.verdict == "equivalent":
+        same = f"`{contrast.b}` and `{contrast.a}` are equivalent for practical purposes"
+        return f"{same}: {change} {tests}, {small}; {runs}."
+    unsettled = f"Whether `{contrast.b}` differs from `{contrast.a}` is not settled"
+    return f"{unsettled}: {change} {tests}; {runs}{_why_unsettled(judged)}."
 
 
 def _by_rank(judged: Judged) -> str:
-    contrast, rank, rates, paired = judged.contrast, *_parts(judged.contrast)
+    contrast = judged.contrast
+    rank, rates, paired = contrast.rank, contrast.divergence, contrast.paired
     metric = parse_metric(contrast.metric)
     ahead, behind, wins = contrast.b, contrast.a, rank.wins
     if rank.losses > rank.wins:
@@ -193,10 +188,10 @@ def _by_rank(judged: Judged) -> str:
     tests = f"sign test, corrected p {p_text(judged.p_adjusted)}, n = {count(rank.n, 'seed pair')}"
     if rank.wins == rank.losses:
         led = f"Neither `{ahead}` nor `{behind}` does better in more seeds ({tests})"
-    elif judged.verdict == "inconclusive":
-        led = f"Whether `{contrast.b}` differs from `{contrast.a}` is not settled: `{ahead}` does better in {wins} of {rank.n} seeds ({tests})"  # noqa: E501
     else:
         led = f"`{ahead}` does better than `{behind}` in {wins} of {rank.n} seeds ({tests})"
+    if judged.verdict == "inconclusive":
+        led = f"Whether `{contrast.b}` differs from `{contrast.a}` is not settled: {led[0].lower()}{led[1:]}"
     diverged = (
         f"a diverged run counts as the worst, and `{contrast.b}` diverged in {rates.diverged_b} of {rates.n} runs, "
         f"`{contrast.a}` in {rates.diverged_a} of {rates.n} (McNemar's exact p {p_text(rates.p_paired)}, not corrected)"
@@ -206,15 +201,10 @@ def _by_rank(judged: Judged) -> str:
     else:
         places = decimals(contrast.smallest_effect)
         size = _change(paired.mean_difference, places, metric.scalar.unit)
-        survivors = (
-            f"among survivors alone, {count(paired.n, 'pair')}, the {metric_words(metric)} is {size} with `{contrast.b}`"
-            f" ({_interval(paired, places)})"
-        )
+        alone = f"among survivors alone, {count(paired.n, 'pair')}"
+        words = f"the {metric_words(metric)} with `{contrast.b}` is {size}"
+        survivors = f"{alone}, {words} ({_interval(paired, places)})"
     return f"{led}; {diverged}; {survivors}."
-
-
-def _parts(contrast: Contrast) -> tuple[RankContrast, DivergenceContrast, PairedContrast]:
-    return contrast.rank, contrast.divergence, contrast.paired
 
 
 def _change(difference: float, places: int, unit: str) -> str:
@@ -231,7 +221,11 @@ def _direction(difference: float) -> str:
 def _better(metric: Metric, difference: float) -> str:
     if metric.scalar.lower_is_better is None or difference == 0:
         return ""
-    return ", which is better," if (difference < 0) == metric.scalar.lower_is_better else ", which is worse,"
+    return " (better)" if (difference < 0) == metric.scalar.lower_is_better else " (worse)"
+
+
+def _upper(text: str) -> str:
+    return text[0].upper() + text[1:]
 
 
 def _interval(paired: PairedContrast, places: int) -> str:
@@ -270,6 +264,9 @@ def _why_unsettled(judged: Judged) -> str:
         reasons.append(f"a difference as large as matters ({contrast.smallest_effect:g}) is not ruled out")
     if paired.low > 0 or paired.high < 0:
         reasons.append("the interval, which is not corrected, leaves out zero, but the corrected test does not")
-    if min(1.0, contrast.smallest_p * judged.family) > ALPHA:
-        reasons.append(f"with {count(paired.n, 'pair')} the corrected p can hardly fall below {ALPHA:g}: add seeds")
+    if contrast.smallest_p * judged.family > ALPHA:
+        correction = f", before correction for {judged.family} contrasts" if judged.family > 1 else ""
+        reasons.append(
+            f"{count(paired.n, 'pair')} cannot give a p below {contrast.smallest_p:.3g}{correction}: add seeds"
+        )
     return "".join(f"; {reason}" for reason in reasons)

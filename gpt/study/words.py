@@ -1,11 +1,13 @@
 """Numbers and names as a reader meets them: in sentences, tables and figures alike."""
 
 import math
+import re
 from collections.abc import Sequence
 
 from gpt.records.schema import TRAIN_LOSS, VAL_LOSS, Metric
 
 KEYS = {TRAIN_LOSS: "training loss", VAL_LOSS: "validation loss"}
+MISSING = "-"
 REDUCERS = {"min": "lowest", "max": "highest", "mean": "mean", "last": "last"}
 
 
@@ -19,17 +21,36 @@ def decimals(smallest_effect: float) -> int:
     return max(0, 2 - math.floor(math.log10(smallest_effect)))
 
 
-def fixed(value: float, places: int) -> str:
+def number(value: float | None) -> float:
+    """A number of a record, JSON's null being NaN again."""
+    return math.nan if value is None else value
+
+
+def fixed(value: float | None, places: int) -> str:
     """The number with so many decimals, without a minus before zero; a dash where there is none."""
+    value = number(value)
     if not math.isfinite(value):
-        return "–"
+        return MISSING
     text = f"{value:.{places}f}"
     return text.lstrip("-") if float(text) == 0 else text
 
 
-def signed(value: float, places: int) -> str:
+def signed(value: float | None, places: int) -> str:
+    """The same with a plus before what is above zero."""
     text = fixed(value, places)
-    return f"+{text}" if value > 0 and text != "–" and float(text) != 0 else text
+    return f"+{text}" if text != MISSING and float(text) > 0 else text
+
+
+def interval(low: float | None, high: float | None, places: int) -> str:
+    """`[-0.0123, +0.0045]`."""
+    text = f"[{signed(low, places)}, {signed(high, places)}]"
+    return MISSING if MISSING in (fixed(low, places), fixed(high, places)) else text
+
+
+def short(value: float | None) -> str:
+    """Three significant digits; a dash where there is no number."""
+    value = number(value)
+    return f"{value:.3g}" if math.isfinite(value) else MISSING
 
 
 def p_text(p: float) -> str:
@@ -41,13 +62,13 @@ def p_text(p: float) -> str:
 
 def p_cell(p: float) -> str:
     """A p value as a table shows it."""
-    return "–" if math.isnan(p) else p_text(p).removeprefix("= ")
+    return MISSING if math.isnan(p) else p_text(p).removeprefix("= ")
 
 
 def percent(share: float) -> str:
     """A share between 0 and 1; never rounded to none or all when it is neither."""
     if not math.isfinite(share):
-        return "–"
+        return MISSING
     if 0 < share < 0.001:
         return "< 0.1 %"
     if 0.999 < share < 1:
@@ -63,3 +84,8 @@ def count(n: int, one: str, many: str = "") -> str:
 def listed(words: Sequence[str]) -> str:
     """`a, b and c`."""
     return ", ".join(words[:-1]) + " and " + words[-1] if len(words) > 1 else "".join(words)
+
+
+def slug(text: str) -> str:
+    """`optim.lr = 0.001` as part of a file name."""
+    return re.sub(r"[^a-z0-9.]+", "-", text.lower()).strip("-.")

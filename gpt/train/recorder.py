@@ -30,7 +30,8 @@ class CellRecorder:
         self._events = JsonlWriter(cell.events, keep_through=start)
         for row in read_jsonl(cell.metrics):
             self.stability.observe(row)
-            self.best_loss = min(self.best_loss, row.get("val/loss", math.inf))
+            if not self.ended:
+                self.best_loss = min(self.best_loss, row.get("val/loss", math.inf))
         cell.drop_probes_after(start)
 
     @property

@@ -12,7 +12,7 @@ from gpt.config import ModelConfig, parse
 from gpt.data.tokenizer import CharTokenizer
 from gpt.errors import InputError
 from gpt.model.gpt import GPT
-from gpt.records.files import read_json, write_atomic, write_json
+from gpt.records.files import read_bytes, read_json, write_atomic, write_json
 
 WEIGHTS = "model.safetensors"
 CONFIG = "config.json"
@@ -37,7 +37,7 @@ def load_model(folder: Path) -> tuple[GPT, CharTokenizer, int]:
     if not (folder / CONFIG).exists():
         raise InputError(f"{folder}: holds no model (no {CONFIG}); a cell has one after its first evaluation")
     description = read_json(folder / CONFIG)
-    blob = (folder / WEIGHTS).read_bytes()
+    blob = read_bytes(folder / WEIGHTS)
     if hashlib.sha256(blob).hexdigest() != description["weights_sha256"]:
         raise InputError(f"{folder / WEIGHTS}: differs from the sha256 in {CONFIG}; the file is damaged")
     config = parse(ModelConfig, description["model"], str(folder / CONFIG))

@@ -53,9 +53,7 @@ def test_gradients_may_come_in_any_layout(name: str, seeds: int) -> None:
         "transposed": normal(seeds, 5, 6, seed=2).transpose(1, 2),
     }
     for layout, gradient in gradients.items():
-        for got, expected in zip(
-            run(name, x, w, gradient), run("batched", x, w, gradient.contiguous()), strict=True
-        ):
+        for got, expected in zip(run(name, x, w, gradient), run("batched", x, w, gradient.contiguous()), strict=True):
             torch.testing.assert_close(got, expected, atol=1e-6, rtol=1e-5, msg=f"{name}, {layout}")
 
 

@@ -55,9 +55,9 @@ def test_variants_of_every_shipped_study_differ_in_the_factor_alone(repository: 
         (
             "[pre, post]",
             "[pre, {model.norm_placement: post, optim.lr: 1e-3}]",
-            "variants differ in optim.lr [0.003, 0.001] as well as in the factor model.norm_placement",
+            "variants differ in optim.lr [0.02, 0.001] as well as in the factor model.norm_placement",
         ),
-        ("[pre, post]", "[pre, {optim.lr: 3e-3}]", "two variants are the same"),
+        ("[pre, post]", "[pre, {optim.lr: 2e-2}]", "two variants are the same"),
         ("[pre, post]", "[pre, {optim.lr: 1e-3}]", "variants differ in optim.lr"),
         ("seeds: 3", "seeds: 1", "seeds"),
         ("seeds: 3", "seeds: [4]", "a difference needs at least 2 seeds"),
@@ -137,8 +137,8 @@ def test_a_base_run_changed_after_the_start_is_refused(tmp_path: Path, tiny_stud
     folder = StudyFolder(tmp_path / "out", "tiny")
     study = load_study(tiny_study)
     folder.start(study, "data", plan(study, "data"))
-    edited(tiny_file, "batch_size: 4", "batch_size: 5")
+    edited(tiny_file, "batch_size: 8", "batch_size: 5")
     changed = load_study(tiny_study)
-    with pytest.raises(InputError, match=r"base\.train\.batch_size = 4, now it is 5"):
+    with pytest.raises(InputError, match=r"base\.train\.batch_size = 8, now it is 5"):
         folder.start(changed, "data", plan(changed, "data"))
     assert not Cell(tmp_path / "out").status_json.exists()

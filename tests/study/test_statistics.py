@@ -126,8 +126,14 @@ def test_sign_flip_p_is_the_share_of_all_sign_assignments(differences):
 @given(st.lists(st.integers(-9, 9), min_size=1, max_size=9))
 def test_rounding_of_decimal_values_does_not_break_ties(differences):
     a = [4.1 + 0.3 * i for i in range(len(differences))]
-    b = [x + d / 10_000 for x, d in zip(a, differences, strict=True)]
+    b = [x + d / 1_000_000 for x, d in zip(a, differences, strict=True)]
     assert paired_contrast(a, b, None).p_sign_flip == enumerated_sign_flip_p(differences)
+
+
+@unhurried
+@given(st.lists(st.integers(-9, 9), min_size=1, max_size=9))
+def test_rounding_of_sums_does_not_break_ties(differences):
+    assert sign_flip_p([d / 10 for d in differences]) == enumerated_sign_flip_p(differences)
 
 
 @pytest.mark.parametrize(("n", "published"), [(5, 0.0625), (6, 0.031), (7, 0.016), (8, 0.0078)])
@@ -186,6 +192,13 @@ def test_d_z_interval_ends_where_the_observed_d_z_is_in_a_tail(n, t):
     above = stats.nct.sf(abs(t), n - 1, flip * math.sqrt(n) * np.array([got.d_z_low, got.d_z_high]))
     assert sorted(above) == pytest.approx([0.025, 0.975], abs=1e-6)
     assert got.d_z_low < got.d_z < got.d_z_high
+
+
+def test_a_d_z_beyond_all_measure_has_no_interval():
+    got = paired_contrast(np.zeros(5), 1e6 + np.arange(5.0), None)
+    assert got.d_z == pytest.approx(1e6 / math.sqrt(2.5), rel=1e-5)
+    assert math.isnan(got.d_z_low)
+    assert math.isnan(got.d_z_high)
 
 
 @unhurried
@@ -272,9 +285,15 @@ def test_a_constant_shift_has_no_spread_but_for_rounding():
     assert math.isnan(got.d_z)
 
 
+def test_a_difference_in_the_last_bit_is_none():
+    got = paired_contrast([1.0] * 6, [1.0] * 5 + [1.0 + np.finfo(float).eps], 0.01)
+    assert (got.p_t, got.p_sign_flip, got.mean_difference) == (1.0, 1.0, 0.0)
+
+
 def test_correlation_needs_three_pairs_and_variation():
     assert math.isnan(paired_contrast([1.0, 2.0], [1.0, 3.0], None).correlation)
     assert math.isnan(paired_contrast([1.0, 1.0, 1.0], [1.0, 3.0, 2.0], None).correlation)
+    assert math.isnan(paired_contrast([1.0, 3.0, 2.0], [1.0, 1.0, 1.0 + np.finfo(float).eps], None).correlation)
     assert paired_contrast([1.0, 2.0, 3.0], [6.0, 4.0, 2.0], None).correlation == pytest.approx(-1.0)
 
 
@@ -435,6 +454,11 @@ def test_power_grows_with_effect_and_pairs(n, effect):
     assert power(n, effect) <= power(n + 1, effect) + 1e-12
 
 
+def test_power_far_out_is_one():
+    for n, alpha in ((2, 1e-4), (5, 0.05), (1000, 0.05)):
+        assert power(n, 1e12, alpha) == pytest.approx(1.0, abs=1e-12)
+
+
 def test_fewer_than_two_pairs_detect_nothing():
     assert power(0, 5.0) == power(1, 5.0) == 0.0
     assert math.isnan(detectable_d_z(0))
@@ -467,6 +491,7 @@ def test_minimum_detectable_difference_is_what_the_power_formula_detects():
         (lambda: power(-1, 1.0), "n: got -1"),
         (lambda: power(5, math.inf), "effect: got inf"),
         (lambda: power(5, 1.0, 1.0), "alpha: got 1"),
+        (lambda: power(2, 1.0, 1e-5), "alpha: got 1e-05"),
         (lambda: detectable_d_z(-1), "n: got -1"),
         (lambda: detectable_d_z(5, 0.05, 0.05), r"power: got 0\.05"),
         (lambda: detectable_d_z(5, 1.0), "power: got 1"),

@@ -1,0 +1,64 @@
+"""Several studies on one page: a table of all contrasts, then each study's answer and main figure."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from gpt.report.markdown import plain
+from gpt.report.tables import markdown, row, tests_note, warnings
+from gpt.study.contrasts import Judged
+from gpt.study.words import count, slug
+
+HEADER = ("study", "comparison", "difference", "95 % interval", "corrected p", "seeds", "diverged", "verdict")
+Studies = Sequence[tuple[Mapping[str, Any], Sequence[Judged]]]
+"""findings and contrasts of each study, corrected together"""
+Link = Callable[[str], str]
+"""name of a study -> relative path"""
+
+
+def combined_page(studies: Studies, report: Link, figures_of: Link) -> str:
+    """The page.
+
+    Args:
+        report: where a study's own report is.
+        figures_of: the folder that holds a study's figures/.
+    """
+    lines = [f"# {count(len(studies), 'question')}", "", *findings_table(studies, report)]
+    for findings, judged in studies:
+        lines += ["", *study_section(findings, judged, report, figures_of, ("paired", "loss"))]
+    return "\n".join(lines) + "\n"
+
+
+def findings_table(studies: Studies, report: Link) -> list[str]:
+    """One row for each contrast, and what the numbers are."""
+    rows, notes = [], []
+    for findings, judged in studies:
+        name = findings["study"]["name"]
+        progress = "" if findings["complete"] else f" ({findings['progress']})"
+        for each in judged:
+            shown = row(each)
+            rows.append([
+                f"[{name}]({report(name)}){progress}", shown.comparison, shown.difference, shown.interval, shown.p,
+                shown.seeds, shown.diverged, shown.verdict,
+            ])  # fmt: skip
+            notes += [f"- {plain(shown.note)}"] if shown.note else []
+        notes += [f"- **{plain(warning)}**" for warning in warnings(findings)]
+    units = sorted({findings["study"]["metric"]["unit"] for findings, _ in studies})
+    about = f"Difference: first minus second, {' or '.join(units)}; diverged: runs of first / second."
+    every = [each for _, judged in studies for each in judged]
+    return [*markdown(HEADER, rows), "", f"{about} {tests_note(every)}", *(["", *notes] if notes else [])]
+
+
+def study_section(
+    findings: Mapping[str, Any], judged: Sequence[Judged], report: Link, figures_of: Link, figures: Sequence[str]
+) -> list[str]:
+    """Question, answer, and the named figures of the study's first block."""
+    study = findings["study"]
+    label = findings["blocks"][0]["label"]
+    prefix = f"{slug(label)}-" if label else ""
+    lines = [f"## {plain(study['question'])}", "", *(f"- {each.sentence}" for each in judged)]
+    lines += ["", f"[The whole report of {study['name']}]({report(study['name'])})"]
+    if findings["cells"]["finished"]:
+        for figure in figures:
+            alt = f"{study['name']}, {figure}"
+            lines += ["", f"![{alt}]({figures_of(study['name'])}/figures/{prefix}{figure}.png)"]
+    return lines

@@ -1,0 +1,267 @@
+"""The page of one study, in Markdown: the answer first, then what it rests on."""
+
+import math
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from gpt.report.rerun import rerun_files
+from gpt.report.tables import Row, markdown, row, warnings
+from gpt.study.contrasts import ALPHA, Judged
+from gpt.study.words import count, decimals, fixed, number, percent, short, signed
+
+CellLink = Callable[[str, str], str]
+"""(text, fingerprint) -> the text, linked to the cell if it can be"""
+
+CONTRAST_HEADER = (
+    "comparison", "difference", "95 % interval", "corrected p", "d_z", "pair correlation", "P(better)", "seeds",
+    "diverged", "detectable", "verdict",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A figure's place on the page."""
+
+    file: str
+    block: str
+    title: str
+    caption: str
+
+
+def page(
+    findings: Mapping[str, Any],
+    judged: Sequence[Judged],
+    figures: Sequence[Shown],
+    samples: Mapping[str, str],
+    cell_link: CellLink,
+) -> str:
+    """The whole page.
+
+    Args:
+        judged: the study's contrasts, corrected for one another.
+        samples: text by variant and block, of the study's first seed.
+    """
+    study = findings["study"]
+    sections = [
+        [f"# {study['name']}", "", f"**{plain(study['question'])}**"],
+        _answer(findings, judged),
+        _table(findings, judged),
+        _seeds(findings, cell_link),
+        _proof(findings),
+        _dynamics(findings),
+        _figures(figures, many=len(findings["blocks"]) > 1),
+        _samples(samples, study),
+        _made(findings),
+        ["## Limitations", "", *(f"- {text}" for text in findings["limitations"])],
+    ]
+    return "\n".join(line for section in sections if section for line in [*section, ""]).rstrip() + "\n"
+
+
+def plain(text: str) -> str:
+    """A user's words as Markdown that shows them as they are, on one line."""
+    return re.sub(r"([\\`*_<>\[\]|#])", r"\\\1", " ".join(text.split()))
+
+
+def _answer(findings: Mapping[str, Any], judged: Sequence[Judged]) -> list[str]:
+    lines = ["## Answer", ""]
+    for warning in warnings(findings):
+        lines += [f"> **{plain(warning)}**", ""]
+    if not findings["complete"]:
+        lines += [f"> **{findings['progress'].capitalize()} have finished.** What follows rests on those alone.", ""]
+    return [*lines, *(f"- **{j.verdict}**: {j.sentence}" for j in judged)]
+
+
+def _table(findings: Mapping[str, Any], judged: Sequence[Judged]) -> list[str]:
+    study, metric = findings["study"], findings["study"]["metric"]
+    first = findings["blocks"][0]["variants"][0]["label"]
+    shown = [row(j) for j in judged]
+    effect = f"{study['smallest_effect']:g} {metric['unit']}"
+    exact = all(j.contrast.paired.sign_flip_exact for j in judged)
+    flips = "exact sign-flip test" if exact else "sign-flip test (random flips above 20 pairs)"
+    family = f"Holm's correction over the {count(judged[0].family, 'primary contrast')} of this study"
+    better = {True: "lower is better", False: "higher is better", None: "neither direction is better"}
+    notes = [note for note in (s.note for s in shown) if note]
+    return [
+        "## Findings",
+        "",
+        *markdown(CONTRAST_HEADER, [_contrast_cells(s) for s in shown]),
+        "",
+        *(f"{plain(note)}\n" for note in notes),
+        f"- **Metric**, named before the run: {metric['words']} (`{metric['name']}`: {metric['description']}), in "
+        f"{metric['unit']}; {better[metric['lower_is_better']]}. The **smallest difference that matters** was set to "
+        f"{effect}.",
+        f"- **difference**: mean over seeds of (variant minus `{first}`), each seed being a pair that shares initial "
+        f"weights and batches; with its 95 % t interval. **d_z**: that mean over its standard deviation. **pair "
+        f"correlation**: how much pairing helped (near 0, it did not).",
+        f"- **corrected p**: {flips} of the differences, after {family}; where a run diverged, the sign test with "
+        f"divergence as the worst outcome. It is judged at {ALPHA:g}.",
+        f"- **P(better)**: share of seeds in which the variant does better than `{first}`, ties counted half. "
+        f"**diverged**: runs of the variant / of `{first}`. **detectable**: the true difference that this many pairs, "
+        f"with this spread, find with a power of 80 %.",
+        "- **verdict**: *different*, the corrected test says so; *equivalent*, two one-sided tests place the "
+        "difference within the smallest one that matters; *inconclusive*, neither, which is no evidence of equality.",
+    ]
+
+
+def _contrast_cells(shown: Row) -> list[str]:
+    return [
+        shown.comparison, shown.difference, shown.interval, shown.p, shown.d_z, shown.correlation, shown.better,
+        shown.seeds, shown.diverged, shown.detectable, shown.verdict,
+    ]  # fmt: skip
+
+
+def _seeds(findings: Mapping[str, Any], cell_link: CellLink) -> list[str]:
+    study = findings["study"]
+    places = decimals(study["smallest_effect"])
+    lines = ["## Every seed", ""]
+    for block in findings["blocks"]:
+        variants = block["variants"]
+        if block["label"]:
+            lines += [f"### {block['label']}", ""]
+        first = variants[0]["label"]
+        header = ["seed", *(f"{v['label']}" for v in variants), *(f"{v['label']} - {first}" for v in variants[1:])]
+        rows = [
+            [
+                str(seed),
+                *(_value(variant, i, places, cell_link) for variant in variants),
+                *(signed(_difference(variants[0], variant, i), places) for variant in variants[1:]),
+            ]
+            for i, seed in enumerate(study["seeds"])
+        ]
+        means = [f"{fixed(v['mean']['mean'], places)} ({_sd(v, places)})" for v in variants]
+        of_differences = [signed(c["paired"]["mean_difference"], places) for c in block["contrasts"]]
+        rows.append(["mean (sd)", *means, *of_differences])
+        lines += [*markdown(header, rows), ""]
+        for variant in variants:
+            lines += [
+                f"- seed {seed} of `{variant['label']}` diverged: {why}"
+                for seed, why in zip(study["seeds"], variant["why"], strict=True)
+                if why
+            ]
+    lines += ["", f"{study['metric']['words'].capitalize()}, {study['metric']['unit']}; means are over the runs that "
+              f"did not diverge."]  # fmt: skip
+    return lines
+
+
+def _value(variant: Mapping[str, Any], i: int, places: int, cell_link: CellLink) -> str:
+    """A seed's value, or what became of its cell, linked to the cell's folder."""
+    state = variant["states"][i]
+    text = fixed(variant["values"][i], places) if state == "done" else f"**{state}**" if state == "diverged" else state
+    return cell_link(text, variant["cells"][i]) if variant["begun"][i] else text
+
+
+def _difference(a: Mapping[str, Any], b: Mapping[str, Any], i: int) -> float:
+    if a["states"][i] == b["states"][i] == "done":
+        return number(b["values"][i]) - number(a["values"][i])
+    return math.nan
+
+
+def _sd(variant: Mapping[str, Any], places: int) -> str:
+    return fixed(variant["mean"]["sd"], places)
+
+
+def _proof(findings: Mapping[str, Any]) -> list[str]:
+    marks = {True: "yes", False: "**NO**", None: "not known yet"}
+    control = findings["control"]
+    lines = [
+        "## Was it a controlled comparison?",
+        "",
+        f"**Nothing but the factor differs: {marks[control['holds']]}.** {control['text']}",
+    ]
+    for block in findings["blocks"]:
+        treatment = block["treatment"]
+        where = f" at {block['label']}" if block["label"] else ""
+        lines += ["", f"**The factor acted{where}: {marks[treatment['holds']]}.**", ""]
+        lines += [f"- {text}" for text in treatment["evidence"]]
+        if treatment["limits"]:
+            lines += ["", treatment["limits"]]
+    return lines
+
+
+def _dynamics(findings: Mapping[str, Any]) -> list[str]:
+    lines = ["## What else the records show", "", "Described, not tested: none of this was named before the run."]
+    for block in findings["blocks"]:
+        if block["label"]:
+            lines += ["", f"### {block['label']}"]
+        lines += ["", *(f"- {text}" for text in block["observations"]), ""]
+        variants = block["variants"]
+        header = ["", *(v["label"] for v in variants), *(f"{c['b']} - {c['a']}" for c in block["contrasts"])]
+        rows = []
+        for name, first in variants[0]["secondary"].items():
+            means = [_mean(v["secondary"][name]["mean"], name) for v in variants]
+            differences = [_paired_mean(c["secondary"][name], name) for c in block["contrasts"]]
+            rows.append([f"{first['description']} ({first['unit']})", *means, *differences])
+        lines += [*markdown(header, rows), ""]
+    return [*lines, "Means over the runs that did not diverge, with 95 % t intervals, not corrected for their number."]
+
+
+def _mean(mean: Mapping[str, Any], name: str) -> str:
+    show = _percent if name == "clipped_share" else short
+    text = show(mean["mean"])
+    return text if mean["low"] is None else f"{text} [{show(mean['low'])}, {show(mean['high'])}]"
+
+
+def _paired_mean(contrast: Mapping[str, Any], name: str) -> str:
+    show = _percent if name == "clipped_share" else short
+    text = show(contrast["mean"])
+    return text if contrast["low"] is None else f"{text} [{show(contrast['low'])}, {show(contrast['high'])}]"
+
+
+def _percent(share: float | None) -> str:
+    return percent(number(share))
+
+
+def _figures(figures: Sequence[Shown], many: bool) -> list[str]:
+    if not figures:
+        return ["## Figures", "", "None yet: no run has finished."]
+    lines = ["## Figures"]
+    for figure in figures:
+        title = f"{figure.title}, {figure.block}" if many else figure.title
+        lines += ["", f"### {title}", "", f"![{title}](figures/{figure.file})", "", figure.caption]
+    return lines
+
+
+def _samples(samples: Mapping[str, str], study: Mapping[str, Any]) -> list[str]:
+    if not samples:
+        return []
+    lines = [
+        "## Samples",
+        "",
+        f"Text written by the model of the first seed ({study['seeds'][0]}) with the lowest validation loss, the same "
+        f"random numbers for every variant. One sample shows what such text looks like; it is no evidence.",
+    ]
+    for label, text in samples.items():
+        lines += ["", f"`{label}`:", "", *fenced(text)]
+    return lines
+
+
+def fenced(text: str, language: str = "text") -> list[str]:
+    """A code block whose fence is longer than any run of backticks inside."""
+    longest = max((len(run) for run in re.findall(r"`+", text)), default=0)
+    fence = "`" * max(3, longest + 1)
+    return [fence + language, text.rstrip("\n"), fence]
+
+
+def _made(findings: Mapping[str, Any]) -> list[str]:
+    data, study = findings["data"], findings["study"]
+    lines = ["## How it was made", ""]
+    rows = [("text", f"`{study['base']['data.source']}`, SHA-256 `{data['sha256']}`")]
+    if "vocabulary" in data:
+        rows.append((
+            "split",
+            f"{data['train_characters']:,} characters to learn from, {data['val_characters']:,} held out; "
+            f"{data['vocabulary']} distinct characters; unigram loss {data['unigram_loss']:.4f} nats per character",
+        ))  # fmt: skip
+    rows += [(key, f"`{value}`") for key, value in findings["stack"].items()]
+    rows += [(f"{key} (differs)", ", ".join(f"`{v}`" for v in values))
+             for key, values in findings["stack_differences"].items()]  # fmt: skip
+    for hardware in findings["hardware"]:
+        rows.append(("hardware", ", ".join(f"{key} {value}" for key, value in hardware.items() if value is not None)))
+    table = [line.replace("---:", "---") for line in markdown(("what", "which"), rows)]
+    lines += [*table, "", "To run it again, put these two files side by side and run", ""]
+    lines += fenced("gpt study run study.yaml --out out", "sh")
+    for name, text in rerun_files(study).items():
+        lines += ["", f"<details><summary>{name}</summary>", "", *fenced(text, "yaml"), "", "</details>"]
+    return lines

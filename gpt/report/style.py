@@ -1,0 +1,164 @@
+"""How every figure looks: colours, panels, bands, and PNG bytes that depend on the numbers alone."""
+
+import io
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import matplotlib
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter
+from numpy.typing import NDArray
+
+Floats = NDArray[Any]
+
+COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+"""Okabe and Ito's colours, told apart by colour-blind readers; a variant has the same one in every figure"""
+MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+WIDTH = 8.6
+"""inches, about the width of a README"""
+DPI = 110
+SETTINGS: dict[Any, Any] = {
+    "font.family": "DejaVu Sans",
+    "font.size": 9.5,
+    "axes.titlesize": 10,
+    "axes.labelsize": 9.5,
+    "xtick.labelsize": 9,
+    "ytick.labelsize": 9,
+    "legend.fontsize": 9,
+    "legend.frameon": False,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.color": "#e4e4e4",
+    "grid.linewidth": 0.7,
+    "axes.axisbelow": True,
+    "lines.linewidth": 1.6,
+    "path.simplify_threshold": 0.5,
+}
+
+
+def color(index: int) -> str:
+    return COLORS[index % len(COLORS)]
+
+
+def marker(index: int) -> str:
+    return MARKERS[index % len(MARKERS)]
+
+
+def png(draw: Callable[[Figure], None], height: float) -> bytes:
+    """Draw on a figure of README width and return its PNG; no setting of the user's own leaks in.
+
+    Args:
+        height: inches.
+    """
+    with matplotlib.rc_context():
+        matplotlib.rcdefaults()
+        matplotlib.rcParams.update(SETTINGS)
+        figure = Figure(figsize=(WIDTH, height), dpi=DPI, layout="constrained")
+        FigureCanvasAgg(figure)
+        draw(figure)
+        stream = io.BytesIO()
+        figure.savefig(stream, format="png", metadata={"Software": None})
+    return stream.getvalue()
+
+
+def band(values_SN: Floats) -> tuple[Floats, Floats, Floats]:
+    """Mean over seeds with the ends of its 95 % t interval; below two seeds the ends are the mean.
+
+    Args:
+        values_SN: one row for each seed.
+    """
+    from scipy import stats
+
+    mean = values_SN.mean(axis=0)
+    n = len(values_SN)
+    if n < 2:
+        return mean, mean, mean
+    margin = float(stats.t.isf(0.025, n - 1)) * values_SN.std(axis=0, ddof=1) / np.sqrt(n)
+    return mean, mean - margin, mean + margin
+
+
+def draw_band(
+    axes: Axes,
+    steps: NDArray[np.int64],
+    values_SN: Floats,
+    color: Any,
+    name: str,
+    *,
+    log: bool = False,
+    **line: Any,
+) -> None:
+    """Mean line and band; with `log` the geometric mean, for positive values on a logarithmic axis."""
+    mean, low, high = band(np.log(values_SN)) if log else band(values_SN)
+    if log:
+        mean, low, high = np.exp(mean), np.exp(low), np.exp(high)
+    if len(values_SN) > 1:
+        axes.fill_between(steps, low, high, color=color, alpha=0.2, linewidth=0)
+    axes.plot(steps, mean, color=color, label=name, **line)
+
+
+def log_axis(axes: Axes, low: float, high: float) -> None:
+    """A logarithmic y axis with plain numbers, at least two of them labelled."""
+    axes.set_yscale("log")
+    span = np.log10(high / low) if high > low > 0 else 0.0
+    subs = (1.0, 2.0, 5.0) if span < 2.5 else (1.0,)
+    axes.yaxis.set_major_locator(matplotlib.ticker.LogLocator(subs=subs, numticks=12))
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axes.yaxis.set_minor_formatter(matplotlib.ticker.NullFormatter())
+
+
+def windows(steps: NDArray[np.int64], values: Floats, wanted: int) -> tuple[NDArray[np.int64], Floats]:
+    """Means over consecutive windows of steps, about `wanted` of them.
+
+    Args:
+        steps: (N,).
+        values: (N, ...).
+
+    Returns:
+        (M,) last step of each window and (M, ...) means; a part of a window at the end is its own.
+    """
+    size = max(1, -(-len(steps) // wanted))
+    starts = np.arange(0, len(steps), size)
+    counts = np.diff(np.append(starts, len(steps)))
+    sums = np.add.reduceat(values, starts, axis=0)
+    return steps[starts + counts - 1], sums / counts.reshape(-1, *[1] * (values.ndim - 1))
+
+
+def layer_colors(count: int) -> list[Any]:
+    """From dark (near the input) to light (near the output)."""
+    return [matplotlib.colormaps["viridis"](x) for x in np.linspace(0.0, 0.88, max(count, 1))[:count]]
+
+
+def legend_below(figure: Figure, axes: Axes, columns: int = 7) -> None:
+    """One legend for all panels, under them."""
+    handles, labels = axes.get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=min(columns, max(1, len(labels))))
+
+
+def columns_for(count: int) -> int:
+    """Panels side by side: up to four, but never one alone in a second row of four."""
+    return count if count <= 4 else 3
+
+
+def panels(figure: Figure, count: int, columns: int | None = None, **options: Any) -> Sequence[Axes]:
+    """Panels that share their axes unless told otherwise."""
+    columns = columns or columns_for(count)
+    rows = -(-count // columns)
+    grid = figure.subplots(rows, columns, squeeze=False, **{"sharey": True, "sharex": True, **options})
+    for spare in grid.flat[count:]:
+        spare.set_axis_off()
+    return list(grid.flat[:count])
+
+
+def label_bottom(row: Sequence[Axes], text: str) -> None:
+    """Name the x axis, with its numbers, where no panel follows underneath."""
+    for axes in row[-columns_for(len(row)) :]:
+        axes.set_xlabel(text)
+        axes.tick_params(axis="x", labelbottom=True)
+
+
+def panel_rows(count: int) -> int:
+    return -(-count // columns_for(count)) if count else 0

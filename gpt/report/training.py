@@ -1,0 +1,155 @@
+"""Figures over training steps: loss, gradient norms, clipping."""
+
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from gpt.records.schema import CLIP_SCALE, LAYER_GRAD_NORM, TRAIN_LOSS, VAL_LOSS
+from gpt.report.style import (
+    Floats,
+    color,
+    draw_band,
+    label_bottom,
+    layer_colors,
+    legend_below,
+    log_axis,
+    marker,
+    panels,
+    windows,
+)
+from gpt.study.collect import BlockResults, CellRecord, Group
+
+TRAIN_WINDOWS = 40
+"""windows of steps that noisy curves are averaged over"""
+
+
+def drawn_groups(block: BlockResults) -> list[tuple[int, Group]]:
+    """Variants with a finished run, each with the index that fixes its colour."""
+    return [(i, group) for i, group in enumerate(block.groups) if any(cell.finished for cell in group.cells)]
+
+
+def stacked(group: Group, key: str) -> tuple[NDArray[np.int64], Floats] | None:
+    """Steps (N,) and values (S, N, ...) of the surviving runs, over the steps that all of them have; None if none."""
+    curves = [cell.curve(key) for cell in group.survivors if len(cell.curve(key)[0])]
+    if not curves:
+        return None
+    length = min(len(steps) for steps, _ in curves)
+    return curves[0][0][:length], np.stack([values[:length] for _, values in curves])
+
+
+def loss(figure: Figure, block: BlockResults, smallest_effect: float | None) -> None:
+    """Validation loss, training loss, and the paired difference of the validation loss while training goes on.
+
+    Args:
+        smallest_effect: shown in the last panel; None where the metric is not a validation loss.
+    """
+    groups = drawn_groups(block)
+    left, middle, right = figure.subplots(1, 3, gridspec_kw={"width_ratios": [1, 1, 1]})
+    for index, group in groups:
+        for axes, key in ((left, VAL_LOSS), (middle, TRAIN_LOSS)):
+            for cell in group.cells:
+                if cell.finished:
+                    _seed_line(axes, cell, key, index)
+            if (found := stacked(group, key)) is not None:
+                steps, values = found
+                if key == TRAIN_LOSS:
+                    steps, smooth = windows(steps, values.T, TRAIN_WINDOWS)
+                    values = smooth.T
+                draw_band(axes, steps, values, color(index), group.label)
+    unigram = groups[0][1].cells
+    level = next(cell.run["data"]["unigram_loss"] for cell in unigram if cell.finished)
+    for axes, title in ((left, "validation loss"), (middle, "training loss")):
+        axes.axhline(level, color="#777777", linewidth=0.9, linestyle=(0, (4, 3)), label="knows only frequencies")
+        axes.set_title(title)
+        axes.set_xlabel("step")
+        top = max(float(np.nanmax(line.get_ydata())) for line in axes.lines)
+        bottom = min(float(np.nanmin(line.get_ydata())) for line in axes.lines)
+        axes.set_ylim(bottom - 0.03 * (level - bottom), min(top, level + 0.35 * (level - bottom)))
+    left.set_ylabel("nats per character")
+    if smallest_effect is not None:
+        right.axhspan(-smallest_effect, smallest_effect, color="#dddddd", alpha=0.6, linewidth=0)
+    _difference_over_training(right, block)
+    legend_below(figure, left)
+
+
+def _seed_line(axes: Axes, cell: CellRecord, key: str, index: int) -> None:
+    """A thin line for one run; a diverged one is broken and ends in a cross."""
+    steps, values = cell.curve(key)
+    if key == TRAIN_LOSS and len(steps):
+        steps, values = windows(steps, values, TRAIN_WINDOWS)
+    finite = np.isfinite(values)
+    if not finite.any():
+        return
+    style = (0, (3, 2)) if cell.diverged else "-"
+    axes.plot(steps, values, color=color(index), linewidth=0.6, alpha=0.5, linestyle=style)
+    if cell.diverged:
+        axes.plot(steps[finite][-1:], values[finite][-1:], marker="x", color=color(index), markersize=7, linestyle="")
+
+
+def _difference_over_training(axes: Axes, block: BlockResults) -> None:
+    first = block.groups[0]
+    for index, group in enumerate(block.groups[1:], 1):
+        pairs = [(a, b) for a, b in zip(first.cells, group.cells, strict=True) if survived(a) and survived(b)]
+        rows = []
+        for a, b in pairs:
+            steps, in_a, in_b = np.intersect1d(a.curve(VAL_LOSS)[0], b.curve(VAL_LOSS)[0], return_indices=True)
+            rows.append((steps, b.curve(VAL_LOSS)[1][in_b] - a.curve(VAL_LOSS)[1][in_a]))
+        if rows:
+            for steps, difference in rows:
+                axes.plot(steps, difference, color=color(index), linewidth=0.6, alpha=0.5)
+            shared = min(len(steps) for steps, _ in rows)
+            draw_band(axes, rows[0][0][:shared], np.stack([d[:shared] for _, d in rows]), color(index), group.label,
+                      marker=marker(index), markersize=4)  # fmt: skip
+    axes.axhline(0, color=color(0), linewidth=1.2)
+    axes.set_title(f"validation loss minus {first.label}'s")
+    axes.set_xlabel("step")
+
+
+def survived(cell: CellRecord) -> bool:
+    return cell.finished and not cell.diverged
+
+
+def gradients(figure: Figure, block: BlockResults) -> None:
+    """Gradient norm of each layer before clipping; a panel for each variant, one scale for all."""
+    groups = [(i, g, found) for i, g in drawn_groups(block) if (found := stacked(g, LAYER_GRAD_NORM)) is not None]
+    rows = panels(figure, len(groups))
+    lowest, highest = np.inf, 0.0
+    for axes, (_, group, (steps, values_SNL)) in zip(rows, groups, strict=True):
+        names = group.survivors[0].run["layers"]
+        for layer, (name, shade) in enumerate(zip(names, layer_colors(len(names)), strict=True)):
+            norm_SN = values_SNL[:, :, layer]
+            if not (norm_SN > 0).all():
+                continue
+            ends, smooth = windows(steps, np.log(norm_SN).T, TRAIN_WINDOWS)
+            smooth_SN = np.exp(smooth.T)
+            draw_band(axes, ends, smooth_SN, shade, name, log=True)
+            lowest, highest = min(lowest, smooth_SN.min()), max(highest, smooth_SN.max())
+        axes.set_title(f"{group.label}  (n = {len(values_SNL)})")
+    label_bottom(rows, "step")
+    rows[0].set_ylabel("gradient norm of the layer")
+    log_axis(rows[0], lowest, highest)
+    legend_below(figure, max(rows, key=lambda axes: len(axes.lines)))
+
+
+def clipping(figure: Figure, block: BlockResults) -> None:
+    """Share of steps whose gradient was scaled down, and by how much, over training."""
+    left, right = figure.subplots(1, 2, sharex=True)
+    for index, group in drawn_groups(block):
+        if (found := stacked(group, CLIP_SCALE)) is None:
+            continue
+        steps, scale_SN = found
+        ends, share = windows(steps, (scale_SN < 1).astype(float).T, TRAIN_WINDOWS // 2)
+        _, mean_scale = windows(steps, scale_SN.T, TRAIN_WINDOWS // 2)
+        line: dict[str, Any] = {"marker": marker(index), "markersize": 3.5}
+        draw_band(left, ends, 100 * share.T, color(index), group.label, **line)
+        draw_band(right, ends, mean_scale.T, color(index), group.label, **line)
+    left.set_title("steps whose gradient was scaled down, %")
+    left.set_ylim(-4, 104)
+    right.set_title("mean factor the gradient was multiplied by")
+    right.set_ylim(top=1.03)
+    for axes in (left, right):
+        axes.set_xlabel("step")
+    legend_below(figure, left)

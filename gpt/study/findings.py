@@ -1,0 +1,185 @@
+"""What a study found, as data: the same cells give the same findings, whenever and wherever they were made.
+
+Nothing in here is a time, a place or the order in which cells were trained.
+"""
+
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from gpt.config import canonical, flatten
+from gpt.study.collect import SECONDARY, BlockResults, CellRecord, Group, Results
+from gpt.study.contrasts import Contrast, Judged, compare, contrast_from, judge
+from gpt.study.evidence import control, mean_probe, stack_of, treatment
+from gpt.study.limitations import limitations
+from gpt.study.observations import observations
+from gpt.study.spec import Study
+from gpt.study.statistics import mean_interval, paired_contrast
+from gpt.study.words import metric_words
+
+LAYER_PROBES = {
+    "residual_rms_before": ("residual_rms", 0),
+    "residual_rms_after": ("residual_rms", -1),
+    "attention_entropy_after": ("attention_entropy", -1),
+    "update_ratio_after": ("update_ratio", -1),
+}
+"""Layer-wise means kept in the findings: the probe array, and which of its steps."""
+
+
+def build_findings(results: Results) -> dict[str, Any]:
+    """Everything a report says, in JSON's types but for NaN; see `gpt.records.files.write_json`."""
+    cells = [cell for _, _, _, cell in results.places()]
+    finished = [cell for cell in cells if cell.finished]
+    states = Counter(cell.status.state for cell in cells)
+    stack, stack_differences = stack_of(finished)
+    judged = iter(judge([contrast for block in results.blocks for contrast in contrasts(results, block)]))
+    blocks = [_block(results, block, judged) for block in results.blocks]
+    said = [contrast["sentence"] for block in blocks for contrast in block["contrasts"]]
+    return {
+        "study": _study(results),
+        "complete": len(finished) == len(cells),
+        "cells": {"planned": len(cells), "finished": len(finished), "states": dict(sorted(states.items()))},
+        "progress": "complete" if len(finished) == len(cells) else f"incomplete: {len(finished)} of {len(cells)} cells",
+        "verdicts": said,
+        "family": blocks[0]["contrasts"][0]["family"],
+        "control": control(results),
+        "blocks": blocks,
+        "data": _data(finished, results.data_sha256),
+        "stack": stack,
+        "stack_differences": stack_differences,
+        "hardware": _distinct([cell.run["hardware"] for cell in finished]),
+        "limitations": limitations(results, blocks),
+    }
+
+
+def contrasts(results: Results, block: BlockResults) -> list[Contrast]:
+    """Every variant against the first."""
+    first, *others = block.groups
+    found = []
+    for other in others:
+        pairs = [
+            (seed, a.value(results.metric), b.value(results.metric), a.diverged, b.diverged)
+            for seed, a, b in zip(results.study.seeds, first.cells, other.cells, strict=True)
+            if a.finished and b.finished
+        ]
+        effect, planned = results.study.smallest_effect, len(results.study.seeds)
+        found.append(compare(first.label, other.label, block.label, results.metric, effect, planned, pairs))
+    return found
+
+
+def judge_together(many: Sequence[Mapping[str, Any]]) -> list[list[Judged]]:
+    """The contrasts of several studies' findings, corrected for all of them together; one list for each study."""
+    each = [[contrast_from(c) for block in findings["blocks"] for c in block["contrasts"]] for findings in many]
+    judged = iter(judge([contrast for study in each for contrast in study]))
+    return [[next(judged) for _ in study] for study in each]
+
+
+def shown_config(study: Study) -> dict[str, Any]:
+    """The base run by dotted names; of a text file only its name, for its folder is nobody's business."""
+    fields = flatten(study.base)
+    return {**fields, "data.source": Path(fields["data.source"]).name}
+
+
+def _study(results: Results) -> dict[str, Any]:
+    study, metric = results.study, results.metric
+    return {
+        "name": study.name,
+        "question": study.question,
+        "factor": study.factor,
+        "variants": list(study.variants),
+        "blocks": {key: list(values) for key, values in study.blocks.items()},
+        "seeds": list(study.seeds),
+        "metric": {
+            "name": study.metric,
+            "words": metric_words(metric),
+            "unit": metric.scalar.unit,
+            "description": metric.scalar.description,
+            "lower_is_better": metric.scalar.lower_is_better,
+        },
+        "smallest_effect": study.smallest_effect,
+        "base": shown_config(study),
+    }
+
+
+def _block(results: Results, block: BlockResults, judged: Any) -> dict[str, Any]:
+    variants = [_variant(results, group) for group in block.groups]
+    said = [next(judged) for _ in block.groups[1:]]
+    found = {
+        "label": block.label,
+        "block": dict(block.block),
+        "variants": variants,
+        "contrasts": [
+            {
+                **j.contrast.as_dict(),
+                "p_adjusted": j.p_adjusted,
+                "family": j.family,
+                "verdict": j.verdict,
+                "sentence": j.sentence,
+                "secondary": _secondary_differences(block.groups[0], group),
+            }
+            for j, group in zip(said, block.groups[1:], strict=True)
+        ],
+        "treatment": treatment(block, results.study.factor),
+    }
+    return {**found, "observations": observations(found, results.study.base.model.context)}
+
+
+def _variant(results: Results, group: Group) -> dict[str, Any]:
+    whole = [cell for cell in group.cells if cell.finished]
+    values = [cell.value(results.metric) for cell in group.cells]
+    survived = [math.nan if cell.diverged else v for cell, v in zip(group.cells, values, strict=True) if cell.finished]
+    return {
+        "label": group.label,
+        "value": group.variant,
+        "cells": [cell.fingerprint for cell in group.cells],
+        "states": [cell.status.state for cell in group.cells],
+        "begun": [cell.begun for cell in group.cells],
+        "values": values,
+        "diverged": [cell.diverged for cell in group.cells],
+        "why": [cell.status.why if cell.diverged else "" for cell in group.cells],
+        "mean": asdict(mean_interval(survived)),
+        "parameters": whole[0].run["parameters"] if whole else None,
+        "training_flops_per_token": whole[0].run["training_flops_per_token"] if whole else None,
+        "secondary": {name: _secondary(group, name) for name in SECONDARY},
+        "layers": _layers(group),
+    }
+
+
+def _secondary(group: Group, name: str) -> dict[str, Any]:
+    """A secondary scalar of every seed, and its mean over the runs that did not diverge."""
+    unit, description = SECONDARY[name]
+    values = [cell.secondary[name] if cell.finished else math.nan for cell in group.cells]
+    survived = [v for cell, v in zip(group.cells, values, strict=True) if cell in group.survivors]
+    return {"unit": unit, "description": description, "values": values, "mean": asdict(mean_interval(survived))}
+
+
+def _secondary_differences(a: Group, b: Group) -> dict[str, Any]:
+    """Paired differences of the secondary scalars over the seeds that survived in both variants; not corrected."""
+    pairs = [(x, y) for x, y in zip(a.cells, b.cells, strict=True) if x in a.survivors and y in b.survivors]
+    found = {}
+    for name in SECONDARY:
+        contrast = paired_contrast([x.secondary[name] for x, _ in pairs], [y.secondary[name] for _, y in pairs], None)
+        found[name] = {"n": contrast.n, "mean": contrast.mean_difference, "low": contrast.low, "high": contrast.high}
+    return found
+
+
+def _layers(group: Group) -> dict[str, Any]:
+    """Names of the layers and, over the surviving runs, the layer-wise means of the probes."""
+    found: dict[str, Any] = {"names": group.survivors[0].run["layers"] if group.survivors else []}
+    for name, (probe, index) in LAYER_PROBES.items():
+        mean = mean_probe(group.survivors, probe, index)
+        if mean is not None:
+            found[name] = (mean.mean(axis=1) if mean.ndim == 2 else mean).tolist()
+    return found
+
+
+def _data(finished: Sequence[CellRecord], data_sha256: str) -> dict[str, Any]:
+    return {"sha256": data_sha256, **(finished[0].run["data"] if finished else {})}
+
+
+def _distinct(items: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    distinct = {canonical(item): dict(item) for item in items}
+    return [distinct[key] for key in sorted(distinct)]

@@ -1,0 +1,180 @@
+"""Claims about whole runs: what probes, interruption and neighbours may not change."""
+
+import json
+import math
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from gpt.config import RunConfig, fingerprint, with_values
+from gpt.data.corpus import default_cache
+from gpt.data.dataset import load_dataset
+from gpt.errors import InputError
+from gpt.records.cell import Cell, load_arrays
+from gpt.records.files import read_json
+from gpt.runner.pack import Pack, Place, train_pack
+from gpt.study.folder import cell_at
+from gpt.study.plan import PlannedCell
+from gpt.train import checkpoint
+
+
+def planned(config: RunConfig) -> PlannedCell:
+    sha = load_dataset(config.data, config.model.context, default_cache()).sha256
+    return PlannedCell("x", (), config.seed, config, fingerprint(config, sha))
+
+
+def place(out: Path) -> Place:
+    return Place(out, default_cache(), torch.device("cpu"))
+
+
+def stop_after(steps: int) -> Callable[[], bool]:
+    calls = iter(range(10_000))
+    return lambda: next(calls) >= steps - 1
+
+
+def never() -> bool:
+    return False
+
+
+def trained(config: RunConfig, out: Path) -> Cell:
+    cell = planned(config)
+    assert train_pack([cell], place(out), never)
+    return cell_at(out, cell.fingerprint)
+
+
+def rows(cell: Cell) -> list[dict]:
+    return [json.loads(line) for line in cell.metrics.read_text().splitlines()]
+
+
+def last_weights(cell: Cell) -> str:
+    return read_json(cell.run_json)["final_weights_sha256"]
+
+
+def test_probes_on_and_off_train_to_the_same_bits(tiny: RunConfig, tmp_path: Path) -> None:
+    with_probes = trained(tiny, tmp_path)
+    without = trained(with_values(tiny, {"probes.every": 0}, "test"), tmp_path)
+    assert with_probes.probe_steps()
+    assert not without.probe_steps()
+    assert last_weights(with_probes) == last_weights(without)
+    assert rows(with_probes) == rows(without)
+
+
+def test_a_run_stopped_at_any_step_resumes_to_the_same_bytes(tiny: RunConfig, tmp_path: Path) -> None:
+    tiny = with_values(tiny, {"model.dropout": 0.1}, "test")
+    whole = trained(tiny, tmp_path / "whole")
+    for step in (1, 7, 19, 20, 39):
+        out = tmp_path / str(step)
+        cell = planned(tiny)
+        assert not train_pack([cell], place(out), stop_after(step))
+        resumed = cell_at(out, cell.fingerprint)
+        assert resumed.read_status().state == "preempted"
+        assert resumed.read_status().step == step
+        assert train_pack([cell], place(out), never)
+        for name in ("metrics.jsonl", "events.jsonl", "samples.txt", "model/model.safetensors", "run.json"):
+            assert (resumed.root / name).read_bytes() == (whole.root / name).read_bytes(), (step, name)
+        assert resumed.probe_steps() == whole.probe_steps()
+
+
+def test_a_damaged_newest_checkpoint_costs_one_interval_and_no_bit(tiny: RunConfig, tmp_path: Path) -> None:
+    whole = trained(tiny, tmp_path / "whole")
+    cell = planned(tiny)
+    assert not train_pack([cell], place(tmp_path / "hurt"), stop_after(25))
+    hurt = cell_at(tmp_path / "hurt", cell.fingerprint)
+    assert checkpoint.verified_steps(hurt.checkpoints) == [20, 25]
+    state = hurt.checkpoints / "step-00000025" / "state.safetensors"
+    data = bytearray(state.read_bytes())
+    data[len(data) // 2] ^= 4
+    state.write_bytes(data)
+    assert train_pack([cell], place(tmp_path / "hurt"), never)
+    assert last_weights(hurt) == last_weights(whole)
+    assert hurt.metrics.read_bytes() == whole.metrics.read_bytes()
+
+
+def test_seeds_trained_together_leave_the_records_of_seeds_trained_alone(tiny: RunConfig, tmp_path: Path) -> None:
+    configs = [with_values(tiny, {"seed": seed}, "test") for seed in (3, 5, 8)]
+    together = [planned(config) for config in configs]
+    assert train_pack(together, place(tmp_path / "pack"), never)
+    for config, cell in zip(configs, together, strict=True):
+        solo, packed = trained(config, tmp_path / "solo"), cell_at(tmp_path / "pack", cell.fingerprint)
+        for a, b in zip(rows(solo), rows(packed), strict=True):
+            assert a.keys() == b.keys()
+            for key in a:
+                np.testing.assert_allclose(a[key], b[key], rtol=1e-4, atol=1e-5, err_msg=f"{key} at {a['step']}")
+        for step in solo.probe_steps():
+            alone, among = load_arrays(solo.probe_file(step)), load_arrays(packed.probe_file(step))
+            assert alone.keys() == among.keys()
+            for name in alone:
+                np.testing.assert_allclose(alone[name], among[name], rtol=2e-3, atol=1e-3, err_msg=name)
+
+
+class Poisoned(Pack):
+    """A pack in which one seed's weights turn to NaN when the status of step 20 is written."""
+
+    def progress(self, step: int) -> None:
+        super().progress(step)
+        if step == 20:
+            with torch.no_grad():
+                next(iter(self.engine.parameters.values()))[1].fill_(math.nan)
+
+
+def test_a_nan_in_one_seed_ends_that_cell_and_leaves_the_others_bit_identical(
+    tiny: RunConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    together = [planned(with_values(tiny, {"seed": seed}, "test")) for seed in (0, 1, 2)]
+    assert train_pack(together, place(tmp_path / "sound"), never)
+    monkeypatch.setattr("gpt.runner.pack.Pack", Poisoned)
+    assert train_pack(together, place(tmp_path / "sick"), never)
+    for index, cell in enumerate(together):
+        sound, sick = cell_at(tmp_path / "sound", cell.fingerprint), cell_at(tmp_path / "sick", cell.fingerprint)
+        if index == 1:
+            assert sick.read_status().state == "diverged"
+            assert sick.read_status().why == "train/loss not finite at step 21"
+            assert rows(sick)[:21] == rows(sound)[:21]
+            assert rows(sick)[21]["train/loss"] is None
+            assert len(rows(sick)) == 22
+            assert json.loads(sick.events.read_text())["kind"] == "nonfinite"
+        else:
+            assert sick.read_status().state == "done"
+            assert sick.metrics.read_bytes() == sound.metrics.read_bytes()
+            assert last_weights(sick) == last_weights(sound)
+
+
+def test_the_best_model_on_disk_is_the_one_of_the_best_evaluation(tiny: RunConfig, tmp_path: Path) -> None:
+    overfitting = with_values(tiny, {"train.steps": 120, "optim.lr": 3e-2, "train.eval_every": 10}, "test")
+    cell = trained(overfitting, tmp_path)
+    losses = {row["step"]: row["val/loss"] for row in rows(cell) if "val/loss" in row}
+    best = min(losses, key=losses.__getitem__)
+    assert read_json(cell.model / "config.json")["step"] == best
+
+
+def test_evaluation_before_training_is_near_a_uniform_guess(tiny: RunConfig, tmp_path: Path) -> None:
+    cell = trained(tiny, tmp_path)
+    vocabulary = read_json(cell.run_json)["data"]["vocabulary"]
+    assert rows(cell)[0]["val/loss"] == pytest.approx(math.log(vocabulary), abs=0.1)
+
+
+def test_clipping_off_scales_nothing_and_a_tight_limit_scales_everything(tiny: RunConfig, tmp_path: Path) -> None:
+    off = rows(trained(with_values(tiny, {"optim.clip": None}, "test"), tmp_path))
+    tight = rows(trained(with_values(tiny, {"optim.clip": 1e-3}, "test"), tmp_path))
+    assert {row["grad/clip_scale"] for row in off[1:]} == {1.0}
+    for row in tight[1:]:
+        assert row["grad/clip_scale"] * row["grad/norm"] == pytest.approx(1e-3, rel=1e-2)
+
+
+def test_the_same_seed_sees_the_same_first_loss_with_and_without_clipping(tiny: RunConfig, tmp_path: Path) -> None:
+    on, off = (rows(trained(with_values(tiny, {"optim.clip": c}, "test"), tmp_path)) for c in (1.0, None))
+    assert on[0] == off[0]
+    assert on[1]["train/loss"] == off[1]["train/loss"]
+    assert on[1]["grad/layer_norm"] == off[1]["grad/layer_norm"]
+
+
+def test_a_cell_begun_by_other_code_is_not_continued(tiny: RunConfig, tmp_path: Path) -> None:
+    cell = planned(tiny)
+    assert not train_pack([cell], place(tmp_path), stop_after(15))
+    path = cell_at(tmp_path, cell.fingerprint).run_json
+    path.write_text(path.read_text().replace('"code": "', '"code": "0'))
+    with pytest.raises(InputError, match="made with code"):
+        train_pack([cell], place(tmp_path), never)
