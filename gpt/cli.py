@@ -45,6 +45,8 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     except (InputError, OSError) as error:
         print(f"gpt: {error}", file=sys.stderr)
         code = BAD_INPUT
+    except KeyboardInterrupt:
+        code = STOPPED
     raise SystemExit(code)
 
 
@@ -79,6 +81,10 @@ def build_parser() -> argparse.ArgumentParser:
     add_place(run)
     for name, show in (("status", show_status), ("report", report_studies)):
         command(study, name, show).add_argument("out", type=Path, nargs="?", default=Path("out"), metavar="OUT")
+    publish = command(study, "publish", publish_studies)
+    publish.add_argument("out", type=Path, metavar="OUT")
+    publish.add_argument("--results", type=Path, default=Path("results"), help="folder of published studies")
+    publish.add_argument("--readme", type=Path, default=Path("README.md"), help="page whose findings are renewed")
 
     sample = command(commands, "sample", sample_cell)
     sample.add_argument("cell", type=Path, metavar="CELL", help="a cell's folder, OUT/cells/<fingerprint>")
@@ -108,11 +114,11 @@ def train(options: argparse.Namespace) -> int:
     config = load_run(options.run, options.overrides)
     if options.fields:
         return show_fields(options.run, config)
-    from gpt.data.dataset import load_dataset
+    from gpt.runner.inputs import load_data
     from gpt.study.folder import cell_at
     from gpt.study.plan import PlannedCell
 
-    data = load_dataset(config.data, config.model.context, cache_folder())
+    data = load_data(config, cache_folder())
     place = make_place(options)
     cell = PlannedCell(options.run.stem, (), config.seed, config, fingerprint(config, data.sha256))
     folder = cell_at(options.out, cell.fingerprint)
@@ -142,7 +148,7 @@ def check_study(options: argparse.Namespace) -> int:
 def run_studies(options: argparse.Namespace) -> int:
     """Train every missing cell of the studies, then report; run again, it does only what is missing."""
     from gpt.report.build import print_findings
-    from gpt.study.folder import StudyFolder
+    from gpt.study.folder import StudyFolder, cell_at
 
     opened = [open_study(path, options.seeds) for path in options.studies]
     names = [study.name for study, _, _ in opened]
@@ -158,8 +164,12 @@ def run_studies(options: argparse.Namespace) -> int:
         folders.append(folder)
     unique = list({cell.fingerprint: cell for _, cells, _ in opened for cell in cells}.values())
     unique.sort(key=lambda cell: cell.seed)
+    missing = sum(not cell_at(place.out, cell.fingerprint).finished for cell in unique)
     code = run_planned(unique, place, processes, options.threads)
     if code == STOPPED:
+        return code
+    if missing == 0 and all(folder.findings.exists() for folder in folders):
+        print(f"report: {place.out / 'report.md'}")
         return code
     print_findings(place.out, folders)
     return code
@@ -167,17 +177,16 @@ def run_studies(options: argparse.Namespace) -> int:
 
 def open_study(path: Path, seeds: int | None) -> "tuple[Study, list[PlannedCell], str]":
     """A checked study, its cells, and the hash of its data."""
-    from gpt.data.dataset import load_dataset
+    from gpt.runner.inputs import load_data
     from gpt.study.plan import plan
     from gpt.study.spec import load_study
 
     study = load_study(path, seeds)
-    cells = plan(study, "")
-    needs = {
-        (cell.config.data.source, cell.config.data.val_fraction, cell.config.model.context): cell.config
-        for cell in cells
+    configs = {
+        (c.config.data.source, c.config.data.val_fraction, c.config.model.context, c.config.sample.prompt): c.config
+        for c in plan(study, "")
     }
-    hashes = {load_dataset(c.data, c.model.context, cache_folder()).sha256 for c in needs.values()}
+    hashes = {load_data(config, cache_folder()).sha256 for config in configs.values()}
     if len(hashes) > 1:
         raise InputError(f"{path}: variants train on different texts; their losses cannot be compared")
     data_sha256 = hashes.pop()
@@ -190,7 +199,7 @@ def run_planned(cells: "Sequence[PlannedCell]", place: "Place", processes: int, 
 
     from gpt.runner.pack import check_stack
     from gpt.runner.processes import run_cells
-    from gpt.runner.progress import Progress
+    from gpt.runner.progress import Progress, describe
     from gpt.runner.stack import describe_stack
     from gpt.study.folder import cell_at
 
@@ -210,8 +219,8 @@ def run_planned(cells: "Sequence[PlannedCell]", place: "Place", processes: int, 
     if outcome.stopped:
         print("stopped on request; run the same command again to go on", file=sys.stderr)
         return STOPPED
-    for name, why in outcome.unfinished.items():
-        print(f"cell {name} is not done: {why}", file=sys.stderr)
+    for cell, why in outcome.unfinished:
+        print(f"not done: {describe(cell)}, cell {cell.fingerprint}: {why}", file=sys.stderr)
     return CELLS_FAILED if outcome.unfinished else DONE
 
 
@@ -229,6 +238,16 @@ def report_studies(options: argparse.Namespace) -> int:
     from gpt.report.build import print_findings
 
     print_findings(options.out, started(options.out))
+    return DONE
+
+
+def publish_studies(options: argparse.Namespace) -> int:
+    """Copy the reports of a folder's finished studies to results/ and renew the findings in the README."""
+    from gpt.report.readme import publish, update
+
+    for folder in started(options.out):
+        publish(folder, options.results)
+    update(options.readme, options.results)
     return DONE
 
 

@@ -93,8 +93,8 @@ class OptimConfig(Strict):
 
     lr: Rate
     """peak learning rate"""
-    min_lr: Annotated[float, Field(ge=0, allow_inf_nan=False)]
-    """learning rate at the last step"""
+    final_lr_ratio: Annotated[float, Field(ge=0, le=1)] = 0.1
+    """learning rate at the last step as a share of `lr`, so that varying `lr` keeps the schedule's shape"""
     warmup_steps: Count
     """steps over which the learning rate grows linearly from near zero"""
     beta1: Share = 0.9
@@ -107,12 +107,6 @@ class OptimConfig(Strict):
     """decoupled decay of matrices and embeddings; biases and norms have none"""
     clip: Annotated[Rate | None, BeforeValidator(_off_is_none)] = 1.0
     """largest global gradient norm; larger gradients are scaled down to it; `off` for no clipping"""
-
-    @model_validator(mode="after")
-    def _rates_fit(self) -> Self:
-        if self.min_lr > self.lr:
-            raise ValueError(f"min_lr {self.min_lr:g} must not exceed lr {self.lr:g}")
-        return self
 
 
 class TrainConfig(Strict):

@@ -11,7 +11,7 @@ from gpt.data.corpus import default_cache, load_text
 TINY_RUN = """\
 data: {{source: {source}, val_fraction: 0.1}}
 model: {{layers: 2, heads: 2, width: 16, context: 16, position: rope, norm_placement: pre, tie_embeddings: false}}
-optim: {{lr: 2e-2, min_lr: 1e-4, warmup_steps: 5, clip: 1.0}}
+optim: {{lr: 2e-2, final_lr_ratio: 0.1, warmup_steps: 5, clip: 1.0}}
 train: {{steps: 40, batch_size: 8, eval_every: 20, checkpoint_every: 10}}
 probes: {{every: 20, windows: 2, heatmap_characters: 8}}
 sample: {{characters: 20}}

@@ -35,7 +35,7 @@ def run_config(
     """A run of the small model: 50 steps of 4 sequences."""
     return RunConfig(
         model=model_config(**model),
-        optim=OptimConfig.model_validate({"lr": 3e-3, "min_lr": 3e-4, "warmup_steps": 5, **(optim or {})}),
+        optim=OptimConfig.model_validate({"lr": 3e-3, "final_lr_ratio": 0.1, "warmup_steps": 5, **(optim or {})}),
         train=TrainConfig.model_validate({"steps": 50, "batch_size": 4, "eval_every": 25, **(train or {})}),
     )
 
@@ -156,10 +156,13 @@ def token_losses(logits_TV: Array, targets_T: NDArray[np.int64]) -> Array:
 
 
 class NaiveGPT:
-    """One seed's model, from its weights by name."""
+    """One seed's model, from its weights by name and, for training, what each dropout multiplies one sample by."""
 
-    def __init__(self, config: ModelConfig, weights: Mapping[str, torch.Tensor]):
+    def __init__(
+        self, config: ModelConfig, weights: Mapping[str, torch.Tensor], dropout: Mapping[str, Array] | None = None
+    ):
         self.config = config
+        self.dropout = dropout or {}
         self.weights = {name: value.detach().double().numpy() for name, value in weights.items()}
 
     def logits(self, tokens_T: NDArray[np.int64]) -> Array:
@@ -170,6 +173,7 @@ class NaiveGPT:
         if config.position == "sinusoidal":
             scale = 0.02 if config.init == "gpt2" else 1 / math.sqrt(config.width)
             x = x + scale * sinusoids(length, config.width)
+        x = x * self.dropout.get("embedding", 1.0)
         for layer in range(config.layers):
             for part, sublayer in (("attention", self._attention), ("mlp", self._mlp)):
                 name = f"blocks.{layer}.{part}"
@@ -205,13 +209,15 @@ class NaiveGPT:
                 q, k = rope(q), rope(k)
             bias = alibi_bias(h, heads, length) if self.config.position == "alibi" else None
             mixed.append(attend(q, k, v, bias))
-        return self._linear(f"{name}.out", np.concatenate(mixed, axis=1))
+        return self._linear(f"{name}.out", np.concatenate(mixed, axis=1)) * self.dropout.get(name, 1.0)
 
     def _mlp(self, name: str, x: Array) -> Array:
         up = self._linear(f"{name}.up", x)
         if self.config.mlp == "swiglu":
-            return self._linear(f"{name}.down", silu(self._linear(f"{name}.gate", x)) * up)
-        return self._linear(f"{name}.down", np.maximum(up, 0) if self.config.mlp == "relu" else gelu(up))
+            hidden = silu(self._linear(f"{name}.gate", x)) * up
+        else:
+            hidden = np.maximum(up, 0) if self.config.mlp == "relu" else gelu(up)
+        return self._linear(f"{name}.down", hidden) * self.dropout.get(name, 1.0)
 
 
 class NaiveAdamW:

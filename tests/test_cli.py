@@ -64,6 +64,16 @@ def test_a_text_that_cannot_be_learned_from_is_refused(
     assert not (tmp_path / "out").exists()
 
 
+def test_a_prompt_that_the_text_cannot_spell_is_refused(
+    capsys: pytest.CaptureFixture[str], tiny_file: Path, tiny_study: Path, tmp_path: Path
+) -> None:
+    said = refused(capsys, "train", tiny_file, "--sample.prompt", "π", "--out", tmp_path / "out")
+    assert "sample.prompt: character 'π'" in said
+    tiny_file.write_text(tiny_file.read_text().replace("characters: 20", "characters: 20, prompt: é"))
+    assert "sample.prompt: character 'é'" in refused(capsys, "study", "run", tiny_study, "--out", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
 def test_an_output_folder_that_is_a_file_is_refused(
     capsys: pytest.CaptureFixture[str], tiny_file: Path, tiny_study: Path, tmp_path: Path
 ) -> None:

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from files import edited
 
 from gpt.config import RunConfig, fingerprint, flatten, keys_of, load_run, with_values
 from gpt.errors import InputError
@@ -15,13 +16,6 @@ def refused(path: Path, *overrides: str) -> str:
     message = str(caught.value)
     assert "\n" not in message
     return message
-
-
-def edited(path: Path, old: str, new: str) -> Path:
-    text = path.read_text()
-    assert old in text
-    path.write_text(text.replace(old, new))
-    return path
 
 
 def test_every_shipped_run_file_loads_and_names_every_field(repository: Path) -> None:
@@ -43,8 +37,9 @@ def test_the_nanogpt_recipe_is_the_documented_one(repository: Path) -> None:
     values = flatten(load_run(repository / "configs" / "runs" / "nanogpt_cpu.yaml"))
     documented = {
         "model.layers": 4, "model.heads": 4, "model.width": 128, "model.context": 64, "train.batch_size": 12,
-        "train.steps": 2000, "optim.lr": 1e-3, "optim.min_lr": 1e-4, "optim.warmup_steps": 100, "optim.beta1": 0.9,
-        "optim.beta2": 0.99, "optim.weight_decay": 0.1, "optim.clip": 1.0, "model.dropout": 0.0, "model.bias": False,
+        "train.steps": 2000, "optim.lr": 1e-3, "optim.final_lr_ratio": 0.1, "optim.warmup_steps": 100,
+        "optim.beta1": 0.9, "optim.beta2": 0.99, "optim.weight_decay": 0.1, "optim.clip": 1.0,
+        "model.dropout": 0.0, "model.bias": False,
         "model.position": "learned", "model.norm_placement": "pre",
     }  # fmt: skip
     assert {key: values[key] for key in documented} == documented
@@ -90,7 +85,7 @@ def test_a_duplicate_key_is_refused_with_its_line(tiny_file: Path) -> None:
         ("width: 16", "width: 15", "width 15 must be a multiple of heads 2"),
         ("width: 16", "width: 6", "rope needs an even head width, got width / heads = 3"),
         ("warmup_steps: 5", "warmup_steps: 40", "optim.warmup_steps 40 must be below train.steps 40"),
-        ("min_lr: 1e-4", "min_lr: 1", "min_lr 1 must not exceed lr 0.02"),
+        ("final_lr_ratio: 0.1", "final_lr_ratio: 2", "optim.final_lr_ratio: got 2, must be less than or equal to 1"),
         ("layers: 2, ", "", "missing key model.layers"),
     ],
 )
@@ -152,7 +147,7 @@ def test_every_field_but_the_checkpoint_interval_changes_the_fingerprint(tiny: R
         "seed": 1, "data.val_fraction": 0.2, "model.layers": 3, "model.heads": 4, "model.width": 32, "model.context": 8,
         "model.position": "learned", "model.norm": "rmsnorm", "model.norm_placement": "post", "model.mlp": "relu",
         "model.qk_norm": True, "model.bias": True, "model.dropout": 0.1, "model.tie_embeddings": True,
-        "model.init": "xavier", "model.attention": "explicit", "optim.lr": 1e-3, "optim.min_lr": 2e-4,
+        "model.init": "xavier", "model.attention": "explicit", "optim.lr": 1e-3, "optim.final_lr_ratio": 0.2,
         "optim.warmup_steps": 6, "optim.beta1": 0.8, "optim.beta2": 0.95, "optim.eps": 1e-9, "optim.weight_decay": 0.0,
         "optim.clip": None, "train.steps": 41, "train.batch_size": 5, "train.eval_every": 10,
         "train.eval_batch_size": 8,
@@ -173,4 +168,4 @@ def test_data_counts_by_its_content_and_not_by_its_name(tiny: RunConfig) -> None
 
 def test_the_fingerprint_of_a_configuration_never_moves(repository: Path) -> None:
     config = load_run(repository / "configs" / "runs" / "char_small.yaml")
-    assert fingerprint(config, "0" * 64) == "0e4a14d832e605b9"
+    assert fingerprint(config, "0" * 64) == "b269f85226e7c979"

@@ -54,7 +54,7 @@ class Dropout(nn.Module):
         words = [int(randomness.raw(s, f"dropout/{self.site}", 1, noise.step)[0]) for s in noise.seeds]
         low_S11 = torch.tensor([w & _MASK32 for w in words], device=device).view(-1, 1, 1)
         high_S11 = torch.tensor([w >> 32 for w in words], device=device).view(-1, 1, 1)
-        sample_B1 = torch.arange(noise.samples.start, noise.samples.stop, device=device)[:, None] * per_sample
+        sample_B1 = torch.tensor(noise.samples, device=device)[:, None] * per_sample
         element_BE = sample_B1 + torch.arange(per_sample, device=device)
         hashed_SBE = mix32((mix32(element_BE ^ low_S11) + high_S11) & _MASK32)
         return (hashed_SBE >= round(self.rate * 2**32)).view(shape)

@@ -72,8 +72,9 @@ def token_losses(logits_SBTV: Tensor, targets_SBT: Tensor) -> Tensor:
 
 
 def layer_names(config: ModelConfig) -> list[str]:
-    """The layers that gradient norms are reported for, from input to output."""
-    return ["embedding", *(f"block {i}" for i in range(config.layers)), "head"]
+    """The layers that have parameters of their own, from input to output."""
+    has_head = PLACEMENTS[config.norm_placement].final_norm or not config.tie_embeddings
+    return ["embedding", *(f"block {i}" for i in range(config.layers)), *(["head"] if has_head else [])]
 
 
 def layer_index(parameter: str, config: ModelConfig) -> int:

@@ -77,17 +77,17 @@ class Rope(NoPosition):
     def __init__(self, config: ModelConfig, seeds: int):
         super().__init__(config, seeds)
         rate_F = BASE ** (-torch.arange(0, config.head_width, 2, dtype=torch.float64) / config.head_width)
-        angle_TK = (torch.arange(config.context, dtype=torch.float64)[:, None] * rate_F).repeat(1, 2)
-        self.register_buffer("cos_TK", torch.cos(angle_TK).float(), persistent=False)
-        self.register_buffer("sin_TK", torch.sin(angle_TK).float(), persistent=False)
+        angle_TF = torch.arange(config.context, dtype=torch.float64)[:, None] * rate_F
+        cos_TF, sin_TF = torch.cos(angle_TF).float(), torch.sin(angle_TF).float()
+        self.register_buffer("cos_TK", torch.cat([cos_TF, cos_TF], dim=-1), persistent=False)
+        self.register_buffer("sin_TK", torch.cat([-sin_TF, sin_TF], dim=-1), persistent=False)
         self.cos_TK: Tensor
         self.sin_TK: Tensor
 
     def rotate(self, x_SBHTK: Tensor) -> Tensor:
-        length = x_SBHTK.shape[-2]
-        first, second = x_SBHTK.chunk(2, dim=-1)
-        quarter_turn = torch.cat([-second, first], dim=-1)
-        return x_SBHTK * self.cos_TK[:length] + quarter_turn * self.sin_TK[:length]
+        length, width = x_SBHTK.shape[-2:]
+        partner_SBHTK = x_SBHTK.roll(width // 2, dims=-1)
+        return x_SBHTK * self.cos_TK[:length] + partner_SBHTK * self.sin_TK[:length]
 
 
 class Alibi(NoPosition):

@@ -2,18 +2,40 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from gpt.records.files import jsonable, make_folder, utf8, write_atomic, write_json
 from gpt.report.combined import combined_page
-from gpt.report.markdown import Shown, page
+from gpt.report.markdown import CellLinks, Shown, page
 from gpt.report.tables import terminal
 from gpt.study.collect import CellRecord, Results, collect
 from gpt.study.findings import build_findings, judge_together
 from gpt.study.folder import StudyFolder
 
 STATES = ("done", "diverged", "running", "preempted", "failed", "planned")
+
+
+TO_FOLDERS = CellLinks(
+    lambda text, fingerprint: f"[{text}](../../../cells/{fingerprint}/)",
+    "Each value links to the folder of its run.",
+)
+
+
+@dataclass(frozen=True)
+class Built:
+    """A study's report."""
+
+    results: Results
+    findings: dict[str, Any]
+    """as findings.json has them"""
+    shown: list[Shown]
+    samples: dict[str, str]
+
+    def page(self, links: CellLinks) -> str:
+        """The report, its values linked to cells in one way or another."""
+        return page(self.findings, judge_together([self.findings])[0], self.shown, self.samples, links)
 
 
 def build_report(folder: StudyFolder, known: dict[str, CellRecord] | None = None) -> dict[str, Any]:
@@ -28,18 +50,17 @@ def build_report(folder: StudyFolder, known: dict[str, CellRecord] | None = None
     Raises:
         InputError: a record is damaged, or the folder cannot be written to.
     """
+    return write_report(folder, known).findings
+
+
+def write_report(folder: StudyFolder, known: dict[str, CellRecord] | None = None) -> Built:
+    """`build_report`, with everything that the report was made of."""
     results = collect(folder, known)
     findings = jsonable(build_findings(results))
+    built = Built(results, findings, write_figures(results, findings, folder.report / "figures"), samples(results))
     write_json(folder.findings, findings)
-    shown = write_figures(results, findings, folder.report / "figures")
-    text = page(findings, judge_together([findings])[0], shown, samples(results), link_to_folder)
-    write_atomic(folder.report / "report.md", utf8(text))
-    return findings
-
-
-def link_to_folder(text: str, fingerprint: str) -> str:
-    """A link from a study's report to a cell's folder."""
-    return f"[{text}](../../../cells/{fingerprint}/)"
+    write_atomic(folder.report / "report.md", utf8(built.page(TO_FOLDERS)))
+    return built
 
 
 def write_figures(results: Results, findings: Mapping[str, Any], folder: Path) -> list[Shown]:
@@ -83,9 +104,7 @@ def status_lines(folder: StudyFolder) -> list[str]:
     """How far each variant of a study is, and why cells failed."""
     results = collect(folder)
     study = results.study
-    counts = {
-        group.label: Counter[str]() for block in results.blocks for group in block.groups
-    }  # over blocks: a line for each variant
+    counts: dict[str, Counter[str]] = {group.label: Counter() for group in results.blocks[0].groups}
     why = []
     for block, group, seed, cell in results.places():
         counts[group.label][cell.status.state] += 1

@@ -3,9 +3,10 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from gpt.report.markdown import plain
-from gpt.report.tables import markdown, row, tests_note, warnings
+from gpt.report.markup import plain, table
+from gpt.report.tables import row, tests_note, warnings
 from gpt.study.contrasts import Judged
+from gpt.study.sentences import sentence
 from gpt.study.words import count, slug
 
 HEADER = ("study", "comparison", "difference", "95 % interval", "corrected p", "seeds", "diverged", "verdict")
@@ -45,7 +46,7 @@ def findings_table(studies: Studies, report: Link) -> list[str]:
     units = sorted({findings["study"]["metric"]["unit"] for findings, _ in studies})
     about = f"Difference: first minus second, {' or '.join(units)}; diverged: runs of first / second."
     every = [each for _, judged in studies for each in judged]
-    return [*markdown(HEADER, rows), "", f"{about} {tests_note(every)}", *(["", *notes] if notes else [])]
+    return [*table(HEADER, rows), "", f"{about} {tests_note(every)}", *(["", *notes] if notes else [])]
 
 
 def study_section(
@@ -53,12 +54,16 @@ def study_section(
 ) -> list[str]:
     """Question, answer, and the named figures of the study's first block."""
     study = findings["study"]
-    label = findings["blocks"][0]["label"]
+    lines = [f"## {plain(study['question'])}", "", *(f"- {sentence(each)}" for each in judged)]
+    for figure in figures:
+        lines += embedded(findings, figure, figures_of)
+    return [*lines, "", f"[The whole report of {study['name']}]({report(study['name'])})"]
+
+
+def embedded(findings: Mapping[str, Any], figure: str, figures_of: Link) -> list[str]:
+    """A figure of the study's first block; nothing while no run has finished."""
+    if not findings["cells"]["finished"]:
+        return []
+    name, label = findings["study"]["name"], findings["blocks"][0]["label"]
     prefix = f"{slug(label)}-" if label else ""
-    lines = [f"## {plain(study['question'])}", "", *(f"- {each.sentence}" for each in judged)]
-    lines += ["", f"[The whole report of {study['name']}]({report(study['name'])})"]
-    if findings["cells"]["finished"]:
-        for figure in figures:
-            alt = f"{study['name']}, {figure}"
-            lines += ["", f"![{alt}]({figures_of(study['name'])}/figures/{prefix}{figure}.png)"]
-    return lines
+    return ["", f"![{name}, {figure}]({figures_of(name)}/figures/{prefix}{figure}.png)"]

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from gpt.report import layers, paired, training
 from gpt.report.style import panel_rows, png
 from gpt.study.collect import HEATMAP, BlockResults, Results
-from gpt.study.words import count, slug
+from gpt.study.words import listed, slug
 
 
 @dataclass(frozen=True)
@@ -44,9 +44,10 @@ def _draw_block(
         return Drawn(f"{prefix}{name}.png", block.label, title, caption, png(draw, height))
 
     first = block.groups[0].label
-    runs = ", ".join(f"{len(g.survivors)} with `{g.label}`" for g in block.groups)
+    runs = listed([f"{g.shown_runs} with `{g.label}`" for g in block.groups])
     lost = sum(cell.diverged for g in block.groups for cell in g.cells)
-    means = f"Means are over {runs}" + (f"; the {count(lost, 'diverged run')} are left out of them" if lost else "")
+    beside = "; where a variant has runs that did not diverge, those that did are left out of its mean" if lost else ""
+    means = f"Means are over {runs}{beside}"
     bands = f"{means}; bands are 95 % t intervals of the mean."
     matters = study["smallest_effect"] if study["metric"]["name"].startswith("val/loss.") else None
     effect = f"{study['smallest_effect']:g} {study['metric']['unit']}"
@@ -72,9 +73,7 @@ def _draw_block(
         lambda figure: training.loss(figure, block, matters),
         3.3,
     )
-    if not any(group.survivors for group in block.groups):
-        return
-    rows = 2.9 * panel_rows(sum(bool(group.survivors) for group in block.groups))
+    rows = 2.9 * panel_rows(len(training.drawn_groups(block)))
     yield drawn(
         "gradients",
         "Gradient norm of each layer",
@@ -120,12 +119,12 @@ def _draw_block(
         )
     if shown := layers.probed(block, HEATMAP):
         step = int(shown[0][2][-1])
-        where = f"On the first characters of the validation text at step {step}, mean over the seeds' runs ({runs})"
+        where = f"On the first characters of the validation text at step {step}, mean over {runs}"
         yield drawn(
             "distance",
             "How far back attention looks",
-            f"Mean weight that a position gives to the character so many places back, 0 being itself. {where}, for the "
-            f"later half of the shown positions. {bands}",
+            f"Mean weight that a position gives to the character so many places back, 0 being itself, on the "
+            f"first characters of the validation text at step {step}, for the later half of them. {bands}",
             lambda figure: layers.distance(figure, block),
             2.6 * panel_rows(shown[0][3].shape[2]),
         )
@@ -133,7 +132,7 @@ def _draw_block(
             "attention",
             "Attention, all heads together",
             f"Row: the position that looks; column: what it looks at; darker is more, black is {layers.FULL:g} or "
-            f"above; the blank half is the future. {where} and over all heads and blocks.",
+            f"above; the blank half is the future. {where}, all heads and all blocks.",
             lambda figure: layers.attention(figure, block),
             layers.image_height(len(shown), layers.ATTENTION_WORDS),
         )

@@ -8,6 +8,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
+from matplotlib.ticker import MaxNLocator
+from matplotlib.transforms import offset_copy
 from numpy.typing import NDArray
 
 from gpt.report.style import (
@@ -35,10 +37,10 @@ VISIBLE = {"\n": "↵", " ": "␣", "\t": "→"}
 
 
 def probed(block: BlockResults, name: str) -> list[tuple[int, Group, NDArray[np.int64], Floats]]:
-    """Variants whose surviving runs all have a probe array: index, variant, steps (N,), values (S, N, ...)."""
+    """Variants whose shown runs all have a probe array: index, variant, steps (N,), values (S, N, ...)."""
     found = []
     for index, group in enumerate(block.groups):
-        arrays = [cell.probes[name] for cell in group.survivors if name in cell.probes]
+        arrays = [cell.probes[name] for cell in group.shown if name in cell.probes]
         if arrays:
             length = min(len(steps) for steps, _ in arrays)
             found.append((index, group, arrays[0][0][:length], np.stack([values[:length] for _, values in arrays])))
@@ -57,7 +59,7 @@ def residual(figure: Figure, block: BlockResults) -> None:
                   linestyle=(0, (4, 2)), markerfacecolor="white", **look)  # fmt: skip
         draw_band(axes, layers, rms_SNL[:, -1], color(index), f"{group.label}, after", log=True, **look)
         lowest, highest = min(lowest, rms_SNL.min()), max(highest, rms_SNL.max())
-    axes.set_xticks(layers, groups[0][1].survivors[0].run["layers"][: len(layers)])
+    axes.set_xticks(layers, groups[0][1].shown[0].run["layers"][: len(layers)])
     axes.axhline(1, color="#777777", linewidth=0.9, linestyle=":")
     axes.set_ylabel("root mean square of the stream")
     axes.set_xlabel("measured after")
@@ -71,13 +73,13 @@ def updates(figure: Figure, block: BlockResults) -> None:
     rows = panels(figure, len(groups))
     lowest, highest = np.inf, 0.0
     for axes, (_, group, steps, ratio_SNL) in zip(rows, groups, strict=True):
-        names = group.survivors[0].run["layers"]
+        names = group.shown[0].run["layers"]
         for layer, (name, shade) in enumerate(zip(names, layer_colors(len(names)), strict=True)):
             ratio_SN = ratio_SNL[:, :, layer]
             if np.isfinite(ratio_SN).all() and (ratio_SN > 0).all():
                 draw_band(axes, steps, ratio_SN, shade, name, log=True, marker="o", markersize=3)
                 lowest, highest = min(lowest, ratio_SN.min()), max(highest, ratio_SN.max())
-        axes.set_title(f"{group.label}  (n = {len(ratio_SNL)})")
+        axes.set_title(f"{group.label}, {group.shown_runs}")
     label_bottom(rows, "step")
     rows[0].set_ylabel("update / weight")
     log_axis(rows[0], lowest, highest)
@@ -95,7 +97,7 @@ def entropy(figure: Figure, block: BlockResults, context: int) -> None:
                       marker="o", markersize=3)  # fmt: skip
         axes.axhline(uniform_entropy(context), color="#777777", linewidth=0.9, linestyle=(0, (4, 3)),
                      label="even attention")  # fmt: skip
-        axes.set_title(f"{group.label}  (n = {len(entropy_SNLH)})")
+        axes.set_title(f"{group.label}, {group.shown_runs}")
         axes.set_ylim(bottom=0)
     label_bottom(rows, "step")
     rows[0].set_ylabel("entropy of attention, nats")
@@ -106,7 +108,7 @@ def heads(figure: Figure, block: BlockResults) -> None:
     """Every head's attention on the probe text at the last probed step, mean over seeds: layers down, heads across."""
     groups = probed(block, HEATMAP)
     rows = _image_panels(figure, len(groups), HEADS_WORDS)
-    for axes, (_, group, _, weights_SNLHTU) in zip(rows, groups, strict=True):
+    for place, (axes, (_, group, _, weights_SNLHTU)) in enumerate(zip(rows, groups, strict=True)):
         mean_LHTU = weights_SNLHTU[:, -1].mean(axis=0)
         layers, heads, size, _ = mean_LHTU.shape
         mosaic = np.full((layers * (size + GAP) - GAP, heads * (size + GAP) - GAP), np.nan)
@@ -117,8 +119,9 @@ def heads(figure: Figure, block: BlockResults) -> None:
         image = _image(axes, mosaic)
         centers = (size - 1) / 2 + (size + GAP) * np.arange(max(layers, heads))
         axes.set_xticks(centers[:heads], [f"head {i}" for i in range(heads)])
-        axes.set_yticks(centers[:layers], [f"block {i}" for i in range(layers)])
-        axes.set_title(f"{group.label}  (n = {len(weights_SNLHTU)})")
+        first_column = place % image_columns(len(groups)) == 0
+        axes.set_yticks(centers[:layers], [f"block {i}" if first_column else "" for i in range(layers)])
+        axes.set_title(f"{group.label}, {group.shown_runs}")
     bar = figure.add_axes((0.35, 0.5 / figure.get_figheight(), 0.3, 0.12 / figure.get_figheight()))
     figure.colorbar(image, cax=bar, orientation="horizontal", extend="max", label="attention weight")
 
@@ -133,15 +136,17 @@ def attention(figure: Figure, block: BlockResults) -> None:
         _image(axes, _past(mean_TU))
         axes.set_xticks([])
         axes.set_yticks([])
+        below = offset_copy(axes.transData, figure, y=-2, units="points")
+        beside = offset_copy(axes.transData, figure, x=-2, units="points")
         look: dict[str, Any] = {
             "fontfamily": "DejaVu Sans Mono",
             "fontsize": min(9, 66 * inches / len(mean_TU)),
             "parse_math": False,
         }
-        for place, character in enumerate(group.survivors[0].run["probe_text"][: len(mean_TU)]):
-            axes.text(place, len(mean_TU) - 0.2, _visible(character), ha="center", va="top", **look)
-            axes.text(-0.8, place, _visible(character), ha="right", va="center", **look)
-        axes.set_title(f"{group.label}  (n = {len(weights_SNLHTU)})")
+        for place, character in enumerate(group.shown[0].run["probe_text"][: len(mean_TU)]):
+            axes.text(place, len(mean_TU) - 0.5, _visible(character), ha="center", va="top", transform=below, **look)
+            axes.text(-0.5, place, _visible(character), ha="right", va="center", transform=beside, **look)
+        axes.set_title(f"{group.label}, {group.shown_runs}")
         axes.set_xlabel("character looked at", labelpad=18)
     rows[0].set_ylabel("character that looks", labelpad=16)
 
@@ -162,6 +167,7 @@ def distance(figure: Figure, block: BlockResults) -> None:
             draw_band(axes, back, by_distance[:, layer], color(index), group.label)
     for layer, axes in enumerate(rows):
         axes.set_title(f"block {layer}")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     label_bottom(rows, "characters back")
     rows[0].set_ylabel("mean attention weight")
     legend_below(figure, rows[0])

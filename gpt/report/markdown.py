@@ -1,18 +1,28 @@
 """The page of one study, in Markdown: the answer first, then what it rests on."""
 
+import html
 import math
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from gpt.report.rerun import rerun_files
-from gpt.report.tables import Row, markdown, row, warnings
+from gpt.report.markup import fenced, plain, table
+from gpt.report.provenance import made
+from gpt.report.tables import Row, row, warnings
 from gpt.study.contrasts import ALPHA, Judged
-from gpt.study.words import count, decimals, fixed, number, percent, short, signed
+from gpt.study.sentences import sentence
+from gpt.study.words import MISSING, count, decimals, fixed, number, percent, short, signed
 
-CellLink = Callable[[str, str], str]
-"""(text, fingerprint) -> the text, linked to the cell if it can be"""
+
+@dataclass(frozen=True)
+class CellLinks:
+    """How a page leads to the cells behind its numbers."""
+
+    link: Callable[[str, str], str]
+    """(text, fingerprint) -> the text, linked to the cell if it can be"""
+    note: str
+    """sentence under the table of values"""
+
 
 CONTRAST_HEADER = (
     "comparison", "difference", "95 % interval", "corrected p", "d_z", "pair correlation", "P(better)", "seeds",
@@ -35,7 +45,7 @@ def page(
     judged: Sequence[Judged],
     figures: Sequence[Shown],
     samples: Mapping[str, str],
-    cell_link: CellLink,
+    links: CellLinks,
 ) -> str:
     """The whole page.
 
@@ -48,20 +58,15 @@ def page(
         [f"# {study['name']}", "", f"**{plain(study['question'])}**"],
         _answer(findings, judged),
         _table(findings, judged),
-        _seeds(findings, cell_link),
+        _seeds(findings, links),
         _proof(findings),
         _dynamics(findings),
         _figures(figures, many=len(findings["blocks"]) > 1),
         _samples(samples, study),
-        _made(findings),
+        made(findings),
         ["## Limitations", "", *(f"- {text}" for text in findings["limitations"])],
     ]
     return "\n".join(line for section in sections if section for line in [*section, ""]).rstrip() + "\n"
-
-
-def plain(text: str) -> str:
-    """A user's words as Markdown that shows them as they are, on one line."""
-    return re.sub(r"([\\`*_<>\[\]|#])", r"\\\1", " ".join(text.split()))
 
 
 def _answer(findings: Mapping[str, Any], judged: Sequence[Judged]) -> list[str]:
@@ -70,7 +75,7 @@ def _answer(findings: Mapping[str, Any], judged: Sequence[Judged]) -> list[str]:
         lines += [f"> **{plain(warning)}**", ""]
     if not findings["complete"]:
         lines += [f"> **{findings['progress'].capitalize()} have finished.** What follows rests on those alone.", ""]
-    return [*lines, *(f"- **{j.verdict}**: {j.sentence}" for j in judged)]
+    return [*lines, *(f"- **{row(j).verdict}**: {sentence(j)}" for j in judged)]
 
 
 def _table(findings: Mapping[str, Any], judged: Sequence[Judged]) -> list[str]:
@@ -86,7 +91,7 @@ def _table(findings: Mapping[str, Any], judged: Sequence[Judged]) -> list[str]:
     return [
         "## Findings",
         "",
-        *markdown(CONTRAST_HEADER, [_contrast_cells(s) for s in shown]),
+        *table(CONTRAST_HEADER, [_contrast_cells(s) for s in shown]),
         "",
         *(f"{plain(note)}\n" for note in notes),
         f"- **Metric**, named before the run: {metric['words']} (`{metric['name']}`: {metric['description']}), in "
@@ -96,7 +101,8 @@ def _table(findings: Mapping[str, Any], judged: Sequence[Judged]) -> list[str]:
         f"weights and batches; with its 95 % t interval. **d_z**: that mean over its standard deviation. **pair "
         f"correlation**: how much pairing helped (near 0, it did not).",
         f"- **corrected p**: {flips} of the differences, after {family}; where a run diverged, the sign test with "
-        f"divergence as the worst outcome. It is judged at {ALPHA:g}.",
+        f"divergence as the worst outcome. It is judged at {ALPHA:g}. A table over several studies corrects for all of "
+        f"its contrasts, so its p values are larger.",
         f"- **P(better)**: share of seeds in which the variant does better than `{first}`, ties counted half. "
         f"**diverged**: runs of the variant / of `{first}`. **detectable**: the true difference that this many pairs, "
         f"with this spread, find with a power of 80 %.",
@@ -112,7 +118,7 @@ def _contrast_cells(shown: Row) -> list[str]:
     ]  # fmt: skip
 
 
-def _seeds(findings: Mapping[str, Any], cell_link: CellLink) -> list[str]:
+def _seeds(findings: Mapping[str, Any], links: CellLinks) -> list[str]:
     study = findings["study"]
     places = decimals(study["smallest_effect"])
     lines = ["## Every seed", ""]
@@ -125,7 +131,7 @@ def _seeds(findings: Mapping[str, Any], cell_link: CellLink) -> list[str]:
         rows = [
             [
                 str(seed),
-                *(_value(variant, i, places, cell_link) for variant in variants),
+                *(_value(variant, i, places, links) for variant in variants),
                 *(signed(_difference(variants[0], variant, i), places) for variant in variants[1:]),
             ]
             for i, seed in enumerate(study["seeds"])
@@ -133,23 +139,24 @@ def _seeds(findings: Mapping[str, Any], cell_link: CellLink) -> list[str]:
         means = [f"{fixed(v['mean']['mean'], places)} ({_sd(v, places)})" for v in variants]
         of_differences = [signed(c["paired"]["mean_difference"], places) for c in block["contrasts"]]
         rows.append(["mean (sd)", *means, *of_differences])
-        lines += [*markdown(header, rows), ""]
+        lines += [*table(header, rows), ""]
         for variant in variants:
             lines += [
                 f"- seed {seed} of `{variant['label']}` diverged: {why}"
                 for seed, why in zip(study["seeds"], variant["why"], strict=True)
                 if why
             ]
-    lines += ["", f"{study['metric']['words'].capitalize()}, {study['metric']['unit']}; means are over the runs that "
-              f"did not diverge."]  # fmt: skip
-    return lines
+    if lines[-1]:
+        lines.append("")
+    what = f"{study['metric']['words'].capitalize()}, {study['metric']['unit']}"
+    return [*lines, f"{what}; means are over the runs that did not diverge. {links.note}"]
 
 
-def _value(variant: Mapping[str, Any], i: int, places: int, cell_link: CellLink) -> str:
+def _value(variant: Mapping[str, Any], i: int, places: int, links: CellLinks) -> str:
     """A seed's value, or what became of its cell, linked to the cell's folder."""
     state = variant["states"][i]
     text = fixed(variant["values"][i], places) if state == "done" else f"**{state}**" if state == "diverged" else state
-    return cell_link(text, variant["cells"][i]) if variant["begun"][i] else text
+    return links.link(text, variant["cells"][i]) if variant["begun"][i] else text
 
 
 def _difference(a: Mapping[str, Any], b: Mapping[str, Any], i: int) -> float:
@@ -193,7 +200,7 @@ def _dynamics(findings: Mapping[str, Any]) -> list[str]:
             means = [_mean(v["secondary"][name]["mean"], name) for v in variants]
             differences = [_paired_mean(c["secondary"][name], name) for c in block["contrasts"]]
             rows.append([f"{first['description']} ({first['unit']})", *means, *differences])
-        lines += [*markdown(header, rows), ""]
+        lines += [*table(header, rows), ""]
     return [*lines, "Means over the runs that did not diverge, with 95 % t intervals, not corrected for their number."]
 
 
@@ -204,13 +211,17 @@ def _mean(mean: Mapping[str, Any], name: str) -> str:
 
 
 def _paired_mean(contrast: Mapping[str, Any], name: str) -> str:
-    show = _percent if name == "clipped_share" else short
+    show = _points if name == "clipped_share" else short
     text = show(contrast["mean"])
     return text if contrast["low"] is None else f"{text} [{show(contrast['low'])}, {show(contrast['high'])}]"
 
 
 def _percent(share: float | None) -> str:
     return percent(number(share))
+
+
+def _points(share: float | None) -> str:
+    return f"{100 * share:.1f} points" if share is not None else MISSING
 
 
 def _figures(figures: Sequence[Shown], many: bool) -> list[str]:
@@ -232,36 +243,7 @@ def _samples(samples: Mapping[str, str], study: Mapping[str, Any]) -> list[str]:
         f"Text written by the model of the first seed ({study['seeds'][0]}) with the lowest validation loss, the same "
         f"random numbers for every variant. One sample shows what such text looks like; it is no evidence.",
     ]
-    for label, text in samples.items():
-        lines += ["", f"`{label}`:", "", *fenced(text)]
-    return lines
-
-
-def fenced(text: str, language: str = "text") -> list[str]:
-    """A code block whose fence is longer than any run of backticks inside."""
-    longest = max((len(run) for run in re.findall(r"`+", text)), default=0)
-    fence = "`" * max(3, longest + 1)
-    return [fence + language, text.rstrip("\n"), fence]
-
-
-def _made(findings: Mapping[str, Any]) -> list[str]:
-    data, study = findings["data"], findings["study"]
-    lines = ["## How it was made", ""]
-    rows = [("text", f"`{study['base']['data.source']}`, SHA-256 `{data['sha256']}`")]
-    if "vocabulary" in data:
-        rows.append((
-            "split",
-            f"{data['train_characters']:,} characters to learn from, {data['val_characters']:,} held out; "
-            f"{data['vocabulary']} distinct characters; unigram loss {data['unigram_loss']:.4f} nats per character",
-        ))  # fmt: skip
-    rows += [(key, f"`{value}`") for key, value in findings["stack"].items()]
-    rows += [(f"{key} (differs)", ", ".join(f"`{v}`" for v in values))
-             for key, values in findings["stack_differences"].items()]  # fmt: skip
-    for hardware in findings["hardware"]:
-        rows.append(("hardware", ", ".join(f"{key} {value}" for key, value in hardware.items() if value is not None)))
-    table = [line.replace("---:", "---") for line in markdown(("what", "which"), rows)]
-    lines += [*table, "", "To run it again, put these two files side by side and run", ""]
-    lines += fenced("gpt study run study.yaml --out out", "sh")
-    for name, text in rerun_files(study).items():
-        lines += ["", f"<details><summary>{name}</summary>", "", *fenced(text, "yaml"), "", "</details>"]
-    return lines
+    lines += ["", "<table>", f"<tr>{''.join(f'<th>{html.escape(label)}</th>' for label in samples)}</tr>", "<tr>"]
+    for text in samples.values():
+        lines += ['<td valign="top">', "", *fenced(text), "", "</td>"]
+    return [*lines, "</tr>", "</table>"]

@@ -47,7 +47,7 @@ def _slopes(axes: Axes, variants: Sequence[Mapping[str, Any]], places: int) -> N
         finite = shown[i][np.isfinite(shown[i])]
         axes.plot(np.full(len(finite), i), finite, marker=marker(i), color=color(i), linestyle="", markersize=5.5)
         if len(finite):
-            side, align = (-1, "right") if i == 0 else (1, "left")
+            side, align = (-1, "right") if i == 0 and len(variants) == 2 else (1, "left")
             axes.plot([i, i + 0.2 * side], [finite.mean()] * 2, color=color(i), linewidth=2.5)
             axes.text(i + 0.24 * side, finite.mean(), fixed(finite.mean(), places), ha=align, va="center",
                       color=color(i))  # fmt: skip
@@ -77,7 +77,10 @@ def _differences(axes: Axes, contrasts: Sequence[Mapping[str, Any]], smallest_ef
         if contrast.paired.n:
             axes.plot([contrast.paired.mean_difference], [row], marker=marker(index), color=color(index), markersize=9)
             sizes.append((row, contrast.paired))
-        alone = "\nsurvivors alone" if contrast.among_survivors else ""
+        if not contrast.paired.n:
+            nothing = "no seed survived in both" if contrast.among_survivors else "no seed has finished in both"
+            axes.annotate(nothing, (0.5, row), xycoords=("axes fraction", "data"), ha="center", va="center")
+        alone = "\nsurvivors alone" if contrast.among_survivors and contrast.paired.n else ""
         names.append(f"{contrast.b}{alone}")
     axes.set_yticks(range(len(names)), names)
     axes.set_ylim(len(names) - 0.45, -0.55)

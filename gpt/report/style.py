@@ -153,6 +153,12 @@ def panels(figure: Figure, count: int, columns: int | None = None, **options: An
     return list(grid.flat[:count])
 
 
+def empty(axes: Axes, words: str) -> None:
+    """Say in a panel's place why there is nothing to draw."""
+    axes.set_axis_off()
+    axes.text(0.5, 0.5, words, ha="center", va="center", transform=axes.transAxes, color="#555555")
+
+
 def label_bottom(row: Sequence[Axes], text: str) -> None:
     """Name the x axis, with its numbers, where no panel follows underneath."""
     for axes in row[-columns_for(len(row)) :]:

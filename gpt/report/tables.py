@@ -1,4 +1,4 @@
-"""Findings as tables: one row for each contrast, in Markdown and for a terminal."""
+"""Findings as rows of text, one for each contrast, and as a table for a terminal."""
 
 import textwrap
 from collections.abc import Mapping, Sequence
@@ -9,6 +9,8 @@ from gpt.study.contrasts import Judged
 from gpt.study.words import count, decimals, fixed, interval, p_cell, signed
 
 TERMINAL_WIDTH = 100
+NOTHING = "no pair yet"
+"""in place of a verdict where no seed has finished in both variants"""
 SHORT_VERDICT = {"different but smaller than matters": "different, small"}
 
 
@@ -56,16 +58,9 @@ def row(judged: Judged) -> Row:
         seeds=str(len(contrast.seeds)),
         diverged=f"{contrast.divergence.diverged_b} / {contrast.divergence.diverged_a}",
         detectable=fixed(paired.minimum_detectable_difference, places),
-        verdict=judged.verdict,
+        verdict=judged.verdict if contrast.seeds else NOTHING,
         note=" ".join(notes),
     )
-
-
-def markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    """A Markdown table, its first column to the left and the others to the right; `|` in a cell is escaped."""
-    lines = [header, ["---", *["---:"] * (len(header) - 1)]]
-    lines += [[cell.replace("|", "\\|") for cell in cells] for cells in rows]
-    return [f"| {' | '.join(cells)} |" for cells in lines]
 
 
 def tests_note(judged: Sequence[Judged]) -> str:
@@ -85,13 +80,13 @@ def terminal(studies: Sequence[tuple[Mapping[str, Any], Sequence[Judged]]]) -> s
     Args:
         studies: findings and the contrasts of each, corrected together.
     """
-    header = ("comparison", "difference", "95 % interval", "p", "d_z", "seeds", "diverged", "verdict")
-    table = [[_cells(row(judged)) for judged in all_judged] for _, all_judged in studies]
-    every = [header, *(cells for rows in table for cells in rows)]
+    header = ("comparison", "difference", "95 % interval", "p", "seeds", "diverged", "verdict")
+    shown = [[_cells(row(judged)) for judged in all_judged] for _, all_judged in studies]
+    every = [header, *(cells for rows in shown for cells in rows)]
     widths = [max(len(cells[i]) for cells in every) for i in range(len(header))]
     widths[0] = min(widths[0], max(len(header[0]), TERMINAL_WIDTH - 2 - sum(widths[1:]) - 2 * len(widths[1:])))
     lines = _aligned(header, widths)
-    for (findings, _), rows in zip(studies, table, strict=True):
+    for (findings, _), rows in zip(studies, shown, strict=True):
         progress = "" if findings["complete"] else f" ({findings['progress']})"
         study = findings["study"]
         lines += textwrap.wrap(f"{study['name']}{progress}: {study['question']}", TERMINAL_WIDTH)
@@ -112,7 +107,7 @@ def terminal(studies: Sequence[tuple[Mapping[str, Any], Sequence[Judged]]]) -> s
 def _cells(shown: Row) -> tuple[str, ...]:
     verdict = SHORT_VERDICT.get(shown.verdict, shown.verdict)
     return (
-        shown.comparison, shown.difference, shown.interval, shown.p, shown.d_z, shown.seeds, shown.diverged, verdict
+        shown.comparison, shown.difference, shown.interval, shown.p, shown.seeds, shown.diverged, verdict
     )  # fmt: skip
 
 

@@ -1,5 +1,6 @@
 """Figures over training steps: loss, gradient norms, clipping."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from gpt.report.style import (
     Floats,
     color,
     draw_band,
+    empty,
     label_bottom,
     layer_colors,
     legend_below,
@@ -24,6 +26,8 @@ from gpt.study.collect import BlockResults, CellRecord, Group
 
 TRAIN_WINDOWS = 40
 """windows of steps that noisy curves are averaged over"""
+BROKEN = (0, (3, 2))
+"""line style of a diverged run"""
 
 
 def drawn_groups(block: BlockResults) -> list[tuple[int, Group]]:
@@ -31,13 +35,16 @@ def drawn_groups(block: BlockResults) -> list[tuple[int, Group]]:
     return [(i, group) for i, group in enumerate(block.groups) if any(cell.finished for cell in group.cells)]
 
 
-def stacked(group: Group, key: str) -> tuple[NDArray[np.int64], Floats] | None:
-    """Steps (N,) and values (S, N, ...) of the surviving runs, over the steps that all of them have; None if none."""
-    curves = [cell.curve(key) for cell in group.survivors if len(cell.curve(key)[0])]
+def stacked(cells: Sequence[CellRecord], key: str) -> tuple[NDArray[np.int64], Floats] | None:
+    """Steps (N,) and values (S, N, ...) of several runs, over the first steps that all have finite values for."""
+    curves = [cell.curve(key) for cell in cells if len(cell.curve(key)[0])]
     if not curves:
         return None
     length = min(len(steps) for steps, _ in curves)
-    return curves[0][0][:length], np.stack([values[:length] for _, values in curves])
+    values = np.stack([values[:length] for _, values in curves])
+    finite = np.isfinite(values).reshape(len(values), length, -1).all(axis=(0, 2))
+    length = length if finite.all() else int(np.argmin(finite))
+    return (curves[0][0][:length], values[:, :length]) if length else None
 
 
 def loss(figure: Figure, block: BlockResults, smallest_effect: float | None) -> None:
@@ -49,11 +56,13 @@ def loss(figure: Figure, block: BlockResults, smallest_effect: float | None) -> 
     groups = drawn_groups(block)
     left, middle, right = figure.subplots(1, 3, gridspec_kw={"width_ratios": [1, 1, 1]})
     for index, group in groups:
+        if not group.survivors:
+            left.plot([], [], color=color(index), linestyle=BROKEN, label=f"{group.label}, all diverged")
         for axes, key in ((left, VAL_LOSS), (middle, TRAIN_LOSS)):
             for cell in group.cells:
                 if cell.finished:
                     _seed_line(axes, cell, key, index)
-            if (found := stacked(group, key)) is not None:
+            if (found := stacked(group.survivors, key)) is not None:
                 steps, values = found
                 if key == TRAIN_LOSS:
                     steps, smooth = windows(steps, values.T, TRAIN_WINDOWS)
@@ -65,14 +74,18 @@ def loss(figure: Figure, block: BlockResults, smallest_effect: float | None) -> 
         axes.axhline(level, color="#777777", linewidth=0.9, linestyle=(0, (4, 3)), label="knows only frequencies")
         axes.set_title(title)
         axes.set_xlabel("step")
-        top = max(float(np.nanmax(line.get_ydata())) for line in axes.lines)
-        bottom = min(float(np.nanmin(line.get_ydata())) for line in axes.lines)
-        axes.set_ylim(bottom - 0.03 * (level - bottom), min(top, level + 0.35 * (level - bottom)))
+        _cut_first_steps(axes, level)
     left.set_ylabel("nats per character")
-    if smallest_effect is not None:
-        right.axhspan(-smallest_effect, smallest_effect, color="#dddddd", alpha=0.6, linewidth=0)
-    _difference_over_training(right, block)
+    _difference_over_training(right, block, smallest_effect)
     legend_below(figure, left)
+
+
+def _cut_first_steps(axes: Axes, level: float) -> None:
+    """End the axis a little above the level of a model without context, if the curves get below it."""
+    values = np.concatenate([np.asarray(line.get_ydata(), dtype=np.float64) for line in axes.lines])
+    bottom, top = np.nanmin(values), np.nanmax(values)
+    if level - bottom > 0.1 * (top - bottom):
+        axes.set_ylim(bottom - 0.03 * (level - bottom), min(top, level + 0.35 * (level - bottom)))
 
 
 def _seed_line(axes: Axes, cell: CellRecord, key: str, index: int) -> None:
@@ -83,14 +96,15 @@ def _seed_line(axes: Axes, cell: CellRecord, key: str, index: int) -> None:
     finite = np.isfinite(values)
     if not finite.any():
         return
-    style = (0, (3, 2)) if cell.diverged else "-"
+    style = BROKEN if cell.diverged else "-"
     axes.plot(steps, values, color=color(index), linewidth=0.6, alpha=0.5, linestyle=style)
     if cell.diverged:
         axes.plot(steps[finite][-1:], values[finite][-1:], marker="x", color=color(index), markersize=7, linestyle="")
 
 
-def _difference_over_training(axes: Axes, block: BlockResults) -> None:
+def _difference_over_training(axes: Axes, block: BlockResults, smallest_effect: float | None) -> None:
     first = block.groups[0]
+    drawn = False
     for index, group in enumerate(block.groups[1:], 1):
         pairs = [(a, b) for a, b in zip(first.cells, group.cells, strict=True) if survived(a) and survived(b)]
         rows = []
@@ -98,11 +112,17 @@ def _difference_over_training(axes: Axes, block: BlockResults) -> None:
             steps, in_a, in_b = np.intersect1d(a.curve(VAL_LOSS)[0], b.curve(VAL_LOSS)[0], return_indices=True)
             rows.append((steps, b.curve(VAL_LOSS)[1][in_b] - a.curve(VAL_LOSS)[1][in_a]))
         if rows:
+            drawn = True
             for steps, difference in rows:
                 axes.plot(steps, difference, color=color(index), linewidth=0.6, alpha=0.5)
             shared = min(len(steps) for steps, _ in rows)
             draw_band(axes, rows[0][0][:shared], np.stack([d[:shared] for _, d in rows]), color(index), group.label,
                       marker=marker(index), markersize=4)  # fmt: skip
+    if not drawn:
+        empty(axes, "no pair of runs\nto compare")
+        return
+    if smallest_effect is not None:
+        axes.axhspan(-smallest_effect, smallest_effect, color="#dddddd", alpha=0.6, linewidth=0)
     axes.axhline(0, color=color(0), linewidth=1.2)
     axes.set_title(f"validation loss minus {first.label}'s")
     axes.set_xlabel("step")
@@ -114,11 +134,11 @@ def survived(cell: CellRecord) -> bool:
 
 def gradients(figure: Figure, block: BlockResults) -> None:
     """Gradient norm of each layer before clipping; a panel for each variant, one scale for all."""
-    groups = [(i, g, found) for i, g in drawn_groups(block) if (found := stacked(g, LAYER_GRAD_NORM)) is not None]
+    groups = [(i, g, found) for i, g in drawn_groups(block) if (found := stacked(g.shown, LAYER_GRAD_NORM)) is not None]
     rows = panels(figure, len(groups))
     lowest, highest = np.inf, 0.0
     for axes, (_, group, (steps, values_SNL)) in zip(rows, groups, strict=True):
-        names = group.survivors[0].run["layers"]
+        names = group.shown[0].run["layers"]
         for layer, (name, shade) in enumerate(zip(names, layer_colors(len(names)), strict=True)):
             norm_SN = values_SNL[:, :, layer]
             if not (norm_SN > 0).all():
@@ -127,7 +147,7 @@ def gradients(figure: Figure, block: BlockResults) -> None:
             smooth_SN = np.exp(smooth.T)
             draw_band(axes, ends, smooth_SN, shade, name, log=True)
             lowest, highest = min(lowest, smooth_SN.min()), max(highest, smooth_SN.max())
-        axes.set_title(f"{group.label}  (n = {len(values_SNL)})")
+        axes.set_title(f"{group.label}, {group.shown_runs}")
     label_bottom(rows, "step")
     rows[0].set_ylabel("gradient norm of the layer")
     log_axis(rows[0], lowest, highest)
@@ -138,7 +158,7 @@ def clipping(figure: Figure, block: BlockResults) -> None:
     """Share of steps whose gradient was scaled down, and by how much, over training."""
     left, right = figure.subplots(1, 2, sharex=True)
     for index, group in drawn_groups(block):
-        if (found := stacked(group, CLIP_SCALE)) is None:
+        if (found := stacked(group.shown, CLIP_SCALE)) is None:
             continue
         steps, scale_SN = found
         ends, share = windows(steps, (scale_SN < 1).astype(float).T, TRAIN_WINDOWS // 2)

@@ -8,8 +8,8 @@ import torch
 
 from gpt.config import flatten
 from gpt.data.batches import training_batch
-from gpt.data.dataset import load_dataset
 from gpt.model.count import parameter_count, training_flops_per_token
+from gpt.runner.inputs import load_data
 from gpt.study.plan import PlannedCell, blocks_of, label
 from gpt.study.spec import Study
 from gpt.study.statistics import detectable_d_z
@@ -22,7 +22,7 @@ TIMED_STEPS = 5
 def describe_study(study: Study, cells: Sequence[PlannedCell], cache: Path) -> str:
     """A few lines for a person who is about to spend hours on this."""
     variants = [next(c for c in cells if c.variant == v and c.seed == study.seeds[0]) for v in study.variants]
-    data = load_dataset(study.base.data, study.base.model.context, cache)
+    data = load_data(study.base, cache)
     vocabulary = data.tokenizer.vocabulary_size
     unique = {c.fingerprint: c for c in cells}
     seconds = sum(c.config.train.steps for c in unique.values()) * _seconds_per_step(cells[0], cache)
@@ -54,7 +54,7 @@ def describe_study(study: Study, cells: Sequence[PlannedCell], cache: Path) -> s
 def _seconds_per_step(cell: PlannedCell, cache: Path) -> float:
     torch.set_num_threads(1)
     config = cell.config
-    data = load_dataset(config.data, config.model.context, cache)
+    data = load_data(config, cache)
     engine = LocalEngine(config, data.tokenizer.vocabulary_size, [cell.seed], torch.device("cpu"))
     durations = []
     for step in range(1, TIMED_STEPS + 1):

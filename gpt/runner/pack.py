@@ -3,6 +3,7 @@
 import shutil
 import time
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from gpt.data.dataset import Dataset, load_dataset
+from gpt.data.dataset import Dataset
 from gpt.errors import InputError
 from gpt.model.count import parameter_count, training_flops_per_token
 from gpt.model.gpt import layer_names
@@ -20,6 +21,7 @@ from gpt.probes.protocol import Probe
 from gpt.records.cell import Cell, State, Status, save_arrays
 from gpt.records.files import read_json, write_atomic, write_json
 from gpt.records.jsonl import read_jsonl
+from gpt.runner.inputs import load_data
 from gpt.runner.stack import describe_hardware, describe_stack
 from gpt.study.folder import cell_at
 from gpt.study.plan import PlannedCell
@@ -124,15 +126,14 @@ def train_pack(planned: Sequence[PlannedCell], place: Place, stop: Callable[[], 
         InputError: a cell was begun by other code, packages or on another device.
     """
     config = planned[0].config
-    data = load_dataset(config.data, config.model.context, place.cache)
+    data = load_data(config, place.cache)
     for cell in planned:
         describe_run(cell, data, place)
     pack = Pack(planned, data, place)
     pack.progress(pack.start)
-    last = train(config, data, pack.engine, pack.probes(), pack.recorder, pack, pack.start, stop)
-    ended = pack.recorder.all_ended
-    pack.recorder.close()
-    if last < config.train.steps and not ended:
+    with closing(pack.recorder):
+        last = train(config, data, pack.engine, pack.probes(), pack.recorder, pack, pack.start, stop)
+    if last < config.train.steps and not pack.recorder.all_ended:
         for index in range(len(planned)):
             pack.write_status(index, "preempted", last, "stopped on request")
         return False
@@ -165,7 +166,7 @@ def describe_run(planned: PlannedCell, data: Dataset, place: Place) -> None:
         "layers": layer_names(config.model),
         "parameters": parameter_count(config.model, vocabulary),
         "training_flops_per_token": training_flops_per_token(config.model, vocabulary),
-        "probe_text": data.tokenizer.decode(data.val[: config.probes.heatmap_characters]),
+        "probe_text": data.tokenizer.decode(data.val[: min(config.probes.heatmap_characters, config.model.context)]),
         "stack": describe_stack(place.device),
         "hardware": describe_hardware(place.device),
     }

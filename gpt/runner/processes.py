@@ -2,6 +2,7 @@
 
 import multiprocessing
 import os
+import signal
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -25,8 +26,8 @@ class Outcome:
 
     stopped: bool
     """a signal asked for an end before everything was done"""
-    unfinished: dict[str, str]
-    """why, by fingerprint, for each cell that is neither done nor diverged"""
+    unfinished: list[tuple[PlannedCell, str]]
+    """each cell that is neither done nor diverged, and why"""
 
 
 def run_cells(cells: Sequence[PlannedCell], place: Place, processes: int, threads: int, progress: Progress) -> Outcome:
@@ -40,9 +41,8 @@ def run_cells(cells: Sequence[PlannedCell], place: Place, processes: int, thread
         context.Process(target=_worker, args=(waiting, place, threads, os.getpid()), daemon=True)
         for _ in range(min(processes, len(waiting)))
     ]
-    with stop_on_signals() as stop, progress:
-        for worker in workers:
-            worker.start()
+    with stop_on_signals(signal.SIGINT, signal.SIGTERM, signal.SIGHUP) as stop, progress:
+        _start(workers)
         passed_on = False
         while any(worker.is_alive() for worker in workers):
             if stop() and not passed_on:
@@ -55,9 +55,19 @@ def run_cells(cells: Sequence[PlannedCell], place: Place, processes: int, thread
     return Outcome(stop(), _unfinished(cells, place, [code for code in died if code is not None]))
 
 
+def _start(workers: Sequence[BaseProcess]) -> None:
+    """Start workers that never see Ctrl-C, which a terminal sends to all: this process passes the request on."""
+    handler = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        for worker in workers:
+            worker.start()
+    finally:
+        signal.signal(signal.SIGINT, handler)
+
+
 def _worker(cells: Sequence[PlannedCell], place: Place, threads: int, parent: int) -> None:
     torch.set_num_threads(threads)
-    with stop_on_signals(parent) as stop:
+    with stop_on_signals(signal.SIGTERM, parent=parent) as stop:
         work(cells, place, stop)
 
 
@@ -67,12 +77,12 @@ def _terminate(workers: Sequence[BaseProcess]) -> None:
             worker.terminate()
 
 
-def _unfinished(cells: Sequence[PlannedCell], place: Place, died: list[int]) -> dict[str, str]:
-    left = {}
+def _unfinished(cells: Sequence[PlannedCell], place: Place, died: list[int]) -> list[tuple[PlannedCell, str]]:
+    left = []
     for planned in cells:
         status = cell_at(place.out, planned.fingerprint).read_status()
         if status.state in ("done", "diverged"):
             continue
         ended = f"its worker ended with code {', '.join(map(str, died))}" if died else "another process holds it"
-        left[planned.fingerprint] = status.why if status.state in ("failed", "preempted") else ended
+        left.append((planned, status.why if status.state in ("failed", "preempted") else ended))
     return left

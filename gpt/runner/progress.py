@@ -17,7 +17,7 @@ class Progress:
     """Follows the cells' states on disk, whoever is working on them."""
 
     def __init__(self, cells: Sequence[PlannedCell], out: Path):
-        self._names = {c.fingerprint: _name(c) for c in cells}
+        self._names = {c.fingerprint: describe(c) for c in cells}
         self._steps = {c.fingerprint: c.config.train.steps for c in cells}
         self._cells = {c.fingerprint: cell_at(out, c.fingerprint) for c in cells}
         self._total = sum(self._steps.values())
@@ -70,6 +70,7 @@ class Progress:
         self._bar.close()
 
 
-def _name(cell: PlannedCell) -> str:
+def describe(cell: PlannedCell) -> str:
+    """Variant, block and seed, for a person."""
     blocks = "".join(f" {key.rsplit('.', 1)[-1]}={label(value)}" for key, value in cell.block)
     return f"{label(cell.variant)}{blocks} seed {cell.seed}"

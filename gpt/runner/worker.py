@@ -32,8 +32,8 @@ class Stop:
 
 
 @contextlib.contextmanager
-def stop_on_signals(parent: int = 0) -> Iterator[Stop]:
-    """Turn SIGINT and SIGTERM into a request that is honoured at the next step boundary.
+def stop_on_signals(*signals: signal.Signals, parent: int = 0) -> Iterator[Stop]:
+    """Turn signals into a request that is honoured at the next step boundary.
 
     Args:
         parent: process whose end is a request too; 0 for none.
@@ -43,7 +43,7 @@ def stop_on_signals(parent: int = 0) -> Iterator[Stop]:
     def ask(_signal: int, _frame: FrameType | None) -> None:
         stop.asked = True
 
-    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: signal.signal(number, ask) for number in signals}
     try:
         yield stop
     finally:

@@ -19,6 +19,7 @@ from gpt.records.schema import CLIP_SCALE, GRAD_NORM, SPIKE, TRAIN_LOSS, VAL_LOS
 from gpt.study.folder import StudyFolder, cell_at
 from gpt.study.plan import Block, blocks_of, label
 from gpt.study.spec import Scalar, Study
+from gpt.study.words import count
 
 Curve = tuple[NDArray[np.int64], NDArray[np.float64]]
 """steps (N,) and values (N,) or (N, layers)"""
@@ -172,8 +173,18 @@ class Group:
 
     @property
     def survivors(self) -> list[CellRecord]:
-        """The cells that are done and did not diverge; figures' means are over these."""
+        """The cells that are done and did not diverge; means are over these."""
         return [cell for cell in self.cells if cell.status.state == "done"]
+
+    @property
+    def shown(self) -> list[CellRecord]:
+        """The cells that figures show the mean of: the survivors, or all that diverged where none survived."""
+        return self.survivors or [cell for cell in self.cells if cell.diverged]
+
+    @property
+    def shown_runs(self) -> str:
+        """`7 runs`, or `7 diverged runs`."""
+        return count(len(self.shown), "run" if self.survivors or not self.shown else "diverged run")
 
 
 @dataclass(frozen=True)

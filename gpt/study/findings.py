@@ -16,6 +16,7 @@ from gpt.study.contrasts import Contrast, Judged, compare, contrast_from, judge
 from gpt.study.evidence import control, mean_probe, stack_of, treatment
 from gpt.study.limitations import limitations
 from gpt.study.observations import observations
+from gpt.study.sentences import sentence
 from gpt.study.spec import Study
 from gpt.study.statistics import mean_interval, paired_contrast
 from gpt.study.words import metric_words
@@ -117,7 +118,7 @@ def _block(results: Results, block: BlockResults, judged: Any) -> dict[str, Any]
                 "p_adjusted": j.p_adjusted,
                 "family": j.family,
                 "verdict": j.verdict,
-                "sentence": j.sentence,
+                "sentence": sentence(j),
                 "secondary": _secondary_differences(block.groups[0], group),
             }
             for j, group in zip(said, block.groups[1:], strict=True)

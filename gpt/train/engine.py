@@ -139,6 +139,6 @@ class LocalEngine:
             p.copy_(state[f"parameter/{name}"])
             self.optimizer.state[p] = {
                 "step": torch.tensor(float(step), device=self.device),
-                "exp_avg": state[f"mean/{name}"].to(self.device),
-                "exp_avg_sq": state[f"square/{name}"].to(self.device),
+                "exp_avg": state[f"mean/{name}"].to(self.device, copy=True),
+                "exp_avg_sq": state[f"square/{name}"].to(self.device, copy=True),
             }

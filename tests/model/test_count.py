@@ -1,6 +1,6 @@
 import pytest
 import torch
-from reference import VOCABULARY, model_config, random_model, variants
+from reference import POSITIONS, VOCABULARY, model_config, random_model, variants
 from torch.utils.flop_counter import FlopCounterMode
 
 from gpt.config import ModelConfig
@@ -26,7 +26,8 @@ def hand_count(config: ModelConfig, vocabulary: int) -> int:
 
 
 def test_parameter_counts_of_every_variant_equal_the_hand_count() -> None:
-    for config in variants():
+    positions = [model_config(position=position) for position in POSITIONS]
+    for config in [*variants(position="learned"), *positions]:
         assert parameter_count(config, VOCABULARY) == hand_count(config, VOCABULARY), config
 
 
@@ -65,7 +66,9 @@ def test_the_arithmetic_of_a_gated_untied_model_by_hand() -> None:
 @pytest.mark.parametrize("seeds", [1, 2])
 def test_counted_arithmetic_is_what_pytorch_counts_in_a_step(seeds: int) -> None:
     """PyTorch counts the products that are launched; at full context the count per token is the same number."""
-    for config in variants(position="rope", norm_placement="pre", norm="layernorm", attention="explicit"):
+    for config in variants(
+        position="rope", norm_placement="pre", norm="layernorm", qk_norm=False, attention="explicit"
+    ):
         with torch.device("meta"):
             model = GPT(config, VOCABULARY, seeds)
             tokens = torch.zeros(seeds, 3, config.context, dtype=torch.long)

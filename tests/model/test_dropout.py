@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
-from reference import model_config, normal, random_model, random_tokens
+from reference import PLACEMENTS, NaiveGPT, model_config, normal, random_model, random_tokens
 
 from gpt import randomness
 from gpt.model.dropout import Dropout, Noise, mix32
@@ -133,21 +133,26 @@ def test_each_place_that_drops_has_a_name_of_its_own() -> None:
     assert len(sites) == len(set(sites)) == 7
 
 
-@pytest.mark.parametrize("placement", ["pre", "post", "peri"])
-def test_every_dropout_of_the_model_acts_and_its_gradient_follows_the_mask(placement: str) -> None:
-    """Removing one site's dropout changes the logits, so none is built and then forgotten."""
-    model, tokens = random_model(model_config(norm_placement=placement, dropout=0.3)), random_tokens(1, 2, 8)
-    noise = Noise((5,), 3, range(2))
+@pytest.mark.parametrize("position", ["learned", "sinusoidal", "rope"])
+@pytest.mark.parametrize("placement", PLACEMENTS)
+def test_dropout_acts_after_the_embedding_and_after_each_sublayer(placement: str, position: str) -> None:
+    """On the sum with the positions, and before the residual sum or an outer norm, as in Vaswani et al. 2017."""
+    config = model_config(norm_placement=placement, position=position, dropout=0.3, bias=True)
+    model, tokens, noise = random_model(config, 2), random_tokens(2, 3, 8), Noise((5, 1), 3, range(4, 7))
     logits = model(tokens, noise=noise)[0]
-    for module in [module for module in model.modules() if isinstance(module, Dropout)]:
-        module.rate = 0.0
-        assert not torch.equal(model(tokens, noise=noise)[0], logits), module.site
-        module.rate = 0.3
+    sites = {module.site: module for module in model.modules() if isinstance(module, Dropout)}
+    factors = {name: site.keep(torch.Size((2, 3, 8, 16)), noise, CPU).double() / 0.7 for name, site in sites.items()}
+    for s, b in np.ndindex(2, 3):
+        weights = {name: value[s] for name, value in model.named_parameters()}
+        naive = NaiveGPT(config, weights, {name: factor[s, b].numpy() for name, factor in factors.items()})
+        expected = torch.from_numpy(naive.logits(tokens[s, b].numpy()))
+        torch.testing.assert_close(logits[s, b].double(), expected, atol=2e-4, rtol=1e-4)
 
-    x = normal(1, 2, 8, 16).requires_grad_()
-    module = model.dropout
-    (gradient,) = torch.autograd.grad(module(x, noise).sum(), x)
-    torch.testing.assert_close(gradient, module.keep(x.shape, noise, CPU) / 0.7)
+
+def test_gradients_follow_the_mask() -> None:
+    x, noise, dropout = normal(1, 2, 8, 16).requires_grad_(), Noise((5,), 3, range(2)), Dropout(0.3, "embedding")
+    (gradient,) = torch.autograd.grad(dropout(x, noise).sum(), x)
+    torch.testing.assert_close(gradient, dropout.keep(x.shape, noise, CPU) / 0.7)
 
 
 def test_ranks_that_share_a_batch_have_its_logits_and_together_its_gradient() -> None:

@@ -71,7 +71,7 @@ def long_study(tmp_path_factory: pytest.TempPathFactory, excerpt: Path) -> Path:
     (folder / "run.yaml").write_text(
         f"data: {{source: {excerpt}, val_fraction: 0.1}}\n"
         "model: {layers: 2, heads: 2, width: 16, context: 16, position: rope, norm_placement: pre, dropout: 0.1}\n"
-        "optim: {lr: 3e-3, min_lr: 3e-4, warmup_steps: 5, clip: 1.0}\n"
+        "optim: {lr: 3e-3, final_lr_ratio: 0.1, warmup_steps: 5, clip: 1.0}\n"
         "train: {steps: 400, batch_size: 4, eval_every: 50, checkpoint_every: 30}\n"
         "probes: {every: 70, windows: 2, heatmap_characters: 8}\n"
         "sample: {characters: 20}\n"
@@ -141,13 +141,16 @@ def test_an_interrupt_checkpoints_says_so_and_the_same_command_goes_on(
     long_study: Path, uninterrupted: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "out"
-    started = subprocess.Popen([*RUN, str(long_study), "--out", str(out)], stderr=subprocess.PIPE, text=True)
+    started = subprocess.Popen(
+        [*RUN, str(long_study), "--out", str(out)], stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
     wait_for(lambda: list(out.glob("cells/*/checkpoints/step-*")))
     workers = descendants(started.pid)
-    started.send_signal(signal.SIGINT)
+    os.killpg(started.pid, signal.SIGINT)  # as Ctrl-C in a terminal does
     _, said = started.communicate(timeout=60)
     assert started.returncode == 75
     assert "run the same command again to go on" in said
+    assert "Traceback" not in said
     assert not any(alive(pid) for pid in workers)
     stopped = [cell for cell in cells_of(out) if cell.read_status().state == "preempted"]
     assert stopped

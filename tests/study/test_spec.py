@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from files import edited
 
 from gpt.config import flatten
 from gpt.errors import InputError
@@ -18,13 +19,6 @@ def refused(path: Path) -> str:
     message = str(caught.value)
     assert "\n" not in message
     return message
-
-
-def edited(path: Path, old: str, new: str) -> Path:
-    text = path.read_text()
-    assert old in text
-    path.write_text(text.replace(old, new))
-    return path
 
 
 def test_every_shipped_study_loads_has_seven_seeds_and_opens_with_its_command(repository: Path) -> None:

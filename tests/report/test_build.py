@@ -1,0 +1,250 @@
+import re
+
+import conftest
+import pytest
+import synthetic
+from synthetic import Outcome
+
+from gpt.config import read_yaml
+from gpt.records.files import jsonable
+from gpt.report import build
+from gpt.report.build import build_report, print_findings, status_lines
+from gpt.study.spec import load_study
+from gpt.study.statistics import holm
+from gpt.study.words import fixed, p_cell, signed
+
+LINK = re.compile(r"\]\(([^)#]+)\)")
+
+
+def rows_below(page, heading):
+    """The cells of the first table under a heading, header first, without the links."""
+    part = page.split(f"\n## {heading}\n", 1)[1]
+    lines = [line for line in part.split("\n## ")[0].splitlines() if line.startswith("|")]
+    cells = [re.split(r"(?<!\\)\|", line)[1:-1] for line in lines]
+    return [[re.sub(r"\[(.*)\]\(.*\)", r"\1", cell.strip()) for cell in row] for row in cells if "---" not in row[0]]
+
+
+def links_of(path):
+    return [path.parent / link for link in LINK.findall(path.read_text())]
+
+
+def test_every_relative_link_of_every_page_is_there(reported):
+    pages = [reported.out / "report.md", *reported.out.glob("studies/*/report/report.md")]
+    assert len(pages) == 3
+    for page in pages:
+        links = links_of(page)
+        assert links
+        for link in links:
+            assert link.exists(), (page, link)
+
+
+def test_a_page_links_every_begun_cell_of_its_study(reported):
+    page = reported.page(reported.messy)
+    for block in reported.findings(reported.messy)["blocks"]:
+        for variant in block["variants"]:
+            for cell, state in zip(variant["cells"], variant["states"], strict=True):
+                assert (f"(../../../cells/{cell}/)" in page) == (state != "planned")
+
+
+def test_pages_hold_no_absolute_path(reported):
+    for page in (
+        reported.page(reported.clean),
+        reported.page(reported.messy),
+        (reported.out / "report.md").read_text(),
+    ):
+        assert str(reported.out) not in page
+        assert "/somewhere" not in page
+        assert not re.search(r"\]\(/", page)
+
+
+def test_the_answer_comes_first_then_the_table_the_seeds_the_proof_and_the_figures(reported):
+    headings = re.findall(r"^## (.*)$", reported.page(reported.clean), re.MULTILINE)
+    assert headings == [
+        "Answer",
+        "Findings",
+        "Every seed",
+        "Was it a controlled comparison?",
+        "What else the records show",
+        "Figures",
+        "Samples",
+        "How it was made",
+        "Limitations",
+    ]
+    contrast = reported.findings(reported.clean)["blocks"][0]["contrasts"][0]
+    answer = reported.page(reported.clean).split("## Answer")[1].split("## Findings")[0]
+    assert f"- **{contrast['verdict']}**: {contrast['sentence']}" in answer
+
+
+def test_the_table_of_findings_shows_the_numbers_of_findings_json(reported):
+    contrast = reported.findings(reported.clean)["blocks"][0]["contrasts"][0]
+    header, row = rows_below(reported.page(reported.clean), "Findings")
+    shown = dict(zip(header, row, strict=True))
+    paired = contrast["paired"]
+    assert paired["mean_difference"] == pytest.approx(0.02)
+    assert shown == {
+        "comparison": "off vs 0.5",
+        "difference": signed(paired["mean_difference"], 4),
+        "95 % interval": f"[{signed(paired['low'], 4)}, {signed(paired['high'], 4)}]",
+        "corrected p": p_cell(contrast["p_adjusted"]),
+        "d_z": signed(paired["d_z"], 2),
+        "pair correlation": fixed(paired["correlation"], 2),
+        "P(better)": "0.00",
+        "seeds": "3",
+        "diverged": "0 / 0",
+        "detectable": fixed(paired["minimum_detectable_difference"], 4),
+        "verdict": "inconclusive",
+    }
+
+
+def test_diverged_runs_are_counted_for_the_variant_and_for_what_it_is_compared_with(reported):
+    header, small, large = rows_below(reported.page(reported.messy), "Findings")
+    assert [row[header.index("comparison")] for row in (small, large)] == [
+        "post vs pre, optim.lr = 0.001",
+        "post vs pre, optim.lr = 0.003",
+    ]
+    assert [row[header.index("diverged")] for row in (small, large)] == ["0 / 0", "2 / 0"]
+    assert [row[header.index("seeds")] for row in (small, large)] == ["5", "2"]
+
+
+def test_every_seeds_value_is_shown_and_every_cell_that_has_none_by_its_state(reported):
+    rows = rows_below(reported.page(reported.clean), "Every seed")
+    assert rows[0] == ["seed", "0.5", "off", "off - 0.5"]
+    for i, row in enumerate(rows[1:4]):
+        a, b = conftest.CLEAN_A[i], conftest.CLEAN_B[i]
+        assert row == [str(i), f"{a:.4f}", f"{b:.4f}", f"{b - a:+.4f}"]
+    assert rows[4] == ["mean (sd)", "2.0200 (0.0200)", "2.0400 (0.0173)", "+0.0200"]
+    page = reported.page(reported.messy)
+    part = page.split("### optim.lr = 0.003", 1)[1].split("## Was it")[0]
+    assert next(row for row in part.splitlines() if row.startswith("| 0 |")).count("**diverged**") == 1
+    for seed, state in ((2, "failed"), (3, "running"), (4, "planned")):
+        assert re.search(rf"^\| {seed} \| \[?{state}", part, re.MULTILINE)
+    assert "- seed 1 of `post` diverged: train/loss not finite at step 26" in part
+
+
+def test_a_page_of_an_incomplete_study_says_so_at_the_top(reported):
+    answer = reported.page(reported.messy).split("## Answer")[1].split("## Findings")[0]
+    assert "> **Incomplete: 17 of 20 cells have finished.**" in answer
+    assert "At optim.lr = 0.003: Incomplete, 2 of 5 pairs: " in answer
+    assert "no seed survived in both, so no size can be given" in answer
+    assert "Incomplete" not in reported.page(reported.clean)
+
+
+def test_the_users_words_are_shown_as_they_are(reported):
+    assert "**Does it \\| help\\_?**" in reported.page(reported.clean)
+
+
+def test_a_sample_cannot_break_out_of_its_block(reported):
+    samples = reported.page(reported.clean).split("## Samples")[1].split("## How")[0]
+    assert "````text\noff wrote ``` this\n````" in samples
+
+
+def test_a_warning_leads_the_page_of_a_study_that_was_not_controlled(tmp_path):
+    def outcome(cell):
+        found = conftest.clean_outcome(cell)
+        found.probes = False
+        if cell.variant is None:
+            config = cell.config.model_dump(mode="json")
+            found.changes = {"config": {**config, "model": {**config["model"], "dropout": 0.5}}}
+        return found
+
+    folder = synthetic.write_study(tmp_path, synthetic.study(variants=[0.5, None]), outcome)
+    build_report(folder)
+    top = (folder.report / "report.md").read_text().split("## Findings")[0]
+    assert "> **WARNING: by-hand is not a controlled comparison." in top
+    assert "model.dropout" in top
+
+
+def test_the_files_that_the_page_prints_make_the_same_study_again(reported, tmp_path):
+    for folder in (reported.clean, reported.messy):
+        blocks = re.findall(r"<summary>(.*?)</summary>\n\n```yaml\n(.*?)```", reported.page(folder), re.DOTALL)
+        assert [name for name, _ in blocks] == ["study.yaml", "base.yaml"]
+        for name, text in blocks:
+            (tmp_path / name).write_text(text)
+        again, was = load_study(tmp_path / "study.yaml"), folder.read()
+        assert again.base.data.source == "plays.txt"
+        assert again.model_copy(update={"base": was.base}) == was
+        data = was.base.data.model_copy(update={"source": "plays.txt"})
+        assert again.base == was.base.model_copy(update={"data": data})
+
+
+def test_the_same_cells_give_the_same_bytes_whatever_order_they_were_made_in(reported, tmp_path):
+    folder = conftest.write_clean(tmp_path / "elsewhere", backwards=True)
+    build_report(folder)
+
+    def files(root):
+        return {path.relative_to(root): path.read_bytes() for path in root.rglob("*") if path.is_file()}
+
+    assert files(folder.report) == files(reported.clean.report)
+
+
+def test_figures_of_an_earlier_report_that_are_no_more_are_taken_away(tmp_path, monkeypatch):
+    folder = synthetic.write_study(tmp_path, synthetic.study(), lambda cell: Outcome(state="planned"))
+    stale = folder.report / "figures" / "old.png"
+    stale.parent.mkdir(parents=True)
+    stale.write_bytes(b"")
+    findings = build_report(folder)
+    assert not stale.exists()
+    assert findings == jsonable(findings)
+    page = (folder.report / "report.md").read_text()
+    assert "None yet: no run has finished." in page
+    assert "- **no pair yet**: No seed has finished with both `1.0` and `off`" in page
+
+
+def test_the_printed_table_fits_a_terminal_and_holds_every_contrast(reported):
+    lines = reported.printed.splitlines()
+    assert max(map(len, lines)) <= 100
+    text = " ".join(reported.printed.split())
+    assert "corrected for the 3 contrasts shown by Holm's method" in text
+    assert "messy (incomplete: 17 of 20 cells): Does it | help_?" in text
+    contrast = reported.findings(reported.clean)["blocks"][0]["contrasts"][0]["paired"]
+    row = next(line for line in lines if line.startswith("  off vs 0.5"))
+    assert signed(contrast["mean_difference"], 4) in row
+    assert "post vs pre, optim.lr = 0.003: a run diverged" in text
+    assert f"report: {reported.out / 'report.md'}" in lines
+
+
+def test_columns_line_up(reported):
+    lines = reported.printed.splitlines()
+    ends = [line.index("verdict") for line in lines if "verdict" in line]
+    rows = [line for line in lines if re.search(r"\d / \d  ", line)]
+    assert len(rows) == 3
+    assert {re.search(r"\d / \d  ", row).end() for row in rows} == set(ends)
+
+
+def test_a_comparison_too_long_for_its_column_gets_a_line_of_its_own(tmp_path, capsys):
+    blocks = {"optim.weight_decay": [0.125], "optim.warmup_steps": [3], "train.eval_batch_size": [32]}
+    planned = synthetic.study("model.position", ["sinusoidal", "learned"], blocks=blocks)
+    folder = synthetic.write_study(tmp_path, planned, lambda cell: Outcome(state="planned"))
+    print_findings(tmp_path, [folder])
+    lines = capsys.readouterr().out.splitlines()
+    long = "learned vs sinusoidal, optim.warmup_steps = 3, optim.weight_decay = 0.125, train.eval_batch_size = 32"
+    assert long in " ".join(" ".join(lines).split())
+    assert not any(line.startswith("  learned") and "no pair yet" in line for line in lines)
+    assert max(map(len, lines)) <= 100
+
+
+def test_the_combined_page_corrects_for_all_studies_together(reported):
+    page = (reported.out / "report.md").read_text()
+    assert page.startswith("# 2 questions\n")
+    own = reported.findings(reported.clean)["blocks"][0]["contrasts"][0]
+    assert (own["family"], own["p_adjusted"]) == (1, own["p"])
+    row = next(line for line in page.splitlines() if line.startswith("| [clean]"))
+    every = [own, *(block["contrasts"][0] for block in reported.findings(reported.messy)["blocks"])]
+    assert f"| {p_cell(holm([contrast['p'] for contrast in every])[0])} |" in row
+
+
+def test_status_counts_every_cell_by_variant_and_names_why_one_failed(reported):
+    assert status_lines(reported.messy) == [
+        "messy: 17 of 20 cells finished",
+        "  pre      7 done     0 diverged     1 running     1 failed     1 planned",
+        "  post     8 done     2 diverged     0 running     0 failed     0 planned",
+        "  failed: pre, optim.lr = 0.003, seed 2: OSError: no space",
+    ]
+    assert status_lines(reported.clean)[0] == "clean: 6 of 6 cells finished"
+
+
+def test_the_report_does_not_touch_the_study_or_its_cells(reported):
+    assert read_yaml(reported.clean.study_yaml).data["name"] == "clean"
+    written = {p.relative_to(reported.clean.root).parts[0] for p in reported.clean.root.rglob("*")}
+    assert written == {"study.yaml", "cells.json", "report"}
+    assert build.STATES[:2] == ("done", "diverged")

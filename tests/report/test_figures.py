@@ -1,0 +1,145 @@
+import struct
+
+import conftest
+import matplotlib
+import numpy as np
+import pytest
+import synthetic
+from synthetic import Outcome
+
+from gpt.report import style
+from gpt.report.figures import draw_all
+from gpt.report.layers import probed
+from gpt.report.training import stacked
+from gpt.study.collect import collect
+from gpt.study.findings import build_findings
+
+NAMES = {
+    "paired", "loss", "gradients", "clipping", "residual", "updates", "entropy", "distance", "attention", "heads"
+}  # fmt: skip
+
+
+def draw(tmp_path, planned, outcome):
+    results = collect(synthetic.write_study(tmp_path, planned, outcome))
+    return draw_all(results, build_findings(results))
+
+
+def pixels(data):
+    import io
+
+    from matplotlib.image import imread
+
+    return imread(io.BytesIO(data), format="png")
+
+
+def test_every_figure_is_a_readable_png_with_content_and_of_moderate_size(reported):
+    files = sorted(reported.out.glob("studies/*/report/figures/*.png"))
+    assert {file.stem for file in files if "clean" in str(file)} == NAMES
+    assert len(files) == len(NAMES) + 2 * 4
+    for file in files:
+        data = file.read_bytes()
+        assert len(data) < 150_000, file
+        width, _ = struct.unpack(">II", data[16:24])
+        assert width == round(style.WIDTH * style.DPI)
+        image = pixels(data)[:, :, :3]
+        codes = (image * 255).astype(np.int64) @ np.array([1, 256, 65536])
+        assert len(np.unique(codes)) > 30, file
+        assert (image < 0.9).any(axis=2).mean() > 0.005, file
+
+
+def test_a_variant_has_the_same_colour_in_every_figure_that_tells_variants_apart(reported):
+    wanted = [np.array(matplotlib.colors.to_rgb(style.color(i))) for i in range(2)]
+    for name in ("paired", "loss", "clipping", "residual"):
+        image = pixels((reported.clean.report / "figures" / f"{name}.png").read_bytes())[:, :, :3]
+        for rgb in wanted:
+            assert (np.abs(image - rgb).max(axis=2) < 0.01).sum() > 20, name
+
+
+def test_captions_say_over_how_many_runs(reported):
+    page = reported.page(reported.clean)
+    figures = page.split("## Figures")[1].split("## Samples")[0]
+    captions = figures.split("\n### ")[1:]
+    assert len(captions) == len(NAMES)
+    for caption in captions:
+        assert "3 runs with `0.5` and 3 runs with `off`" in caption or "n = 3 pairs" in caption
+    messy = reported.page(reported.messy)
+    assert "3 runs with `post`; where a variant has runs that did not diverge, those that did are left out" in messy
+
+
+def test_a_setting_of_the_users_own_changes_no_byte(tmp_path):
+    def square(figure):
+        figure.subplots().plot([0, 1], [0, 1], label="a")
+
+    plain = style.png(square, 2.0)
+    with matplotlib.rc_context({"axes.facecolor": "red", "font.size": 30, "lines.linewidth": 9}):
+        assert style.png(square, 2.0) == plain
+        assert matplotlib.rcParams["font.size"] == 30
+    assert b"Matplotlib" not in plain
+
+
+@pytest.mark.parametrize("variants", [2, 5])
+def test_figures_can_be_drawn_where_only_some_cells_have_finished(tmp_path, variants):
+    values = ["sinusoidal", "rope", "learned", "alibi", "none"][:variants]
+
+    def outcome(cell):
+        last = cell.variant == values[-1]
+        return Outcome(state="planned" if last or cell.seed else "done", first_loss=4 + len(cell.variant))
+
+    drawn = draw(tmp_path, synthetic.study("model.position", values), outcome)
+    assert {figure.file.removesuffix(".png") for figure in drawn} == NAMES
+
+
+def test_figures_can_be_drawn_where_a_variant_always_diverged(tmp_path):
+    def outcome(cell):
+        lost = {"state": "diverged", "why": "train/loss not finite at step 30", "nan_at": 30}
+        return Outcome(**(lost if cell.variant is None else {}))
+
+    drawn = {figure.file: figure for figure in draw(tmp_path, synthetic.study(), outcome)}
+    assert "3 runs with `1.0` and 3 diverged runs with `off`" in drawn["gradients.png"].caption
+    assert "Broken lines that end in a cross are diverged runs." in drawn["loss.png"].caption
+
+
+def test_without_probes_only_the_figures_of_the_rows_are_drawn(tmp_path):
+    folder = synthetic.write_study(tmp_path, synthetic.study(), conftest.clean_outcome)
+    for file in tmp_path.glob("cells/*/probes/*"):
+        file.unlink()
+    results = collect(folder)
+    drawn = draw_all(results, build_findings(results))
+    assert {figure.file for figure in drawn} == {"paired.png", "loss.png", "gradients.png", "clipping.png"}
+
+
+def test_the_band_is_the_t_interval_of_each_steps_mean():
+    values_SN = np.array([[1.0, 5.0], [2.0, 5.0], [6.0, 5.0]])
+    mean, low, high = style.band(values_SN)
+    half = 4.302652729749464 * np.std([1, 2, 6], ddof=1) / np.sqrt(3)
+    assert mean == pytest.approx([3.0, 5.0])
+    assert low == pytest.approx([3.0 - half, 5.0])
+    assert high == pytest.approx([3.0 + half, 5.0])
+    assert style.band(values_SN[:1])[1] == pytest.approx([1.0, 5.0])
+
+
+def test_windows_average_consecutive_steps_and_lose_none():
+    steps = np.arange(1, 8)
+    ends, means = style.windows(steps, steps.astype(float) * 10, wanted=3)
+    assert ends.tolist() == [3, 6, 7]
+    assert means.tolist() == [20, 50, 70]
+    _, layers = style.windows(steps, np.stack([steps, -steps], axis=1).astype(float), wanted=3)
+    assert layers[:, 1].tolist() == [-2, -5, -7]
+
+
+def test_runs_are_stacked_over_the_steps_that_all_of_them_have(tmp_path):
+    def outcome(cell):
+        return Outcome(state="diverged", why="left", nan_at=20 + cell.seed, first_loss=4 + cell.seed)
+
+    group = collect(synthetic.write_study(tmp_path, synthetic.study(), outcome)).blocks[0].groups[0]
+    steps, values_SN = stacked(group.shown, "train/loss")
+    assert steps.tolist() == list(range(1, 20))
+    assert values_SN[:, 0] == pytest.approx([4, 5, 6])
+
+
+def test_probe_arrays_of_survivors_are_stacked_by_seed(tmp_path):
+    results = collect(synthetic.write_study(tmp_path, synthetic.study(), conftest.clean_outcome))
+    ((_, group, steps, ratio_SNL), _) = probed(results.blocks[0], "update_ratio")
+    assert group.label == "1.0"
+    assert steps.tolist() == [20, 40]
+    assert ratio_SNL[:, 0, 0] == pytest.approx([1e-2, 5e-3, 1e-2 / 3])

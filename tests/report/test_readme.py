@@ -1,0 +1,154 @@
+import json
+
+import pytest
+from test_build import links_of
+
+from gpt.errors import InputError
+from gpt.records.files import read_json
+from gpt.report.readme import BEGIN, END, publish, render, update
+from gpt.study.spec import load_study
+from gpt.study.statistics import holm
+from gpt.study.words import p_cell, signed
+
+README = f"# Title\n\nBefore.\n\n{BEGIN}\nold\n{END}\n\nAfter.\n"
+
+
+@pytest.fixture(scope="module")
+def published(reported, tmp_path_factory):
+    """A folder of results with both studies, beside a README."""
+    root = tmp_path_factory.mktemp("repository")
+    for folder in (reported.clean, reported.messy):
+        publish(folder, root / "results")
+    (root / "README.md").write_text(README)
+    return root
+
+
+def test_a_published_study_is_whole_and_small(published, reported):
+    for name in ("clean", "messy"):
+        folder = published / "results" / name
+        names = {path.name for path in folder.iterdir()}
+        assert names == {"findings.json", "report.md", "figures", "study.yaml", "base.yaml", "cells.json"}
+        assert read_json(folder / "findings.json") == reported.findings(getattr(reported, name))
+        for link in links_of(folder / "report.md"):
+            assert link.exists(), link
+        assert "../" not in (folder / "report.md").read_text()
+        assert sum(file.stat().st_size for file in folder.rglob("*") if file.is_file()) < 2_500_000
+        for file in folder.rglob("*.*"):
+            assert b"/somewhere" not in file.read_bytes(), file
+
+
+def test_the_summary_of_cells_holds_every_planned_cell_with_its_hash(published):
+    cells = read_json(published / "results" / "messy" / "cells.json")
+    assert len(cells) == 20
+    by_place = {(c["variant"], c["block"]["optim.lr"], c["seed"]): c for c in cells}
+    done = by_place["post", 1e-3, 2]
+    assert done["values"]["val/loss.min"] == pytest.approx(2.1 + 0.02 + 0.1 + 0.1)
+    assert len(done["final_weights_sha256"]) == 64
+    assert by_place["post", 3e-3, 0]["state"] == "diverged"
+    assert by_place["post", 3e-3, 0]["why"] == "train/loss not finite at step 25"
+    assert by_place["pre", 3e-3, 4] == {
+        "variant": "pre", "block": {"optim.lr": 3e-3}, "seed": 4, "cell": by_place["pre", 3e-3, 4]["cell"],
+        "state": "planned", "why": "", "values": {}, "final_weights_sha256": None,
+    }  # fmt: skip
+
+
+def test_the_published_study_file_can_be_run_again(published):
+    study = load_study(published / "results" / "clean" / "study.yaml")
+    assert (study.name, study.variants, study.seeds) == ("clean", (0.5, None), (0, 1, 2))
+
+
+def test_publishing_again_changes_nothing_and_drops_figures_that_are_no_more(published, reported, tmp_path):
+    old = tmp_path / "clean" / "figures" / "old.png"
+    old.parent.mkdir(parents=True)
+    old.write_bytes(b"")
+    publish(reported.clean, tmp_path)
+
+    def files(root):
+        return {path.relative_to(root): path.read_bytes() for path in root.rglob("*") if path.is_file()}
+
+    assert files(tmp_path / "clean") == files(published / "results" / "clean")
+
+
+def test_the_rendered_table_shows_the_numbers_of_findings_json(published):
+    contrast = read_json(published / "results" / "clean" / "findings.json")["blocks"][0]["contrasts"][0]
+    text = render(published / "results")
+    row = next(line for line in text.splitlines() if line.startswith("| [clean](results/clean/report.md)"))
+    cells = [cell.strip() for cell in row.split("|")[2:-1]]
+    paired = contrast["paired"]
+    messy = [b["contrasts"][0]["p"] for b in read_json(published / "results" / "messy" / "findings.json")["blocks"]]
+    assert cells == [
+        "off vs 0.5",
+        signed(paired["mean_difference"], 4),
+        f"[{signed(paired['low'], 4)}, {signed(paired['high'], 4)}]",
+        p_cell(holm([contrast["p"], *messy])[0]),
+        "3",
+        "0 / 0",
+        "inconclusive",
+    ]
+    assert "corrected for the 3 contrasts shown" in text
+    assert "![clean, paired](results/clean/figures/paired.png)" in text
+    for observation in read_json(published / "results" / "clean" / "findings.json")["blocks"][0]["observations"]:
+        assert f"- {observation}" in text
+
+
+def test_update_replaces_what_is_between_the_markers_and_nothing_else(published):
+    readme = published / "README.md"
+    readme.write_text(README)
+    update(readme, published / "results")
+    text = readme.read_text()
+    assert text.startswith(f"# Title\n\nBefore.\n\n{BEGIN}\n| study |")
+    assert text.endswith(f"{END}\n\nAfter.\n")
+    assert "old" not in text
+    assert text.split(BEGIN)[1].split(END)[0] == "\n" + render(published / "results")
+    for link in links_of(readme):
+        assert link.exists()
+    update(readme, published / "results")
+    update(readme, published / "results", check=True)
+    assert readme.read_text() == text
+
+
+def test_links_lead_to_the_results_from_wherever_the_readme_is(published):
+    readme = published / "docs" / "FINDINGS.md"
+    readme.parent.mkdir()
+    readme.write_text(README)
+    update(readme, published / "results")
+    assert "](../results/clean/report.md)" in readme.read_text()
+    for link in links_of(readme):
+        assert link.exists()
+
+
+def test_check_complains_about_stale_text_and_writes_nothing(published, tmp_path):
+    readme = published / "README.md"
+    update(readme, published / "results")
+    for stale in (readme.read_text().replace("+0.0200", "+0.0300"), README):
+        readme.write_text(stale)
+        with pytest.raises(InputError, match=r"README\.md: its findings are not those of"):
+            update(readme, published / "results", check=True)
+        assert readme.read_text() == stale
+
+
+def test_check_complains_when_findings_change_under_an_unchanged_readme(published, tmp_path):
+    readme, results = tmp_path / "README.md", tmp_path / "results"
+    for name in ("clean", "messy"):
+        data = (published / "results" / name / "findings.json").read_bytes()
+        (results / name).mkdir(parents=True)
+        (results / name / "findings.json").write_bytes(data)
+    readme.write_text(README)
+    update(readme, results)
+    changed = json.loads((results / "clean" / "findings.json").read_text())
+    changed["blocks"][0]["contrasts"][0]["paired"]["mean_difference"] = 0.5
+    (results / "clean" / "findings.json").write_text(json.dumps(changed))
+    with pytest.raises(InputError, match="its findings are not those of"):
+        update(readme, results, check=True)
+
+
+@pytest.mark.parametrize("text", ["no markers", f"{BEGIN} only", f"{END}{BEGIN}", f"{BEGIN}{BEGIN}{END}"])
+def test_a_readme_without_its_two_markers_is_refused(published, tmp_path, text):
+    (tmp_path / "README.md").write_text(text)
+    with pytest.raises(InputError, match="must hold <!-- findings:begin --> and, below it, <!-- findings:end -->"):
+        update(tmp_path / "README.md", published / "results")
+
+
+def test_a_folder_without_published_studies_is_refused(tmp_path):
+    with pytest.raises(InputError, match="holds no published study"):
+        render(tmp_path)

@@ -1,0 +1,136 @@
+"""A study's output folder written by hand, through the records room: no training, and every number known."""
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from gpt.config import RunConfig, parse
+from gpt.records.cell import Status, save_arrays
+from gpt.records.files import write_atomic, write_json
+from gpt.records.jsonl import JsonlWriter
+from gpt.study.folder import StudyFolder, cell_at
+from gpt.study.plan import PlannedCell, label, plan
+from gpt.study.spec import Study
+
+STEPS, EVAL_EVERY = 40, 10
+LAYERS = ["embedding", "block 0", "block 1", "head"]
+DATA = hashlib.sha256(b"text").hexdigest()
+STACK = {"gpt": "0.1.0", "code": "0123456789ab", "torch": "2.13.0", "device": "cpu", "threads": 1}
+BASE: dict[str, Any] = {
+    "data": {"source": "/somewhere/private/plays.txt", "val_fraction": 0.1},
+    "model": {"layers": 2, "heads": 2, "width": 8, "context": 8, "position": "rope", "norm_placement": "pre"},
+    "optim": {"lr": 1e-3, "warmup_steps": 5},
+    "train": {"steps": STEPS, "batch_size": 4, "eval_every": EVAL_EVERY},
+    "probes": {"every": 20, "windows": 2, "heatmap_characters": 8},
+}
+
+
+@dataclass
+class Outcome:
+    """How one cell ends."""
+
+    last_loss: float = 2.0
+    """validation loss of the last evaluation, the lowest of the run; nats per character"""
+    state: str = "done"
+    why: str = ""
+    norm: float = 0.5
+    """gradient norm of every step from the fifth on; before, it is at most 0.4"""
+    scale: float = 1.0
+    """factor of every step from the fifth on; before, it is 1"""
+    first_loss: float = 4.0
+    """training loss of step 1"""
+    rms: Sequence[float] = (0.02, 0.03, 0.04)
+    spikes: int = 0
+    nan_at: int | None = None
+    """step whose training loss is not finite; nothing follows it"""
+    probes: bool = True
+    changes: Mapping[str, Any] = field(default_factory=dict)
+    """top-level entries of run.json that are not what they should be"""
+
+
+Outcomes = Callable[[PlannedCell], Outcome]
+
+
+def study(factor: str = "optim.clip", variants: Sequence[Any] = (1.0, None), seeds: int = 3, **more: Any) -> Study:
+    fields = {
+        "name": "by-hand",
+        "question": "Does it | help_?",
+        "base": parse(RunConfig, BASE, "base").model_dump(mode="json"),
+        "factor": factor,
+        "variants": list(variants),
+        "blocks": {},
+        "seeds": list(range(seeds)),
+        "metric": "val/loss.min",
+        "smallest_effect": 0.01,
+    }
+    return parse(Study, {**fields, **more}, "study")
+
+
+def write_study(out: Path, planned: Study, outcome: Outcomes, backwards: bool = False) -> StudyFolder:
+    """Start a study and write its cells, one after the other, in this order or the other."""
+    folder = StudyFolder(out, planned.name)
+    cells = plan(planned, DATA)
+    folder.start(planned, DATA, cells)
+    for cell in reversed(cells) if backwards else cells:
+        write_cell(out, cell, outcome(cell))
+    return folder
+
+
+def write_cell(out: Path, planned: PlannedCell, outcome: Outcome) -> None:
+    """Everything that a finished or broken-off run leaves in its folder."""
+    if outcome.state == "planned":
+        return
+    cell = cell_at(out, planned.fingerprint)
+    run = {
+        "fingerprint": planned.fingerprint,
+        "seed": planned.seed,
+        "config": planned.config.model_dump(mode="json"),
+        "data": {"sha256": DATA, "vocabulary": 9, "train_characters": 900, "val_characters": 100, "unigram_loss": 3.3},
+        "layers": LAYERS,
+        "parameters": 1234,
+        "training_flops_per_token": 5678,
+        "probe_text": "a\n $b水_ ",
+        "stack": STACK,
+        "hardware": {"cpu": "Abacus", "cores": 2, "gpu": None, "system": "Wood"},
+        "final_weights_sha256": hashlib.sha256(planned.fingerprint.encode()).hexdigest(),
+    }
+    write_json(cell.run_json, {**run, **outcome.changes})
+    last = outcome.nan_at or (STEPS // 2 if outcome.state in ("running", "failed") else STEPS)
+    with JsonlWriter(cell.metrics, keep_through=-1) as rows:
+        rows.append(_row(step, outcome) for step in range(last + 1))
+    with JsonlWriter(cell.events, keep_through=-1) as events:
+        events.append({"step": 7 + i, "kind": "spike", "loss": 9.0, "median": 3.0} for i in range(outcome.spikes))
+    for step in range(0, last + 1, 20) if outcome.probes else ():
+        save_arrays(cell.probe_file(step), _arrays(step, planned, outcome), {"step": str(step)})
+    if outcome.state == "done":
+        write_atomic(cell.samples, f"{label(planned.variant)} wrote ``` this\n".encode())
+    write_json(cell.status_json, Status(outcome.state, last, STEPS, outcome.why, 1, 12.5))
+
+
+def _row(step: int, outcome: Outcome) -> dict[str, Any]:
+    row: dict[str, Any] = {"step": step}
+    if step > 0:
+        loss = float("nan") if step == outcome.nan_at else outcome.first_loss - 0.01 * (step - 1)
+        norm, scale = (outcome.norm, outcome.scale) if step >= 5 else (min(outcome.norm, 0.4), 1.0)
+        row |= {"lr": 1e-3, "train/loss": loss, "grad/norm": norm, "grad/clip_scale": scale}
+        row |= {"grad/layer_norm": [norm / 2, norm / 4, norm / 8, 0.0]}
+    if step % EVAL_EVERY == 0:
+        row["val/loss"] = outcome.last_loss + (STEPS - step) / 20
+    return row
+
+
+def _arrays(step: int, planned: PlannedCell, outcome: Outcome) -> dict[str, Any]:
+    weights = np.tri(8, dtype=np.float16)
+    weights /= weights.sum(axis=1, keepdims=True)
+    arrays: dict[str, Any] = {
+        "residual_rms": np.array(outcome.rms, dtype=np.float32) * (1 + step / 40),
+        "attention_entropy": np.array([[1.0, 1.2], [1.4, 1.6]], dtype=np.float32) - step / 100,
+        "attention_heatmap": np.broadcast_to(weights, (2, 2, 8, 8)),
+    }
+    if step > 0:
+        arrays["update_ratio"] = np.array([1e-2, 2e-3, 3e-3, np.nan], dtype=np.float32) / (1 + planned.seed)
+    return arrays
