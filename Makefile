@@ -1,5 +1,6 @@
 # make study   environment, data, the three quick studies, a report to open
 # make test    environment, the whole default suite
+# make results the evidence in results/ and the findings in README.md, made again
 # make env     the environment alone, in .venv
 
 PYTHON ?= python3
@@ -25,6 +26,11 @@ env: .venv/.ready
 
 study: env
 	$(BIN)/gpt study run configs/studies/quick/*.yaml --out $(OUT)
+
+results: env study
+	$(BIN)/gpt study run configs/studies/baseline.yaml --out out/baseline
+	$(BIN)/gpt study publish out/baseline
+	$(BIN)/gpt study publish $(OUT)
 
 test: env lint
 	$(BIN)/python -m pytest -n $(WORKERS)

@@ -58,7 +58,7 @@ class Attention(nn.Module):
         if self.explicit or "attention" in taps.want:
             weights_SBHTU = attention_weights(q, k, bias_HTU)
             taps.record("attention", weights_SBHTU)
-            mixed_SBHTK = weights_SBHTU @ v
+            mixed_SBHTK = weights_SBHTU.to(v.dtype) @ v
         else:
             mixed_SBHTK = fused_attention(q, k, v, bias_HTU)
         return self.out(mixed_SBHTK.transpose(2, 3).flatten(-2))

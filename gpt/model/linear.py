@@ -22,7 +22,7 @@ def batched(x_SNI: Tensor, w_SIO: Tensor) -> Tensor:
 
 def single(x_SNI: Tensor, w_SIO: Tensor) -> Tensor:
     """A plain product; S must be 1."""
-    return F.linear(x_SNI[0], w_SIO[0].T)[None]
+    return F.linear(x_SNI.squeeze(0), w_SIO.squeeze(0).T).unsqueeze(0)
 
 
 class _OneDNN(torch.autograd.Function):
@@ -36,12 +36,11 @@ class _OneDNN(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor]:
         x_NI, w_IO = ctx.saved_tensors
-        grad_NO = grads[0].contiguous()
-        return _onednn_product(grad_NO, w_IO), _onednn_product(x_NI.T.contiguous(), grad_NO.T)
+        return _onednn_product(grads[0], w_IO), _onednn_product(x_NI.T, grads[0].T)
 
 
 def _onednn_product(x: Tensor, w_transposed: Tensor) -> Tensor:
-    return torch.ops.mkldnn._linear_pointwise(x, w_transposed.contiguous(), None, "none", [], "")
+    return torch.ops.mkldnn._linear_pointwise(x, w_transposed, None, "none", [], "")
 
 
 def onednn(x_SNI: Tensor, w_SIO: Tensor) -> Tensor:

@@ -33,6 +33,8 @@ GAP = 2
 """empty cells between two heatmaps"""
 ATTENTION_WORDS, HEADS_WORDS = 0.55, 0.85
 """inches under the images of either figure"""
+BETWEEN = 0.15
+"""space between two images, in image widths"""
 VISIBLE = {"\n": "↵", " ": "␣", "\t": "→"}
 
 
@@ -167,7 +169,7 @@ def distance(figure: Figure, block: BlockResults) -> None:
             draw_band(axes, back, by_distance[:, layer], color(index), group.label)
     for layer, axes in enumerate(rows):
         axes.set_title(f"block {layer}")
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.xaxis.set_major_locator(MaxNLocator(4, integer=True))
     label_bottom(rows, "characters back")
     rows[0].set_ylabel("mean attention weight")
     legend_below(figure, rows[0])
@@ -179,15 +181,16 @@ def image_columns(count: int) -> int:
 
 def image_height(count: int, below: float) -> float:
     """Inches that square images in rows need, with `below` of them for words under the last row."""
-    rows = -(-count // image_columns(count))
-    return rows * (min(WIDTH / image_columns(count), 4.3) + 0.1) + 0.3 + below
+    columns = image_columns(count)
+    side = min(0.925 * WIDTH / (columns + BETWEEN * (columns - 1)), 4.3)
+    return -(-count // columns) * (side + 0.45) + below - 0.1
 
 
 def _image_panels(figure: Figure, count: int, below: float) -> Sequence[Axes]:
     """Panels at fixed places; automatic layout would measure every character of the text several times."""
     figure.set_layout_engine("none")
     height = figure.get_figheight()
-    room = {"left": 0.07, "right": 0.995, "top": 1 - 0.3 / height, "bottom": below / height, "wspace": 0.15}
+    room = {"left": 0.07, "right": 0.995, "top": 1 - 0.3 / height, "bottom": below / height, "wspace": BETWEEN}
     return panels(figure, count, image_columns(count), sharex=False, sharey=False, gridspec_kw=room)
 
 

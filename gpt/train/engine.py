@@ -56,7 +56,10 @@ class Engine(Protocol):
         """Parameters by name, each leading with the seed axis; they go on changing with the next step."""
 
     def state(self) -> State:
-        """Everything that `load` needs to go on to the same bits, each tensor leading with the seed axis."""
+        """Everything that `load` needs to go on to the same bits, each tensor leading with the seed axis.
+
+        There is a state once a step was taken; its tensors go on changing with the next one.
+        """
 
     def load(self, step: int, state: State) -> None:
         """Take up the state that an engine of the same seeds had after `step`."""

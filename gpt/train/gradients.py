@@ -16,12 +16,12 @@ def layer_norms(tensors: Iterable[Tensor], layers: Sequence[int], count: int) ->
 
     Args:
         tensors: each (S, ...).
-        layers: the layer that each tensor belongs to, below `count`.
+        layers: the layer that each tensor belongs to, below `count`, in ascending order.
     """
+    assert list(layers) == sorted(layers)
     norm_SP = torch.stack([torch.linalg.vector_norm(t.flatten(1), dim=1) for t in tensors], dim=1)
-    square_SL = norm_SP.new_zeros(norm_SP.shape[0], count)
-    square_SL.index_add_(1, torch.tensor(layers, device=norm_SP.device), norm_SP.square())
-    return square_SL.sqrt()
+    of_layers = norm_SP.split([layers.count(layer) for layer in range(count)], dim=1)
+    return torch.stack([torch.linalg.vector_norm(norm_SP, dim=1) for norm_SP in of_layers], dim=1)
 
 
 def clip_scale(norm_S: Tensor, limit: float | None) -> Tensor:

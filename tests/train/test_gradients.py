@@ -100,7 +100,7 @@ def test_a_gradient_within_the_limit_keeps_every_bit() -> None:
 
 def test_the_norm_after_clipping_is_the_limit() -> None:
     gradients = [normal(4, 3, 2), normal(4, 5, seed=1), normal(4, 2, 3, seed=2)]
-    norm_S = torch.linalg.vector_norm(layer_norms(gradients, [0, 1, 0], 2), dim=1)
+    norm_S = torch.linalg.vector_norm(layer_norms(gradients, [0, 0, 1], 2), dim=1)
     scale_gradients(gradients, clip_scale(norm_S, 0.1))
     after_S = torch.cat([g.flatten(1) for g in gradients], dim=1).norm(dim=1)
     torch.testing.assert_close(after_S, torch.full((4,), 0.1), rtol=1e-4, atol=0)

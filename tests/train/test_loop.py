@@ -94,7 +94,7 @@ def test_a_damaged_newest_checkpoint_costs_one_interval_and_no_bit(tiny: RunConf
 
 
 def test_seeds_trained_together_leave_the_records_of_seeds_trained_alone(tiny: RunConfig, tmp_path: Path) -> None:
-    configs = [with_values(tiny, {"seed": seed}, "test") for seed in (3, 5, 8)]
+    configs = [with_values(tiny, {"seed": seed, "optim.lr": 3e-3}, "test") for seed in (3, 5, 8)]
     together = [planned(config) for config in configs]
     assert train_pack(together, place(tmp_path / "pack"), never)
     for config, cell in zip(configs, together, strict=True):
@@ -102,7 +102,7 @@ def test_seeds_trained_together_leave_the_records_of_seeds_trained_alone(tiny: R
         for a, b in zip(rows(solo), rows(packed), strict=True):
             assert a.keys() == b.keys()
             for key in a:
-                np.testing.assert_allclose(a[key], b[key], rtol=1e-4, atol=1e-5, err_msg=f"{key} at {a['step']}")
+                np.testing.assert_allclose(a[key], b[key], rtol=1e-3, atol=1e-5, err_msg=f"{key} at {a['step']}")
         for step in solo.probe_steps():
             alone, among = load_arrays(solo.probe_file(step)), load_arrays(packed.probe_file(step))
             assert alone.keys() == among.keys()
