@@ -18,6 +18,9 @@ from ruamel.yaml.nodes import MappingNode, Node, SequenceNode
 
 from gpt.errors import InputError
 
+WITHOUT_EFFECT = frozenset({"train.checkpoint_every", "data.source"})
+"""fields that cannot change a number: how often a run is made durable, and a name for data that count by their hash"""
+
 KeyPath = tuple[str | int, ...]
 Positive = Annotated[int, Field(ge=1)]
 Count = Annotated[int, Field(ge=0)]
@@ -382,6 +385,5 @@ def canonical(value: Any) -> str:
 
 def fingerprint(config: RunConfig, data_sha256: str) -> str:
     """16 hex digits over everything that can change the numbers of a run; two equal runs are one cell."""
-    fields = flatten(config)
-    del fields["train.checkpoint_every"], fields["data.source"]
+    fields = {key: value for key, value in flatten(config).items() if key not in WITHOUT_EFFECT}
     return hashlib.sha256(canonical({"config": fields, "data": data_sha256}).encode()).hexdigest()[:16]

@@ -24,7 +24,7 @@ MAY_IMPORT = {
     "runner": CONFIGURATION | {"data", "model", "probes", "train", "records", "study"},
 }
 LIGHT_ROOMS = ("errors", "randomness", "config", "records", "study")
-HEAVY = {"torch", "wandb", "deepspeed", "accelerate", "scipy", "matplotlib", "plotly", "jinja2", "tyro", "tqdm"}
+HEAVY = {"torch", "wandb", "deepspeed", "accelerate", "scipy", "matplotlib", "plotly", "tyro", "tqdm"}
 
 
 def modules(repository: Path, room: str) -> list[Path]:

@@ -149,6 +149,7 @@ def attention(figure: Figure, block: BlockResults) -> None:
             axes.text(place, len(mean_TU) - 0.5, _visible(character), ha="center", va="top", transform=below, **look)
             axes.text(-0.5, place, _visible(character), ha="right", va="center", transform=beside, **look)
         axes.set_title(f"{group.label}, {group.shown_runs}")
+    for axes in rows[-image_columns(len(rows)) :]:
         axes.set_xlabel("character looked at", labelpad=18)
     rows[0].set_ylabel("character that looks", labelpad=16)
 
@@ -183,7 +184,7 @@ def image_height(count: int, below: float) -> float:
     """Inches that square images in rows need, with `below` of them for words under the last row."""
     columns = image_columns(count)
     side = min(0.925 * WIDTH / (columns + BETWEEN * (columns - 1)), 4.3)
-    return -(-count // columns) * (side + 0.45) + below - 0.1
+    return -(-count // columns) * (side + 0.5) + below - 0.2
 
 
 def _image_panels(figure: Figure, count: int, below: float) -> Sequence[Axes]:

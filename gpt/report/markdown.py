@@ -136,7 +136,7 @@ def _seeds(findings: Mapping[str, Any], links: CellLinks) -> list[str]:
             ]
             for i, seed in enumerate(study["seeds"])
         ]
-        means = [f"{fixed(v['mean']['mean'], places)} ({_sd(v, places)})" for v in variants]
+        means = [_mean_sd(v["mean"], places) for v in variants]
         of_differences = [signed(c["paired"]["mean_difference"], places) for c in block["contrasts"]]
         rows.append(["mean (sd)", *means, *of_differences])
         lines += [*table(header, rows), ""]
@@ -165,8 +165,10 @@ def _difference(a: Mapping[str, Any], b: Mapping[str, Any], i: int) -> float:
     return math.nan
 
 
-def _sd(variant: Mapping[str, Any], places: int) -> str:
-    return fixed(variant["mean"]["sd"], places)
+def _mean_sd(mean: Mapping[str, Any], places: int) -> str:
+    return (
+        f"{fixed(mean['mean'], places)} ({fixed(mean['sd'], places)})" if mean["n"] > 1 else fixed(mean["mean"], places)
+    )
 
 
 def _proof(findings: Mapping[str, Any]) -> list[str]:

@@ -40,9 +40,10 @@ def row(judged: Judged) -> Row:
     block = f", {contrast.block}" if contrast.block else ""
     notes = []
     if contrast.among_survivors:
+        alone = f"the difference speaks of the {count(paired.n, 'surviving pair')} alone"
         notes.append(
             f"{contrast.b} vs {contrast.a}{block}: a run diverged; p is the sign test's with divergence as the worst "
-            f"outcome, the difference speaks of the {count(paired.n, 'surviving pair')} alone."
+            f"outcome, {alone if paired.n else 'no pair survived to take a difference of'}."
         )
     if len(contrast.seeds) < contrast.planned:
         pairs = count(contrast.planned, "pair")

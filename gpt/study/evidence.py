@@ -9,14 +9,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gpt.config import canonical
+from gpt.config import WITHOUT_EFFECT, canonical
 from gpt.records.schema import CLIP_SCALE, GRAD_NORM, TRAIN_LOSS
 from gpt.study.collect import BlockResults, CellRecord, Group, Results
 from gpt.study.plan import label
 from gpt.study.words import count, listed, percent
 
-NO_EFFECT = frozenset({"train.checkpoint_every", "data.source"})
-"""fields outside a cell's fingerprint: they cannot change a number, and the data are compared by their hash"""
 CLIP_ROUNDING = 1e-4
 """relative error allowed between a clipped norm and its limit"""
 UNIT_RMS = 0.05
@@ -44,13 +42,13 @@ def control(results: Results) -> dict[str, Any]:
     )
     elsewhere = differing(list(configs.values())) - between - {"seed", *results.study.blocks}
     hashes = sorted({cell.run["data"]["sha256"] for _, _, _, cell in cells})
-    effective = sorted((between | elsewhere) - NO_EFFECT)
+    effective = sorted((between | elsewhere) - WITHOUT_EFFECT)
     holds = effective == [results.study.factor] and as_planned and hashes == [results.data_sha256]
     return {
         "holds": holds if compared else None,
         "expected": [results.study.factor],
         "differing_fields": effective,
-        "differing_fields_without_effect": sorted((between | elsewhere) & NO_EFFECT),
+        "differing_fields_without_effect": sorted((between | elsewhere) & WITHOUT_EFFECT),
         "cells_as_planned": as_planned,
         "cells_compared": len(cells),
         "data_sha256": hashes,

@@ -8,7 +8,7 @@ from typing import Any
 
 from ruamel.yaml import YAML
 
-from gpt.config import flatten, parse, read_yaml
+from gpt.config import WITHOUT_EFFECT, flatten, parse, read_yaml
 from gpt.errors import InputError
 from gpt.records.cell import Cell
 from gpt.records.files import read_json, write_atomic, write_json
@@ -89,7 +89,7 @@ class StudyFolder:
 
 def _changes(old: Study, new: Study) -> list[tuple[str, Any, Any]]:
     before, after = flatten(old), flatten(new)
-    fields = [field for field in {**before, **after} if field != "base.train.checkpoint_every"]
+    fields = [field for field in {**before, **after} if field.removeprefix("base.") not in WITHOUT_EFFECT]
     return [(f, before.get(f), after.get(f)) for f in fields if before.get(f) != after.get(f)]
 
 

@@ -72,7 +72,7 @@ def _by_rank(judged: Judged) -> str:
         alone = f"among survivors alone, {count(paired.n, 'pair')}"
         words = f"the {metric_words(metric)} with `{contrast.b}` is {size}"
         survivors = f"{alone}, {words} ({_interval(paired, places)})"
-    return f"{led}; {diverged}; {survivors}."
+    return f"{led}; {diverged}; {survivors}{_too_few(judged) if judged.verdict == 'inconclusive' else ''}."
 
 
 def _change(difference: float, places: int, unit: str) -> str:
@@ -134,9 +134,13 @@ def _why_unsettled(judged: Judged) -> str:
         reasons.append("the interval, which is not corrected, leaves out zero, but the corrected test does not")
     elif max(abs(paired.low), abs(paired.high)) >= contrast.smallest_effect:
         reasons.append(f"a difference as large as matters ({contrast.smallest_effect:g}) is not ruled out")
-    if contrast.smallest_p * judged.family > ALPHA:
-        correction = f", before correction for {judged.family} contrasts" if judged.family > 1 else ""
-        reasons.append(
-            f"{count(paired.n, 'pair')} cannot give a p below {contrast.smallest_p:.3g}{correction}: add seeds"
-        )
-    return "".join(f"; {reason}" for reason in reasons)
+    return "".join(f"; {reason}" for reason in reasons) + _too_few(judged)
+
+
+def _too_few(judged: Judged) -> str:
+    """That no outcome could have been significant, where that is so."""
+    smallest = judged.contrast.smallest_p
+    if smallest * judged.family <= ALPHA:
+        return ""
+    correction = f", before correction for {judged.family} contrasts" if judged.family > 1 else ""
+    return f"; {count(len(judged.contrast.seeds), 'pair')} cannot give a p below {smallest:.3g}{correction}: add seeds"

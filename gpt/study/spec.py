@@ -7,6 +7,7 @@ from typing import Annotated, Any, Self
 from pydantic import Field, model_validator
 
 from gpt.config import (
+    WITHOUT_EFFECT,
     Document,
     RunConfig,
     Seed,
@@ -24,7 +25,7 @@ from gpt.records.schema import parse_metric
 
 Scalar = str | int | float | bool | None
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$", max_length=64)]
-NOT_FACTORS = {"seed", "train.checkpoint_every"}
+NOT_FACTORS = WITHOUT_EFFECT | {"seed"}
 
 
 class StudyFile(Strict):

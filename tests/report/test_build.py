@@ -167,16 +167,6 @@ def test_the_files_that_the_page_prints_make_the_same_study_again(reported, tmp_
         assert again.base == was.base.model_copy(update={"data": data})
 
 
-def test_the_same_cells_give_the_same_bytes_whatever_order_they_were_made_in(reported, tmp_path):
-    folder = conftest.write_clean(tmp_path / "elsewhere", backwards=True)
-    build_report(folder)
-
-    def files(root):
-        return {path.relative_to(root): path.read_bytes() for path in root.rglob("*") if path.is_file()}
-
-    assert files(folder.report) == files(reported.clean.report)
-
-
 def test_figures_of_an_earlier_report_that_are_no_more_are_taken_away(tmp_path, monkeypatch):
     folder = synthetic.write_study(tmp_path, synthetic.study(), lambda cell: Outcome(state="planned"))
     stale = folder.report / "figures" / "old.png"

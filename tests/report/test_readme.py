@@ -1,5 +1,6 @@
 import json
 
+import conftest
 import pytest
 from test_build import links_of
 
@@ -57,16 +58,18 @@ def test_the_published_study_file_can_be_run_again(published):
     assert (study.name, study.variants, study.seeds) == ("clean", (0.5, None), (0, 1, 2))
 
 
-def test_publishing_again_changes_nothing_and_drops_figures_that_are_no_more(published, reported, tmp_path):
-    old = tmp_path / "clean" / "figures" / "old.png"
+def test_the_same_cells_give_the_same_bytes_whatever_order_they_were_made_in(published, reported, tmp_path):
+    folder = conftest.write_clean(tmp_path / "out", backwards=True)
+    old = tmp_path / "results" / "clean" / "figures" / "old.png"
     old.parent.mkdir(parents=True)
-    old.write_bytes(b"")
-    publish(reported.clean, tmp_path)
+    old.write_bytes(b"a figure that is no more")
+    publish(folder, tmp_path / "results")
 
     def files(root):
         return {path.relative_to(root): path.read_bytes() for path in root.rglob("*") if path.is_file()}
 
-    assert files(tmp_path / "clean") == files(published / "results" / "clean")
+    assert files(folder.report) == files(reported.clean.report)
+    assert files(tmp_path / "results" / "clean") == files(published / "results" / "clean")
 
 
 def test_the_rendered_table_shows_the_numbers_of_findings_json(published):

@@ -151,7 +151,7 @@ def test_an_interrupt_checkpoints_says_so_and_the_same_command_goes_on(
     assert started.returncode == 75
     assert "run the same command again to go on" in said
     assert "Traceback" not in said
-    assert not any(alive(pid) for pid in workers)
+    wait_for(lambda: not any(alive(pid) for pid in workers), 10)
     stopped = [cell for cell in cells_of(out) if cell.read_status().state == "preempted"]
     assert stopped
     assert run(long_study, out).returncode == 0

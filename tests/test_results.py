@@ -1,0 +1,62 @@
+"""Claims about the committed evidence: the README says what the results say, and the results hold up."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gpt.records.files import read_json
+from gpt.report.readme import update
+from gpt.study.spec import load_study
+
+RESULTS = Path(__file__).parents[1] / "results"
+PUBLISHED = sorted(path.parent for path in RESULTS.glob("*/findings.json"))
+NANOGPT_TARGET = 1.91
+"""nats per character over the whole validation split; nanoGPT's own checkpoint of the recipe, one seed, has 1.898"""
+
+
+def findings(name: str) -> dict[str, Any]:
+    found: dict[str, Any] = read_json(RESULTS / name / "findings.json")
+    return found
+
+
+def test_the_three_questions_and_the_baseline_are_published() -> None:
+    assert {path.name for path in PUBLISHED} >= {"baseline", "quick-normalization", "quick-positions", "quick-clipping"}
+
+
+def test_the_readme_says_what_the_results_say(repository: Path) -> None:
+    update(repository / "README.md", RESULTS, check=True)
+
+
+@pytest.mark.parametrize("folder", PUBLISHED, ids=lambda path: path.name)
+def test_a_published_study_is_complete_controlled_and_can_be_run_again(folder: Path, repository: Path) -> None:
+    found = read_json(folder / "findings.json")
+    assert found["complete"]
+    assert found["control"]["holds"]
+    assert all(block["treatment"]["holds"] for block in found["blocks"])
+    assert found["stack_differences"] == {}
+    shipped = [load_study(path) for path in (repository / "configs" / "studies").rglob("*.yaml")]
+    assert load_study(folder / "study.yaml") in shipped
+
+
+@pytest.mark.parametrize("folder", PUBLISHED, ids=lambda path: path.name)
+def test_every_value_of_the_findings_is_in_the_summary_of_its_cell(folder: Path) -> None:
+    found = read_json(folder / "findings.json")
+    metric = found["study"]["metric"]["name"]
+    summary = {entry["cell"]: entry for entry in read_json(folder / "cells.json")}
+    for block in found["blocks"]:
+        for variant in block["variants"]:
+            for value, fingerprint in zip(variant["values"], variant["cells"], strict=True):
+                assert summary[fingerprint]["values"][metric] == value
+                assert len(summary[fingerprint]["final_weights_sha256"]) == 64
+
+
+def test_nanogpts_recipe_reaches_nanogpts_loss() -> None:
+    learned = findings("baseline")["blocks"][0]["variants"][0]
+    assert learned["label"] == "learned"
+    assert len(learned["values"]) == 3
+    assert sum(learned["values"]) / 3 <= NANOGPT_TARGET
+
+
+def test_the_evidence_is_small() -> None:
+    assert sum(path.stat().st_size for path in RESULTS.rglob("*") if path.is_file()) < 20e6
