@@ -99,8 +99,8 @@ def test_studies_that_share_a_variant_share_its_cells(repository: Path) -> None:
     quick = repository / "configs" / "studies" / "quick"
     plans = [{c.fingerprint for c in plan(load_study(path), "data")} for path in sorted(quick.glob("*.yaml"))]
     shared = set.intersection(*plans)
-    assert len(shared) == 7
-    assert len(set.union(*plans)) == 28
+    assert len(shared) == 8
+    assert len(set.union(*plans)) == 32
 
 
 @pytest.mark.parametrize(
