@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
-from gpt.config import RunConfig, fingerprint, load_run
+from gpt.config import RunConfig, SampleConfig, fingerprint, load_run, parse
 from gpt.errors import InputError
 
 if TYPE_CHECKING:
@@ -46,6 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         print(f"gpt: {error}", file=sys.stderr)
         code = BAD_INPUT
     except KeyboardInterrupt:
+        print("gpt: stopped on request; run the same command again to go on", file=sys.stderr)
         code = STOPPED
     raise SystemExit(code)
 
@@ -77,7 +78,7 @@ def build_parser() -> argparse.ArgumentParser:
     run = command(study, "run", run_studies)
     run.add_argument("studies", type=Path, nargs="+", metavar="STUDY.yaml")
     run.add_argument("--seeds", type=int, help="number of seeds in place of the file's")
-    run.add_argument("--processes", default="auto", help="worker processes; auto: one per GPU, else one per core")
+    run.add_argument("--processes", default="auto", help="worker processes; auto: one on a GPU, else one per core")
     add_place(run)
     for name, show in (("status", show_status), ("report", report_studies)):
         command(study, name, show).add_argument("out", type=Path, nargs="?", default=Path("out"), metavar="OUT")
@@ -124,7 +125,8 @@ def train(options: argparse.Namespace) -> int:
     folder = cell_at(options.out, cell.fingerprint)
     code = run_planned([cell], place, processes=1, threads=options.threads)
     if code == DONE:
-        print(f"{folder.read_status().state}: {folder.root}")
+        status = folder.read_status()
+        print(f"{status.state}: {folder.root}" + (f" ({status.why})" if status.why else ""))
     return code
 
 
@@ -243,10 +245,16 @@ def report_studies(options: argparse.Namespace) -> int:
 
 def publish_studies(options: argparse.Namespace) -> int:
     """Copy the reports of a folder's finished studies to results/ and renew the findings in the README."""
+    from gpt.records.files import read_json
+    from gpt.report.build import status_lines
     from gpt.report.readme import publish, update
+    from gpt.study.folder import cell_at
 
     for folder in started(options.out):
+        if any(not cell_at(folder.out, c["cell"]).finished for c in read_json(folder.cells_json)["cells"]):
+            raise InputError(f"{status_lines(folder)[0]}; only finished studies are published")
         publish(folder, options.results)
+        print(options.results / folder.name)
     update(options.readme, options.results)
     return DONE
 
@@ -266,6 +274,10 @@ def sample_cell(options: argparse.Namespace) -> int:
     from gpt.train.sampling import sample_text
     from gpt.train.weights import load_model
 
+    wanted = {"prompt": options.prompt, "characters": options.characters, "temperature": options.temperature}
+    parse(SampleConfig, wanted, "gpt sample")
+    if options.seed < 0:
+        raise InputError(f"--seed: got {options.seed}, must not be negative")
     model, tokenizer, context = load_model(Cell(options.cell).model)
     print(sample_text(
         model, tokenizer, context, options.prompt, options.characters, options.temperature, options.seed
@@ -305,10 +317,9 @@ def find_device(name: str) -> "torch.device":
 
 def processes_for(text: str, device: "torch.device") -> int:
     """How many workers `--processes` asks for."""
-    import torch
 
     if text == "auto":
-        return torch.cuda.device_count() if device.type == "cuda" else len(os.sched_getaffinity(0))
+        return 1 if device.type == "cuda" else len(os.sched_getaffinity(0))
     if not text.isdecimal() or int(text) < 1:
         raise InputError(f"--processes: got {text!r}, must be auto or a whole number from 1")
     return int(text)

@@ -145,6 +145,8 @@ def test_train_check_sample_and_status_work_together(
     assert len(said) == len("First") + 9 + 1
     assert said == gpt(capsys, "sample", cell, "--prompt", "First", "--characters", "9")[1]
     assert "'é'" in refused(capsys, "sample", cell, "--prompt", "é")
+    for option, value in (("--characters", "-5"), ("--temperature", "0"), ("--prompt", ""), ("--seed", "-1")):
+        assert option[2:] in refused(capsys, "sample", cell, option, value)
     again = subprocess.run(command, capture_output=True, text=True)
     assert "nothing to do" in again.stderr
 

@@ -19,7 +19,7 @@ SPIKE_DEVIATIONS = 8.0
 SPIKE_NATS = 0.25
 """least rise above the window's median that makes a spike, nats per character"""
 STUCK_MARGIN = 0.05
-"""a run that ends less than this below the unigram loss has learned nothing from context, nats per character"""
+"""a run that never gets this far below the unigram loss has learned nothing from context, nats per character"""
 
 Row = Mapping[str, Any]
 
@@ -34,6 +34,7 @@ class Stability:
         """why the run counts as diverged; empty while it does not"""
         self._recent: deque[float] = deque(maxlen=SPIKE_WINDOW)
         self._in_spike = False
+        self._best = math.inf
 
     def observe(self, row: Row) -> list[dict[str, Any]]:
         """The events that this row brings."""
@@ -60,7 +61,11 @@ class Stability:
         return [spike] if spike is not None and begins else []
 
     def _stuck(self, row: Row) -> list[dict[str, Any]]:
-        if row["step"] < self.steps or "val/loss" not in row or row["val/loss"] < self.unigram_loss - STUCK_MARGIN:
+        self._best = min(self._best, row.get("val/loss", math.inf))
+        if row["step"] < self.steps or self._best < self.unigram_loss - STUCK_MARGIN:
             return []
-        self.why = f"ended at {row['val/loss']:.3f}, no better than the unigram loss {self.unigram_loss:.3f}"
-        return [{"step": row["step"], "kind": "stuck", "loss": row["val/loss"], "unigram_loss": self.unigram_loss}]
+        self.why = (
+            f"stuck: its best validation loss {self._best:.3f} is not {STUCK_MARGIN:g} below "
+            f"the unigram loss {self.unigram_loss:.3f}"
+        )
+        return [{"step": row["step"], "kind": "stuck", "loss": self._best, "unigram_loss": self.unigram_loss}]

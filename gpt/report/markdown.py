@@ -97,8 +97,8 @@ def _table(findings: Mapping[str, Any], judged: Sequence[Judged]) -> list[str]:
         f"- **Metric**, named before the run: {metric['words']} (`{metric['name']}`: {metric['description']}), in "
         f"{metric['unit']}; {better[metric['lower_is_better']]}. The **smallest difference that matters** was set to "
         f"{effect}.",
-        f"- **difference**: mean over seeds of (variant minus `{first}`), each seed being a pair that shares initial "
-        f"weights and batches; with its 95 % t interval. **d_z**: that mean over its standard deviation. **pair "
+        f"- **difference**: mean over seeds of (variant minus `{first}`), each seed being a pair that draws from "
+        f"the same random streams; with its 95 % t interval. **d_z**: that mean over its standard deviation. **pair "
         f"correlation**: how much pairing helped (near 0, it did not).",
         f"- **corrected p**: {flips} of the differences, after {family}; where a run diverged, the sign test with "
         f"divergence as the worst outcome. It is judged at {ALPHA:g}. A table over several studies corrects for all of "

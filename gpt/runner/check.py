@@ -29,7 +29,7 @@ def describe_study(study: Study, cells: Sequence[PlannedCell], cache: Path) -> s
     lines = [
         f"{study.name}: {study.question}",
         f"  differs     {study.factor} alone: {', '.join(label(v) for v in study.variants)}",
-        f"  held fixed  {len(flatten(study.base)) - 1 - len(study.blocks)} other fields, initial weights, batches",
+        f"  held fixed  {len(flatten(study.base)) - 1 - len(study.blocks)} other fields",
     ]
     for cell in variants:
         parameters = parameter_count(cell.config.model, vocabulary)

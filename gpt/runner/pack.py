@@ -1,6 +1,7 @@
 """Training the cells of one pack: from planned to done, resumed from whatever an earlier attempt left."""
 
 import shutil
+import sys
 import time
 from collections.abc import Callable, Sequence
 from contextlib import closing
@@ -21,6 +22,7 @@ from gpt.probes.protocol import Probe
 from gpt.records.cell import Cell, State, Status, save_arrays
 from gpt.records.files import read_json, write_atomic, write_json
 from gpt.records.jsonl import read_jsonl
+from gpt.records.schema import GRAD_NORM, TRAIN_LOSS, VAL_LOSS
 from gpt.runner.inputs import load_data
 from gpt.runner.stack import describe_hardware, describe_stack
 from gpt.study.folder import cell_at
@@ -61,7 +63,11 @@ class Pack:
 
     def _resume(self) -> int:
         """Load the newest step that every cell has verified and all rows of; -1 if there is none."""
-        common = set.intersection(*(set(checkpoint.verified_steps(cell.checkpoints)) for cell in self.cells))
+        found = [checkpoint.find(cell.checkpoints) for cell in self.cells]
+        for _, damaged in found:
+            for why in damaged.values():
+                print(f"checkpoint not used: {why}", file=sys.stderr)
+        common = set.intersection(*(set(steps) for steps, _ in found))
         for step in sorted(common, reverse=True):
             if all(_has_rows_through(cell, step) for cell in self.cells):
                 loaded = [checkpoint.load(cell.checkpoints, step).tensors for cell in self.cells]
@@ -179,7 +185,10 @@ def check_stack(cell: Cell, stack: dict[str, Any]) -> None:
     Raises:
         InputError: names what differs.
     """
-    made_by = read_json(cell.run_json)["stack"]
+    run = read_json(cell.run_json)
+    made_by = run.get("stack") if isinstance(run, dict) else None
+    if not isinstance(made_by, dict):
+        raise InputError(f"{cell.run_json}: damaged, must say which stack made the cell; remove the cell's folder")
     for key, now in stack.items():
         if made_by.get(key) != now:
             raise InputError(
@@ -199,5 +208,8 @@ def _write_samples(cell: Cell, planned: PlannedCell) -> None:
 
 
 def _has_rows_through(cell: Cell, step: int) -> bool:
-    steps = [row["step"] for row in read_jsonl(cell.metrics)] if cell.metrics.exists() else []
-    return steps[: step + 1] == list(range(step + 1))
+    """Whether no row up to a step is missing; a run that left the finite numbers has none after that."""
+    rows = read_jsonl(cell.metrics) if cell.metrics.exists() else []
+    ended = bool(rows) and any(rows[-1].get(key, 0.0) is None for key in (TRAIN_LOSS, GRAD_NORM, VAL_LOSS))
+    last = min(step, rows[-1]["step"]) if ended else step
+    return [row["step"] for row in rows][: last + 1] == list(range(last + 1))

@@ -79,10 +79,10 @@ class CellRecord:
             InputError: a row is damaged, or rows of a cell that is done are missing.
         """
         rows = read_jsonl(self.cell.metrics) if self.cell.metrics.exists() else []
-        last = rows[-1].get("step") if rows else None
-        if self.status.state == "done" and last != self.status.steps:
+        if self.status.state == "done" and [row.get("step") for row in rows] != list(range(self.status.steps + 1)):
             raise InputError(
-                f"{self.cell.metrics}: damaged, ends at step {last}, must hold all {self.status.steps} steps"
+                f"{self.cell.metrics}: damaged, got {len(rows)} rows, must hold each step from 0 to "
+                f"{self.status.steps} once"
             )
         steps: defaultdict[str, list[int]] = defaultdict(list)
         values: defaultdict[str, list[Any]] = defaultdict(list)

@@ -102,7 +102,7 @@ def treatment(block: BlockResults, factor: str) -> dict[str, Any]:
 
 
 def _paths(groups: Sequence[Group], whole: Sequence[int]) -> dict[str, Any]:
-    """Where the training losses of the variants part: at step 1 already (same batch, no update yet), or later."""
+    """Where the training losses of the variants part: at step 1 already (no update yet), or later."""
     first, parted = [], []
     for i in whole:
         losses = [g.cells[i].curve(TRAIN_LOSS)[1] for g in groups]
@@ -124,11 +124,11 @@ def _paths(groups: Sequence[Group], whole: Sequence[int]) -> dict[str, Any]:
         when = f"step {steps[0]}" if len(steps) == 1 else f"steps {steps[0]} to {steps[-1]}" if steps else "no step"
         text = (
             f"At step 1, before any update, the training loss is equal to the last bit in all variants, in {same} of "
-            f"{seeds}: they start from the same weights and the same batch. Their paths part at {when}."
+            f"{seeds}: the factor has not acted yet. Their paths part at {when}."
         )
     else:
         text = (
-            f"At step 1, on the same batch and before any update, the training loss already differs in "
+            f"At step 1, before any update, the training loss already differs in "
             f"{len(first) - same} of {seeds}, by {min(spread):.2g} to {max(spread):.2g} nats per character: "
             f"the factor changes the forward pass or the initial weights."
         )

@@ -25,7 +25,8 @@ from gpt.records.schema import parse_metric
 
 Scalar = str | int | float | bool | None
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$", max_length=64)]
-NOT_FACTORS = WITHOUT_EFFECT | {"seed"}
+NOT_FACTORS = WITHOUT_EFFECT | {"seed", "data.val_fraction"}
+"""fields whose values cannot be compared: they change nothing, or what is measured"""
 
 
 class StudyFile(Strict):
@@ -100,9 +101,11 @@ def load_study(path: Path, seeds: int | None = None) -> Study:
         if len({repr(b) for b in blocks}) < len(blocks):
             raise InputError(f"{document.where(('blocks', key))}: {key} {blocks} holds a duplicate")
     try:
-        parse_metric(file.metric)
+        metric = parse_metric(file.metric)
     except InputError as error:
         raise InputError(f"{document.where(('metric',))}: {error}") from None
+    if metric.scalar.lower_is_better is None:
+        raise InputError(f"{document.where(('metric',))}: {metric} is neither better high nor low; it ranks no variant")
     numbers = file.seeds if seeds is None else seeds
     resolved = {
         **file.model_dump(mode="json", exclude={"base", "variants"}),

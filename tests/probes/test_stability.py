@@ -73,6 +73,18 @@ def test_a_run_just_below_the_margin_is_not_stuck() -> None:
     assert events(rows(falling(), UNIGRAM - STUCK_MARGIN - 0.001)) == ([], "")
 
 
+def test_a_run_that_learned_and_then_overfitted_is_not_stuck() -> None:
+    made = rows(falling(), UNIGRAM + 0.4)
+    made[150]["val/loss"] = 2.5
+    assert events(made) == ([], "")
+
+
+def test_a_run_that_ends_within_the_margin_is_stuck_and_told_so() -> None:
+    found, why = events(rows([UNIGRAM] * 100, UNIGRAM - STUCK_MARGIN / 2))
+    assert found == [("stuck", 100)]
+    assert f"is not {STUCK_MARGIN:g} below the unigram loss" in why
+
+
 def test_stuck_is_judged_at_the_end_alone() -> None:
     made = rows([UNIGRAM] * 100, UNIGRAM)
     assert events(made, steps=200) == ([], "")

@@ -192,6 +192,11 @@ def test_cells_made_by_another_stack_are_refused(tiny_study: Path, tmp_path: Pat
     ended = run(tiny_study, out, "--seeds", "2")
     assert ended.returncode == 2
     assert "made with threads = 8, now it is 1" in ended.stderr
+    path.write_text("{}")
+    ended = run(tiny_study, out, "--seeds", "2")
+    assert ended.returncode == 2
+    assert "run.json: damaged" in ended.stderr
+    assert "Traceback" not in ended.stderr
 
 
 def test_two_commands_racing_on_one_folder_train_each_cell_once(tiny_study: Path, tmp_path: Path) -> None:

@@ -136,7 +136,7 @@ def lose_values(cell):
 @pytest.mark.parametrize(
     ("damage", "words"),
     [
-        (damage_rows, "metrics.jsonl: damaged, ends at step 37, must hold all 40 steps"),
+        (damage_rows, "metrics.jsonl: damaged, got 38 rows, must hold each step from 0 to 40 once"),
         (damage_row, "metrics.jsonl: damaged, every row must hold a step, numbers and lists"),
         (lose_values, r"metrics.jsonl: damaged, the cell is done but has no finite val/loss.min"),
     ],

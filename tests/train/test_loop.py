@@ -2,8 +2,10 @@
 
 import json
 import math
+import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,6 +21,7 @@ from gpt.runner.pack import Pack, Place, train_pack
 from gpt.study.folder import cell_at
 from gpt.study.plan import PlannedCell
 from gpt.train import checkpoint
+from gpt.train.weights import load_model
 
 
 def planned(config: RunConfig) -> PlannedCell:
@@ -142,12 +145,61 @@ def test_a_nan_in_one_seed_ends_that_cell_and_leaves_the_others_bit_identical(
             assert last_weights(sick) == last_weights(sound)
 
 
-def test_the_best_model_on_disk_is_the_one_of_the_best_evaluation(tiny: RunConfig, tmp_path: Path) -> None:
-    overfitting = with_values(tiny, {"train.steps": 120, "optim.lr": 3e-2, "train.eval_every": 10}, "test")
+def test_the_best_model_on_disk_is_the_one_of_the_best_evaluation_of_the_validation_text(
+    tiny: RunConfig, excerpt: Path, tmp_path: Path
+) -> None:
+    short = tmp_path / "short.txt"
+    short.write_text(excerpt.read_text()[:1500])
+    changes = {"data.source": str(short), "train.steps": 200, "model.width": 64, "train.batch_size": 32}
+    overfitting = with_values(tiny, {**changes, "optim.lr": 1e-2, "train.eval_every": 10}, "test")
     cell = trained(overfitting, tmp_path)
     losses = {row["step"]: row["val/loss"] for row in rows(cell) if "val/loss" in row}
     best = min(losses, key=losses.__getitem__)
+    assert 0 < best < max(losses), "the run must overfit for this to say anything"
     assert read_json(cell.model / "config.json")["step"] == best
+
+    model, tokenizer, context = load_model(cell.model)
+    val = tokenizer.encode(short.read_text())[int(1500 * 0.9) :]
+    found = []
+    for start in range(0, len(val) - context, context):
+        window = torch.from_numpy(val[start : start + context + 1])
+        logits, _ = model(window[None, None, :-1])
+        found.append(torch.nn.functional.cross_entropy(logits[0, 0].double(), window[1:]).item())
+    assert np.mean(found) == pytest.approx(losses[best], abs=1e-5)
+
+
+def test_rows_and_events_are_on_disk_before_the_checkpoint_that_rests_on_them(
+    tiny: RunConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    order: list[str] = []
+    fsync, commit = os.fsync, checkpoint.commit
+
+    def noted_fsync(descriptor: int) -> None:
+        order.append(Path(f"/proc/self/fd/{descriptor}").readlink().name)
+        fsync(descriptor)
+
+    def noted_commit(root: Path, step: int, *rest: Any) -> Path:
+        held = [json.loads(line)["step"] for line in (root.parent / "metrics.jsonl").read_text().splitlines()]
+        assert held == list(range(step + 1))
+        last_commit = max((i for i, name in enumerate(order) if name == "commit"), default=-1)
+        assert {"metrics.jsonl", "events.jsonl"} <= set(order[last_commit + 1 :])
+        order.append("commit")
+        return commit(root, step, *rest)
+
+    monkeypatch.setattr(os, "fsync", noted_fsync)
+    monkeypatch.setattr(checkpoint, "commit", noted_commit)
+    trained(tiny, tmp_path)
+    assert order.count("commit") == 4
+
+
+def test_a_pack_with_a_diverged_seed_goes_on_from_its_last_checkpoint(
+    tiny: RunConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    together = [planned(with_values(tiny, {"seed": seed}, "test")) for seed in (0, 1)]
+    monkeypatch.setattr("gpt.runner.pack.Pack", Poisoned)
+    assert not train_pack(together, place(tmp_path), stop_after(35))
+    data = load_dataset(tiny.data, tiny.model.context, default_cache())
+    assert Pack(together, data, place(tmp_path)).start == 35
 
 
 def test_evaluation_before_training_is_near_a_uniform_guess(tiny: RunConfig, tmp_path: Path) -> None:
