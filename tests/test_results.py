@@ -58,5 +58,13 @@ def test_nanogpts_recipe_reaches_nanogpts_loss() -> None:
     assert sum(learned["values"]) / 3 <= NANOGPT_TARGET
 
 
+def test_the_readme_states_the_baselines_means(repository: Path) -> None:
+    learned, rope = findings("baseline")["blocks"][0]["variants"]
+    means = (
+        f"means of {learned['mean']['mean']:.4f} (learned\npositions, nanoGPT's recipe) and {rope['mean']['mean']:.4f}"
+    )
+    assert means in (repository / "README.md").read_text()
+
+
 def test_the_evidence_is_small() -> None:
     assert sum(path.stat().st_size for path in RESULTS.rglob("*") if path.is_file()) < 20e6
