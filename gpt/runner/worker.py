@@ -73,7 +73,7 @@ def _attempt(planned: PlannedCell, place: Place, stop: Callable[[], bool]) -> No
         train_pack([planned], place, stop)
     except InputError as error:
         _fail(planned, place, str(error))
-    except Exception as error:
+    except Exception as error:  # whatever goes wrong in one cell must not end the others
         write_atomic(cell.failure, traceback.format_exc().encode())
         _fail(planned, place, f"{type(error).__name__}: {error} (see {cell.failure.name})")
 
