@@ -139,7 +139,7 @@ def test_a_wrong_override_is_named(tiny_file: Path, overrides: list[str], expect
 
 def test_configurations_are_frozen(tiny: RunConfig) -> None:
     with pytest.raises(ValueError, match="frozen"):
-        tiny.optim.lr = 1.0  # type: ignore[misc]
+        tiny.optim.lr = 1.0  # type: ignore[misc]  # the very mistake that must be refused
 
 
 def test_every_field_but_the_checkpoint_interval_changes_the_fingerprint(tiny: RunConfig) -> None:

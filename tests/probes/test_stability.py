@@ -55,7 +55,7 @@ def test_nothing_is_a_spike_before_there_is_a_history() -> None:
 @pytest.mark.parametrize("value", [math.nan, math.inf, None])
 def test_a_number_that_is_not_finite_makes_a_run_diverged(key: str, value: float | None) -> None:
     made = rows(falling(50))
-    made[29][key] = value  # type: ignore[assignment]
+    made[29][key] = value  # type: ignore[assignment]  # None is how JSON gives back what was not finite
     stability = Stability(UNIGRAM, 50)
     found = [event for row in made[:30] for event in stability.observe(row)]
     assert [(e["kind"], e["step"], e["key"]) for e in found] == [("nonfinite", 30, key)]
