@@ -116,7 +116,13 @@ class TrainConfig(Strict):
     steps: Positive
     """optimizer steps"""
     batch_size: Positive
-    """sequences in each step"""
+    """sequences in each step, over all ranks and micro-batches"""
+    micro_batch_size: Annotated[Positive | None, BeforeValidator(_off_is_none)] = None
+    """sequences in one forward and backward pass; gradients are added up to the batch; `off`: a rank's whole share"""
+    reduction: Literal["fast", "ordered"] = "fast"
+    """`ordered` adds the gradients of the micro-batches in the order of their numbers: the same bits on any ranks"""
+    precision: Literal["fp32", "bf16"] = "fp32"
+    """of the matrix products; bf16 is autocast, weights, gradients and optimizer stay in fp32"""
     eval_every: Positive
     """steps between two evaluations of the whole validation split; the last step is always evaluated"""
     eval_batch_size: Positive = 64
@@ -127,6 +133,16 @@ class TrainConfig(Strict):
     def is_eval_step(self, step: int) -> bool:
         return step % self.eval_every == 0 or step == self.steps
 
+    @model_validator(mode="after")
+    def _micro_batches_fit(self) -> Self:
+        if self.micro_batch_size is None and self.reduction == "ordered":
+            raise ValueError("reduction ordered needs a micro_batch_size: its gradients are what is added in order")
+        if self.micro_batch_size is not None and self.batch_size % self.micro_batch_size:
+            raise ValueError(
+                f"batch_size {self.batch_size} must be a multiple of micro_batch_size {self.micro_batch_size}"
+            )
+        return self
+
 
 class ProbeConfig(Strict):
     every: Count = 100
@@ -135,6 +151,8 @@ class ProbeConfig(Strict):
     """validation windows that activations and attention are measured on"""
     heatmap_characters: Positive = 32
     """characters of the first window whose attention weights are kept as heatmaps"""
+    noise_scale: bool = False
+    """record the gradient norm of every part of the batch (a rank's micro-batch), for the gradient noise scale"""
 
 
 class SampleConfig(Strict):

@@ -86,6 +86,8 @@ def test_a_duplicate_key_is_refused_with_its_line(tiny_file: Path) -> None:
         ("width: 16", "width: 6", "rope needs an even head width, got width / heads = 3"),
         ("warmup_steps: 5", "warmup_steps: 40", "optim.warmup_steps 40 must be below train.steps 40"),
         ("final_lr_ratio: 0.1", "final_lr_ratio: 2", "optim.final_lr_ratio: got 2, must be less than or equal to 1"),
+        ("batch_size: 8", "batch_size: 8, micro_batch_size: 3", "batch_size 8 must be a multiple of micro_batch_size 3"),
+        ("batch_size: 8", "batch_size: 8, reduction: ordered", "reduction ordered needs a micro_batch_size"),
         ("layers: 2, ", "", "missing key model.layers"),
     ],
 )
@@ -149,13 +151,17 @@ def test_every_field_but_the_checkpoint_interval_changes_the_fingerprint(tiny: R
         "model.qk_norm": True, "model.bias": True, "model.dropout": 0.1, "model.tie_embeddings": True,
         "model.init": "xavier", "model.attention": "explicit", "optim.lr": 1e-3, "optim.final_lr_ratio": 0.2,
         "optim.warmup_steps": 6, "optim.beta1": 0.8, "optim.beta2": 0.95, "optim.eps": 1e-9, "optim.weight_decay": 0.0,
-        "optim.clip": None, "train.steps": 41, "train.batch_size": 5, "train.eval_every": 10,
-        "train.eval_batch_size": 8,
-        "probes.every": 10, "probes.windows": 3, "probes.heatmap_characters": 9, "sample.prompt": "A",
+        "optim.clip": None, "train.steps": 41, "train.batch_size": 5, "train.micro_batch_size": 4,
+        "train.reduction": "ordered", "train.precision": "bf16", "train.eval_every": 10, "train.eval_batch_size": 8,
+        "probes.noise_scale": True, "probes.every": 10, "probes.windows": 3, "probes.heatmap_characters": 9, "sample.prompt": "A",
         "sample.characters": 21, "sample.temperature": 1.0,
     }  # fmt: skip
     assert set(other) == set(keys_of(RunConfig)) - {"train.checkpoint_every", "data.source"}
-    prints = [fingerprint(with_values(tiny, {key: value}, "test"), "data") for key, value in other.items()]
+    needs = {"train.reduction": {"train.micro_batch_size": 2}}
+    prints = [
+        fingerprint(with_values(tiny, {key: value, **needs.get(key, {})}, "test"), "data")
+        for key, value in other.items()
+    ]
     assert len({fingerprint(tiny, "data"), *prints}) == len(prints) + 1
 
 
@@ -168,4 +174,4 @@ def test_data_counts_by_its_content_and_not_by_its_name(tiny: RunConfig) -> None
 
 def test_the_fingerprint_of_a_configuration_never_moves(repository: Path) -> None:
     config = load_run(repository / "configs" / "runs" / "char_small.yaml")
-    assert fingerprint(config, "0" * 64) == "b269f85226e7c979"
+    assert fingerprint(config, "0" * 64) == "536e671df6ad191e"

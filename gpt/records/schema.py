@@ -17,6 +17,9 @@ LR = "lr"
 LAYER_GRAD_NORM = "grad/layer_norm"
 """Key of a list: each layer's gradient norm before clipping, in the order of `layers` in run.json."""
 
+PART_GRAD_NORM = "grad/part_norm"
+"""Key of a list: the norm of the mean gradient of each part of the batch, a rank's micro-batch; parts have one size."""
+
 
 @dataclass(frozen=True)
 class Scalar:
