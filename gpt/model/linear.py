@@ -60,7 +60,8 @@ def _mkl_is_slow_here() -> bool:
 
 def product_for(x_SNI: Tensor) -> str:
     """The name of the fastest known product for this input, a key of `PRODUCTS`."""
-    if x_SNI.device.type == "cpu" and x_SNI.dtype == torch.float32 and _mkl_is_slow_here():
+    fp32_on_cpu = x_SNI.device.type == "cpu" and x_SNI.dtype == torch.float32
+    if fp32_on_cpu and _mkl_is_slow_here() and not torch.is_autocast_enabled("cpu"):  # autocast knows the others only
         return "onednn"
     return "single" if x_SNI.shape[0] == 1 else "batched"
 

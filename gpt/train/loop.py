@@ -41,10 +41,11 @@ def train(
     start: int,
     stop: Callable[[], bool],
 ) -> int:
-    """Train to the end, to the divergence of every seed, or until `stop` says so.
+    """Train to the end, or until `stop` says so.
 
     Args:
         start: the last step that is done and loaded; -1 for none, not even the evaluation before the first.
+        stop: asked once a step; where several ranks share the work, it must answer all of them alike.
 
     Returns:
         The last step done; what was recorded up to it is durable.
@@ -59,7 +60,7 @@ def train(
 
     def evaluate(step: int) -> None:
         loss_S = engine.evaluate(windows_NT).double().mean(dim=1)
-        for index, improved in enumerate(recorder.flush(step, loss_S)):
+        for index, improved in enumerate(recorder.evaluated(step, loss_S)):
             if improved:
                 outputs.best(step, index)
 
@@ -75,7 +76,7 @@ def train(
         if config.probes.every:
             observe(0, {})
     for step in range(max(start, 0) + 1, plan.steps + 1):
-        batch = training_batch(data.train, engine.seeds, step, range(plan.batch_size), model.context)
+        batch = training_batch(data.train, engine.seeds, step, engine.samples, model.context)
         lr = learning_rate(step, plan.steps, config.optim)
         out = engine.train_step(step, torch.from_numpy(batch), lr, measure_updates=is_probe_step(step))
         recorder.step(step, lr, out)
@@ -83,7 +84,7 @@ def train(
             evaluate(step)
         if out.update_ratio_SL is not None:
             observe(step, {"update_ratio": out.update_ratio_SL})
-        stopping = stop() or recorder.all_ended
+        stopping = stop()
         if stopping or step % plan.checkpoint_every == 0 or step == plan.steps:
             recorder.sync()
             outputs.checkpoint(step)

@@ -13,7 +13,9 @@ from torch import Tensor
 from gpt.probes.stability import Stability
 from gpt.records.cell import Cell
 from gpt.records.jsonl import JsonlWriter, read_jsonl
+from gpt.records.schema import PART_GRAD_NORM
 from gpt.train.engine import StepOut
+from gpt.train.ranks import ALONE, Ranks
 
 FLUSH_EVERY = 50
 """steps whose numbers stay on the device before they are written, so that recording never waits for a GPU"""
@@ -66,20 +68,33 @@ class CellRecorder:
 
 
 class Recorder:
-    """The recorders of the cells trained together, fed from tensors that lead with their seed axis."""
+    """The recorders of the cells trained together, fed from tensors that lead with their seed axis.
 
-    def __init__(self, cells: Sequence[Cell], unigram_loss: float, steps: int, start: int):
-        self.cells = [CellRecorder(cell, unigram_loss, steps, start) for cell in cells]
+    Where several ranks share the work, one of them writes; what it finds, the others are told.
+    """
+
+    def __init__(self, cells: Sequence[Cell], unigram_loss: float, steps: int, start: int, ranks: Ranks = ALONE):
+        self.cells = [CellRecorder(cell, unigram_loss, steps, start) for cell in cells] if ranks.leads else []
+        self._ranks = ranks
         self._waiting: list[tuple[int, float, StepOut]] = []
 
     def step(self, step: int, lr: float, out: StepOut) -> None:
         """Take one training step's numbers."""
+        if not self._ranks.leads:
+            return
         if len(self._waiting) >= FLUSH_EVERY:  # this step itself waits, for its evaluation may follow
             self.flush()
         self._waiting.append((step, lr, out))
 
-    def flush(self, step: int = 0, val_loss_S: Tensor | None = None) -> list[bool]:
-        """Write all waiting rows, the last one with its evaluation; for each cell, whether that is its best."""
+    def evaluated(self, step: int, val_loss_S: Tensor) -> list[bool]:
+        """Write all waiting rows, the last one with its evaluation; for each seed, whether that is its best."""
+        return self._ranks.from_leader(self._flush(step, val_loss_S))
+
+    def flush(self) -> None:
+        """Write all waiting rows."""
+        self._flush()
+
+    def _flush(self, step: int = 0, val_loss_S: Tensor | None = None) -> list[bool]:
         rows_S: list[list[dict[str, Any]]] = [[] for _ in self.cells]
         if self._waiting:
             steps, lrs, outs = zip(*self._waiting, strict=True)
@@ -89,13 +104,15 @@ class Recorder:
                 "grad/clip_scale": torch.stack([o.clip_scale_S for o in outs], dim=1),
                 "grad/layer_norm": torch.stack([o.layer_grad_norm_SL for o in outs], dim=1),
             }
+            if outs[0].part_norm_SP is not None:
+                columns[PART_GRAD_NORM] = torch.stack([o.part_norm_SP for o in outs], dim=1)
             values = {key: column.tolist() for key, column in columns.items()}
             for s, rows in enumerate(rows_S):
                 for i, (at, lr) in enumerate(zip(steps, lrs, strict=True)):
                     rows.append({"step": at, "lr": lr, **{key: value[s][i] for key, value in values.items()}})
             self._waiting.clear()
         if val_loss_S is not None:
-            for rows, val_loss in zip(rows_S, val_loss_S.tolist(), strict=True):
+            for rows, val_loss in zip(rows_S, val_loss_S.tolist(), strict=self._ranks.leads):
                 if not rows:
                     rows.append({"step": step})
                 rows[-1]["val/loss"] = val_loss
@@ -112,4 +129,5 @@ class Recorder:
 
     @property
     def all_ended(self) -> bool:
-        return all(cell.ended for cell in self.cells)
+        """Whether every cell has left the finite numbers; only the rank that writes can know."""
+        return self._ranks.leads and all(cell.ended for cell in self.cells)

@@ -13,7 +13,8 @@ from gpt.config import RunConfig
 from gpt.data.batches import training_batch, validation_windows
 from gpt.model.dropout import Noise
 from gpt.model.gpt import GPT, layer_index, token_losses
-from gpt.train.engine import LocalEngine, State, StepOut
+from gpt.train.engine import State, StepOut
+from gpt.train.replica import ReplicaEngine
 from gpt.train.schedule import learning_rate
 
 CPU = torch.device("cpu")
@@ -21,11 +22,11 @@ TRAIN = text(4000)
 WINDOWS = torch.from_numpy(validation_windows(text(250)[::-1].copy(), 12))
 
 
-def engine_of(config: RunConfig, seeds: tuple[int, ...] = (3, 0)) -> LocalEngine:
-    return LocalEngine(config, VOCABULARY, seeds, CPU)
+def engine_of(config: RunConfig, seeds: tuple[int, ...] = (3, 0)) -> ReplicaEngine:
+    return ReplicaEngine(config, VOCABULARY, seeds, CPU)
 
 
-def train(engine: LocalEngine, first: int, last: int, measure_updates: bool = False) -> list[StepOut]:
+def train(engine: ReplicaEngine, first: int, last: int, measure_updates: bool = False) -> list[StepOut]:
     config = engine.config
     outs = []
     for step in range(first, last + 1):
@@ -35,7 +36,7 @@ def train(engine: LocalEngine, first: int, last: int, measure_updates: bool = Fa
     return outs
 
 
-def snapshot(engine: LocalEngine) -> State:
+def snapshot(engine: ReplicaEngine) -> State:
     return {name: value.clone() for name, value in engine.state().items()}
 
 
@@ -195,7 +196,7 @@ def test_a_state_leads_with_the_seed_axis_and_has_three_tensors_for_each_paramet
         assert not value.requires_grad
 
 
-def naive_losses(engine: LocalEngine, windows_NT: Tensor) -> np.ndarray:
+def naive_losses(engine: ReplicaEngine, windows_NT: Tensor) -> np.ndarray:
     losses = np.zeros((len(engine.seeds), len(windows_NT)))
     for s in range(len(engine.seeds)):
         naive = reference.NaiveGPT(engine.config.model, {n: w[s] for n, w in engine.weights().items()})
