@@ -7,6 +7,7 @@ Heavy packages are imported by the command that uses them, so that `gpt --help` 
 import argparse
 import os
 import sys
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
@@ -17,12 +18,16 @@ from gpt.errors import InputError
 if TYPE_CHECKING:
     import torch
 
+    from gpt.runner.launch import Launch
+    from gpt.runner.layout import Layout
     from gpt.runner.pack import Place
     from gpt.study.folder import StudyFolder
     from gpt.study.plan import PlannedCell
     from gpt.study.spec import Study
 
 DONE, BAD_INPUT, CELLS_FAILED, STOPPED = 0, 2, 3, 75
+LATER_RANKS_SECONDS = 5
+"""time that ranks other than 0 wait before they complain of what rank 0 will most likely have complained of"""
 
 
 class Parser(argparse.ArgumentParser):
@@ -43,12 +48,19 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     try:
         code = options.command(options)
     except (InputError, OSError) as error:
-        print(f"gpt: {error}", file=sys.stderr)
+        complain(error)
         code = BAD_INPUT
     except KeyboardInterrupt:
         print("gpt: stopped on request; run the same command again to go on", file=sys.stderr)
         code = STOPPED
     raise SystemExit(code)
+
+
+def complain(error: Exception) -> None:
+    """Say what is wrong, once: where a launcher started several processes, rank 0 ends them all with its complaint."""
+    if int(os.environ.get("RANK") or 0):
+        time.sleep(LATER_RANKS_SECONDS)
+    print(f"gpt: {error}", file=sys.stderr)
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -70,6 +82,7 @@ def build_parser() -> argparse.ArgumentParser:
     one.add_argument("run", type=Path, metavar="RUN.yaml")
     one.add_argument("--fields", action="store_true", help="show every field, its meaning and this file's value")
     add_place(one)
+    one.set_defaults(processes="auto", seeds_per_pack="1")
 
     study = commands.add_parser("study", help="check, run and report studies").add_subparsers(required=True)
     check = command(study, "check", check_study)
@@ -78,7 +91,9 @@ def build_parser() -> argparse.ArgumentParser:
     run = command(study, "run", run_studies)
     run.add_argument("studies", type=Path, nargs="+", metavar="STUDY.yaml")
     run.add_argument("--seeds", type=int, help="number of seeds in place of the file's")
-    run.add_argument("--processes", default="auto", help="worker processes; auto: one on a GPU, else one per core")
+    run.add_argument("--processes", default="auto", help="auto: one for each GPU, else for each core")
+    run.add_argument("--seeds-per-pack", default="auto", metavar="N",
+        help="seeds trained together by one process; auto: 1 on a CPU, as many as keep all GPUs busy")  # fmt: skip
     add_place(run)
     for name, show in (("status", show_status), ("report", report_studies)):
         command(study, name, show).add_argument("out", type=Path, nargs="?", default=Path("out"), metavar="OUT")
@@ -100,6 +115,10 @@ def add_place(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, default=Path("out"), help="folder of cells and studies (default: out)")
     parser.add_argument("--threads", type=int, default=1, help="CPU threads of each process (default: 1)")
     parser.add_argument("--device", default="auto", help="cpu, cuda or auto (default)")
+    parser.add_argument("--ranks-per-run", type=int, metavar="R", help="processes that share a batch; "
+        "default: 1 for a study, all for gpt train and with DeepSpeed")  # fmt: skip
+    parser.add_argument("--timeout", type=float, default=120.0, metavar="SECONDS",
+        help="after which a process that does not answer the others of its run is given up (default: 120)")  # fmt: skip
 
 
 def fetch_data(options: argparse.Namespace) -> int:
@@ -119,12 +138,18 @@ def train(options: argparse.Namespace) -> int:
     from gpt.study.folder import cell_at
     from gpt.study.plan import PlannedCell
 
+    launch = find_launch()
     data = load_data(config, cache_folder())
-    place = make_place(options)
+    place = make_place(options, launch)
     cell = PlannedCell(options.run.stem, (), config.seed, config, fingerprint(config, data.sha256))
-    folder = cell_at(options.out, cell.fingerprint)
-    code = run_planned([cell], place, processes=1, threads=options.threads)
-    if code == DONE:
+    if launch is None:
+        options.processes = str(options.ranks_per_run or 1)
+    elif options.ranks_per_run is None:
+        options.ranks_per_run = launch.world
+    layout = make_layout(options, place, launch, [cell])
+    code = run_planned([cell], place, launch, layout)
+    if code == DONE and leads(launch):
+        folder = cell_at(options.out, cell.fingerprint)
         status = folder.read_status()
         print(f"{status.state}: {folder.root}" + (f" ({status.why})" if status.why else ""))
     return code
@@ -157,18 +182,18 @@ def run_studies(options: argparse.Namespace) -> int:
     for name in names:
         if names.count(name) > 1:
             raise InputError(f"two of the studies are named {name}; each needs a name of its own")
-    place = make_place(options)
-    processes = processes_for(options.processes, place.device)
-    folders = []
-    for study, cells, data_sha256 in opened:
-        folder = StudyFolder(place.out, study.name)
-        folder.start(study, data_sha256, cells)
-        folders.append(folder)
+    launch = find_launch()
+    place = make_place(options, launch)
     unique = list({cell.fingerprint: cell for _, cells, _ in opened for cell in cells}.values())
     unique.sort(key=lambda cell: cell.seed)
+    layout = make_layout(options, place, launch, unique)
+    folders = [StudyFolder(place.out, study.name) for study, _, _ in opened]
+    if leads(launch):
+        for folder, (study, cells, data_sha256) in zip(folders, opened, strict=True):
+            folder.start(study, data_sha256, cells)
     missing = sum(not cell_at(place.out, cell.fingerprint).finished for cell in unique)
-    code = run_planned(unique, place, processes, options.threads)
-    if code == STOPPED:
+    code = run_planned(unique, place, launch, layout)
+    if code == STOPPED or not leads(launch):
         return code
     if missing == 0 and all(folder.findings.exists() for folder in folders):
         print(f"report: {place.out / 'report.md'}")
@@ -195,29 +220,47 @@ def open_study(path: Path, seeds: int | None) -> "tuple[Study, list[PlannedCell]
     return study, plan(study, data_sha256), data_sha256
 
 
-def run_planned(cells: "Sequence[PlannedCell]", place: "Place", processes: int, threads: int) -> int:
+def run_planned(cells: "Sequence[PlannedCell]", place: "Place", launch: "Launch | None", layout: "Layout") -> int:
     """Train what is missing, say what could not be done, and return the exit code."""
     import torch
 
+    from gpt.runner.launched import meet, open_store, run_as_rank
+    from gpt.runner.layout import packs_of
     from gpt.runner.pack import check_stack
     from gpt.runner.processes import run_cells
-    from gpt.runner.progress import Progress, describe
+    from gpt.runner.progress import Progress
+    from gpt.runner.row import backend_for
     from gpt.runner.stack import describe_stack
     from gpt.study.folder import cell_at
+    from gpt.study.plan import describe
 
-    torch.set_num_threads(threads)
+    torch.set_num_threads(layout.threads)
     stack = describe_stack(place.device)
     folders = [cell_at(place.out, cell.fingerprint) for cell in cells]
     for folder in folders:
         if folder.run_json.exists():
             check_stack(folder, stack)
     missing = sum(not folder.finished for folder in folders)
+    packs = packs_of(cells, layout.seeds_per_pack)
+    progress = Progress(cells, place.out)
+    if launch:
+        store = open_store(launch, layout.timeout)
+        meet(launch, store, layout, packs, place)
     if not missing:
-        print(f"nothing to do: all {len(cells)} cells are done", file=sys.stderr)
+        if leads(launch):
+            print(f"nothing to do: all {len(cells)} cells are done", file=sys.stderr)
         return DONE
-    print(f"{len(cells) - missing} of {len(cells)} cells are done, {missing} to train on {stack['device']} "
-          f"with {min(processes, missing)} processes", file=sys.stderr)  # fmt: skip
-    outcome = run_cells(cells, place, processes, threads, Progress(cells, place.out))
+    if leads(launch):
+        engine = "DDP" if place.zero_stage is None else f"DeepSpeed ZeRO-{place.zero_stage}"
+        how = f", {engine} over {backend_for(place.device)}" if layout.ranks_per_run > 1 else ""
+        print(f"{len(cells) - missing} of {len(cells)} cells are done, {missing} to train on {stack['device']} "
+              f"with {layout}{how}", file=sys.stderr, flush=True)  # fmt: skip
+    if launch:
+        outcome = run_as_rank(launch, store, packs, place, layout, progress)
+    else:
+        outcome = run_cells(packs, place, layout, progress)
+    if not leads(launch):
+        return STOPPED if outcome.stopped else DONE
     if outcome.stopped:
         print("stopped on request; run the same command again to go on", file=sys.stderr)
         return STOPPED
@@ -285,15 +328,40 @@ def sample_cell(options: argparse.Namespace) -> int:
     return DONE
 
 
-def make_place(options: argparse.Namespace) -> "Place":
+def find_launch() -> "Launch | None":
+    """This process's place among those that a launcher started, if one did."""
+    import torch
+
+    from gpt.runner.launch import parent_command, read_launch
+
+    return read_launch(os.environ, parent_command(), torch.cuda.device_count())
+
+
+def leads(launch: "Launch | None") -> bool:
+    """Whether this process speaks for all."""
+    return launch is None or launch.rank == 0
+
+
+def make_place(options: argparse.Namespace, launch: "Launch | None") -> "Place":
     """Where this command works; the device is known to exist and the folder to be writable."""
     from gpt.runner.pack import Place
+    from gpt.runner.processes import device_of
 
-    if options.threads < 1:
-        raise InputError(f"--threads: got {options.threads}, must be at least 1")
-    device = find_device(options.device)
+    device = find_device("cpu" if launch and launch.cpu else options.device)
     check_writable(options.out)
-    return Place(options.out, cache_folder(), device)
+    if launch is None:
+        return Place(options.out, cache_folder(), device)
+    return Place(options.out, cache_folder(), device_of(device, launch.local_rank), launch.zero_stage)
+
+
+def make_layout(
+    options: argparse.Namespace, place: "Place", launch: "Launch | None", cells: "Sequence[PlannedCell]"
+) -> "Layout":
+    """How the cells are spread over processes."""
+    from gpt.runner.layout import Wishes, decide
+
+    wishes = Wishes(options.processes, options.ranks_per_run, options.seeds_per_pack, options.threads, options.timeout)
+    return decide(wishes, cells, place.device, launch)
 
 
 def check_writable(out: Path) -> None:
@@ -313,16 +381,6 @@ def find_device(name: str) -> "torch.device":
     if name == "cuda" and not torch.cuda.is_available():
         raise InputError("--device: got cuda, but torch finds no CUDA device; use cpu or auto")
     return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
-
-
-def processes_for(text: str, device: "torch.device") -> int:
-    """How many workers `--processes` asks for."""
-
-    if text == "auto":
-        return 1 if device.type == "cuda" else len(os.sched_getaffinity(0))
-    if not text.isdecimal() or int(text) < 1:
-        raise InputError(f"--processes: got {text!r}, must be auto or a whole number from 1")
-    return int(text)
 
 
 def cache_folder() -> Path:

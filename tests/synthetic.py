@@ -48,6 +48,8 @@ class Outcome:
     nan_at: int | None = None
     """step whose training loss is not finite; nothing follows it"""
     probes: bool = True
+    parts: Callable[[int], Sequence[float | None]] | None = None
+    """by step, the norms of the batch's parts as multiples of the gradient norm, None for what was not finite"""
     changes: Mapping[str, Any] = field(default_factory=dict)
     """top-level entries of run.json that are not what they should be"""
 
@@ -118,6 +120,8 @@ def _row(step: int, outcome: Outcome) -> dict[str, Any]:
         norm, scale = (outcome.norm, outcome.scale) if step >= 5 else (min(outcome.norm, 0.4), 1.0)
         row |= {"lr": 1e-3, "train/loss": loss, "grad/norm": norm, "grad/clip_scale": scale}
         row |= {"grad/layer_norm": [norm / 2, norm / 4, norm / 8, 0.0]}
+        if outcome.parts:
+            row["grad/part_norm"] = [None if part is None else part * norm for part in outcome.parts(step)]
     if step % EVAL_EVERY == 0:
         row["val/loss"] = outcome.last_loss + (STEPS - step) / 20
     return row

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from gpt.report import layers, paired, training
 from gpt.report.style import panel_rows, png
 from gpt.study.collect import HEATMAP, BlockResults, Results
-from gpt.study.words import listed, slug
+from gpt.study.words import count, listed, slug
 
 
 @dataclass(frozen=True)
@@ -90,6 +90,18 @@ def _draw_block(
         lambda figure: training.clipping(figure, block),
         2.9,
     )
+    if measured := training.noise_measured(block):
+        over = listed([f"{count(len(estimates), 'run')} with `{group.label}`" for _, group, estimates in measured])
+        yield drawn(
+            "noise",
+            "Gradient noise scale during training",
+            f"In sequences, on a logarithmic axis: doubling a batch well below it saves nearly half the steps, "
+            f"doubling one well above it hardly any. Windows of steps; means over {over}, with 95 % t intervals, both "
+            f"taken of the inverse and turned back: a line breaks where the noise scale is not determined, and a band "
+            f"that leaves the axes at the top may have no upper end.",
+            lambda figure: training.noise(figure, measured),
+            3.0,
+        )
     if layers.probed(block, "residual_rms"):
         yield drawn(
             "residual",

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from gpt.report.markup import fenced, plain, table
+from gpt.report.noise import noise_section
 from gpt.report.provenance import made
 from gpt.report.tables import Row, row, warnings
 from gpt.study.contrasts import ALPHA, Judged
@@ -61,6 +62,7 @@ def page(
         _seeds(findings, links),
         _proof(findings),
         _dynamics(findings),
+        noise_section(findings),
         _figures(figures, many=len(findings["blocks"]) > 1),
         _samples(samples, study),
         made(findings),

@@ -1,4 +1,4 @@
-"""Figures over training steps: loss, gradient norms, clipping."""
+"""Figures over training steps: loss, gradient norms, clipping, gradient noise."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from gpt.records.schema import CLIP_SCALE, LAYER_GRAD_NORM, TRAIN_LOSS, VAL_LOSS
 from gpt.report.style import (
     Floats,
+    band,
     color,
     draw_band,
     empty,
@@ -23,9 +24,12 @@ from gpt.report.style import (
     windows,
 )
 from gpt.study.collect import BlockResults, CellRecord, Group
+from gpt.study.noise_scale import StepEstimates, step_estimates
 
 TRAIN_WINDOWS = 40
 """windows of steps that noisy curves are averaged over"""
+NOISE_WINDOWS = 12
+"""fewer, for single steps say little of the noise scale"""
 BROKEN = (0, (3, 2))
 """line style of a diverged run"""
 
@@ -173,3 +177,47 @@ def clipping(figure: Figure, block: BlockResults) -> None:
     for axes in (left, right):
         axes.set_xlabel("step")
     legend_below(figure, left)
+
+
+def noise_measured(block: BlockResults) -> list[tuple[int, Group, list[StepEstimates]]]:
+    """Variants whose surviving runs recorded what the gradient noise scale is estimated from, with the estimates."""
+    found = []
+    for index, group in enumerate(block.groups):
+        runs = [each for cell in group.survivors if (each := step_estimates(cell)) is not None]
+        if runs:
+            found.append((index, group, runs))
+    return found
+
+
+def noise(figure: Figure, measured: Sequence[tuple[int, Group, list[StepEstimates]]]) -> None:
+    """The gradient noise scale over training; bands are made on its inverse, which may reach or cross 0."""
+    axes = figure.subplots()
+    lowest, highest = np.inf, 0.0
+    for index, group, runs in measured:
+        ends, grad_square_WS = windows(runs[0].steps, np.stack([run.grad_square for run in runs], 1), NOISE_WINDOWS)
+        _, trace_WS = windows(runs[0].steps, np.stack([run.trace for run in runs], 1), NOISE_WINDOWS)
+        inverse_W, low_W, high_W = band((grad_square_WS / np.where(trace_WS > 0, trace_WS, np.nan)).T)
+        scale_W, from_W = _turned(inverse_W), _turned(high_W)
+        to_W = np.where(low_W > 0, _turned(low_W), np.inf)
+        if np.isfinite(scale_W).any():
+            lowest, highest = min(lowest, np.nanmin(scale_W)), max(highest, np.nanmax(scale_W))
+        axes.plot(ends, scale_W, color=color(index), label=group.label, marker=marker(index), markersize=4)
+        if len(runs) > 1:  # a band without an upper end leaves the axes at the top
+            axes.fill_between(ends, from_W, np.minimum(to_W, 100 * scale_W), color=color(index), alpha=0.2, linewidth=0)
+    if highest == 0:
+        empty(axes, "not determined in any window of steps")
+        return
+    for size in sorted({runs[0].batch_size for _, _, runs in measured}):
+        lowest, highest = min(lowest, size), max(highest, size)
+        axes.axhline(size, color="#777777", linewidth=0.9, linestyle=(0, (4, 3)), label=f"the batch, {size}")
+    axes.set_ylabel("noise scale, sequences")
+    axes.set_xlabel("step")
+    axes.set_xlim(0, 1.02 * max(run.steps[-1] for _, _, runs in measured for run in runs))
+    log_axis(axes, lowest, highest)
+    axes.set_ylim(lowest / 1.5, highest * 1.5)
+    legend_below(figure, axes)
+
+
+def _turned(inverse: Floats) -> Floats:
+    """One over what is above 0; NaN for the rest."""
+    return 1 / np.where(inverse > 0, inverse, np.nan)

@@ -13,7 +13,7 @@ from gpt.runner.inputs import load_data
 from gpt.study.plan import PlannedCell, blocks_of, label
 from gpt.study.spec import Study
 from gpt.study.statistics import detectable_d_z
-from gpt.train.engine import LocalEngine
+from gpt.train.replica import ReplicaEngine
 
 TIMED_STEPS = 5
 """training steps that the estimate of a study's duration rests on"""
@@ -55,7 +55,7 @@ def _seconds_per_step(cell: PlannedCell, cache: Path) -> float:
     torch.set_num_threads(1)
     config = cell.config
     data = load_data(config, cache)
-    engine = LocalEngine(config, data.tokenizer.vocabulary_size, [cell.seed], torch.device("cpu"))
+    engine = ReplicaEngine(config, data.tokenizer.vocabulary_size, [cell.seed], torch.device("cpu"))
     durations = []
     for step in range(1, TIMED_STEPS + 1):
         batch = training_batch(data.train, [cell.seed], step, range(config.train.batch_size), config.model.context)

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from gpt.config import RunConfig
 from gpt.data.dataset import Dataset
 from gpt.errors import InputError
 from gpt.model.count import parameter_count, training_flops_per_token
@@ -28,11 +29,13 @@ from gpt.runner.stack import describe_hardware, describe_stack
 from gpt.study.folder import cell_at
 from gpt.study.plan import PlannedCell
 from gpt.train import checkpoint
-from gpt.train.engine import LocalEngine
 from gpt.train.loop import train
+from gpt.train.ranks import ALONE, Ranks
 from gpt.train.recorder import Recorder
+from gpt.train.replica import ReplicaEngine
 from gpt.train.sampling import sample_text
 from gpt.train.weights import load_model, save_model, weights_sha256
+from gpt.train.zero import ZeroEngine
 
 
 @dataclass(frozen=True)
@@ -44,36 +47,53 @@ class Place:
     cache: Path
     """folder of fetched texts"""
     device: torch.device
+    zero_stage: int | None = None
+    """DeepSpeed's stage where the launch asks for DeepSpeed"""
 
 
 class Pack:
-    """Cells that are trained together; what the training loop hands out goes into their folders."""
+    """Cells that are trained together; what the training loop hands out goes into their folders.
 
-    def __init__(self, planned: Sequence[PlannedCell], data: Dataset, place: Place):
+    All ranks that share the work hold the same pack; the leading one alone reads and writes.
+    """
+
+    def __init__(self, planned: Sequence[PlannedCell], data: Dataset, place: Place, ranks: Ranks = ALONE):
         self.planned = planned
         self.config = planned[0].config
         self.data = data
+        self.ranks = ranks
         self.cells = [cell_at(place.out, p.fingerprint) for p in planned]
-        self._before = [cell.read_status() for cell in self.cells]
+        self._before = [cell.read_status() for cell in self.cells] if ranks.leads else []
         self._began = time.monotonic()
         seeds = [p.seed for p in planned]
-        self.engine = LocalEngine(self.config, data.tokenizer.vocabulary_size, seeds, place.device)
+        self.engine = build_engine(self.config, data.tokenizer.vocabulary_size, seeds, place, ranks)
         self.start = self._resume()
-        self.recorder = Recorder(self.cells, data.unigram_loss, self.config.train.steps, self.start)
+        steps = self.config.train.steps
+        self.recorder = Recorder(self.cells, data.unigram_loss, steps, self.start, ranks)
 
     def _resume(self) -> int:
-        """Load the newest step that every cell has verified and all rows of; -1 if there is none."""
-        found = [checkpoint.find(cell.checkpoints) for cell in self.cells]
-        for _, damaged in found:
-            for why in damaged.values():
-                print(f"checkpoint not used: {why}", file=sys.stderr)
-        common = set.intersection(*(set(steps) for steps, _ in found))
-        for step in sorted(common, reverse=True):
-            if all(_has_rows_through(cell, step) for cell in self.cells):
-                loaded = [checkpoint.load(cell.checkpoints, step).tensors for cell in self.cells]
-                self.engine.load(step, {name: torch.cat([state[name] for state in loaded]) for name in loaded[0]})
-                return step
-        return -1
+        """Load the newest step that every cell can resume; -1 if there is none."""
+        loaded: list[dict[str, Tensor]] = []
+        step = -1
+        if self.ranks.leads:
+            step = max(set.intersection(*map(resumable_steps, self.cells)), default=-1)
+            loaded = [checkpoint.load(cell.checkpoints, step).tensors for cell in self.cells if step >= 0]
+        step = self.ranks.from_leader(step)
+        if step >= 0:
+            packed = {name: torch.cat([state[name] for state in loaded]) for name in loaded[0]} if loaded else {}
+            self.engine.load(step, self.ranks.tensors_from_leader(packed))
+        return step
+
+    @property
+    def layout(self) -> dict[str, Any]:
+        """How this attempt is computed, for the reader: another layout gives other roundings."""
+        return {
+            "from_step": max(self.start, 0),
+            "engine": self.engine.name,
+            "ranks": self.ranks.size,
+            "micro_batches": len(self.engine.micro_batches) * self.ranks.size,
+            "seeds_together": len(self.cells),
+        }
 
     def probes(self) -> list[Probe]:
         """What is measured on the probe windows; nothing where probes are off."""
@@ -84,22 +104,24 @@ class Pack:
     def best(self, step: int, index: int) -> None:
         weights = {name: value[index : index + 1] for name, value in self.engine.weights().items()}
         about = {"cell": self.planned[index].fingerprint, "seed": self.planned[index].seed, "step": step}
-        save_model(self.cells[index].model, self.config.model, self.data.tokenizer.characters, weights, about)
+        if self.ranks.leads:
+            save_model(self.cells[index].model, self.config.model, self.data.tokenizer.characters, weights, about)
 
     def arrays(self, step: int, arrays: dict[str, Tensor]) -> None:
-        for index, (cell, recorder) in enumerate(zip(self.cells, self.recorder.cells, strict=True)):
+        for index, recorder in enumerate(self.recorder.cells):
             if not recorder.ended:
                 kept = {name: value[index].cpu().numpy() for name, value in arrays.items()}
-                save_arrays(cell.probe_file(step), kept, {"step": str(step)})
+                save_arrays(recorder.cell.probe_file(step), kept, {"step": str(step)})
 
     def checkpoint(self, step: int) -> None:
         state = self.engine.state()
-        for index, (cell, planned) in enumerate(zip(self.cells, self.planned, strict=True)):
-            of_seed = {name: value[index : index + 1].clone() for name, value in state.items()}
-            checkpoint.commit(cell.checkpoints, step, of_seed, {"cell": planned.fingerprint})
+        if self.ranks.leads:
+            for index, (cell, planned) in enumerate(zip(self.cells, self.planned, strict=True)):
+                of_seed = {name: value[index : index + 1].clone() for name, value in state.items()}
+                checkpoint.commit(cell.checkpoints, step, of_seed, {"cell": planned.fingerprint})
 
     def progress(self, step: int) -> None:
-        for index in range(len(self.cells)):
+        for index in range(len(self._before)):
             self.write_status(index, "running", step)
 
     def write_status(self, index: int, state: State, step: int, why: str = "") -> None:
@@ -108,22 +130,48 @@ class Pack:
         status = Status(state, max(step, 0), self.config.train.steps, why, before.attempts + 1, seconds)
         self.cells[index].write_status(status)
 
-    def finish(self, step: int) -> None:
-        """Write samples, the hash of the last weights and the final status; checkpoints have served."""
-        for index, (cell, planned) in enumerate(zip(self.cells, self.planned, strict=True)):
-            _write_samples(cell, planned)
-            last = {name: value[index] for name, value in self.engine.weights().items()}
-            run = read_json(cell.run_json)
-            write_json(cell.run_json, {**run, "final_weights_sha256": weights_sha256(last)})
-            why = self.recorder.cells[index].stability.why
-            self.write_status(index, "diverged" if why else "done", step, why)
-            shutil.rmtree(cell.checkpoints, ignore_errors=True)
+    def train(self, stop: Callable[[], bool]) -> bool:
+        """Train to the end; False if `stop`, asked on every rank, ended it before."""
+        self.progress(self.start)
+
+        def stopping() -> bool:
+            return self.ranks.any(stop() or self.recorder.all_ended)
+
+        with closing(self.recorder), closing(self.engine):
+            last = train(self.config, self.data, self.engine, self.probes(), self.recorder, self, self.start, stopping)
+            finished = last == self.config.train.steps or self.ranks.any(self.recorder.all_ended)
+            weights = self.engine.weights() if finished else {}
+            for index in range(len(self._before)):
+                if finished:
+                    self._finish(index, last, weights)
+                else:
+                    self.write_status(index, "preempted", last, "stopped on request")
+        return finished
+
+    def _finish(self, index: int, step: int, weights: dict[str, Tensor]) -> None:
+        """Write a sample, the hash of the last weights and the final status; checkpoints have served."""
+        cell = self.cells[index]
+        _write_samples(cell, self.planned[index])
+        last = {name: value[index] for name, value in weights.items()}
+        write_json(cell.run_json, {**read_json(cell.run_json), "final_weights_sha256": weights_sha256(last)})
+        why = self.recorder.cells[index].stability.why
+        self.write_status(index, "diverged" if why else "done", step, why)
+        shutil.rmtree(cell.checkpoints, ignore_errors=True)
 
 
-def train_pack(planned: Sequence[PlannedCell], place: Place, stop: Callable[[], bool]) -> bool:
-    """Train cells together, all of one variant and block, going on from their common newest checkpoint.
+def build_engine(
+    config: RunConfig, vocabulary: int, seeds: Sequence[int], place: Place, ranks: Ranks
+) -> ReplicaEngine | ZeroEngine:
+    """The engine that the launch asks for."""
+    if place.zero_stage is None:
+        return ReplicaEngine(config, vocabulary, seeds, place.device, ranks)
+    return ZeroEngine(config, vocabulary, seeds, place.device, ranks)
 
-    The caller holds their leases.
+
+def train_pack(planned: Sequence[PlannedCell], place: Place, stop: Callable[[], bool], ranks: Ranks = ALONE) -> bool:
+    """Train cells together, which differ in their seeds alone, going on from their common newest checkpoint.
+
+    The caller holds their leases. Every rank of the row calls this.
 
     Returns:
         False if `stop` ended it early; the next call then goes on from here.
@@ -131,20 +179,15 @@ def train_pack(planned: Sequence[PlannedCell], place: Place, stop: Callable[[], 
     Raises:
         InputError: a cell was begun by other code, packages or on another device.
     """
-    config = planned[0].config
-    data = load_data(config, place.cache)
-    for cell in planned:
-        describe_run(cell, data, place)
-    pack = Pack(planned, data, place)
-    pack.progress(pack.start)
-    with closing(pack.recorder):
-        last = train(config, data, pack.engine, pack.probes(), pack.recorder, pack, pack.start, stop)
-    if last < config.train.steps and not pack.recorder.all_ended:
-        for index in range(len(planned)):
-            pack.write_status(index, "preempted", last, "stopped on request")
-        return False
-    pack.finish(last)
-    return True
+    data = load_data(planned[0].config, place.cache)
+    if ranks.leads:
+        for cell in planned:
+            describe_run(cell, data, place)
+    pack = Pack(planned, data, place, ranks)
+    if ranks.leads:
+        for folder in pack.cells:
+            _note_layout(folder, pack.layout)
+    return pack.train(stop)
 
 
 def describe_run(planned: PlannedCell, data: Dataset, place: Place) -> None:
@@ -197,6 +240,14 @@ def check_stack(cell: Cell, stack: dict[str, Any]) -> None:
             )
 
 
+def _note_layout(cell: Cell, layout: dict[str, Any]) -> None:
+    """Add the attempt's layout to run.json where it is another than before."""
+    run = read_json(cell.run_json)
+    before = run.get("layouts", [])
+    if not before or before[-1] | {"from_step": layout["from_step"]} != layout:
+        write_json(cell.run_json, {**run, "layouts": [*before, layout]})
+
+
 def _write_samples(cell: Cell, planned: PlannedCell) -> None:
     sample = planned.config.sample
     if sample.characters:
@@ -205,6 +256,14 @@ def _write_samples(cell: Cell, planned: PlannedCell) -> None:
             model, tokenizer, context, sample.prompt, sample.characters, sample.temperature, planned.seed
         )
         write_atomic(cell.samples, text.encode())
+
+
+def resumable_steps(cell: Cell) -> set[int]:
+    """The steps whose checkpoint verifies and up to which no row is missing; says which checkpoints do not verify."""
+    verified, damaged = checkpoint.find(cell.checkpoints)
+    for why in damaged.values():
+        print(f"checkpoint not used: {why}", file=sys.stderr)
+    return {step for step in verified if _has_rows_through(cell, step)}
 
 
 def _has_rows_through(cell: Cell, step: int) -> bool:

@@ -3,21 +3,30 @@
 import multiprocessing
 import os
 import signal
+import sys
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from datetime import timedelta
 from multiprocessing.process import BaseProcess
 
 import torch
+import torch.distributed as dist
 
+from gpt.runner.layout import Layout
 from gpt.runner.pack import Place
 from gpt.runner.progress import Progress
+from gpt.runner.row import RankLostError, Row, Seat, backend_for
 from gpt.runner.worker import stop_on_signals, work
 from gpt.study.folder import cell_at
 from gpt.study.plan import PlannedCell
 
 POLL_SECONDS = 0.5
 """time between two looks at the cells' states"""
+MATES_SECONDS = 10.0
+"""time that the other ranks of a row have to notice that one has died, before they are killed"""
+RANK_LOST = 1
+"""exit code of a rank whose row cannot go on"""
 
 
 @dataclass(frozen=True)
@@ -30,29 +39,31 @@ class Outcome:
     """each cell that is neither done nor diverged, and why"""
 
 
-def run_cells(cells: Sequence[PlannedCell], place: Place, processes: int, threads: int, progress: Progress) -> Outcome:
-    """Train all unfinished cells in up to `processes` workers of `threads` threads each.
+def run_cells(packs: Sequence[Sequence[PlannedCell]], place: Place, layout: Layout, progress: Progress) -> Outcome:
+    """Train all unfinished cells in processes of this one, one rank each.
 
-    Workers end when this process does, however it does.
+    They end when this process does, however it does.
     """
-    waiting = [c for c in cells if not cell_at(place.out, c.fingerprint).finished]
+    store = dist.TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
     context = multiprocessing.get_context("spawn")
     workers = [
-        context.Process(target=_worker, args=(waiting, place, threads, os.getpid()), daemon=True)
-        for _ in range(min(processes, len(waiting)))
+        context.Process(target=_rank, args=(packs, place, layout, rank, store.port, os.getpid()), daemon=True)
+        for rank in range(layout.processes)
     ]
     with stop_on_signals(signal.SIGINT, signal.SIGTERM, signal.SIGHUP) as stop, progress:
         _start(workers)
+        died: dict[int, float] = {}
         passed_on = False
         while any(worker.is_alive() for worker in workers):
             if stop() and not passed_on:
-                _terminate(workers)
+                _each(workers, BaseProcess.terminate)
                 passed_on = True
+            _end_rows_of_the_dead(workers, layout.ranks_per_run, died)
             progress.update()
             time.sleep(POLL_SECONDS)
         progress.update()
-    died = sorted({worker.exitcode for worker in workers if worker.exitcode})
-    return Outcome(stop(), _unfinished(cells, place, [code for code in died if code is not None]))
+    codes = sorted({worker.exitcode for worker in workers if worker.exitcode})
+    return Outcome(stop(), unfinished([cell for pack in packs for cell in pack], place, codes))
 
 
 def _start(workers: Sequence[BaseProcess]) -> None:
@@ -65,24 +76,66 @@ def _start(workers: Sequence[BaseProcess]) -> None:
         signal.signal(signal.SIGINT, handler)
 
 
-def _worker(cells: Sequence[PlannedCell], place: Place, threads: int, parent: int) -> None:
-    torch.set_num_threads(threads)
+def _rank(
+    packs: Sequence[Sequence[PlannedCell]], place: Place, layout: Layout, rank: int, port: int, parent: int
+) -> None:
+    torch.set_num_threads(layout.threads)
+    place = replace(place, device=device_of(place.device, rank))
+    store = dist.TCPStore("127.0.0.1", port, is_master=False, timeout=timedelta(seconds=layout.timeout))
     with stop_on_signals(signal.SIGTERM, parent=parent) as stop:
-        work(cells, place, stop)
+        be_rank(Seat(rank, layout.processes, layout.ranks_per_run), store, packs, place, layout.timeout, stop)
 
 
-def _terminate(workers: Sequence[BaseProcess]) -> None:
+def be_rank(
+    seat: Seat,
+    store: dist.Store,
+    packs: Sequence[Sequence[PlannedCell]],
+    place: Place,
+    timeout: float,
+    stop: Callable[[], bool],
+) -> None:
+    """Do this process's share; where its row cannot go on, say so and exit with `RANK_LOST`."""
+    try:
+        work(packs, place, Row(seat, store, backend_for(place.device), timeout, stop), stop)
+    except RankLostError as lost:
+        print(f"gpt: rank {seat.rank}: {lost}", file=sys.stderr, flush=True)
+        os._exit(RANK_LOST)  # at once: the ordinary end would wait for collectives with ranks that are gone
+
+
+def device_of(device: torch.device, number: int) -> torch.device:
+    """The GPU that belongs to the process of this number on its machine; where there are more processes, they share."""
+    if device.type == "cpu":
+        return device
+    own = torch.device("cuda", number % torch.cuda.device_count())
+    torch.cuda.set_device(own)
+    return own
+
+
+def _end_rows_of_the_dead(workers: Sequence[BaseProcess], ranks_per_run: int, died: dict[int, float]) -> None:
+    """Kill what is left of a row some time after one of its ranks died; a rank may be stopped and never notice."""
+    for rank, worker in enumerate(workers):
+        row = rank // ranks_per_run
+        if worker.exitcode and time.monotonic() - died.setdefault(row, time.monotonic()) > MATES_SECONDS:
+            _each(workers[row * ranks_per_run : (row + 1) * ranks_per_run], BaseProcess.kill)
+
+
+def _each(workers: Sequence[BaseProcess], end: Callable[[BaseProcess], None]) -> None:
     for worker in workers:
         if worker.is_alive():
-            worker.terminate()
+            end(worker)
 
 
-def _unfinished(cells: Sequence[PlannedCell], place: Place, died: list[int]) -> list[tuple[PlannedCell, str]]:
+def unfinished(cells: Sequence[PlannedCell], place: Place, codes: Sequence[int] = ()) -> list[tuple[PlannedCell, str]]:
+    """The cells that are neither done nor diverged, and why.
+
+    Args:
+        codes: exit codes of ranks that died.
+    """
     left = []
     for planned in cells:
         status = cell_at(place.out, planned.fingerprint).read_status()
         if status.state in ("done", "diverged"):
             continue
-        ended = f"its worker ended with code {', '.join(map(str, died))}" if died else "another process holds it"
+        ended = f"a process ended with code {', '.join(map(str, codes))}" if codes else "another process holds it"
         left.append((planned, status.why if status.state in ("failed", "preempted") else ended))
     return left

@@ -10,7 +10,7 @@ from typing import Self
 from tqdm import tqdm
 
 from gpt.study.folder import cell_at
-from gpt.study.plan import PlannedCell, label
+from gpt.study.plan import PlannedCell, describe
 
 
 class Progress:
@@ -68,9 +68,3 @@ class Progress:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._bar.close()
-
-
-def describe(cell: PlannedCell) -> str:
-    """Variant, block and seed, for a person."""
-    blocks = "".join(f" {key.rsplit('.', 1)[-1]}={label(value)}" for key, value in cell.block)
-    return f"{label(cell.variant)}{blocks} seed {cell.seed}"

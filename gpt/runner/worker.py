@@ -1,23 +1,23 @@
-"""One process that takes cells, one pack at a time, until none is left that it could take.
+"""What one rank does: with the others of its row it takes cells, one pack at a time, until none is left to take.
 
-Any number of workers may share an output folder: a lease on each cell keeps two from doing the same work, and what a
+Any number of rows may share an output folder: a lease on each cell keeps two from doing the same work, and what a
 dead worker held is free at once.
 """
 
 import contextlib
 import os
 import signal
-import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import FrameType
 
-from gpt.errors import InputError
-from gpt.records.cell import Status
+from gpt.records.cell import Cell, Status
 from gpt.records.files import write_atomic
-from gpt.runner.pack import Place, train_pack
+from gpt.runner.pack import Place, resumable_steps, train_pack
+from gpt.runner.row import Fall, RankLostError, Row
 from gpt.study.folder import cell_at
-from gpt.study.plan import PlannedCell
+from gpt.study.plan import PlannedCell, describe
+from gpt.train.ranks import Ranks
 
 
 @dataclass
@@ -51,34 +51,80 @@ def stop_on_signals(*signals: signal.Signals, parent: int = 0) -> Iterator[Stop]
             signal.signal(number, handler)
 
 
-def work(cells: Sequence[PlannedCell], place: Place, stop: Callable[[], bool]) -> None:
-    """Train every cell that is neither finished nor in another's hands; a cell that fails does not end the others."""
-    for planned in cells:
-        if stop():
+def work(packs: Sequence[Sequence[PlannedCell]], place: Place, row: Row, stop: Callable[[], bool]) -> None:
+    """Train, with the other ranks of the row, every cell that is neither finished nor in another's hands.
+
+    A cell that fails does not end the others.
+
+    Raises:
+        RankLostError: the row cannot go on.
+    """
+    row.join()
+    for number in row.take(len(packs)):
+        if row.ranks.any(stop()):
             return
-        cell = cell_at(place.out, planned.fingerprint)
-        if cell.finished:
-            continue
-        lease = cell.try_lease()
-        if lease is None:
-            continue
-        with lease:
-            if not cell.finished:
-                _attempt(planned, place, stop)
+        with _leased(packs[number], place, row.ranks) as cells:
+            for together in row.ranks.from_leader(_divide(cells, place) if row.ranks.leads else []):
+                _attempt([packs[number][i] for i in together], place, row, stop)
+    row.leave()
 
 
-def _attempt(planned: PlannedCell, place: Place, stop: Callable[[], bool]) -> None:
-    cell = cell_at(place.out, planned.fingerprint)
+@contextlib.contextmanager
+def _leased(pack: Sequence[PlannedCell], place: Place, ranks: Ranks) -> Iterator[dict[int, Cell]]:
+    """Those cells of a pack that this row has now, by their places in the pack; its leading rank holds the leases."""
+    with contextlib.ExitStack() as leases:
+        cells = {}
+        for index, planned in enumerate(pack if ranks.leads else []):
+            cell = cell_at(place.out, planned.fingerprint)
+            lease = None if cell.finished else cell.try_lease()
+            if lease is not None:
+                leases.enter_context(lease)
+                if not cell.finished:
+                    cells[index] = cell
+        yield cells
+
+
+def _divide(cells: Mapping[int, Cell], place: Place) -> list[list[int]]:
+    """Cells that can go on together: all, if there is a step that all can resume, else those of one newest step."""
+    steps = {index: resumable_steps(cell) for index, cell in cells.items()}
+    if steps and set.intersection(*steps.values()):
+        return [list(steps)]
+    of_newest: dict[int, list[int]] = {}
+    for index, found in steps.items():
+        of_newest.setdefault(max(found, default=-1), []).append(index)
+    return list(of_newest.values())
+
+
+def _attempt(cells: Sequence[PlannedCell], place: Place, row: Row, stop: Callable[[], bool]) -> None:
+    """Train cells together; if that fails, one by one, so that only those at fault are marked failed."""
     try:
-        train_pack([planned], place, stop)
-    except InputError as error:
-        _fail(planned, place, str(error))
+        train_pack(cells, place, stop, row.ranks)
+        row.ranks.any(False)  # what fails in one rank at the very end is every rank's failure too
+        return
     except Exception as error:  # whatever goes wrong in one cell must not end the others
-        write_atomic(cell.failure, traceback.format_exc().encode())
-        _fail(planned, place, f"{type(error).__name__}: {error} (see {cell.failure.name})")
+        try:
+            fall = row.break_up(error)
+        except RankLostError as lost:
+            if row.ranks.leads:
+                _fail(cells, place, Fall(str(lost), ""))
+            training = ", ".join(f"{describe(cell)}, cell {cell.fingerprint}" for cell in cells)
+            raise RankLostError(f"{lost}; it was training {training}") from error
+    if len(cells) == 1 and row.ranks.leads:
+        _fail(cells, place, fall)
+    row.join()
+    if len(cells) > 1:
+        for cell in cells:
+            _attempt([cell], place, row, stop)
 
 
-def _fail(planned: PlannedCell, place: Place, why: str) -> None:
-    cell = cell_at(place.out, planned.fingerprint)
-    status = cell.read_status()
-    cell.write_status(Status("failed", status.step, planned.config.train.steps, why, status.attempts, status.seconds))
+def _fail(cells: Sequence[PlannedCell], place: Place, fall: Fall) -> None:
+    for planned in cells:
+        cell = cell_at(place.out, planned.fingerprint)
+        why = fall.why
+        if fall.trace:
+            write_atomic(cell.failure, fall.trace.encode())
+            why = f"{why} (see {cell.failure.name})"
+        before = cell.read_status()
+        cell.write_status(
+            Status("failed", before.step, planned.config.train.steps, why, before.attempts, before.seconds)
+        )

@@ -15,7 +15,16 @@ from gpt.errors import InputError
 from gpt.records.cell import Cell, Status, load_arrays
 from gpt.records.files import read_bytes, read_json
 from gpt.records.jsonl import read_jsonl
-from gpt.records.schema import CLIP_SCALE, GRAD_NORM, SPIKE, TRAIN_LOSS, VAL_LOSS, Metric, parse_metric
+from gpt.records.schema import (
+    CLIP_SCALE,
+    GRAD_NORM,
+    PART_GRAD_NORM,
+    SPIKE,
+    TRAIN_LOSS,
+    VAL_LOSS,
+    Metric,
+    parse_metric,
+)
 from gpt.study.folder import StudyFolder, cell_at
 from gpt.study.plan import Block, blocks_of, label
 from gpt.study.spec import Scalar, Study
@@ -39,6 +48,18 @@ SECONDARY: dict[str, tuple[str, str]] = {
     "spikes": ("count", "jumps of the training loss"),
 }
 """Unit and meaning of every secondary scalar."""
+
+
+@dataclass(frozen=True)
+class PartNorms:
+    """The norms of the parts' mean gradients; how many parts there are may change where a run was resumed."""
+
+    steps: NDArray[np.int64]
+    """(N,)"""
+    counts: NDArray[np.int64]
+    """(N,) parts of each step's batch"""
+    norms: NDArray[np.float64]
+    """(sum of the counts,) one step's norms after the other's; what was not finite is NaN"""
 
 
 class CellRecord:
@@ -71,13 +92,26 @@ class CellRecord:
         """run.json; empty for a cell that was not begun."""
         return read_json(self.cell.run_json) if self.cell.run_json.exists() else {}
 
-    @cached_property
+    @property
     def curves(self) -> dict[str, Curve]:
-        """Every key of the rows; what was not finite is NaN.
+        """Every key of the rows but the parts' norms; what was not finite is NaN.
 
         Raises:
             InputError: a row is damaged, or rows of a cell that is done are missing.
         """
+        return self._rows[0]
+
+    @property
+    def part_norms(self) -> PartNorms | None:
+        """The norms of the parts' gradients; None where they were never recorded.
+
+        Raises:
+            InputError: see `curves`.
+        """
+        return self._rows[1]
+
+    @cached_property
+    def _rows(self) -> tuple[dict[str, Curve], PartNorms | None]:
         rows = read_jsonl(self.cell.metrics) if self.cell.metrics.exists() else []
         if self.status.state == "done" and [row.get("step") for row in rows] != list(range(self.status.steps + 1)):
             raise InputError(
@@ -91,7 +125,11 @@ class CellRecord:
                 for key, value in row.items():
                     steps[key].append(row["step"])
                     values[key].append(value)
-            return {key: (np.array(steps[key]), np.array(values[key], dtype=np.float64)) for key in steps}
+            parts = values.pop(PART_GRAD_NORM, None)
+            return (
+                {key: (np.array(steps[key]), np.array(values[key], dtype=np.float64)) for key in values},
+                None if parts is None else _part_norms(steps[PART_GRAD_NORM], parts),
+            )
         except (KeyError, TypeError, ValueError):
             raise InputError(f"{self.cell.metrics}: damaged, every row must hold a step, numbers and lists") from None
 
@@ -153,6 +191,11 @@ class CellRecord:
     def sample(self) -> str:
         """Text that the cell's best model wrote; empty if none."""
         return read_bytes(self.cell.samples).decode("utf-8", "replace") if self.cell.samples.exists() else ""
+
+
+def _part_norms(steps: list[int], parts: list[Any]) -> PartNorms:
+    counts = np.array([len(norms) for norms in parts])
+    return PartNorms(np.array(steps), counts, np.array([norm for norms in parts for norm in norms], dtype=np.float64))
 
 
 def _last(values: NDArray[np.float64]) -> float:

@@ -15,6 +15,7 @@ from gpt.study.collect import SECONDARY, BlockResults, CellRecord, Group, Result
 from gpt.study.contrasts import Contrast, Judged, compare, contrast_from, judge
 from gpt.study.evidence import control, mean_probe, stack_of, treatment
 from gpt.study.limitations import limitations
+from gpt.study.noise_scale import noise_scale
 from gpt.study.observations import observations
 from gpt.study.sentences import sentence
 from gpt.study.spec import Study
@@ -132,6 +133,7 @@ def _variant(results: Results, group: Group) -> dict[str, Any]:
     whole = [cell for cell in group.cells if cell.finished]
     values = [cell.value(results.metric) for cell in group.cells]
     survived = [math.nan if cell.diverged else v for cell, v in zip(group.cells, values, strict=True) if cell.finished]
+    noise = noise_scale(group)
     return {
         "label": group.label,
         "value": group.variant,
@@ -146,6 +148,7 @@ def _variant(results: Results, group: Group) -> dict[str, Any]:
         "training_flops_per_token": whole[0].run["training_flops_per_token"] if whole else None,
         "secondary": {name: _secondary(group, name) for name in SECONDARY},
         "layers": _layers(group),
+        **({} if noise is None else {"noise_scale": noise}),
     }
 
 

@@ -41,3 +41,9 @@ def plan(study: Study, data_sha256: str) -> list[PlannedCell]:
 def label(value: Scalar) -> str:
     """A factor's value as tables and file names show it."""
     return "off" if value is None else str(value).lower() if isinstance(value, bool) else f"{value}"
+
+
+def describe(cell: PlannedCell) -> str:
+    """Variant, block and seed, for a person."""
+    blocks = "".join(f" {key.rsplit('.', 1)[-1]}={label(value)}" for key, value in cell.block)
+    return f"{label(cell.variant)}{blocks} seed {cell.seed}"

@@ -46,6 +46,8 @@ class Engine(Protocol):
     """
 
     seeds: tuple[int, ...]
+    name: str
+    """how it computes, for the reader of a report"""
     samples: range
     """the samples of each batch that this rank computes"""
 

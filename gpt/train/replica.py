@@ -33,6 +33,7 @@ class ReplicaEngine(ModelEngine):
         self.averages = None if ranks.size == 1 or self.gathers_parts else DistributedDataParallel(self.forward)
         if self.averages is not None:
             self.forward = self.averages
+        self.name = "one process" if ranks.size == 1 else "in order" if self.gathers_parts else "DDP"
 
     def train_step(self, step: int, batch_SBT: Tensor, lr: float, measure_updates: bool) -> StepOut:
         loss_S, part_norm_SP = self._backward(step, batch_SBT)

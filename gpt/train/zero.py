@@ -49,11 +49,11 @@ class ZeroEngine(ModelEngine):
         super().__init__(config, vocabulary, seeds, device, ranks)
         self.shapes = {name: p.shape for name, p in self.parameters.items()}
         initial = {f"parameter/{name}": p.detach().clone() for name, p in self.parameters.items()}
-        self.deepspeed = _prepare(
-            self.forward, build_optimizer(self.model, config.optim), len(self.micro_batches), len(self.micro_batches[0])
-        )
+        optimizer = build_optimizer(self.model, config.optim)
+        self.deepspeed = _prepare(self.forward, optimizer, config.train.batch_size, self.micro_batches)
         self.stage: int = self.deepspeed.zero_optimization_stage()
         self.forward = self.deepspeed
+        self.name = f"DeepSpeed ZeRO-{self.stage}"
         zeros = {f"{kind}/{name}": torch.zeros(shape) for name, shape in self.shapes.items() for kind in MOMENTS}
         self.load(
             0, {**initial, **zeros}
@@ -207,18 +207,16 @@ class ZeroEngine(ModelEngine):
         self.deepspeed.destroy()
 
 
-def _prepare(model: nn.Module, optimizer: torch.optim.Optimizer, passes: int, batch: int) -> Any:
-    """DeepSpeed's engine for the launch's stage; what the run file decides, the launch does not.
-
-    Args:
-        passes: forward and backward passes of this rank in a step.
-        batch: samples in each.
-    """
+def _prepare(
+    model: nn.Module, optimizer: torch.optim.Optimizer, batch_size: int, micro_batches: Sequence[range]
+) -> Any:
+    """DeepSpeed's engine for the launch's stage; what the run file decides, the launch does not."""
     if not torch.cuda.is_available():
         os.environ["DS_ACCELERATOR"] = "cpu"
     import deepspeed.ops
     from accelerate import Accelerator, DeepSpeedPlugin
     from accelerate.state import AcceleratorState
+    from accelerate.utils import GradientAccumulationPlugin
 
     # a collective for one machine's CPUs that is compiled for a minute when first used; gloo does without
     deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
@@ -226,13 +224,18 @@ def _prepare(model: nn.Module, optimizer: torch.optim.Optimizer, passes: int, ba
     AcceleratorState._reset_state(reset_partial_state=True)  # of the pack before
     plugin = DeepSpeedPlugin()
     plugin.deepspeed_config.update(
-        train_micro_batch_size_per_gpu=batch,
-        gradient_accumulation_steps=passes,
+        train_batch_size=batch_size,
+        train_micro_batch_size_per_gpu=len(micro_batches[0]),
+        gradient_accumulation_steps=len(micro_batches),
         gradient_clipping=0.0,  # left out, it would mean 1.0
         zero_allow_untested_optimizer=True,
         steps_per_print=10**9,
     )
-    accelerator = Accelerator(deepspeed_plugin=plugin, mixed_precision="no")
+    accelerator = Accelerator(
+        deepspeed_plugin=plugin,
+        mixed_precision="no",
+        gradient_accumulation_plugin=GradientAccumulationPlugin(num_steps=len(micro_batches)),
+    )
     if accelerator.distributed_type.value != "DEEPSPEED":
         raise RuntimeError(f"accelerate prepared {accelerator.distributed_type.value} and not DeepSpeed")
     return accelerator.prepare(model, optimizer)[0]

@@ -1,0 +1,230 @@
+"""Where a launcher placed this process, and every way in which it started something else than what was asked for.
+
+`accelerate launch` starts one process instead of several, or another engine, without a word and with exit code 0. What
+it was asked for is on its own command line, what it did is in the environment; a launch whose two halves differ, or
+which decides what the run file decides, is refused before anything is trained. Source: accelerate.commands.launch and
+accelerate.utils.launch, whose launchers `simple`, `multi_gpu` and `deepspeed` write the variables read here.
+"""
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from gpt.errors import InputError
+
+ENGINES = "gpt trains by DDP (distributed_type: MULTI_GPU) or by DeepSpeed ZeRO 0 to 3 (distributed_type: DEEPSPEED)"
+START = "start it with launch/run.sh, torchrun, or accelerate launch --config_file launch/ddp.yaml or launch/cpu.yaml"
+
+OFF = frozenset({"", "0", "false", "no"})
+SETTINGS = (
+    ("ACCELERATE_USE_PARALLELISM_CONFIG", OFF, f"parallelism_config is not supported; {ENGINES}"),
+    ("ACCELERATE_USE_FSDP", OFF, f"FSDP is not supported; {ENGINES}"),
+    ("ACCELERATE_USE_MEGATRON_LM", OFF, f"Megatron-LM is not supported; {ENGINES}"),
+    ("ACCELERATE_DYNAMO_BACKEND", {"no"}, "dynamo_backend must be 'NO': compiling the model is not supported"),
+    ("ACCELERATE_MIXED_PRECISION", {"no"}, "mixed_precision must be 'no': the run file's train.precision decides"),
+    (
+        "ACCELERATE_GRADIENT_ACCUMULATION_STEPS",
+        {"1", "auto"},
+        "gradient_accumulation_steps must be left out or 1: the run file's train.micro_batch_size decides",
+    ),
+    (
+        "ACCELERATE_GRADIENT_CLIPPING",
+        {"0", "0.0", "auto", "none"},
+        "gradient_clipping must be left out or 0.0: the run file's optim.clip decides",
+    ),
+    (
+        "ACCELERATE_DEEPSPEED_CONFIG_FILE",
+        {"none"},
+        "deepspeed_config_file is not read: set zero_stage under deepspeed_config, the run file decides the rest",
+    ),
+    ("ACCELERATE_DEEPSPEED_OFFLOAD_OPTIMIZER_DEVICE", {"none"}, "offload_optimizer_device must be left out or none"),
+    ("ACCELERATE_DEEPSPEED_OFFLOAD_PARAM_DEVICE", {"none"}, "offload_param_device must be left out or none"),
+)
+"""Variables of a launch, the values in small letters that mean nothing is asked for, and what must hold."""
+
+STAGES = ("0", "1", "2", "3")
+PLACE = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")
+MPI_SIZES = ("OMPI_COMM_WORLD_SIZE", "MV2_COMM_WORLD_SIZE", "PMI_SIZE")
+
+
+@dataclass(frozen=True)
+class Launch:
+    """The place of this process among those that one launcher started."""
+
+    world: int
+    """processes in all"""
+    rank: int
+    local_rank: int
+    """number on this machine, which is the number of its GPU"""
+    address: str
+    port: int
+    """where the store is"""
+    agent_store: bool
+    """whether the launcher hosts the store; else rank 0 does"""
+    attempt: int
+    """how often the launcher has started its processes again; what earlier attempts wrote is still in its store"""
+    cpu: bool
+    """whether the ranks compute on the CPU, because the launch asks for it or there is no GPU"""
+    zero_stage: int | None
+    """None: data parallel without DeepSpeed"""
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What the command line of `accelerate launch` and its config file ask for."""
+
+    processes: int | None = None
+    """over all machines; 0: one for each GPU; None: not known, as the parent is not accelerate"""
+    cpu: bool = False
+    deepspeed: bool = False
+    settings: dict[str, str] = field(default_factory=dict)
+    """options that accelerate passes on to DeepSpeed only and otherwise forgets, named like the variables"""
+
+
+def parent_command() -> list[str]:
+    """The command line of the process that started this one; empty where the system has no /proc."""
+    try:
+        words = Path(f"/proc/{os.getppid()}/cmdline").read_bytes().split(b"\0")[:-1]
+    except OSError:
+        return []
+    return [os.fsdecode(word) for word in words]
+
+
+def read_launch(environment: Mapping[str, str], command: Sequence[str], gpus: int) -> Launch | None:
+    """The place that a launcher gave this process, or None for a process that works alone.
+
+    `command` is the parent's command line, `gpus` the number of GPUs that this process sees. A launch of one process
+    without DeepSpeed is no launch. Several tasks of one `srun` work alone too: they share cells by leases.
+    Raises InputError where what was started differs from what was asked for, or from what gpt supports.
+    """
+    _refuse_settings(environment)
+    asked = _asked(command)
+    _refuse_settings(asked.settings)
+    cpu = asked.cpu or _on(environment, "ACCELERATE_USE_CPU")
+    zero_stage = _zero_stage(environment)
+    if cpu and (asked.deepspeed or zero_stage is not None):
+        raise InputError(
+            "the launch asks for DeepSpeed and for the CPU (--cpu, use_cpu or ACCELERATE_USE_CPU), of which accelerate "
+            "drops one without a word; ask for DeepSpeed alone and hide the GPUs (CUDA_VISIBLE_DEVICES=), or use "
+            "launch/cpu.yaml"
+        )
+    if not any(name in environment for name in PLACE[:3]):
+        _refuse_one_of_several(environment, asked)
+    else:
+        launch = _place(environment, cpu or gpus == 0, zero_stage)
+        if asked.processes and asked.processes != launch.world:
+            raise InputError(
+                f"accelerate launch was asked for {asked.processes} processes but started {launch.world}; "
+                "num_processes counts those of all machines and must be a multiple of num_machines"
+            )
+        if not launch.cpu and launch.local_rank >= gpus:
+            raise InputError(
+                f"rank {launch.rank} is number {launch.local_rank} on its machine, counted from 0, and sees {gpus} "
+                f"GPU{'s'[: gpus > 1]}; start at most one process for each GPU, or use launch/cpu.yaml for the CPU"
+            )
+        if launch.world > 1 or zero_stage is not None:
+            return launch
+    if cpu and gpus:
+        raise InputError(
+            "the launch asks one process, which sees a GPU, to compute on the CPU (--cpu, use_cpu or "
+            "ACCELERATE_USE_CPU); leave that away and give gpt --device cpu"
+        )
+    return None
+
+
+def _asked(command: Sequence[str]) -> Asked:
+    """What was asked of `accelerate launch`, read by its own parser as it reads it."""
+    arguments = _launcher_arguments(command)
+    if arguments is None:
+        return Asked()
+    from accelerate.commands.config.config_args import default_config_file, load_config_from_file
+    from accelerate.commands.launch import launch_command_parser
+
+    given = launch_command_parser().parse_args(arguments)
+    settings = {
+        "ACCELERATE_GRADIENT_ACCUMULATION_STEPS": given.gradient_accumulation_steps,
+        "ACCELERATE_GRADIENT_CLIPPING": given.gradient_clipping,
+    }
+    settings = {name: str(value) for name, value in settings.items() if value is not None}
+    processes, machines, cpu, deepspeed = given.num_processes, given.num_machines, given.cpu, given.use_deepspeed
+    if given.config_file is not None or (Path(default_config_file).is_file() and not given.cpu):
+        file = load_config_from_file(given.config_file)
+        processes = file.num_processes if processes is None else processes
+        machines = file.num_machines if machines is None else machines
+        other = given.multi_gpu or given.use_fsdp or given.use_megatron_lm or given.tpu
+        deepspeed = deepspeed or (file.distributed_type == "DEEPSPEED" and not other)
+        cpu = cpu or file.use_cpu
+    return Asked(max(processes, machines or 1) if processes else 0, cpu, deepspeed, settings)
+
+
+def _launcher_arguments(command: Sequence[str]) -> Sequence[str] | None:
+    """The arguments of `accelerate launch`, `accelerate-launch` or `python -m accelerate.commands.launch`."""
+    for index, word in enumerate(command):
+        name = Path(word).name
+        if name == "accelerate-launch" or word == "accelerate.commands.launch":
+            return command[index + 1 :]
+        if name == "accelerate" or word == "accelerate.commands.accelerate_cli":
+            return command[index + 2 :] if command[index + 1 : index + 2] == ["launch"] else None
+    return None
+
+
+def _refuse_settings(settings: Mapping[str, str]) -> None:
+    for variable, harmless, advice in SETTINGS:
+        value = settings.get(variable)
+        if value is not None and value.lower() not in harmless:
+            raise InputError(f"the launch sets {variable}={value}; {advice}")
+
+
+def _zero_stage(environment: Mapping[str, str]) -> int | None:
+    if not _on(environment, "ACCELERATE_USE_DEEPSPEED"):
+        return None
+    stage = environment.get("ACCELERATE_DEEPSPEED_ZERO_STAGE", "2")  # as accelerate's DeepSpeedPlugin has it
+    if stage not in STAGES:
+        raise InputError(f"the launch sets ACCELERATE_DEEPSPEED_ZERO_STAGE={stage}; zero_stage must be 0, 1, 2 or 3")
+    return int(stage)
+
+
+def _refuse_one_of_several(environment: Mapping[str, str], asked: Asked) -> None:
+    """Refuse a process without a place whose launcher was asked for more than one."""
+    several: int | str = asked.processes or 1
+    if asked.processes is None and {"ACCELERATE_MIXED_PRECISION", "MASTER_ADDR"} <= environment.keys():
+        several = "several"  # the parent is a shell that accelerate started, or cannot be seen: these are its marks
+    if several != 1:
+        raise InputError(
+            f"accelerate launch was asked for {several} processes but started one, as it does for --cpu and for every "
+            f"distributed_type but MULTI_GPU and DEEPSPEED, MULTI_CPU too; {START}"
+        )
+    for name in MPI_SIZES:
+        size = environment.get(name, "")
+        if name == "PMI_SIZE" and "SLURM_PROCID" in environment:
+            continue  # srun sets it too, and its tasks may work alone
+        # srun users ask for tasks, mpirun users for one job: as independent processes they would each use all cores
+        if size.isdecimal() and int(size) > 1:
+            raise InputError(f"mpirun started {size} processes ({name}), which gpt cannot join to one world; {START}")
+
+
+def _place(environment: Mapping[str, str], cpu: bool, zero_stage: int | None) -> Launch:
+    missing = [name for name in PLACE if not environment.get(name)]
+    if missing:
+        there = ", ".join(name for name in PLACE if environment.get(name)) or "empty variables"
+        raise InputError(f"the launcher set {there} but not {', '.join(missing)}, all are needed; {START}")
+    world, rank, port = (_number(environment, name) for name in ("WORLD_SIZE", "RANK", "MASTER_PORT"))
+    local_rank, attempt = _number(environment, "LOCAL_RANK"), _number(environment, "TORCHELASTIC_RESTART_COUNT")
+    if not rank < world:
+        raise InputError(f"RANK is {rank} and WORLD_SIZE {world}; RANK must be smaller, as ranks count from 0")
+    if not 0 < port < 65536:
+        raise InputError(f"MASTER_PORT is {port}, must be from 1 to 65535")
+    agent_store = environment.get("TORCHELASTIC_USE_AGENT_STORE") == "True"
+    return Launch(world, rank, local_rank, environment["MASTER_ADDR"], port, agent_store, attempt, cpu, zero_stage)
+
+
+def _number(environment: Mapping[str, str], name: str) -> int:
+    value = environment.get(name, "0")
+    if not value.isdecimal():
+        raise InputError(f"{name} is {value!r}, must be a whole number, as launchers set it")
+    return int(value)
+
+
+def _on(environment: Mapping[str, str], name: str) -> bool:
+    return environment.get(name, "").lower() not in OFF

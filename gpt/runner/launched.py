@@ -1,0 +1,115 @@
+"""Cells over ranks that a launcher started: `accelerate launch` or `torchrun`, on one machine or several."""
+
+import contextlib
+import json
+import signal
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from datetime import timedelta
+from typing import Any
+
+import torch.distributed as dist
+
+from gpt.errors import InputError
+from gpt.runner.launch import Launch
+from gpt.runner.layout import Layout
+from gpt.runner.pack import Place
+from gpt.runner.processes import POLL_SECONDS, Outcome, be_rank, unfinished
+from gpt.runner.progress import Progress
+from gpt.runner.row import Seat
+from gpt.runner.stack import describe_stack
+from gpt.runner.worker import stop_on_signals
+from gpt.study.plan import PlannedCell
+
+
+def open_store(launch: Launch, timeout: float) -> dist.Store:
+    """Where the ranks of a launch find each other."""
+    hosts = launch.rank == 0 and not launch.agent_store
+    limit = timedelta(seconds=timeout)
+    store = dist.TCPStore(launch.address, launch.port, launch.world, hosts, limit, wait_for_workers=False)
+    return dist.PrefixStore(f"gpt/{launch.attempt}", store)
+
+
+def meet(
+    launch: Launch, store: dist.Store, layout: Layout, packs: Sequence[Sequence[PlannedCell]], place: Place
+) -> None:
+    """Hold what this rank is against rank 0, before anything is trained.
+
+    Raises:
+        InputError: names the rank, what differs and both values; every rank raises the same.
+    """
+    about = {
+        "processes": layout.processes,
+        "ranks-per-run": layout.ranks_per_run,
+        "zero_stage": launch.zero_stage,
+        **describe_stack(place.device),
+        "cells": [[cell.fingerprint for cell in pack] for pack in packs],
+    }
+    store.set(f"about/{launch.rank}", json.dumps(about))
+    if launch.rank == 0:
+        wrong = next((why for rank in range(1, launch.world) if (why := _difference(store, rank, about))), "")
+        store.set("verdict", wrong or "go")
+    try:
+        verdict = store.get("verdict").decode()
+    except dist.DistStoreError:
+        verdict = "rank 0 did not come: all ranks of the launch must run the same command"
+    if verdict != "go":
+        raise InputError(verdict)
+
+
+def _difference(store: dist.Store, rank: int, about: dict[str, Any]) -> str:
+    try:
+        other = json.loads(store.get(f"about/{rank}"))
+    except dist.DistStoreError:
+        return f"rank {rank} did not come: all ranks of the launch must run the same command"
+    for key, value in about.items():
+        if other[key] != value:
+            what = "" if key == "cells" else f" {other[key]!r} on rank {rank}, {value!r} on rank 0"
+            return f"ranks differ in {key}{what}; all ranks of a launch must be alike"
+    return ""
+
+
+def run_as_rank(
+    launch: Launch,
+    store: dist.Store,
+    packs: Sequence[Sequence[PlannedCell]],
+    place: Place,
+    layout: Layout,
+    progress: Progress,
+) -> Outcome:
+    """Train, as one rank of a launch, what falls to its row; rank 0 waits for all the others.
+
+    Returns:
+        What became of all cells, as far as this rank knows: only rank 0 has seen everybody end.
+    """
+    with stop_on_signals(signal.SIGINT, signal.SIGTERM, signal.SIGHUP) as stop, _shown(progress, launch.rank == 0):
+        seat = Seat(launch.rank, launch.world, layout.ranks_per_run)
+        be_rank(seat, store, packs, place, layout.timeout, stop)
+        store.add("ended", 1)
+        while launch.rank == 0 and store.add("ended", 0) < launch.world:
+            time.sleep(POLL_SECONDS)
+        return Outcome(stop(), unfinished([cell for pack in packs for cell in pack], place))
+
+
+@contextlib.contextmanager
+def _shown(progress: Progress, here: bool) -> Iterator[None]:
+    """Follow the cells from a thread beside the training."""
+    if not here:
+        yield
+        return
+    ended = threading.Event()
+
+    def follow() -> None:
+        while not ended.wait(POLL_SECONDS):
+            progress.update()
+
+    thread = threading.Thread(target=follow, daemon=True)
+    with progress:
+        thread.start()
+        try:
+            yield
+        finally:
+            ended.set()
+            thread.join()
+            progress.update()

@@ -1,0 +1,310 @@
+"""Every shipped launch file, every launch that trains something else, and the wrapper, with the real launchers."""
+
+import json
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ruamel.yaml import YAML
+
+TOLD = (
+    "ACCELERATE_",
+    "TORCHELASTIC_",
+    "SLURM_",
+    "OMPI_",
+    "OMP_",
+    "PMI_",
+    "MV2_",
+    "RANK",
+    "WORLD_",
+    "LOCAL_",
+    "MASTER_",
+)
+"""how the variables begin that launchers set"""
+BIN = Path(sys.executable).parent
+FILES = ("one", "ddp", "zero1", "zero2", "zero3", "cpu", "two_machines")
+
+READ = """\
+import dataclasses, json, os, sys, time
+from gpt.errors import InputError
+from gpt.runner.launch import parent_command, read_launch
+def say(text):  # in one write, so that two ranks' lines do not mix
+    sys.stdout.write(text + "\\n")
+    sys.stdout.flush()
+try:
+    launch = read_launch(os.environ, parent_command(), gpus=0)
+except InputError as error:
+    say(f"refused: {error}")
+    sys.exit(2)
+say(f"launch: {json.dumps(launch and dataclasses.asdict(launch))}")
+"""
+JOIN = """
+import torch
+import torch.distributed as dist
+hosts = launch.rank == 0 and not launch.agent_store
+store = dist.TCPStore(launch.address, launch.port, is_master=hosts)
+dist.init_process_group("gloo", store=dist.PrefixStore("test", store), rank=launch.rank, world_size=launch.world)
+sum = torch.tensor([1 + launch.rank])
+dist.all_reduce(sum)
+say(f"sum: {sum.item()}")
+dist.destroy_process_group()
+"""
+USERS_CONFIG = "{distributed_type: FSDP, mixed_precision: bf16, num_processes: 3, num_machines: 1, use_cpu: false}"
+
+
+@pytest.fixture
+def started(tmp_path: Path) -> "Started":
+    return Started(tmp_path)
+
+
+class Started:
+    """Starts the real launchers in a folder of their own, without what this process was told by a launcher."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.environment = {name: value for name, value in os.environ.items() if not name.startswith(TOLD)}
+        self.environment |= {"HOME": str(folder), "HF_HOME": str(folder), "PATH": f"{BIN}:{os.environ['PATH']}"}
+        self.users_config(USERS_CONFIG)
+
+    def users_config(self, text: str) -> None:
+        """Write the config that accelerate takes where no --config_file is given."""
+        path = self.folder / "accelerate/default_config.yaml"
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text)
+
+    def config(self, text: str) -> Path:
+        path = self.folder / "config.yaml"
+        path.write_text(text)
+        return path
+
+    def start(self, command: Sequence[str | Path], script: str, **variables: str) -> subprocess.Popen[str]:
+        """A launcher that runs a script, its two streams joined."""
+        path = self.folder / "script.py"
+        path.write_text(script)
+        return subprocess.Popen(
+            [*command, path],
+            cwd=self.folder,
+            env=self.environment | variables,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
+
+    def run(self, command: Sequence[str | Path], script: str = READ, **variables: str) -> tuple[int, list[str]]:
+        """Exit code and lines of a launcher that runs a script."""
+        return finish(self.start(command, script, **variables))
+
+
+def finish(process: subprocess.Popen[str]) -> tuple[int, list[str]]:
+    """Exit code and lines of a launcher, which is ended with all of its ranks if it does not end."""
+    try:
+        said, _ = process.communicate(timeout=120)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        raise
+    return process.returncode, said.splitlines()
+
+
+def launches(lines: Sequence[str]) -> list[dict[str, Any]]:
+    """What the ranks read, in the order of the ranks."""
+    read = [json.loads(line.removeprefix("launch: ")) for line in lines if line.startswith("launch: ")]
+    return sorted(read, key=lambda launch: launch["rank"])
+
+
+def check_world(lines: Sequence[str], zero_stage: int | None) -> None:
+    first, second = launches(lines)
+    expected = {"world": 2, "agent_store": True, "attempt": 0, "cpu": True, "zero_stage": zero_stage}
+    assert {name: first[name] for name in expected} == expected
+    assert second == first | {"rank": 1, "local_rank": second["local_rank"]}
+    assert [line for line in lines if line.startswith("sum: ")] == ["sum: 3"] * 2, "each rank adds 1 + its number"
+
+
+def test_all_shipped_files_set_the_same_fields(repository: Path) -> None:
+    assert {path.stem for path in (repository / "launch").glob("*.yaml")} == set(FILES)
+    files = {name: YAML(typ="safe", pure=True).load(repository / f"launch/{name}.yaml") for name in FILES}
+    assert {name for name in FILES if "deepspeed_config" in files[name]} == {"zero1", "zero2", "zero3"}
+    assert [files[f"zero{stage}"]["deepspeed_config"]["zero_stage"] for stage in (1, 2, 3)] == [1, 2, 3]
+    for name in FILES:
+        fields = files[name].keys() - {"deepspeed_config", "main_process_ip"}
+        assert fields == files["one"].keys(), name
+        text = (repository / f"launch/{name}.yaml").read_text()
+        assert text.startswith("# ")
+        assert f" {name} " in text or f"launch/{name}.yaml" in text, "a file opens with its command"
+
+
+@pytest.mark.parametrize("name", [pytest.param("one", marks=pytest.mark.slow), "ddp", "zero1", "zero2", "zero3", "cpu"])
+def test_two_ranks_of_a_shipped_file_form_one_world(started: Started, repository: Path, name: str) -> None:
+    file = repository / f"launch/{name}.yaml"
+    code, lines = started.run(["accelerate", "launch", "--config_file", file, "--num_processes", "2"], READ + JOIN)
+    assert code == 0, "\n".join(lines)
+    check_world(lines, int(name[-1]) if name.startswith("zero") else None)
+    assert [launch["local_rank"] for launch in launches(lines)] == [0, 1]
+
+
+def test_two_machines_form_one_world(started: Started, repository: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+    command: list[str | Path] = ["accelerate", "launch", "--config_file", repository / "launch/two_machines.yaml"]
+    command += ["--main_process_ip", "127.0.0.1", "--main_process_port", port]
+    machines = [started.start([*command, "--machine_rank", rank], READ + JOIN) for rank in "01"]
+    ends = [finish(machine) for machine in machines]
+    lines = [line for _, said in ends for line in said]
+    assert [code for code, _ in ends] == [0, 0], "\n".join(lines)
+    check_world(lines, None)
+    assert [launch["local_rank"] for launch in launches(lines)] == [0, 0]
+
+
+def test_torchrun_counts_its_attempts(started: Started) -> None:
+    fail_once = READ + "sys.exit(launch.attempt == 0)\n"
+    code, lines = started.run(["torchrun", "--nproc-per-node", "2", "--max-restarts", "1"], fail_once)
+    assert code == 0, "\n".join(lines)
+    last = [launch for launch in launches(lines) if launch["attempt"] == 1]
+    assert [(launch["world"], launch["rank"], launch["agent_store"]) for launch in last] == [(2, 0, True), (2, 1, True)]
+
+
+def test_one_process_works_alone_and_is_told_when_to_stop(started: Started, repository: Path) -> None:
+    listen = "import signal, sys\nsignal.signal(signal.SIGTERM, lambda *_: sys.exit(print('told', flush=True)))\n"
+    command: list[str | Path] = ["accelerate", "launch", "--config_file", repository / "launch/one.yaml"]
+    process = started.start(command, listen + READ + "time.sleep(60)\n")
+    assert process.stdout is not None
+    while (line := process.stdout.readline()) and not line.startswith("launch: "):
+        pass
+    process.send_signal(signal.SIGTERM)
+    _, lines = finish(process)
+    assert line == "launch: null\n"
+    assert "told" in lines
+
+
+ONE_MACHINE = "mixed_precision: 'no'\nnum_machines: 1\nnum_processes: 2\nmain_process_port: 0\n"
+FLAGS = ["--num_processes", "2", "--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no"]
+ZERO_2 = "distributed_type: DEEPSPEED\ndeepspeed_config: {zero_stage: 2, zero3_init_flag: false}\n"
+MULTI_GPU = "distributed_type: MULTI_GPU\n"
+ALONE = "asked for 2 processes but started one"
+TWO_ENGINES = "asks for DeepSpeed and for the CPU"
+TRAPS: dict[str, tuple[list[str], str | None, str]] = {
+    "--cpu": (["--cpu", *FLAGS], None, ALONE),
+    "MULTI_CPU": ([], "distributed_type: MULTI_CPU\nuse_cpu: true\n", ALONE),
+    "NO": ([], "distributed_type: 'NO'\n", ALONE),
+    "DEEPSPEED, use_cpu": ([], ZERO_2 + "use_cpu: true\n", TWO_ENGINES),
+    "DEEPSPEED, --cpu": (["--cpu", "--num_processes", "1"], ZERO_2, TWO_ENGINES),
+    "DEEPSPEED that clips": (["--gradient_clipping", "1.0"], ZERO_2, "GRADIENT_CLIPPING=1.0; .*optim.clip decides"),
+    "DEEPSPEED that accumulates": (
+        ["--gradient_accumulation_steps", "4"],
+        ZERO_2,
+        "STEPS=4; .*micro_batch_size decides",
+    ),
+    "DDP told to accumulate": (
+        ["--gradient_accumulation_steps", "4"],
+        MULTI_GPU,
+        "STEPS=4; .*micro_batch_size decides",
+    ),
+    "bf16": (["--mixed_precision", "bf16"], MULTI_GPU, "MIXED_PRECISION=bf16; .*train.precision decides"),
+    "INDUCTOR": ([], MULTI_GPU + "dynamo_backend: INDUCTOR\n", "DYNAMO_BACKEND=INDUCTOR; dynamo_backend must be 'NO'"),
+    "FSDP": ([], "distributed_type: FSDP\n", "FSDP is not supported"),
+    "MEGATRON_LM": ([], "distributed_type: MEGATRON_LM\n", "Megatron-LM is not supported"),
+    "tensor parallel": (
+        [],
+        "distributed_type: FSDP\nfsdp_config: {fsdp_version: 2}\nparallelism_config: {parallelism_config_tp_size: 2}\n",
+        "parallelism_config is not supported",
+    ),
+}
+"""options, config file and what is said; each of these exits 0 when the script does not look"""
+QUICK = ("--cpu", "MULTI_CPU")
+"""started by the default suite; the other traps' environments are in test_launch.py"""
+
+
+@pytest.mark.parametrize("trap", [pytest.param(t, marks=[] if t in QUICK else pytest.mark.slow) for t in TRAPS])
+def test_a_launch_that_trains_something_else_is_refused(started: Started, trap: str) -> None:
+    options, config, why = TRAPS[trap]
+    file: list[str | Path] = ["--config_file", started.config(ONE_MACHINE + config)] if config else []
+    check_refused(started.run(["accelerate", "launch", *file, *options]), why)
+
+
+def check_refused(end: tuple[int, list[str]], why: str) -> None:
+    code, lines = end
+    refused = [line for line in lines if line.startswith("refused: ")]
+    assert code != 0
+    assert not launches(lines)
+    assert refused, "\n".join(lines)
+    assert all(re.search(why, line) for line in refused), refused
+
+
+@pytest.mark.slow
+def test_a_variable_that_turns_deepspeed_into_ddp_is_refused(started: Started, repository: Path) -> None:
+    command: list[str | Path] = ["accelerate", "launch", "--config_file", repository / "launch/zero2.yaml"]
+    check_refused(started.run(command, ACCELERATE_USE_CPU="true"), TWO_ENGINES)
+
+
+@pytest.mark.slow
+def test_a_users_own_config_is_looked_at_where_accelerate_takes_it(started: Started) -> None:
+    started.users_config("{distributed_type: 'NO', num_processes: 2, num_machines: 1, mixed_precision: 'no'}")
+    check_refused(started.run(["accelerate", "launch"]), ALONE)
+
+
+@pytest.mark.slow
+def test_a_shell_between_accelerate_and_gpt_hides_nothing(started: Started) -> None:
+    command = ["accelerate", "launch", "--cpu", *FLAGS, "--no_python", "sh", "-c", '"$0" "$1"; exit $?', sys.executable]
+    check_refused(started.run(command), "asked for several processes but started one")
+
+
+# The wrapper
+
+
+@pytest.fixture
+def wrapper(started: Started, repository: Path) -> Path:
+    """A copy of launch/ in a folder whose .venv holds accelerate, as a checkout's does."""
+    shutil.copytree(repository / "launch", started.folder / "launch")
+    (started.folder / ".venv/bin").mkdir(parents=True)
+    (started.folder / ".venv/bin/accelerate").symlink_to(BIN / "accelerate")
+    return started.folder / "launch/run.sh"
+
+
+def run_wrapper(wrapper: Path, environment: dict[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([wrapper, *arguments], env=environment, capture_output=True, text=True, timeout=120)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "why"),
+    [
+        ([], "no CONFIG"),
+        (["ddp"], "no GPT_ARGUMENTS after ddp"),
+        (["dpp", "study"], "no file .*/launch/dpp.yaml"),
+        (["two_machines", "study"], "two_machines is started on each machine as launch/two_machines.yaml says"),
+        (["-n"], "-n needs a number"),
+        (["-n", "", "ddp", "study"], "-n is '', must be a whole number from 1"),
+        (["-n", "0", "ddp", "study"], "-n is '0', must be a whole number from 1"),
+        (["-n", "2x", "ddp", "study"], "-n is '2x', must be a whole number from 1"),
+        (["-x", "ddp", "study"], "unknown option -x"),
+    ],
+)
+def test_the_wrapper_refuses_bad_use_with_one_line(
+    started: Started, repository: Path, arguments: list[str], why: str
+) -> None:
+    ended = run_wrapper(repository / "launch/run.sh", started.environment, *arguments)
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert re.fullmatch(rf"launch/run\.sh: {why}; use: launch/run\.sh .*\n", ended.stderr), ended.stderr
+
+
+def test_the_wrapper_says_that_accelerate_is_missing(started: Started, wrapper: Path) -> None:
+    (started.folder / ".venv/bin/accelerate").unlink()
+    ended = run_wrapper(wrapper, {"PATH": "/usr/bin:/bin"}, "ddp", "--help")
+    assert ended.returncode == 2
+    assert "no accelerate on PATH and none in" in ended.stderr
+
+
+def test_the_wrapper_prints_its_command_and_starts_gpt_on_each_rank(started: Started, wrapper: Path) -> None:
+    environment = started.environment | {"PATH": "/usr/bin:/bin"}
+    ended = run_wrapper(wrapper, environment, "-n", "3", "cpu", "study", "run", "--help")
+    command = f"launch --config_file {wrapper.parent}/cpu.yaml --num_processes 3 -m gpt study run --help"
+    assert ended.returncode == 0, ended.stderr
+    assert f"+ exec {started.folder}/launch/../.venv/bin/accelerate {command}\n" in ended.stderr
+    assert ended.stdout.count("Train every missing cell") == 3
