@@ -1,6 +1,7 @@
 """The `gpt` command: reads arguments, puts the rooms together, turns their answers into exit codes.
 
-0 done; 2 bad input, one line; 3 some cells failed, named; 75 stopped on request, run again to go on.
+0 done; 1 a layout is wrong (`gpt certify`); 2 bad input, one line; 3 some cells failed, named; 75 stopped on request,
+run again to go on.
 Heavy packages are imported by the command that uses them, so that `gpt --help` answers at once.
 """
 
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from gpt.study.plan import PlannedCell
     from gpt.study.spec import Study
 
-DONE, BAD_INPUT, CELLS_FAILED, STOPPED = 0, 2, 3, 75
+DONE, NOT_CERTIFIED, BAD_INPUT, CELLS_FAILED, STOPPED = 0, 1, 2, 3, 75
 LATER_RANKS_SECONDS = 5
 """time that ranks other than 0 wait before they complain of what rank 0 will most likely have complained of"""
 
@@ -53,6 +54,10 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     except KeyboardInterrupt:
         print("gpt: stopped on request; run the same command again to go on", file=sys.stderr)
         code = STOPPED
+    if "RANK" in os.environ:
+        from gpt.runner.row import end_process
+
+        end_process(code)
     raise SystemExit(code)
 
 
@@ -101,6 +106,10 @@ def build_parser() -> argparse.ArgumentParser:
     publish.add_argument("out", type=Path, metavar="OUT")
     publish.add_argument("--results", type=Path, default=Path("results"), help="folder of published studies")
     publish.add_argument("--readme", type=Path, default=Path("README.md"), help="page whose findings are renewed")
+
+    certify = command(commands, "certify", certify_layouts)
+    certify.add_argument("--out", type=Path, help="folder for certificate.json and certificate.md")
+    certify.add_argument("--device", default="cpu", choices=("cpu", "cuda"), help="cpu (default) or cuda")
 
     sample = command(commands, "sample", sample_cell)
     sample.add_argument("cell", type=Path, metavar="CELL", help="a cell's folder, OUT/cells/<fingerprint>")
@@ -309,6 +318,23 @@ def started(out: Path) -> "list[StudyFolder]":
     if not folders:
         raise InputError(f"{out}: holds no study; `gpt study run STUDY.yaml --out {out}` starts one")
     return folders
+
+
+def certify_layouts(options: argparse.Namespace) -> int:
+    """Compare the gradient norms of every engine and layout with one process; exit code 1 where one is wrong."""
+    import torch
+
+    from gpt.runner.certify import cases, certify, save, table
+    from gpt.runner.stack import describe_stack
+
+    device = find_device(options.device)
+    torch.set_num_threads(1)
+    certificate = certify(device.type, cases())
+    print(table(certificate))
+    if options.out:
+        save(certificate, options.out, describe_stack(device))
+        print(options.out / "certificate.md")
+    return DONE if certificate.holds else NOT_CERTIFIED
 
 
 def sample_cell(options: argparse.Namespace) -> int:

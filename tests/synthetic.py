@@ -97,6 +97,7 @@ def write_cell(out: Path, planned: PlannedCell, outcome: Outcome) -> None:
         "training_flops_per_token": 5678,
         "probe_text": "a\n $b水_ ",
         "stack": STACK,
+        "layouts": [{"from_step": 0, "engine": "one process", "ranks": 1, "micro_batches": 1, "seeds_together": 1}],
         "hardware": {"cpu": "Abacus", "cores": 2, "gpu": None, "system": "Wood"},
         "final_weights_sha256": hashlib.sha256(planned.fingerprint.encode()).hexdigest(),
     }

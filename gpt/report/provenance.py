@@ -7,6 +7,7 @@ from typing import Any
 from ruamel.yaml import YAML
 
 from gpt.report.markup import fenced, table
+from gpt.study.words import count
 
 BASE = "base.yaml"
 STUDY = "study.yaml"
@@ -26,6 +27,8 @@ def made(findings: Mapping[str, Any]) -> list[str]:
     rows += [(key, f"`{value}`") for key, value in findings["stack"].items()]
     rows += [(f"{key} (differs)", ", ".join(f"`{v}`" for v in values))
              for key, values in findings["stack_differences"].items()]  # fmt: skip
+    for layout in findings["layouts"]:
+        rows.append(("layout", _layout(layout)))
     for hardware in findings["hardware"]:
         rows.append(("hardware", ", ".join(f"{key} {value}" for key, value in hardware.items() if value is not None)))
     shown = [line.replace("---:", "---") for line in table(("what", "which"), rows)]
@@ -34,6 +37,17 @@ def made(findings: Mapping[str, Any]) -> list[str]:
     for name, text in rerun_files(study).items():
         lines += ["", f"<details><summary>{name}</summary>", "", *fenced(text, "yaml"), "", "</details>"]
     return lines
+
+
+def _layout(layout: Mapping[str, Any]) -> str:
+    parts = [count(layout["cells"], "run") + ": " + layout["engine"]]
+    if layout["ranks"] > 1:
+        parts.append(f"{layout['ranks']} ranks")
+    if layout["micro_batches"] > 1:
+        parts.append(f"a batch in {layout['micro_batches']} parts")
+    if layout["seeds_together"] > 1:
+        parts.append(f"{layout['seeds_together']} seeds together")
+    return ", ".join(parts)
 
 
 def rerun_files(study: Mapping[str, Any]) -> dict[str, str]:

@@ -10,6 +10,8 @@ from gpt.config import canonical, flatten
 from gpt.errors import InputError
 from gpt.runner.launch import Launch
 from gpt.study.plan import PlannedCell
+from gpt.train.parts import micro_batches
+from gpt.train.ranks import Ranks
 
 LARGEST_PACK = 32
 """seeds that `auto` trains together at most"""
@@ -59,7 +61,7 @@ def decide(wishes: Wishes, cells: Sequence[PlannedCell], device: torch.device, l
     """The layout for these cells, on this machine or in this launch.
 
     Raises:
-        InputError: names the option whose value does not fit.
+        InputError: names the option or field whose value does not fit.
     """
     if wishes.threads < 1:
         raise InputError(f"--threads: got {wishes.threads}, must be at least 1")
@@ -75,6 +77,12 @@ def decide(wishes: Wishes, cells: Sequence[PlannedCell], device: torch.device, l
         raise InputError(
             f"--processes: got {processes} for {torch.cuda.device_count()} GPUs; ranks that share a run need one each"
         )
+    for cell in cells:
+        micro_batches(cell.config, Ranks(0, ranks))
+        if launch and launch.zero_stage is not None and cell.config.train.reduction == "ordered":
+            raise InputError(
+                "train.reduction: got ordered, must be fast with DeepSpeed, which adds up gradients itself"
+            )
     seeds = _seeds_per_pack(wishes.seeds_per_pack, cells, processes // ranks, device)
     if launch is None:
         processes = ranks * max(1, min(processes // ranks, len(packs_of(cells, seeds))))

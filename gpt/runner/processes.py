@@ -16,7 +16,7 @@ import torch.distributed as dist
 from gpt.runner.layout import Layout
 from gpt.runner.pack import Place
 from gpt.runner.progress import Progress
-from gpt.runner.row import RankLostError, Row, Seat, backend_for
+from gpt.runner.row import RankLostError, Row, Seat, backend_for, end_process
 from gpt.runner.worker import stop_on_signals, work
 from gpt.study.folder import cell_at
 from gpt.study.plan import PlannedCell
@@ -84,6 +84,7 @@ def _rank(
     store = dist.TCPStore("127.0.0.1", port, is_master=False, timeout=timedelta(seconds=layout.timeout))
     with stop_on_signals(signal.SIGTERM, parent=parent) as stop:
         be_rank(Seat(rank, layout.processes, layout.ranks_per_run), store, packs, place, layout.timeout, stop)
+    end_process(0)
 
 
 def be_rank(
@@ -98,8 +99,8 @@ def be_rank(
     try:
         work(packs, place, Row(seat, store, backend_for(place.device), timeout, stop), stop)
     except RankLostError as lost:
-        print(f"gpt: rank {seat.rank}: {lost}", file=sys.stderr, flush=True)
-        os._exit(RANK_LOST)  # at once: the ordinary end would wait for collectives with ranks that are gone
+        print(f"gpt: rank {seat.rank}: {lost}", file=sys.stderr)
+        end_process(RANK_LOST)
 
 
 def device_of(device: torch.device, number: int) -> torch.device:

@@ -3,6 +3,8 @@
 Everything here is computed from what the cells wrote down, none of it from the plan.
 """
 
+import json
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -208,6 +210,16 @@ def mean_probe(cells: Sequence[CellRecord], name: str, index: int) -> NDArray[np
     if not cells or any(name not in cell.probes for cell in cells):
         return None
     return np.mean([cell.probes[name][1][index] for cell in cells], axis=0, dtype=np.float64)
+
+
+def layouts_of(cells: Sequence[CellRecord]) -> list[dict[str, Any]]:
+    """How the cells were computed and how many in each way; a resumed cell may count in several."""
+    counts = Counter(
+        canonical({key: value for key, value in layout.items() if key != "from_step"})
+        for cell in cells
+        for layout in cell.run.get("layouts", [])
+    )
+    return [{**json.loads(layout), "cells": count} for layout, count in sorted(counts.items())]
 
 
 def stack_of(cells: Iterable[CellRecord]) -> tuple[dict[str, Any], dict[str, list[str]]]:

@@ -13,7 +13,7 @@ from typing import Any
 from gpt.config import canonical, flatten
 from gpt.study.collect import SECONDARY, BlockResults, CellRecord, Group, Results
 from gpt.study.contrasts import Contrast, Judged, compare, contrast_from, judge
-from gpt.study.evidence import control, mean_probe, stack_of, treatment
+from gpt.study.evidence import control, layouts_of, mean_probe, stack_of, treatment
 from gpt.study.limitations import limitations
 from gpt.study.noise_scale import noise_scale
 from gpt.study.observations import observations
@@ -52,6 +52,7 @@ def build_findings(results: Results) -> dict[str, Any]:
         "data": _data(finished, results.data_sha256),
         "stack": stack,
         "stack_differences": stack_differences,
+        "layouts": layouts_of(finished),
         "hardware": _distinct([cell.run["hardware"] for cell in finished]),
         "limitations": limitations(results, blocks),
     }

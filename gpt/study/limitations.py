@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from gpt.study.collect import Results
+from gpt.study.evidence import layouts_of
 from gpt.study.words import count
 
 
@@ -14,7 +15,7 @@ def limitations(results: Results, blocks: Sequence[Mapping[str, Any]]) -> list[s
     Args:
         blocks: the blocks of the findings.
     """
-    return [*_detectable(blocks), *_unfinished_learning(results), *_scope(results, blocks)]
+    return [*_detectable(blocks), *_unfinished_learning(results), *_layouts(results), *_scope(results, blocks)]
 
 
 def _detectable(blocks: Sequence[Mapping[str, Any]]) -> Iterator[str]:
@@ -38,6 +39,15 @@ def _unfinished_learning(results: Results) -> Iterator[str]:
         yield (
             f"{still} of {count(len(survivors), 'run')} had the lowest validation loss at the very last step: they "
             f"were still learning, so this compares training as far as it went, not where it would end."
+        )
+
+
+def _layouts(results: Results) -> Iterator[str]:
+    layouts = layouts_of([cell for _, _, _, cell in results.places() if cell.finished])
+    if len(layouts) > 1:
+        yield (
+            f"The runs were computed in {len(layouts)} layouts (engine, ranks, micro-batches, seeds together), which "
+            f"round differently; `How it was made` lists them."
         )
 
 

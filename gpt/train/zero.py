@@ -15,7 +15,6 @@ import torch
 from torch import Tensor, nn
 
 from gpt.config import RunConfig
-from gpt.errors import InputError
 from gpt.train.engine import ModelEngine, State, StepOut
 from gpt.train.gradients import clip_scale
 from gpt.train.optimizer import build_optimizer
@@ -44,8 +43,7 @@ class ZeroEngine(ModelEngine):
         device: torch.device,
         ranks: Ranks,
     ):
-        if config.train.reduction == "ordered":
-            raise InputError("train.reduction: ordered adds gradients up itself; DeepSpeed cannot: start without it")
+        assert config.train.reduction == "fast", "DeepSpeed adds gradients up itself"
         super().__init__(config, vocabulary, seeds, device, ranks)
         self.shapes = {name: p.shape for name, p in self.parameters.items()}
         initial = {f"parameter/{name}": p.detach().clone() for name, p in self.parameters.items()}

@@ -326,6 +326,19 @@ def test_cells_made_by_different_stacks_are_named(tmp_path):
     assert findings["stack"]["code"] == synthetic.STACK["code"]
 
 
+def test_layouts_are_counted_and_more_than_one_is_a_limitation(tmp_path):
+    one = {"engine": "one process", "ranks": 1, "micro_batches": 1, "seeds_together": 1}
+    two = {"engine": "DDP", "ranks": 2, "micro_batches": 4, "seeds_together": 3}
+    resumed = {"layouts": [{"from_step": 0, **one}, {"from_step": 20, **two}]}
+    findings = found(tmp_path / "two", lambda cell: clipped(cell, changes=resumed if cell.seed == 2 else {}))
+    cells = findings["cells"]["finished"]
+    assert findings["layouts"] == [{**two, "cells": 2}, {**one, "cells": cells}]
+    assert any("2 layouts" in sentence for sentence in findings["limitations"])
+    alike = found(tmp_path / "one", clipped)
+    assert alike["layouts"] == [{**one, "cells": cells}]
+    assert not any("layouts" in sentence for sentence in alike["limitations"])
+
+
 @pytest.mark.parametrize(
     ("limit", "off_scale", "limit_scale", "holds"),
     [(1.25, 1.0, 0.8, True), (1.25, 0.9, 0.8, False), (1.25, 1.0, 1.0, False), (1.0, 1.0, 1.0, False)],
