@@ -2,6 +2,7 @@
 # make test    environment, the whole default suite
 # make results the evidence in results/ and the findings in README.md, made again
 # make env     the environment alone, in .venv
+# make gpu     what a GPU is needed for: its tests, its certificate, the quick studies; into $OUT where that is set
 
 PYTHON ?= python3
 TORCH ?= torch==2.13.0
@@ -10,7 +11,7 @@ WORKERS ?= auto
 
 BIN := .venv/bin
 
-.PHONY: env study test test-slow lint results clean
+.PHONY: env study test test-slow lint results gpu clean
 
 env: .venv/.ready
 
@@ -37,6 +38,11 @@ test: env lint
 
 test-slow: env
 	$(BIN)/python -m pytest -m slow -o addopts=''
+
+gpu: env
+	$(BIN)/python -m pytest -m gpu -o addopts=''
+	$(BIN)/gpt certify --device cuda --out $(OUT)/certificate
+	$(BIN)/gpt study run configs/studies/quick/*.yaml --device cuda --out $(OUT)
 
 lint: env
 	$(BIN)/ruff check

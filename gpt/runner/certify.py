@@ -281,14 +281,18 @@ def save(certificate: Certificate, folder: Path, stack: Mapping[str, Any]) -> No
 
 def page(certificate: Certificate, stack: Mapping[str, Any]) -> str:
     """The certificate for a reader."""
-    low, middle, high = certificate.ordered_cost
+    cost = ""
+    if certificate.ordered_cost:
+        low, middle, high = certificate.ordered_cost
+        cost = (
+            f"\nA step that adds gradients in order takes {middle:.2f} times as long as a DDP step with the same "
+            f"micro-batches (quartiles {low:.2f} and {high:.2f}; two ranks, interleaved).\n"
+        )
     return (
         "# Gradient norms in every layout\n\n"
         "Largest relative error against one process over 5 steps, 2 seeds and all layers, by `gpt certify`: "
         "the norm of each layer's gradient before clipping, the loss, the factor of clipping, and the norm of each "
         f"part's own gradient. Made on {stack['device']}, with torch {stack['torch']}, accelerate "
         f"{stack['accelerate']}, DeepSpeed {stack['deepspeed']}.\n\n"
-        f"{table(certificate)}\n\n"
-        f"A step that adds gradients in order takes {middle:.2f} times as long as a DDP step with the same "
-        f"micro-batches (quartiles {low:.2f} and {high:.2f}; two ranks, interleaved).\n"
+        f"{table(certificate)}\n{cost}"
     )

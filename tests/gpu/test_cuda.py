@@ -1,0 +1,63 @@
+"""Claims that need a GPU: the same numbers as on a CPU, seeds packed or alone, and a certificate of its own."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from reference import VOCABULARY, run_config, text
+
+from gpt.config import RunConfig
+from gpt.data.batches import training_batch
+from gpt.train.engine import StepOut
+from gpt.train.replica import ReplicaEngine
+
+pytestmark = [
+    pytest.mark.gpu,
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device, torch finds none"),
+]
+TRAIN = text(4000)
+
+
+def steps_on(device: str, config: RunConfig, seeds: tuple[int, ...], count: int) -> list[StepOut]:
+    engine = ReplicaEngine(config, VOCABULARY, seeds, torch.device(device))
+    outs = []
+    for step in range(1, count + 1):
+        batch = training_batch(TRAIN, seeds, step, engine.samples, config.model.context)
+        outs.append(engine.train_step(step, torch.from_numpy(batch), 1e-3, measure_updates=False))
+    return outs
+
+
+@pytest.mark.parametrize("variant", [{"position": "rope"}, {"norm_placement": "post", "dropout": 0.1, "bias": True}])
+def test_a_gpu_computes_what_a_cpu_computes(variant: dict[str, object]) -> None:
+    config = run_config(optim={"clip": 0.8}, **variant)
+    for ours, theirs in zip(steps_on("cuda", config, (3, 0), 5), steps_on("cpu", config, (3, 0), 5), strict=True):
+        torch.testing.assert_close(ours.loss_S.cpu(), theirs.loss_S, rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(ours.layer_grad_norm_SL.cpu(), theirs.layer_grad_norm_SL, rtol=1e-3, atol=1e-5)
+
+
+def test_seeds_packed_on_a_gpu_are_the_runs_they_are_alone() -> None:
+    config = run_config(optim={"clip": 0.8})
+    together = steps_on("cuda", config, tuple(range(8)), 5)
+    for seed in range(8):
+        for packed, alone in zip(together, steps_on("cuda", config, (seed,), 5), strict=True):
+            torch.testing.assert_close(packed.loss_S[seed], alone.loss_S[0], rtol=1e-4, atol=1e-5)
+
+
+def test_a_study_on_a_gpu_packs_its_seeds_and_says_so(tiny_study: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "gpt", "study", "run", str(tiny_study), "--out", str(tmp_path), "--device", "cuda"]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+    assert ended.returncode == 0, ended.stderr
+    runs = [json.loads(path.read_text()) for path in tmp_path.glob("cells/*/run.json")]
+    assert len(runs) == 6
+    together = [run["layouts"][0]["seeds_together"] for run in runs]
+    assert max(together) == min(3, -(-6 // torch.cuda.device_count()))
+
+
+def test_the_certificate_holds_on_a_gpu() -> None:
+    from gpt.runner.certify import cases, certify
+
+    found = certify("cuda", [case for case in cases() if case.ranks <= torch.cuda.device_count()])
+    assert found.holds, [line for line in found.lines if not line.holds]
