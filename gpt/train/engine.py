@@ -4,7 +4,7 @@ Shapes: S seed, B sample, T position, L layer, N validation window, A micro-batc
 micro-batch of any rank.
 """
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Protocol
@@ -132,13 +132,11 @@ class ModelEngine:
             PartNorms(list(self.parameters.values()), len(self.seeds)) if config.probes.noise_scale else None
         )
 
-    def _losses(self, step: int, batch_SBT: Tensor) -> Iterator[Tensor]:
-        """(S,): mean loss of each micro-batch of this rank, in order, each with its graph."""
-        batch_SBT = batch_SBT.to(self.device)
-        for samples in self.micro_batches:
-            part_SBT = batch_SBT[:, samples.start - self.samples.start : samples.stop - self.samples.start]
-            logits_SBTV, _ = self.forward(part_SBT[..., :-1], noise=Noise(self.seeds, step, samples))
-            yield token_losses(logits_SBTV, part_SBT[..., 1:]).mean((1, 2))
+    def _loss(self, step: int, batch_SBT: Tensor, samples: range) -> Tensor:
+        """(S,): mean loss of one micro-batch of this rank's batch, with its graph."""
+        part_SBT = batch_SBT[:, samples.start - self.samples.start : samples.stop - self.samples.start].to(self.device)
+        logits_SBTV, _ = self.forward(part_SBT[..., :-1], noise=Noise(self.seeds, step, samples))
+        return token_losses(logits_SBTV, part_SBT[..., 1:]).mean((1, 2))
 
     def _of_all_parts(self, values_XSA: Tensor) -> Tensor:
         """(X, S, P): what each rank knows of its own micro-batches, put together in the order of their samples."""

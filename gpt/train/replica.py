@@ -56,8 +56,9 @@ class ReplicaEngine(ModelEngine):
         # averaging over ranks divides by their number; a sum in order does not
         divisor = len(self.micro_batches) * (self.ranks.size if self.gathers_parts else 1)
         measured, gradients_AN = [], []
-        for index, loss_S in enumerate(self._losses(step, batch_SBT)):
-            with self._waits(index):
+        for samples in self.micro_batches:
+            with self._averaging(samples):
+                loss_S = self._loss(step, batch_SBT, samples)
                 (loss_S / divisor).sum().backward()
             measured.append([loss_S.detach(), *([self.part_norms.last_S() * divisor] if self.part_norms else [])])
             if self.gathers_parts:
@@ -68,9 +69,9 @@ class ReplicaEngine(ModelEngine):
         of_parts_XSP = self._of_all_parts(torch.stack([torch.stack(m) for m in measured], dim=2))
         return of_parts_XSP[0].mean(1), of_parts_XSP[1] if self.part_norms else None
 
-    def _waits(self, index: int) -> AbstractContextManager[None]:
-        """Ranks average after the last micro-batch only."""
-        last = index == len(self.micro_batches) - 1
+    def _averaging(self, samples: range) -> AbstractContextManager[None]:
+        """Ranks average after the last micro-batch only; forward and backward both belong inside."""
+        last = samples == self.micro_batches[-1]
         return nullcontext() if last or self.averages is None else self.averages.no_sync()
 
     def _distribute(self, gradient_N: Tensor) -> None:

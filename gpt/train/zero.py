@@ -59,8 +59,9 @@ class ZeroEngine(ModelEngine):
 
     def train_step(self, step: int, batch_SBT: Tensor, lr: float, measure_updates: bool) -> StepOut:
         count, measured = len(self.micro_batches), []
-        for index, loss_S in enumerate(self._losses(step, batch_SBT)):
-            self.deepspeed.set_gradient_accumulation_boundary(index == count - 1)
+        for samples in self.micro_batches:
+            self.deepspeed.set_gradient_accumulation_boundary(samples == self.micro_batches[-1])
+            loss_S = self._loss(step, batch_SBT, samples)
             self.deepspeed.backward(loss_S.sum())  # which divides by the number of micro-batches
             measured.append([loss_S.detach(), *([self.part_norms.last_S() * count] if self.part_norms else [])])
         of_parts_XSP = self._of_all_parts(torch.stack([torch.stack(m) for m in measured], dim=2))
