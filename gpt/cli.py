@@ -109,7 +109,7 @@ def build_parser() -> argparse.ArgumentParser:
 
     certify = command(commands, "certify", certify_layouts)
     certify.add_argument("--out", type=Path, help="folder for certificate.json and certificate.md")
-    certify.add_argument("--device", default="cpu", choices=("cpu", "cuda"), help="cpu (default) or cuda")
+    certify.add_argument("--device", default="auto", help="cpu, cuda or auto (default)")
 
     sample = command(commands, "sample", sample_cell)
     sample.add_argument("cell", type=Path, metavar="CELL", help="a cell's folder, OUT/cells/<fingerprint>")

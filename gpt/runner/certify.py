@@ -32,18 +32,20 @@ BF16_SPLIT_BOUND = 3e-2
 """the same in bf16 against other parts of the batch: the weight gradient of each part is rounded to 8 bits"""
 
 SMALL: dict[str, Any] = {
-    "model": {"layers": 2, "heads": 2, "width": 32, "context": 32, "position": "learned", "norm_placement": "pre",
+    "model": {"layers": 2, "heads": 3, "width": 33, "context": 32, "position": "learned", "norm_placement": "pre",
               "bias": True, "dropout": 0.1, "init": "xavier"},
-    "optim": {"lr": 1e-2, "warmup_steps": 0, "clip": 0.5},
-    "train": {"steps": 5, "batch_size": 8, "eval_every": 5},
+    "optim": {"lr": 1e-2, "warmup_steps": 2, "clip": 0.5},
+    "train": {"steps": 6, "batch_size": 8, "eval_every": 6, "eval_batch_size": 4},
 }  # fmt: skip
-"""a run with much that could go wrong: tied embeddings, biases, dropout, norms above the clip limit and above 1, the
-limit that DeepSpeed fills in"""
+"""a run with much that could go wrong: tied embeddings, biases, dropout, another learning rate at each step, odd
+numbers of weights and of evaluation chunks, norms above the clip limit and above 1 (DeepSpeed's own limit)"""
 TIMED: dict[str, Any] = {
     "model": {"layers": 3, "heads": 4, "width": 64, "context": 64, "position": "rope", "norm_placement": "pre"},
     "optim": {"lr": 1e-3, "warmup_steps": 0},
     "train": {"steps": 50, "batch_size": 16, "eval_every": 50},
 }
+LONGEST_LAUNCH = 900
+"""seconds"""
 ALONE = [[0], [1]]
 TOGETHER = [[0, 1]]
 
@@ -120,7 +122,7 @@ def cases() -> list[Case]:
         ]
         if ranks == 2:
             found.append(Case(f"{name}, 2 micro-batches each", ranks, REFERENCE, stage, micro_batch=2))
-    return found
+    return [*found, Case("ZeRO-3, 4 ranks", 4, REFERENCE, 3)]
 
 
 @dataclass(frozen=True)
@@ -135,14 +137,16 @@ class Line:
     worst_layer: int
     loss: float
     clip_scale: float
+    evaluation: float
+    """of the loss of each window after the last step"""
     part_norm: float | None
-    """None where the batch is one part"""
+    """None where there is no single process with the same parts to compare with"""
     bound: float
 
     @property
     def holds(self) -> bool:
         """Whether no error is above the bound (a number that is not finite is)."""
-        errors = [self.layer_norm, self.loss, self.clip_scale, self.part_norm or 0.0]
+        errors = [self.layer_norm, self.loss, self.clip_scale, self.evaluation, self.part_norm or 0.0]
         return all(error <= self.bound for error in errors)
 
 
@@ -198,11 +202,22 @@ def _compute(ranks: int, zero_stage: int | None, asked: dict[str, Any], device: 
         command = [*start, "-m", "gpt.runner.certify_rank", str(cases), str(answers)]
         inherited = {k: v for k, v in os.environ.items() if not k.startswith(("ACCELERATE_", "RANK", "WORLD_SIZE"))}
         hidden = {"CUDA_VISIBLE_DEVICES": ""} if device == "cpu" else {}
-        ended = subprocess.run(command, env={**inherited, **hidden}, capture_output=True, text=True, check=False)
+        what = f"gpt certify: a launch of {ranks} ranks" + ("" if zero_stage is None else f", ZeRO-{zero_stage},")
+        try:
+            ended = subprocess.run(
+                command,
+                env={**inherited, **hidden},
+                capture_output=True,
+                text=True,
+                timeout=LONGEST_LAUNCH,
+                check=False,
+            )
+        except subprocess.TimeoutExpired:
+            raise InputError(f"{what} did not end within {LONGEST_LAUNCH} s") from None
         if ended.returncode or not answers.exists():
             said = [line for line in ended.stderr.splitlines() if "Error: " in line or line.startswith("gpt: ")]
             last = said[0] if said else ended.stderr.strip()[-300:]
-            raise InputError(f"gpt certify: a launch of {ranks} ranks, ZeRO {zero_stage}, failed: {last}")
+            raise InputError(f"{what} failed: {last}")
         return json.loads(answers.read_text())
 
 
@@ -239,6 +254,7 @@ def compare(case: Case, results: Mapping[str, Any]) -> Line:
         int(per_layer.argmax()),
         float(_errors(mine["loss"], reference["loss"]).max()),
         float(_errors(mine["clip_scale"], reference["clip_scale"]).max()),
+        float(_errors(mine["evaluation"], reference["evaluation"]).max()),
         of_parts,
         case.bound,
     )
@@ -254,15 +270,15 @@ def _errors(mine: Any, reference: Any) -> "np.ndarray[Any, np.dtype[np.float64]]
 def table(certificate: Certificate) -> str:
     """The certificate as a Markdown table."""
     lines = [
-        "| case | engine | ranks | micro-batches | layer norms | loss | clip factor | part norms | bound | |",
-        "|---|---|--:|--:|--:|--:|--:|--:|--:|---|",
+        "| case | engine | ranks | parts | layer norms | loss | clip factor | evaluation | part norms | bound | |",
+        "|---|---|--:|--:|--:|--:|--:|--:|--:|--:|---|",
     ]
     for line in certificate.lines:
         parts = "-" if line.part_norm is None else _short(line.part_norm)
+        errors = " | ".join(map(_short, (line.layer_norm, line.loss, line.clip_scale, line.evaluation)))
         lines.append(
-            f"| {line.case} | {line.engine} | {line.ranks} | {line.micro_batches} | {_short(line.layer_norm)} "
-            f"| {_short(line.loss)} | {_short(line.clip_scale)} | {parts} | {_short(line.bound)} "
-            f"| {'holds' if line.holds else 'BROKEN'} |"
+            f"| {line.case} | {line.engine} | {line.ranks} | {line.micro_batches} | {errors} | {parts} "
+            f"| {_short(line.bound)} | {'holds' if line.holds else 'BROKEN'} |"
         )
     return "\n".join(lines)
 
@@ -290,9 +306,10 @@ def page(certificate: Certificate, stack: Mapping[str, Any]) -> str:
         )
     return (
         "# Gradient norms in every layout\n\n"
-        "Largest relative error against one process over 5 steps, 2 seeds and all layers, by `gpt certify`: "
-        "the norm of each layer's gradient before clipping, the loss, the factor of clipping, and the norm of each "
-        f"part's own gradient. Made on {stack['device']}, with torch {stack['torch']}, accelerate "
-        f"{stack['accelerate']}, DeepSpeed {stack['deepspeed']}.\n\n"
+        "Largest relative error against one process over 6 steps, 2 seeds and all layers, by `gpt certify`: "
+        "the norm of each layer's gradient before clipping, the loss, the factor of clipping, the loss of each window "
+        "of an evaluation, and the norm of the gradient of each part of the batch (a rank's micro-batch). "
+        f"Made on {stack['device']}, with torch {stack['torch']}, accelerate {stack['accelerate']}, "
+        f"DeepSpeed {stack['deepspeed']}.\n\n"
         f"{table(certificate)}\n{cost}"
     )

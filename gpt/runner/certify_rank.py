@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 
 from gpt.config import RunConfig, parse
-from gpt.data.batches import training_batch
+from gpt.data.batches import training_batch, validation_windows
 from gpt.randomness import integers
 from gpt.runner.launch import parent_command, read_launch
 from gpt.runner.launched import open_store
@@ -24,8 +24,12 @@ from gpt.runner.pack import Place, build_engine
 from gpt.runner.processes import device_of
 from gpt.runner.row import Row, Seat, backend_for, end_process
 from gpt.train.ranks import ALONE, Ranks
+from gpt.train.schedule import learning_rate
 
 VOCABULARY = 65
+TEXT: NDArray[np.int64] = integers(0, "certificate", 20_000, VOCABULARY)
+"""without meaning: the comparison asks for equal gradients, not for learning"""
+WINDOWS = 22
 TIMEOUT_SECONDS = 120.0
 TIMED_STEPS = 30
 
@@ -65,22 +69,31 @@ def answer(cases: dict[str, Any], place: Place, ranks: Ranks) -> dict[str, Any]:
 
 
 def train_case(config: RunConfig, packs: Sequence[Sequence[int]], place: Place, ranks: Ranks) -> dict[str, Any]:
-    """Train packs of seeds, one pack after the other, every step at the full learning rate.
+    """Train packs of seeds, one pack after the other, and evaluate them.
 
     Returns:
-        Arrays with the axes [seed][step]..., seeds in the order of the packs, and how they were computed.
+        Arrays with the axes [seed][step]... ([seed][window] for `evaluation`), seeds in the order of the packs, and how
+        they were computed.
     """
-    measured: dict[str, list[Any]] = {"loss": [], "layer_norm": [], "clip_scale": [], "part_norm": []}
+    keys = ("loss", "layer_norm", "clip_scale", "part_norm", "evaluation")
+    measured: dict[str, list[Any]] = {key: [] for key in keys}
+    windows = torch.from_numpy(validation_windows(TEXT[: WINDOWS * config.model.context + 1], config.model.context))
     for seeds in packs:
         engine = build_engine(config, VOCABULARY, seeds, place, ranks)
         outs = [
-            engine.train_step(step, batch_for(config, engine.samples, seeds, step), config.optim.lr, False)
+            engine.train_step(
+                step,
+                batch_for(config, engine.samples, seeds, step),
+                learning_rate(step, config.train.steps, config.optim),
+                measure_updates=False,
+            )
             for step in range(1, config.train.steps + 1)
         ]
         columns = {
             "loss": torch.stack([out.loss_S for out in outs], dim=1),
             "layer_norm": torch.stack([out.layer_grad_norm_SL for out in outs], dim=1),
             "clip_scale": torch.stack([out.clip_scale_S for out in outs], dim=1),
+            "evaluation": engine.evaluate(windows),
         }
         if config.probes.noise_scale:
             columns["part_norm"] = torch.stack(
@@ -110,9 +123,8 @@ def step_time_ratios(config: RunConfig, rival: RunConfig, place: Place, ranks: R
 
 
 def batch_for(config: RunConfig, samples: range, seeds: Sequence[int], step: int) -> torch.Tensor:
-    """Characters without meaning: the comparison asks for equal gradients, not for learning."""
-    text: NDArray[np.int64] = integers(0, "certificate", 20_000, VOCABULARY)
-    return torch.from_numpy(training_batch(text, seeds, step, samples, config.model.context))
+    """The (S, B, T+1) characters of some samples of a step."""
+    return torch.from_numpy(training_batch(TEXT, seeds, step, samples, config.model.context))
 
 
 if __name__ == "__main__":

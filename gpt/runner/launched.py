@@ -2,7 +2,9 @@
 
 import contextlib
 import json
+import os
 import signal
+import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -15,9 +17,10 @@ from gpt.errors import InputError
 from gpt.runner.launch import Launch
 from gpt.runner.layout import Layout
 from gpt.runner.pack import Place
-from gpt.runner.processes import POLL_SECONDS, Outcome, be_rank, unfinished
+from gpt.runner.processes import POLL_SECONDS, RANK_LOST, Outcome, be_rank, unfinished
 from gpt.runner.progress import Progress
-from gpt.runner.row import Seat
+from gpt.runner.pulse import Watch
+from gpt.runner.row import Seat, end_process
 from gpt.runner.stack import describe_stack
 from gpt.runner.worker import stop_on_signals
 from gpt.study.plan import PlannedCell
@@ -37,7 +40,7 @@ def meet(
     """Hold what this rank is against rank 0, before anything is trained.
 
     Raises:
-        InputError: names the rank, what differs and both values; every rank raises the same.
+        InputError: names what differs and, of short things, rank and values; every rank raises the same.
     """
     about = {
         "processes": layout.processes,
@@ -83,13 +86,28 @@ def run_as_rank(
     Returns:
         What became of all cells, as far as this rank knows: only rank 0 has seen everybody end.
     """
-    with stop_on_signals(signal.SIGINT, signal.SIGTERM, signal.SIGHUP) as stop, _shown(progress, launch.rank == 0):
+    signals = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    with stop_on_signals(*signals, parent=os.getppid()) as stop, _shown(progress, launch.rank == 0):
         seat = Seat(launch.rank, launch.world, layout.ranks_per_run)
         be_rank(seat, store, packs, place, layout.timeout, stop)
-        store.add("ended", 1)
-        while launch.rank == 0 and store.add("ended", 0) < launch.world:
-            time.sleep(POLL_SECONDS)
+        with contextlib.suppress(RuntimeError):  # the launcher and its store are gone; this rank has stopped for that
+            store.set(f"ended/{launch.rank}", "")
+            if launch.rank == 0:
+                _wait_for_others(store, launch.world, layout.timeout)
         return Outcome(stop(), unfinished([cell for pack in packs for cell in pack], place))
+
+
+def _wait_for_others(store: dist.Store, world: int, timeout: float) -> None:
+    """Wait until every rank has ended; one that gives no sign of life ends the launch."""
+    watch, others = Watch(store, timeout), set(range(1, world))
+    while others:
+        for rank in sorted(others):
+            if store.check([f"ended/{rank}"]):
+                others.remove(rank)
+            elif watch.silent(rank):
+                print(f"gpt: rank {rank} of {world} was lost: no sign of life for {timeout:g} s", file=sys.stderr)
+                end_process(RANK_LOST)
+        time.sleep(POLL_SECONDS)
 
 
 @contextlib.contextmanager

@@ -13,6 +13,8 @@ from gpt.study.plan import PlannedCell
 from gpt.train.parts import micro_batches
 from gpt.train.ranks import Ranks
 
+LONGEST_TIMEOUT = 86_400
+"""seconds"""
 LARGEST_PACK = 32
 """seeds that `auto` trains together at most"""
 
@@ -65,8 +67,8 @@ def decide(wishes: Wishes, cells: Sequence[PlannedCell], device: torch.device, l
     """
     if wishes.threads < 1:
         raise InputError(f"--threads: got {wishes.threads}, must be at least 1")
-    if not wishes.timeout > 0:
-        raise InputError(f"--timeout: got {wishes.timeout:g}, must be above 0 seconds")
+    if not 0 < wishes.timeout <= LONGEST_TIMEOUT:
+        raise InputError(f"--timeout: got {wishes.timeout:g} seconds, must be above 0 and at most {LONGEST_TIMEOUT}")
     ranks = _ranks_per_run(wishes.ranks_per_run, launch)
     processes = launch.world if launch else _processes(wishes.processes, ranks, device)
     if launch and wishes.processes != "auto":

@@ -101,11 +101,12 @@ class Pack:
             return []
         return [ACTIVATIONS, attention_probe(self.config.probes.heatmap_characters)]
 
-    def best(self, step: int, index: int) -> None:
-        weights = {name: value[index : index + 1] for name, value in self.engine.weights().items()}
-        about = {"cell": self.planned[index].fingerprint, "seed": self.planned[index].seed, "step": step}
-        if self.ranks.leads:
-            save_model(self.cells[index].model, self.config.model, self.data.tokenizer.characters, weights, about)
+    def best(self, step: int, indices: Sequence[int]) -> None:
+        weights = self.engine.weights()
+        for index in indices if self.ranks.leads else ():
+            of_seed = {name: value[index : index + 1] for name, value in weights.items()}
+            about = {"cell": self.planned[index].fingerprint, "seed": self.planned[index].seed, "step": step}
+            save_model(self.cells[index].model, self.config.model, self.data.tokenizer.characters, of_seed, about)
 
     def arrays(self, step: int, arrays: dict[str, Tensor]) -> None:
         for index, recorder in enumerate(self.recorder.cells):

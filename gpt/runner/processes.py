@@ -16,6 +16,7 @@ import torch.distributed as dist
 from gpt.runner.layout import Layout
 from gpt.runner.pack import Place
 from gpt.runner.progress import Progress
+from gpt.runner.pulse import Watch, beating
 from gpt.runner.row import RankLostError, Row, Seat, backend_for, end_process
 from gpt.runner.worker import stop_on_signals, work
 from gpt.study.folder import cell_at
@@ -53,11 +54,18 @@ def run_cells(packs: Sequence[Sequence[PlannedCell]], place: Place, layout: Layo
     with stop_on_signals(signal.SIGINT, signal.SIGTERM, signal.SIGHUP) as stop, progress:
         _start(workers)
         died: dict[int, float] = {}
+        watch = Watch(store, layout.timeout)
         passed_on = False
         while any(worker.is_alive() for worker in workers):
             if stop() and not passed_on:
                 _each(workers, BaseProcess.terminate)
                 passed_on = True
+            if stop.signals > 1:  # whoever asks twice does not want to wait for checkpoints
+                _each(workers, BaseProcess.kill)
+            for rank, worker in enumerate(workers):
+                if worker.is_alive() and watch.silent(rank):
+                    print(f"gpt: rank {rank} is killed: no sign of life for {layout.timeout:g} s", file=sys.stderr)
+                    worker.kill()
             _end_rows_of_the_dead(workers, layout.ranks_per_run, died)
             progress.update()
             time.sleep(POLL_SECONDS)
@@ -67,13 +75,14 @@ def run_cells(packs: Sequence[Sequence[PlannedCell]], place: Place, layout: Layo
 
 
 def _start(workers: Sequence[BaseProcess]) -> None:
-    """Start workers that never see Ctrl-C, which a terminal sends to all: this process passes the request on."""
-    handler = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    """Start workers that see neither Ctrl-C nor the end of a terminal, which reach all: this process passes them on."""
+    handlers = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGHUP)}
     try:
         for worker in workers:
             worker.start()
     finally:
-        signal.signal(signal.SIGINT, handler)
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
 
 
 def _rank(
@@ -96,11 +105,23 @@ def be_rank(
     stop: Callable[[], bool],
 ) -> None:
     """Do this process's share; where its row cannot go on, say so and exit with `RANK_LOST`."""
+    row = Row(seat, store, backend_for(place.device), timeout, stop)
     try:
-        work(packs, place, Row(seat, store, backend_for(place.device), timeout, stop), stop)
+        with beating(store, seat.rank):
+            _work(packs, place, row, stop)
     except RankLostError as lost:
         print(f"gpt: rank {seat.rank}: {lost}", file=sys.stderr)
         end_process(RANK_LOST)
+
+
+def _work(packs: Sequence[Sequence[PlannedCell]], place: Place, row: Row, stop: Callable[[], bool]) -> None:
+    try:
+        work(packs, place, row, stop)
+    except RankLostError:
+        raise
+    except Exception as error:  # between two packs, so that no cell is to blame
+        fall = row.break_up(error)
+        raise RankLostError(f"{fall.why}\n{fall.trace}") from error
 
 
 def device_of(device: torch.device, number: int) -> torch.device:

@@ -117,8 +117,8 @@ class Row:
             dist.destroy_process_group()
 
     def take(self, count: int) -> Iterator[int]:
-        """Numbers below `count`, each given to one row only; whoever is fast takes more."""
-        while True:
+        """Numbers below `count`, each given to one row only, until asked to stop; whoever is fast takes more."""
+        while not self.ranks.any(self._stop()):
             number = self._store.add("taken", 1) - 1 if self.ranks.leads else 0
             number = self.ranks.from_leader(number)
             if number >= count:

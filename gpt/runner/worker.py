@@ -7,28 +7,30 @@ dead worker held is free at once.
 import contextlib
 import os
 import signal
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import FrameType
 
-from gpt.records.cell import Cell, Status
+from gpt.errors import InputError
+from gpt.records.cell import Status
 from gpt.records.files import write_atomic
 from gpt.runner.pack import Place, resumable_steps, train_pack
 from gpt.runner.row import Fall, RankLostError, Row
 from gpt.study.folder import cell_at
 from gpt.study.plan import PlannedCell, describe
-from gpt.train.ranks import Ranks
 
 
 @dataclass
 class Stop:
     """Whether this process was asked to stop: by a signal, or because the process that started it is gone."""
 
-    asked: bool = False
+    signals: int = 0
+    """how many have come"""
     parent: int = 0
 
     def __call__(self) -> bool:
-        return self.asked or (self.parent != 0 and os.getppid() != self.parent)
+        return self.signals > 0 or (self.parent != 0 and os.getppid() != self.parent)
 
 
 @contextlib.contextmanager
@@ -41,7 +43,7 @@ def stop_on_signals(*signals: signal.Signals, parent: int = 0) -> Iterator[Stop]
     stop = Stop(parent=parent)
 
     def ask(_signal: int, _frame: FrameType | None) -> None:
-        stop.asked = True
+        stop.signals += 1
 
     before = {number: signal.signal(number, ask) for number in signals}
     try:
@@ -61,42 +63,46 @@ def work(packs: Sequence[Sequence[PlannedCell]], place: Place, row: Row, stop: C
     """
     row.join()
     for number in row.take(len(packs)):
-        if row.ranks.any(stop()):
-            return
-        with _leased(packs[number], place, row.ranks) as cells:
-            for together in row.ranks.from_leader(_divide(cells, place) if row.ranks.leads else []):
+        with contextlib.ExitStack() as leases:
+            ready = _lease(packs[number], place, leases) if row.ranks.leads else {}
+            for together in row.ranks.from_leader(_divide(ready)):
                 _attempt([packs[number][i] for i in together], place, row, stop)
     row.leave()
 
 
-@contextlib.contextmanager
-def _leased(pack: Sequence[PlannedCell], place: Place, ranks: Ranks) -> Iterator[dict[int, Cell]]:
-    """Those cells of a pack that this row has now, by their places in the pack; its leading rank holds the leases."""
-    with contextlib.ExitStack() as leases:
-        cells = {}
-        for index, planned in enumerate(pack if ranks.leads else []):
-            cell = cell_at(place.out, planned.fingerprint)
+def _lease(pack: Sequence[PlannedCell], place: Place, leases: contextlib.ExitStack) -> dict[int, set[int]]:
+    """The cells of a pack that this row has from now on, by their places in it, each with the steps it can resume.
+
+    A cell whose folder cannot be read is left out and named; when all is over it counts as not done.
+    """
+    ready = {}
+    for index, planned in enumerate(pack):
+        cell = cell_at(place.out, planned.fingerprint)
+        try:
             lease = None if cell.finished else cell.try_lease()
             if lease is not None:
                 leases.enter_context(lease)
                 if not cell.finished:
-                    cells[index] = cell
-        yield cells
+                    ready[index] = resumable_steps(cell)
+        except (InputError, OSError) as error:
+            print(f"gpt: {describe(planned)}: {error}", file=sys.stderr, flush=True)
+    return ready
 
 
-def _divide(cells: Mapping[int, Cell], place: Place) -> list[list[int]]:
+def _divide(ready: Mapping[int, set[int]]) -> list[list[int]]:
     """Cells that can go on together: all, if there is a step that all can resume, else those of one newest step."""
-    steps = {index: resumable_steps(cell) for index, cell in cells.items()}
-    if steps and set.intersection(*steps.values()):
-        return [list(steps)]
+    if ready and set.intersection(*ready.values()):
+        return [list(ready)]
     of_newest: dict[int, list[int]] = {}
-    for index, found in steps.items():
-        of_newest.setdefault(max(found, default=-1), []).append(index)
+    for index, steps in ready.items():
+        of_newest.setdefault(max(steps, default=-1), []).append(index)
     return list(of_newest.values())
 
 
 def _attempt(cells: Sequence[PlannedCell], place: Place, row: Row, stop: Callable[[], bool]) -> None:
     """Train cells together; if that fails, one by one, so that only those at fault are marked failed."""
+    if row.ranks.any(stop()):
+        return
     try:
         train_pack(cells, place, stop, row.ranks)
         row.ranks.any(False)  # what fails in one rank at the very end is every rank's failure too

@@ -18,8 +18,8 @@ from gpt.train.schedule import learning_rate
 class Outputs(Protocol):
     """Where the loop puts what it makes."""
 
-    def best(self, step: int, index: int) -> None:
-        """The weights of the seed at this index are the best so far."""
+    def best(self, step: int, indices: Sequence[int]) -> None:
+        """The weights of the seeds at these indices are their best so far."""
 
     def arrays(self, step: int, arrays: dict[str, Tensor]) -> None:
         """What the probes measured, each array leading with the seed axis."""
@@ -60,9 +60,9 @@ def train(
 
     def evaluate(step: int) -> None:
         loss_S = engine.evaluate(windows_NT).double().mean(dim=1)
-        for index, improved in enumerate(recorder.evaluated(step, loss_S)):
-            if improved:
-                outputs.best(step, index)
+        improved = [index for index, best in enumerate(recorder.evaluated(step, loss_S)) if best]
+        if improved:
+            outputs.best(step, improved)
 
     def observe(step: int, arrays: dict[str, Tensor]) -> None:
         recorder.flush()

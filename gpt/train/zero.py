@@ -6,6 +6,7 @@ and gradients scaled here, on each rank's shards, between its backward pass and 
 Shapes: S seed, L layer, W parameter tensor, P part of the batch.
 """
 
+import importlib
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -71,7 +72,7 @@ class ZeroEngine(ModelEngine):
         grad_norm_S = torch.linalg.vector_norm(layer_grad_norm_SL, dim=1)
         scale_S = clip_scale(grad_norm_S, self.config.optim.clip)
         for shard, shape in zip(gradients, self.shapes.values(), strict=True):
-            self._scale(shard, shape, scale_S)
+            self._scale(shard, shape, scale_S, grad_norm_S.isfinite())
 
         before = [self._held(p) for p in self.parameters.values()] if measure_updates else []
         before = [s and Shard(s.values.clone(), s.first) for s in before]
@@ -104,13 +105,13 @@ class ZeroEngine(ModelEngine):
             whole[shard.first : shard.first + len(shard.values)] = shard.values
         return whole.view(shape[0], -1).square().sum(1)
 
-    def _scale(self, shard: Shard | None, shape: torch.Size, scale_S: Tensor) -> None:
+    def _scale(self, shard: Shard | None, shape: torch.Size, scale_S: Tensor, finite_S: Tensor) -> None:
         """Clip; a seed that left the finite numbers stands still, else DeepSpeed would skip the step of all seeds."""
         if shard is None:
             return
         here = slice(shard.first, shard.first + len(shard.values))
-        scale = scale_S.repeat_interleave(shape[1:].numel())[here]
-        shard.values.copy_(torch.where(scale.isfinite(), shard.values * scale, 0.0))
+        scale, finite = (of_S.repeat_interleave(shape[1:].numel())[here] for of_S in (scale_S, finite_S))
+        shard.values.copy_(torch.where(finite, shard.values * scale, 0.0))
 
     @torch.no_grad()
     def _update_ratio(self, before: Sequence[Shard | None]) -> Tensor:
@@ -181,6 +182,7 @@ class ZeroEngine(ModelEngine):
 
     @torch.no_grad()
     def load(self, step: int, state: State) -> None:
+        assert self.deepspeed.global_steps == 0, "DeepSpeed may hold gathered copies of weights that were used"
         for flat in self._updated():
             self.optimizer.state[flat] = {
                 "step": torch.tensor(float(step), device=flat.device),
@@ -212,7 +214,9 @@ def _prepare(
     """DeepSpeed's engine for the launch's stage; what the run file decides, the launch does not."""
     if not torch.cuda.is_available():
         os.environ["DS_ACCELERATOR"] = "cpu"
+    import deepspeed.comm.comm
     import deepspeed.ops
+    import deepspeed.utils.groups
     from accelerate import Accelerator, DeepSpeedPlugin
     from accelerate.state import AcceleratorState
     from accelerate.utils import GradientAccumulationPlugin
@@ -220,7 +224,10 @@ def _prepare(
     # a collective for one machine's CPUs that is compiled for a minute when first used; gloo does without
     deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
     DeepSpeedPlugin.set_deepspeed_weakref = _nothing_to_tell  # it tells transformers, which is not needed here
-    AcceleratorState._reset_state(reset_partial_state=True)  # of the pack before
+    # what is left of the pack before, whose row may have broken up since
+    AcceleratorState._reset_state(reset_partial_state=True)
+    deepspeed.comm.comm.cdb = None
+    importlib.reload(deepspeed.utils.groups)
     plugin = DeepSpeedPlugin()
     plugin.deepspeed_config.update(
         train_batch_size=batch_size,

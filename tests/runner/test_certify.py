@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 
+from gpt.runner import pack
 from gpt.runner.certify import (
     BOUND,
     REFERENCE,
@@ -53,8 +54,8 @@ def test_every_case_is_held_against_one_process_of_the_same_precision_and_clippi
 
 def test_every_engine_is_certified_at_every_promise() -> None:
     launches = {case.launch for case in BY_NAME.values()}
-    assert launches == {(1, None), (2, None), (4, None), (2, 0), (2, 1), (2, 2), (2, 3)}
-    for launch in launches - {(1, None)}:
+    assert launches == {(1, None), (2, None), (4, None), (2, 0), (2, 1), (2, 2), (2, 3), (4, 3)}
+    for launch in launches - {(1, None), (4, 3)}:
         of_launch = [case for case in BY_NAME.values() if case.launch == launch]
         assert any(len(case.packs) == 1 for case in of_launch), "seeds packed"
         assert any((case.values or {}).get("train.precision") == "bf16" for case in of_launch)
@@ -122,6 +123,23 @@ def test_dropout_keyed_by_the_place_within_a_micro_batch_breaks_the_certificate(
     by_sample = engine.Noise
     monkeypatch.setattr(engine, "Noise", lambda seeds, step, samples: by_sample(seeds, step, range(len(samples))))
     assert not compare(BY_NAME[SPLIT[2]], references | computed_here(SPLIT[2])).holds
+
+
+def test_another_learning_rate_breaks_the_certificate(
+    references: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Deaf(replica.ReplicaEngine):
+        def train_step(self, step: int, batch_SBT: torch.Tensor, lr: float, measure_updates: bool) -> Any:
+            return super().train_step(step, batch_SBT, 1e-2, measure_updates)
+
+    monkeypatch.setattr(pack, "ReplicaEngine", Deaf)
+    assert not compare(BY_NAME["2 seeds together"], references | computed_here("2 seeds together")).holds
+
+
+def test_windows_left_out_of_the_evaluation_break_the_certificate(references: dict[str, Any]) -> None:
+    results = references | computed_here("2 seeds together")
+    results["2 seeds together"]["evaluation"][0][5] = 0.0
+    assert not compare(BY_NAME["2 seeds together"], results).holds
 
 
 def test_real_launches_of_ddp_sums_in_order_and_zero_3_hold() -> None:

@@ -1,0 +1,177 @@
+"""The real command and the real launchers, in processes of their own that cannot outlive a test."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from gpt.records.cell import Cell
+
+GPT = [sys.executable, "-m", "gpt"]
+BIN = Path(sys.executable).parent
+LAUNCH = Path(__file__).parents[1] / "launch"
+TOLD = (
+    "ACCELERATE_",
+    "TORCHELASTIC_",
+    "SLURM_",
+    "OMPI_",
+    "OMP_",
+    "PMI_",
+    "MV2_",
+    "RANK",
+    "WORLD_",
+    "LOCAL_",
+    "MASTER_",
+)
+"""how the variables begin that launchers set"""
+MARK = "GPT_TEST_COMMAND"
+"""variable that every process of one command inherits"""
+
+
+class Command:
+    """A running command, with all the processes that came of it, wherever they hang now."""
+
+    def __init__(self, words: Sequence[str | Path], home: Path):
+        self.mark = f"{MARK}={uuid.uuid4()}"
+        self._log = home / f"{self.mark[-12:]}.txt"
+        environment = {name: value for name, value in os.environ.items() if not name.startswith((*TOLD, MARK))}
+        environment |= {"HOME": str(home), "HF_HOME": str(home), "PATH": f"{BIN}:{os.environ['PATH']}"}
+        environment |= {"PYTHONPATH": str(LAUNCH.parent), MARK: self.mark.partition("=")[2]}
+        with self._log.open("w") as log:
+            self.process = subprocess.Popen(
+                list(map(str, words)),
+                cwd=home,
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+
+    @property
+    def said(self) -> str:
+        """Both streams so far."""
+        return self._log.read_text()
+
+    def wait(self, seconds: float = 120.0) -> int:
+        """The exit code."""
+        try:
+            return self.process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            raise AssertionError(f"no end within {seconds:g} s:\n{self.said}") from None
+
+    def running(self) -> dict[int, str]:
+        """Every process of the command that is alive, oldest first, and its command line."""
+        found = {}
+        for entry in Path("/proc").iterdir():
+            try:
+                if entry.name.isdecimal() and self.mark.encode() in (entry / "environ").read_bytes().split(b"\0"):
+                    began = int((entry / "stat").read_text().rpartition(")")[2].split()[19])
+                    words = os.fsdecode((entry / "cmdline").read_bytes().replace(b"\0", b" "))
+                    found[began, int(entry.name)] = words
+            except OSError:  # ended since it was listed, or another user's
+                continue
+        return {pid: words for (_, pid), words in sorted(found.items())}
+
+    def ranks(self) -> list[int]:
+        """The processes that train, in the order of their ranks: gpt's own ones, or those of a launcher."""
+        own = re.compile(r"spawn_main|^\S*python\S* (-u )?(-m gpt|\S+\.py) ")
+        pids = [pid for pid, words in self.running().items() if own.search(words)]
+        return [pid for pid in pids if pid != self.process.pid]
+
+    def leaves_nothing(self, seconds: float = 10.0) -> None:
+        """Every process that came of the command ends soon."""
+        deadline = time.monotonic() + seconds
+        while left := self.running():
+            assert time.monotonic() < deadline, f"still running: {left}\n{self.said}"
+            time.sleep(0.05)
+
+    def end(self) -> None:
+        """Kill what is left."""
+        while left := self.running():
+            for pid in left:
+                with _gone():
+                    os.kill(pid, signal.SIGKILL)
+            self.process.poll()
+            time.sleep(0.02)
+        self.process.wait()
+
+
+@contextmanager
+def _gone() -> Iterator[None]:
+    with suppress(ProcessLookupError):
+        yield
+
+
+@contextmanager
+def started(words: Sequence[str | Path], home: Path) -> Iterator[Command]:
+    """A command running in the folder `home`."""
+    command = Command(words, home)
+    try:
+        yield command
+    finally:
+        command.end()
+
+
+def run(words: Sequence[str | Path], home: Path, seconds: float = 120.0) -> tuple[int, str]:
+    """Exit code and both streams of a command that has ended and left no process running."""
+    with started(words, home) as command:
+        code = command.wait(seconds)
+        command.leaves_nothing()
+        return code, command.said
+
+
+def accelerate(file: str, *options: str) -> list[str | Path]:
+    """`accelerate launch` of gpt with a shipped file."""
+    return [BIN / "accelerate", "launch", "--config_file", LAUNCH / f"{file}.yaml", *options, "-m", "gpt"]
+
+
+def wait_for(condition: Callable[[], Any], command: Command, seconds: float = 60.0) -> None:
+    """Wait until something holds while a command runs."""
+    end = time.monotonic() + seconds
+    while not condition():
+        assert command.process.poll() is None, f"ended before:\n{command.said}"
+        assert time.monotonic() < end, f"waited in vain:\n{command.said}"
+        time.sleep(0.02)
+
+
+def cells_of(out: Path) -> list[Cell]:
+    return [Cell(path) for path in sorted((out / "cells").iterdir())]
+
+
+def rows_of(cell: Cell) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in cell.metrics.read_text().splitlines()]
+
+
+def layouts_of(cell: Cell) -> list[dict[str, Any]]:
+    return json.loads(cell.run_json.read_text())["layouts"]
+
+
+def records(out: Path) -> dict[str, bytes]:
+    """What two runs of the same cells must share, byte for byte."""
+    found = {}
+    for cell in cells_of(out):
+        files = [cell.metrics, cell.events, cell.samples, *sorted(cell.probes.glob("*")), *sorted(cell.model.iterdir())]
+        found |= {str(file.relative_to(out)): file.read_bytes() for file in files}
+        found[f"{cell.root.name} weights"] = json.loads(cell.run_json.read_text())["final_weights_sha256"].encode()
+    return found
+
+
+def furthest(out: Path, other: Path, key: str) -> float:
+    """The largest difference of a metric between the same steps of the same cells, relative to 1 or its size."""
+    worst = 0.0
+    for cell, same in zip(cells_of(out), cells_of(other), strict=True):
+        assert cell.root.name == same.root.name
+        for row, twin in zip(rows_of(cell), rows_of(same), strict=True):
+            assert row.keys() == twin.keys()
+            if key in row:
+                worst = max(worst, abs(row[key] - twin[key]) / max(1.0, abs(row[key])))
+    return worst
