@@ -1,5 +1,6 @@
 """Claims about the committed evidence: the README says what the results say, and the results hold up."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +65,15 @@ def test_the_readme_states_the_baselines_means(repository: Path) -> None:
         f"means of {learned['mean']['mean']:.4f} (learned\npositions, nanoGPT's recipe) and {rope['mean']['mean']:.4f}"
     )
     assert means in (repository / "README.md").read_text()
+
+
+def test_every_file_that_the_readme_names_is_there(repository: Path) -> None:
+    named = set(
+        re.findall(r"(?:tests|configs|results|launch|slurm)/[\w./-]+\.\w+", (repository / "README.md").read_text())
+    )
+    shown_only = {"configs/studies/warmup.yaml"}  # the study that a reader is invited to write
+    assert {name for name in named - shown_only if not (repository / name).exists()} == set()
+    assert "tests/runner/test_ranks.py" in named
 
 
 def test_the_evidence_is_small() -> None:
