@@ -231,43 +231,10 @@ def open_study(path: Path, seeds: int | None) -> "tuple[Study, list[PlannedCell]
 
 def run_planned(cells: "Sequence[PlannedCell]", place: "Place", launch: "Launch | None", layout: "Layout") -> int:
     """Train what is missing, say what could not be done, and return the exit code."""
-    import torch
-
-    from gpt.runner.launched import meet, open_store, run_as_rank
-    from gpt.runner.layout import packs_of
-    from gpt.runner.pack import check_stack
-    from gpt.runner.processes import run_cells
-    from gpt.runner.progress import Progress
-    from gpt.runner.row import backend_for
-    from gpt.runner.stack import describe_stack
-    from gpt.study.folder import cell_at
+    from gpt.runner.run import train_cells
     from gpt.study.plan import describe
 
-    torch.set_num_threads(layout.threads)
-    stack = describe_stack(place.device)
-    folders = [cell_at(place.out, cell.fingerprint) for cell in cells]
-    for folder in folders:
-        if folder.run_json.exists():
-            check_stack(folder, stack)
-    missing = sum(not folder.finished for folder in folders)
-    packs = packs_of(cells, layout.seeds_per_pack)
-    progress = Progress(cells, place.out)
-    if launch:
-        store = open_store(launch, layout.timeout)
-        meet(launch, store, layout, packs, place)
-    if not missing:
-        if leads(launch):
-            print(f"nothing to do: all {len(cells)} cells are done", file=sys.stderr)
-        return DONE
-    if leads(launch):
-        engine = "DDP" if place.zero_stage is None else f"DeepSpeed ZeRO-{place.zero_stage}"
-        how = f", {engine} over {backend_for(place.device)}" if layout.ranks_per_run > 1 else ""
-        print(f"{len(cells) - missing} of {len(cells)} cells are done, {missing} to train on {stack['device']} "
-              f"with {layout}{how}", file=sys.stderr, flush=True)  # fmt: skip
-    if launch:
-        outcome = run_as_rank(launch, store, packs, place, layout, progress)
-    else:
-        outcome = run_cells(packs, place, layout, progress)
+    outcome = train_cells(cells, place, launch, layout)
     if not leads(launch):
         return STOPPED if outcome.stopped else DONE
     if outcome.stopped:
