@@ -242,6 +242,10 @@ def run_planned(cells: "Sequence[PlannedCell]", place: "Place", launch: "Launch 
         return STOPPED
     for cell, why in outcome.unfinished:
         print(f"not done: {describe(cell)}, cell {cell.fingerprint}: {why}", file=sys.stderr)
+    if outcome.elsewhere:
+        print(
+            f"left to the commands that are training them: {outcome.elsewhere} of {len(cells)} cells", file=sys.stderr
+        )
     return CELLS_FAILED if outcome.unfinished else DONE
 
 

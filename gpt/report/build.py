@@ -72,7 +72,7 @@ def write_figures(results: Results, findings: Mapping[str, Any], folder: Path) -
     for figure in drawn:
         write_atomic(folder / figure.file, figure.png)
     for old in {path.name for path in folder.glob("*.png")} - {figure.file for figure in drawn}:
-        (folder / old).unlink()
+        (folder / old).unlink(missing_ok=True)  # another command may report at the same time
     return [Shown(figure.file, figure.block, figure.title, figure.caption) for figure in drawn]
 
 

@@ -17,7 +17,7 @@ from gpt.errors import InputError
 from gpt.runner.launch import Launch
 from gpt.runner.layout import Layout
 from gpt.runner.pack import Place
-from gpt.runner.processes import POLL_SECONDS, RANK_LOST, Outcome, be_rank, unfinished
+from gpt.runner.processes import POLL_SECONDS, RANK_LOST, Outcome, be_rank, outcome
 from gpt.runner.progress import Progress
 from gpt.runner.pulse import Watch
 from gpt.runner.row import Seat, end_process
@@ -94,7 +94,8 @@ def run_as_rank(
             store.set(f"ended/{launch.rank}", "")
             if launch.rank == 0:
                 _wait_for_others(store, launch.world, layout.timeout)
-        return Outcome(stop(), unfinished([cell for pack in packs for cell in pack], place))
+                return outcome(stop(), [cell for pack in packs for cell in pack], place, store)
+        return Outcome(stop(), [], 0)
 
 
 def _wait_for_others(store: dist.Store, world: int, timeout: float) -> None:

@@ -17,7 +17,7 @@ from gpt.runner.layout import Layout
 from gpt.runner.pack import Place
 from gpt.runner.progress import Progress
 from gpt.runner.pulse import Watch, beating
-from gpt.runner.row import RankLostError, Row, Seat, backend_for, end_process
+from gpt.runner.row import RankLostError, Row, Seat, backend_for, end_process, held_key
 from gpt.runner.worker import stop_on_signals, work
 from gpt.study.folder import cell_at
 from gpt.study.plan import PlannedCell
@@ -37,7 +37,9 @@ class Outcome:
     stopped: bool
     """a signal asked for an end before everything was done"""
     unfinished: list[tuple[PlannedCell, str]]
-    """each cell that is neither done nor diverged, and why"""
+    """each cell that could not be done, and why"""
+    elsewhere: int
+    """cells that other commands had when this one came to them, and have not finished yet"""
 
 
 def run_cells(packs: Sequence[Sequence[PlannedCell]], place: Place, layout: Layout, progress: Progress) -> Outcome:
@@ -60,7 +62,7 @@ def run_cells(packs: Sequence[Sequence[PlannedCell]], place: Place, layout: Layo
             if stop() and not passed_on:
                 _each(workers, BaseProcess.terminate)
                 passed_on = True
-            if stop.signals > 1:  # whoever asks twice does not want to wait for checkpoints
+            if stop.interrupts > 1:  # whoever asks twice does not want to wait for checkpoints
                 _each(workers, BaseProcess.kill)
             for rank, worker in enumerate(workers):
                 if worker.is_alive() and watch.silent(rank):
@@ -71,7 +73,7 @@ def run_cells(packs: Sequence[Sequence[PlannedCell]], place: Place, layout: Layo
             time.sleep(POLL_SECONDS)
         progress.update()
     codes = sorted({worker.exitcode for worker in workers if worker.exitcode})
-    return Outcome(stop(), unfinished([cell for pack in packs for cell in pack], place, codes))
+    return outcome(stop(), [cell for pack in packs for cell in pack], place, store, codes)
 
 
 def _start(workers: Sequence[BaseProcess]) -> None:
@@ -147,17 +149,23 @@ def _each(workers: Sequence[BaseProcess], end: Callable[[BaseProcess], None]) ->
             end(worker)
 
 
-def unfinished(cells: Sequence[PlannedCell], place: Place, codes: Sequence[int] = ()) -> list[tuple[PlannedCell, str]]:
-    """The cells that are neither done nor diverged, and why.
+def outcome(
+    stopped: bool, cells: Sequence[PlannedCell], place: Place, store: dist.Store, codes: Sequence[int] = ()
+) -> Outcome:
+    """What has become of the cells now that nothing is left to take.
 
     Args:
+        store: the ranks', where they noted what others had.
         codes: exit codes of ranks that died.
     """
-    left = []
+    left, elsewhere = [], 0
     for planned in cells:
         status = cell_at(place.out, planned.fingerprint).read_status()
         if status.state in ("done", "diverged"):
             continue
-        ended = f"a process ended with code {', '.join(map(str, codes))}" if codes else "another process holds it"
+        if status.state != "failed" and store.check([held_key(planned.fingerprint)]):
+            elsewhere += 1
+            continue
+        ended = f"a process ended with code {', '.join(map(str, codes))}" if codes else "it could not be taken"
         left.append((planned, status.why if status.state in ("failed", "preempted") else ended))
-    return left
+    return Outcome(stopped, left, elsewhere)

@@ -125,6 +125,10 @@ class Row:
                 return
             yield number
 
+    def note_held(self, fingerprint: str) -> None:
+        """Say that another command has a cell that was this row's to take."""
+        self._store.set(held_key(fingerprint), "")
+
     def break_up(self, error: Exception) -> Fall:
         """Leave after an exception, here or in another rank of the row, and find out what happened.
 
@@ -185,6 +189,11 @@ class Row:
 
     def _key(self, name: object) -> str:
         return f"fall/{self.seat.row}/{self._meetings}/{name}"
+
+
+def held_key(fingerprint: str) -> str:
+    """The key in the ranks' store that says that another command has a cell."""
+    return f"held/{fingerprint}"
 
 
 def end_process(code: int) -> NoReturn:

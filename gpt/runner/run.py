@@ -39,7 +39,7 @@ def train_cells(cells: Sequence[PlannedCell], place: Place, launch: Launch | Non
     if not missing:
         if speaks:
             print(f"nothing to do: all {len(cells)} cells are done", file=sys.stderr)
-        return Outcome(stopped=False, unfinished=[])
+        return Outcome(stopped=False, unfinished=[], elsewhere=0)
     if speaks:
         done = f"{len(cells) - missing} of {len(cells)} cells are done"
         how = f"{layout}{_engine(place) if layout.ranks_per_run > 1 else ''}"

@@ -25,12 +25,13 @@ from gpt.study.plan import PlannedCell, describe
 class Stop:
     """Whether this process was asked to stop: by a signal, or because the process that started it is gone."""
 
-    signals: int = 0
-    """how many have come"""
+    asked: bool = False
+    interrupts: int = 0
+    """how often a person pressed Ctrl-C; schedulers send their signals more than once and mean nothing by it"""
     parent: int = 0
 
     def __call__(self) -> bool:
-        return self.signals > 0 or (self.parent != 0 and os.getppid() != self.parent)
+        return self.asked or (self.parent != 0 and os.getppid() != self.parent)
 
 
 @contextlib.contextmanager
@@ -42,8 +43,9 @@ def stop_on_signals(*signals: signal.Signals, parent: int = 0) -> Iterator[Stop]
     """
     stop = Stop(parent=parent)
 
-    def ask(_signal: int, _frame: FrameType | None) -> None:
-        stop.signals += 1
+    def ask(number: int, _frame: FrameType | None) -> None:
+        stop.asked = True
+        stop.interrupts += number == signal.SIGINT
 
     before = {number: signal.signal(number, ask) for number in signals}
     try:
@@ -64,13 +66,13 @@ def work(packs: Sequence[Sequence[PlannedCell]], place: Place, row: Row, stop: C
     row.join()
     for number in row.take(len(packs)):
         with contextlib.ExitStack() as leases:
-            ready = _lease(packs[number], place, leases) if row.ranks.leads else {}
+            ready = _lease(packs[number], place, row, leases) if row.ranks.leads else {}
             for together in row.ranks.from_leader(_divide(ready)):
                 _attempt([packs[number][i] for i in together], place, row, stop)
     row.leave()
 
 
-def _lease(pack: Sequence[PlannedCell], place: Place, leases: contextlib.ExitStack) -> dict[int, set[int]]:
+def _lease(pack: Sequence[PlannedCell], place: Place, row: Row, leases: contextlib.ExitStack) -> dict[int, set[int]]:
     """The cells of a pack that this row has from now on, by their places in it, each with the steps it can resume.
 
     A cell whose folder cannot be read is left out and named; when all is over it counts as not done.
@@ -79,11 +81,15 @@ def _lease(pack: Sequence[PlannedCell], place: Place, leases: contextlib.ExitSta
     for index, planned in enumerate(pack):
         cell = cell_at(place.out, planned.fingerprint)
         try:
-            lease = None if cell.finished else cell.try_lease()
-            if lease is not None:
-                leases.enter_context(lease)
-                if not cell.finished:
-                    ready[index] = resumable_steps(cell)
+            if cell.finished:
+                continue
+            lease = cell.try_lease()
+            if lease is None:
+                row.note_held(planned.fingerprint)
+                continue
+            leases.enter_context(lease)
+            if not cell.finished:
+                ready[index] = resumable_steps(cell)
         except (InputError, OSError) as error:
             print(f"gpt: {describe(planned)}: {error}", file=sys.stderr, flush=True)
     return ready
