@@ -1,0 +1,248 @@
+"""The shipped batch scripts on a real Slurm cluster."""
+
+import re
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from cluster import Cluster
+from commands import GPT, cells_of, layouts_of, records, run
+
+from gpt.cli import open_study
+from gpt.records.cell import Cell
+from gpt.study.folder import cell_at
+
+pytestmark = pytest.mark.slurm
+
+LONG = 180.0
+"""seconds within which a few tiny cells are trained, on a busy machine too"""
+RUN = """\
+data: {{source: {source}, val_fraction: 0.1}}
+model: {{layers: 2, heads: 2, width: 16, context: 16, position: rope, norm_placement: pre, tie_embeddings: false}}
+optim: {{lr: 2e-2, final_lr_ratio: 0.1, warmup_steps: 5, clip: 1.0}}
+train: {{steps: {steps}, batch_size: 8, eval_every: 50, checkpoint_every: 20}}
+probes: {{every: 200, windows: 2, heatmap_characters: 8}}
+sample: {{characters: 20}}
+"""
+STUDY = """\
+name: tiny
+question: Which placement?
+base: run.yaml
+factor: model.norm_placement
+variants: [pre, post]
+seeds: {seeds}
+smallest_effect: 0.01
+"""
+
+
+def write_study(folder: Path, source: Path, steps: int, seeds: int) -> Path:
+    (folder / "run.yaml").write_text(RUN.format(source=source, steps=steps))
+    path = folder / "study.yaml"
+    path.write_text(STUDY.format(seeds=seeds))
+    return path
+
+
+def submit(cluster: Cluster, repository: Path, study: Path, **variables: str) -> tuple[str, str]:
+    """The numbers of the array and of the report that `submit.sh` prints."""
+    said = cluster.run(repository / "slurm/submit.sh", study, **variables)
+    found = re.fullmatch(r"array: (\d+), \d+ tasks\nreport: (\d+), .*\nlogs: .*\n", said)
+    assert found, said
+    return found[1], found[2]
+
+
+def start(cluster: Cluster, repository: Path, study: Path, out: Path, *options: str, **variables: str) -> str:
+    """The number of an array without a report."""
+    log = f"--output={out}/slurm/%x-%A_%a.out"
+    (out / "slurm").mkdir(parents=True)
+    words = ["sbatch", "--parsable", "--cpus-per-task=1", log, *options, repository / "slurm/study.sbatch", study]
+    return cluster.run(*words, "--out", out, **variables).strip()
+
+
+def logs(out: Path) -> str:
+    return "".join(f"== {path.name}\n{path.read_text()}" for path in sorted((out / "slurm").glob("*.out")))
+
+
+def running(out: Path) -> list[Cell]:
+    """The cells in the middle of their training."""
+    started = cells_of(out) if (out / "cells").is_dir() else []
+    return [cell for cell in started if cell.read_status().state == "running" and list(cell.checkpoints.glob("step-*"))]
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory: pytest.TempPathFactory, excerpt: Path) -> Path:
+    """Two variants, two seeds, long enough to be caught in the middle."""
+    return write_study(tmp_path_factory.mktemp("study"), excerpt, steps=300, seeds=2)
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory: pytest.TempPathFactory, study: Path) -> dict[str, bytes]:
+    """The records of the study, made without Slurm."""
+    folder = tmp_path_factory.mktemp("whole")
+    code, said = run([*GPT, "study", "run", study, "--out", folder / "out"], folder)
+    assert code == 0, said
+    return records(folder / "out")
+
+
+@dataclass(frozen=True)
+class Night:
+    """An array of two tasks with one GPU each, and its report, ended."""
+
+    out: Path
+    array: str
+    report: str
+    broken: Cell
+    """cannot be trained"""
+
+
+@pytest.fixture(scope="module")
+def night(
+    tmp_path_factory: pytest.TempPathFactory,
+    excerpt: Path,
+    cluster: Cluster,
+    repository: Path,
+    environment: dict[str, str],
+) -> Night:
+    folder = tmp_path_factory.mktemp("night")
+    path, out = write_study(folder, excerpt, steps=50, seeds=2), folder / "out"
+    _, cells, _ = open_study(path, None)
+    broken = cell_at(out, cells[0].fingerprint)
+    broken.metrics.mkdir(parents=True)  # where a file belongs
+    plan = environment | {"GPT_OUT": str(out), "GPT_TASKS": "2", "GPT_CPUS": "1", "GPT_GPUS": "1"}
+    array, report = submit(cluster, repository, path, **plan)
+    cluster.until(lambda: cluster.ended(array, report), LONG)
+    return Night(out, array, report, broken)
+
+
+def test_an_array_trains_every_cell_once(night: Night) -> None:
+    cells = cells_of(night.out)
+    assert len(cells) == 4
+    trained = [cell.read_status() for cell in cells if cell != night.broken]
+    assert [(status.state, status.attempts) for status in trained] == [("done", 1)] * 3, logs(night.out)
+
+
+def test_a_failed_cell_still_leads_to_a_report_that_names_it(night: Night, cluster: Cluster) -> None:
+    assert night.broken.read_status().state == "failed"
+    assert cluster.job(f"{night.array}_0")["ExitCode"] == "3:0"
+    assert cluster.job(night.report)["JobState"] == "COMPLETED"
+    said = (night.out / f"slurm/gpt-report-{night.report}.out").read_text()
+    assert "tiny: 3 of 4 cells finished" in said
+    assert "failed: pre, seed 0: " in said
+    assert "failed" in (night.out / "studies/tiny/report/report.md").read_text()
+
+
+def test_each_task_sees_the_gpu_that_it_was_given(night: Night, cluster: Cluster) -> None:
+    tasks = [cluster.job(f"{night.array}_{task}") for task in (0, 1)]
+    assert len({task["NodeList"] for task in tasks}) == 1
+    assert sorted(re.findall(r"1 cores, GPUs (.*)", logs(night.out))) == ["0", "1"]
+
+
+def test_a_preempted_last_task_goes_on_to_the_same_bytes_and_restarts_no_other(
+    empty: Cluster, repository: Path, environment: dict[str, str], study: Path, uninterrupted: dict[str, bytes],
+    tmp_path: Path,
+) -> None:  # fmt: skip
+    out = tmp_path / "out"
+    plan = environment | {"GPT_OUT": str(out), "GPT_TASKS": "2", "GPT_CPUS": "1", "GPT_PARTITION": "low"}
+    array, report = submit(empty, repository, study, **plan, GPT_SBATCH="--exclusive")
+    first, last = f"{array}_0", f"{array}_1"
+    empty.until(lambda: len(running(out)) == 2, LONG)
+    assert empty.job(last)["JobId"] == array, "the trap: the last task has the number of the array"
+    node = empty.job(last)["NodeList"]
+    empty.run("sbatch", "-p", "high", "-w", node, "--exclusive", "-o", "/dev/null", "--wrap", "true")
+    empty.until(lambda: empty.ended(array, report), LONG)
+    assert [empty.job(task)["Restarts"] for task in (first, last)] == ["0", "1"], logs(out)
+    assert [empty.job(job)["JobState"] for job in (last, report)] == ["COMPLETED"] * 2, logs(out)
+    assert sum(cell.read_status().attempts for cell in cells_of(out)) <= 4 + 1, "only the cell in hand was begun again"
+    assert records(out) == uninterrupted
+
+
+def test_a_cancelled_task_stays_cancelled(
+    empty: Cluster, repository: Path, environment: dict[str, str], study: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    array = start(empty, repository, study, out, "--array=0", **environment)
+    empty.until(lambda: running(out), LONG)
+    empty.run("scancel", array)
+    empty.until(lambda: empty.ended(array), LONG)
+    assert empty.job(f"{array}_0")["JobState"] == "CANCELLED", logs(out)
+    assert "preempted" in [cell.read_status().state for cell in cells_of(out)]
+
+
+def test_the_cells_of_a_killed_node_are_finished_by_others(
+    empty: Cluster, repository: Path, environment: dict[str, str], study: Path, uninterrupted: dict[str, bytes],
+    tmp_path: Path,
+) -> None:  # fmt: skip
+    out = tmp_path / "out"
+    array = start(empty, repository, study, out, "--array=0-1", "--exclusive", **environment)
+    empty.until(lambda: len(running(out)) == 2, LONG)
+    lost = empty.job(f"{array}_1")["NodeList"]
+    empty.kill_node(lost)
+    empty.run("scontrol", "update", f"NodeName={lost}", "State=DOWN", "Reason=lost")  # found out at once
+    empty.until(lambda: empty.ended(array), LONG)
+    tasks = [empty.job(f"{array}_{task}") for task in (0, 1)]
+    assert [task["Restarts"] for task in tasks] == ["0", "1"], logs(out)
+    assert tasks[1]["NodeList"] != lost
+    assert records(out) == uninterrupted
+
+
+def test_ranks_on_two_nodes_share_a_run_and_go_on_after_the_warning_of_the_time_limit(
+    empty: Cluster, repository: Path, environment: dict[str, str], excerpt: Path, tmp_path: Path
+) -> None:
+    write_study(tmp_path, excerpt, steps=100, seeds=1)
+    out = tmp_path / "out"
+    log = f"--output={tmp_path}/ddp.out"
+    asked = ["train", tmp_path / "run.yaml", "--out", out]
+    job = empty.run("sbatch", "--parsable", log, repository / "slurm/ddp.sbatch", *asked, **environment).strip()
+    empty.until(lambda: running(out), LONG)
+    empty.run("scancel", "--batch", "--signal=USR1", job)
+    empty.until(lambda: empty.ended(job), LONG)
+    said = (tmp_path / "ddp.out").read_text()
+    assert empty.job(job)["JobState"] == "COMPLETED", said
+    assert empty.job(job)["Restarts"] == "1", said
+    (cell,) = cells_of(out)
+    assert (cell.read_status().state, cell.read_status().attempts) == ("done", 2)
+    assert {layout["ranks"] for layout in layouts_of(cell)} == {2}
+
+
+def test_a_dry_run_shows_both_commands_and_submits_nothing(repository: Path, study: Path, tmp_path: Path) -> None:
+    plan = {"GPT_TASKS": "8", "GPT_AT_ONCE": "3", "GPT_GPUS": "4", "GPT_ACCOUNT": "me", "GPT_SBATCH": "--mem=2G"}
+    ended = submit_here(repository, tmp_path, "--dry-run", str(study), **plan)
+    array, report = ended.stdout.splitlines()
+    for option in (
+        "--array=0-7%3 ",
+        "--gpus-per-node=4 ",
+        "--account=me ",
+        "--mem=2G ",
+        f"{study} --out {tmp_path}/out",
+    ):
+        assert option in array
+    assert "--dependency=afterany:ARRAY " in report
+    assert "--account=me " in report
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "variables", "why"),
+    [
+        ([], {}, "no STUDY.yaml"),
+        (["x.yaml"], {}, "no file x.yaml"),
+        (["STUDY"], {"GPT_TASKS": "0"}, "GPT_TASKS is '0', must be at least 1"),
+        (["STUDY"], {"GPT_GPUS": "two"}, "GPT_GPUS is 'two', must be a whole number"),
+        (["STUDY"], {"GPT_SETUP": "nowhere/setup.sh"}, "GPT_SETUP names no file"),
+    ],
+)
+def test_bad_use_is_refused_with_one_line(
+    repository: Path, study: Path, tmp_path: Path, arguments: list[str], variables: dict[str, str], why: str
+) -> None:
+    words = [str(study) if word == "STUDY" else word for word in arguments]
+    ended = submit_here(repository, tmp_path, *words, **variables)
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert re.fullmatch(rf"slurm/submit\.sh: {why}; use: .*\n", ended.stderr), ended.stderr
+
+
+def submit_here(repository: Path, folder: Path, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    """`submit.sh` without a cluster."""
+    environment = {"PATH": "/usr/bin:/bin"} | variables
+    return subprocess.run(
+        [repository / "slurm/submit.sh", *arguments], cwd=folder, env=environment, capture_output=True, text=True
+    )
