@@ -26,6 +26,8 @@ POLL_SECONDS = 0.5
 """time between two looks at the cells' states"""
 MATES_SECONDS = 10.0
 """time that the other ranks of a row have to notice that one has died, before they are killed"""
+CONNECT_SECONDS = 10.0
+"""time to reach the store of the process that starts the ranks, which is there before them"""
 RANK_LOST = 1
 """exit code of a rank whose row cannot go on"""
 
@@ -92,7 +94,10 @@ def _rank(
 ) -> None:
     torch.set_num_threads(layout.threads)
     place = replace(place, device=device_of(place.device, rank))
-    store = dist.TCPStore("127.0.0.1", port, is_master=False, timeout=timedelta(seconds=layout.timeout))
+    if os.getppid() != parent:  # killed while this one was starting
+        end_process(RANK_LOST)
+    store = dist.TCPStore("127.0.0.1", port, is_master=False, timeout=timedelta(seconds=CONNECT_SECONDS))
+    store.set_timeout(timedelta(seconds=layout.timeout))
     with stop_on_signals(signal.SIGTERM, parent=parent) as stop:
         be_rank(Seat(rank, layout.processes, layout.ranks_per_run), store, packs, place, layout.timeout, stop)
     end_process(0)

@@ -109,3 +109,14 @@ def test_rank_0_of_a_launch_does_not_wait_for_a_rank_that_hangs(arguments: list[
         assert command.wait(90) == 1
         command.leaves_nothing()
     assert "gpt: rank 1 of 2 was lost: no sign of life for 4 s" in command.said
+
+
+def test_ranks_that_are_still_starting_end_when_their_command_is_killed(
+    arguments: list[str | Path], tmp_path: Path
+) -> None:
+    with started([*GPT, *arguments, "--processes", "2"], tmp_path) as command:
+        wait_for(lambda: len(command.ranks()) == 2, command)
+        command.process.kill()
+        command.wait()
+        command.leaves_nothing(2 * SLACK)
+    assert not (tmp_path / "out" / "cells").exists() or states(tmp_path) == []
