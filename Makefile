@@ -36,7 +36,7 @@ results: env study
 	$(BIN)/gpt study publish $(OUT)
 
 test: env lint
-	GPT_TEST_SLURM=$(SLURM) $(BIN)/python -m pytest -n $(WORKERS)
+	GPT_TEST_SLURM=$(SLURM) $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
 
 test-slow: env
 	$(BIN)/python -m pytest -m slow -o addopts=''

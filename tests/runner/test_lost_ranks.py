@@ -94,7 +94,7 @@ def check_mended(run_file: Path, out: Path, whole: Path) -> None:
     [
         pytest.param(1, signal.SIGKILL, id="follower-killed"),
         pytest.param(0, signal.SIGKILL, id="leader-killed", marks=SLOW),
-        pytest.param(1, signal.SIGSTOP, id="follower-stopped"),
+        pytest.param(1, signal.SIGSTOP, id="follower-stopped", marks=SLOW),
         pytest.param(0, signal.SIGSTOP, id="leader-stopped", marks=SLOW),
     ],
 )
