@@ -54,9 +54,8 @@ class ZeroEngine(ModelEngine):
         self.forward = self.deepspeed
         self.name = f"DeepSpeed ZeRO-{self.stage}"
         zeros = {f"{kind}/{name}": torch.zeros(shape) for name, shape in self.shapes.items() for kind in MOMENTS}
-        self.load(
-            0, {**initial, **zeros}
-        )  # DeepSpeed may have taken a step with gradients of zero, which decays weights
+        # DeepSpeed may have taken a step with gradients of zero, which decays weights
+        self.load(0, {**initial, **zeros})
 
     def train_step(self, step: int, batch_SBT: Tensor, lr: float, measure_updates: bool) -> StepOut:
         count, measured = len(self.micro_batches), []

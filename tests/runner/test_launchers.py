@@ -13,23 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from commands import BIN, TOLD
 from ruamel.yaml import YAML
 
-TOLD = (
-    "ACCELERATE_",
-    "TORCHELASTIC_",
-    "SLURM_",
-    "OMPI_",
-    "OMP_",
-    "PMI_",
-    "MV2_",
-    "RANK",
-    "WORLD_",
-    "LOCAL_",
-    "MASTER_",
-)
-"""how the variables begin that launchers set"""
-BIN = Path(sys.executable).parent
 FILES = ("one", "ddp", "zero1", "zero2", "zero3", "cpu", "two_machines")
 
 READ = """\
