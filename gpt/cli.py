@@ -1,7 +1,7 @@
 """The `gpt` command: reads arguments, puts the rooms together, turns their answers into exit codes.
 
-0 done; 1 a layout is wrong (`gpt certify`); 2 bad input, one line; 3 some cells failed, named; 75 stopped on request,
-run again to go on.
+0 done; 1 a layout (`gpt certify`) or a record (`gpt verify`) is wrong; 2 bad input, one line; 3 some cells failed,
+named; 75 stopped on request, run again to go on.
 Heavy packages are imported by the command that uses them, so that `gpt --help` answers at once.
 """
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from gpt.study.plan import PlannedCell
     from gpt.study.spec import Study
 
-DONE, NOT_CERTIFIED, BAD_INPUT, CELLS_FAILED, STOPPED = 0, 1, 2, 3, 75
+DONE, WRONG, BAD_INPUT, CELLS_FAILED, STOPPED = 0, 1, 2, 3, 75
 LATER_RANKS_SECONDS = 5
 """time that ranks other than 0 wait before they complain of what rank 0 will most likely have complained of"""
 
@@ -110,6 +110,8 @@ def build_parser() -> argparse.ArgumentParser:
     certify = command(commands, "certify", certify_layouts)
     certify.add_argument("--out", type=Path, help="folder for certificate.json and certificate.md")
     certify.add_argument("--device", default="auto", help="cpu, cuda or auto (default)")
+
+    command(commands, "verify", verify_folder).add_argument("folder", type=Path, metavar="DIR")
 
     sample = command(commands, "sample", sample_cell)
     sample.add_argument("cell", type=Path, metavar="CELL", help="a cell's folder, OUT/cells/<fingerprint>")
@@ -309,7 +311,18 @@ def certify_layouts(options: argparse.Namespace) -> int:
     if options.out:
         save(certificate, options.out, describe_stack(device))
         print(options.out / "certificate.md")
-    return DONE if certificate.holds else NOT_CERTIFIED
+    return DONE if certificate.holds else WRONG
+
+
+def verify_folder(options: argparse.Namespace) -> int:
+    """Check every checksum and record, and that every planned cell is there; exit code 1 names what is wrong."""
+    from gpt.runner.verify import verify
+
+    verdict = verify(options.folder)
+    for line in verdict.wrong:
+        print(f"wrong: {line}")
+    print(f"{options.folder}: {verdict.seen}, {len(verdict.wrong) or 'nothing'} wrong")
+    return WRONG if verdict.wrong else DONE
 
 
 def sample_cell(options: argparse.Namespace) -> int:

@@ -114,6 +114,13 @@ class Cell:
         """A `Status`."""
         return self.root / "status.json"
 
+    def results(self) -> list[Path]:
+        """The files that are there of those which a finished cell keeps unchanged, sorted."""
+        files = [self.run_json, self.metrics, self.events, self.samples]
+        for folder in (self.probes, self.model):
+            files += folder.iterdir() if folder.is_dir() else []
+        return sorted(file for file in files if file.exists() and not file.name.startswith("."))
+
     @property
     def lease(self) -> Path:
         """Empty file whose lock is the lease; never removed."""
@@ -167,6 +174,21 @@ class Cell:
         remove_leftovers(self.root)
         remove_leftovers(self.probes)
         return Lease(descriptor)
+
+    @property
+    def in_use(self) -> bool:
+        """Whether somebody holds the lease now."""
+        try:
+            descriptor = os.open(self.lease, os.O_RDONLY)
+        except FileNotFoundError:
+            return False
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        finally:
+            os.close(descriptor)
+        return False
 
     def probe_file(self, step: int) -> Path:
         """Where the arrays measured at a step belong; see `save_arrays`."""

@@ -14,7 +14,9 @@ from gpt.study.collect import CellRecord, Results, collect
 from gpt.study.findings import build_findings, judge_together
 from gpt.study.folder import StudyFolder
 
-STATES = ("done", "diverged", "running", "preempted", "failed", "planned")
+INTERRUPTED = "interrupted"
+"""a cell whose status says that it runs while nobody works on it"""
+STATES = ("done", "diverged", "running", INTERRUPTED, "preempted", "failed", "planned")
 
 
 TO_FOLDERS = CellLinks(
@@ -107,7 +109,8 @@ def status_lines(folder: StudyFolder) -> list[str]:
     counts: dict[str, Counter[str]] = {group.label: Counter() for group in results.blocks[0].groups}
     why = []
     for block, group, seed, cell in results.places():
-        counts[group.label][cell.status.state] += 1
+        killed = cell.status.state == "running" and not cell.cell.in_use
+        counts[group.label][INTERRUPTED if killed else cell.status.state] += 1
         if cell.status.state == "failed":
             where = ", ".join(filter(None, [group.label, block.label, f"seed {seed}"]))
             why.append(f"  failed: {where}: {cell.status.why}")

@@ -7,6 +7,7 @@ from typing import Any
 
 from gpt.errors import InputError
 from gpt.records.files import make_folder, read_bytes, read_json, utf8, write_atomic, write_json
+from gpt.records.manifest import files_below, write_manifest
 from gpt.report.build import Built, write_report
 from gpt.report.combined import embedded, findings_table
 from gpt.report.markdown import CellLinks
@@ -43,6 +44,7 @@ def publish(folder: StudyFolder, results: Path) -> None:
     write_json(target / "cells.json", cells_summary(built))
     write_json(target / "findings.json", built.findings)
     write_atomic(target / "report.md", utf8(built.page(TO_SUMMARY)))
+    write_manifest(target, files_below(target))
 
 
 def cells_summary(built: Built) -> list[dict[str, Any]]:

@@ -23,6 +23,7 @@ import numpy as np
 from gpt.config import RunConfig, parse, with_values
 from gpt.errors import InputError
 from gpt.records.files import make_folder, write_atomic, write_json
+from gpt.records.manifest import write_manifest
 
 BOUND = 1e-5
 """largest relative error against one process"""
@@ -293,6 +294,7 @@ def save(certificate: Certificate, folder: Path, stack: Mapping[str, Any]) -> No
     make_folder(folder)
     write_json(folder / "certificate.json", {"holds": certificate.holds, "stack": made_with, **asdict(certificate)})
     write_atomic(folder / "certificate.md", page(certificate, made_with).encode())
+    write_manifest(folder, [folder / "certificate.json", folder / "certificate.md"])
 
 
 def page(certificate: Certificate, stack: Mapping[str, Any]) -> str:

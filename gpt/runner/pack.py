@@ -23,6 +23,7 @@ from gpt.probes.protocol import Probe
 from gpt.records.cell import Cell, State, Status, save_arrays
 from gpt.records.files import read_json, write_atomic, write_json
 from gpt.records.jsonl import read_jsonl
+from gpt.records.manifest import write_manifest
 from gpt.records.schema import GRAD_NORM, TRAIN_LOSS, VAL_LOSS
 from gpt.runner.inputs import load_data
 from gpt.runner.stack import describe_hardware, describe_stack
@@ -150,11 +151,12 @@ class Pack:
         return finished
 
     def _finish(self, index: int, step: int, weights: dict[str, Tensor]) -> None:
-        """Write a sample, the hash of the last weights and the final status; checkpoints have served."""
+        """Write a sample, the hash of the last weights, the manifest, the final status; checkpoints have served."""
         cell = self.cells[index]
         _write_samples(cell, self.planned[index])
         last = {name: value[index] for name, value in weights.items()}
         write_json(cell.run_json, {**read_json(cell.run_json), "final_weights_sha256": weights_sha256(last)})
+        write_manifest(cell.root, cell.results())
         why = self.recorder.cells[index].stability.why
         self.write_status(index, "diverged" if why else "done", step, why)
         shutil.rmtree(cell.checkpoints, ignore_errors=True)
@@ -264,10 +266,10 @@ def resumable_steps(cell: Cell) -> set[int]:
     verified, damaged = checkpoint.find(cell.checkpoints)
     for why in damaged.values():
         print(f"checkpoint not used: {why}", file=sys.stderr)
-    return {step for step in verified if _has_rows_through(cell, step)}
+    return {step for step in verified if has_rows_through(cell, step)}
 
 
-def _has_rows_through(cell: Cell, step: int) -> bool:
+def has_rows_through(cell: Cell, step: int) -> bool:
     """Whether no row up to a step is missing; a run that left the finite numbers has none after that."""
     rows = read_jsonl(cell.metrics) if cell.metrics.exists() else []
     ended = bool(rows) and any(rows[-1].get(key, 0.0) is None for key in (TRAIN_LOSS, GRAD_NORM, VAL_LOSS))

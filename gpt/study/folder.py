@@ -12,6 +12,7 @@ from gpt.config import WITHOUT_EFFECT, flatten, parse, read_yaml
 from gpt.errors import InputError
 from gpt.records.cell import Cell
 from gpt.records.files import read_json, write_atomic, write_json
+from gpt.records.manifest import MANIFEST, write_manifest
 from gpt.study.plan import PlannedCell
 from gpt.study.spec import Study
 
@@ -62,7 +63,8 @@ class StudyFolder:
             YAML(typ="safe", pure=True).dump(study.model_dump(mode="json"), stream)
             write_atomic(self.study_yaml, stream.getvalue().encode())
             write_json(self.cells_json, {"data_sha256": data_sha256, "cells": table})
-            return
+        if not (self.root / MANIFEST).exists():
+            write_manifest(self.root, [self.study_yaml, self.cells_json])
         for field, old, new in _changes(self.read(), study):
             raise InputError(
                 f"{self.study_yaml}: the study was started with {field} = {old!r}, now it is {new!r}; "

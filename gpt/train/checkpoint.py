@@ -6,8 +6,6 @@ then renamed, and older checkpoints go only after that, so that a kill or a powe
 committed step intact.
 """
 
-import hashlib
-import json
 import os
 import re
 import shutil
@@ -22,20 +20,15 @@ from safetensors.torch import load as parse_tensors
 from safetensors.torch import save as serialise_tensors
 
 from gpt.records.files import make_folder, naming, sync_folder, write_new
+from gpt.records.manifest import MANIFEST, DamagedError, entry, read_verified, seal, unseal
 
-FORMAT = 1
 KEPT = 2
 """Checkpoints that stay, the newest; the older one is there in case the newer is damaged later."""
 
 STATE = "state.safetensors"
-MANIFEST = "manifest.json"
 
 _NAME = re.compile(r"step-(\d{8,})")
 _HIDDEN = ".tmp-"
-
-
-class DamagedCheckpointError(Exception):
-    """A checkpoint whose bytes are not those that were committed; says which file and why."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +63,7 @@ def commit(root: Path, step: int, tensors: Mapping[str, torch.Tensor], meta: Map
         _remove(leftover)
     try:
         _read(root, step)
-    except DamagedCheckpointError:
+    except DamagedError:
         _write(root, step, tensors, meta)
     _prune(root, step)
     return root / _name(step)
@@ -87,7 +80,7 @@ def find(root: Path) -> tuple[list[int], dict[str, str]]:
         try:
             load(root, step)
             verified.append(step)
-        except DamagedCheckpointError as error:
+        except DamagedError as error:
             damaged[_name(step)] = str(error)
     return verified, damaged
 
@@ -101,13 +94,13 @@ def load(root: Path, step: int, device: torch.device | str = "cpu") -> Checkpoin
     """Read one checkpoint, verifying every byte before any is parsed.
 
     Raises:
-        DamagedCheckpointError: a file is missing, differs from the manifest, or belongs to another step or format.
+        DamagedError: a file is missing, differs from the manifest, or belongs to another step or format.
     """
     manifest, data = _read(root, step)
     try:
         views = parse_tensors(data)
     except SafetensorError as error:
-        raise DamagedCheckpointError(f"{root / _name(step) / STATE}: {error}") from None
+        raise DamagedError(f"{root / _name(step) / STATE}: {error}") from None
     # Copies: a view lies at any offset of the file, and a kernel may sum in another order at another alignment.
     tensors = {name: view.to(device, copy=True) for name, view in views.items()}
     return Checkpoint(step, tensors, manifest["meta"])
@@ -119,7 +112,7 @@ def latest(root: Path, device: torch.device | str = "cpu") -> tuple[Checkpoint |
     for step in reversed(_steps(root)):
         try:
             return load(root, step, device), damaged
-        except DamagedCheckpointError as error:
+        except DamagedError as error:
             damaged[_name(step)] = str(error)
     return None, damaged
 
@@ -139,19 +132,12 @@ def _write(root: Path, step: int, tensors: Mapping[str, torch.Tensor], meta: Map
     folder = root / _name(step)
     hidden = root / f"{_HIDDEN}{os.getpid()}-{step}"
     data = serialise_tensors({name: tensor.detach().contiguous() for name, tensor in tensors.items()})
-    digest = hashlib.sha256(data).hexdigest()
-    manifest = {
-        "format": FORMAT,
-        "step": step,
-        "meta": dict(meta),
-        "files": {STATE: {"bytes": len(data), "sha256": digest}},
-    }
-    assert json.loads(json.dumps(manifest)) == manifest, f"meta must come back equal from JSON, got {meta}"
+    manifest = seal({"step": step, "meta": dict(meta), "files": {STATE: entry(data)}})
     try:
         with naming(folder):
             hidden.mkdir()
             write_new(hidden / STATE, data)
-            write_new(hidden / MANIFEST, _seal(manifest))
+            write_new(hidden / MANIFEST, manifest)
             sync_folder(hidden)
             if os.path.lexists(folder):
                 folder.rename(root / f"{_HIDDEN}{os.getpid()}-{step}-damaged")
@@ -174,7 +160,7 @@ def _prune(root: Path, step: int) -> None:
             try:
                 _read(root, older)
                 verified += 1
-            except DamagedCheckpointError:
+            except DamagedError:
                 pass  # stays as evidence until two good ones are newer
 
 
@@ -188,38 +174,7 @@ def _remove(path: Path) -> None:
 def _read(root: Path, step: int) -> tuple[dict[str, Any], bytes]:
     """The manifest and the bytes of the tensors, verified against it and not parsed."""
     folder = root / _name(step)
-    manifest = _unseal(folder / MANIFEST)
-    if manifest.get("format") != FORMAT:
-        raise DamagedCheckpointError(f"{folder / MANIFEST}: format {manifest.get('format')}, must be {FORMAT}")
+    manifest = unseal(folder / MANIFEST)
     if manifest["step"] != step:
-        raise DamagedCheckpointError(f"{folder / MANIFEST}: step {manifest['step']}, must be that of the folder's name")
-    data = _bytes(folder / STATE)
-    expected = manifest["files"][STATE]
-    if len(data) != expected["bytes"]:
-        raise DamagedCheckpointError(f"{folder / STATE}: {len(data)} bytes, must be {expected['bytes']}")
-    if hashlib.sha256(data).hexdigest() != expected["sha256"]:
-        raise DamagedCheckpointError(f"{folder / STATE}: its bytes must have the SHA-256 {expected['sha256']}")
-    return manifest, data
-
-
-def _bytes(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise DamagedCheckpointError(f"{path}: cannot be read: {error.strerror}") from None
-
-
-def _seal(manifest: Mapping[str, Any]) -> bytes:
-    """JSON whose last entry is the hash of every byte before it."""
-    return _with_hash(json.dumps(manifest, indent=1, allow_nan=False)[:-2].encode() + b",\n ")
-
-
-def _with_hash(head: bytes) -> bytes:
-    return head + b'"sha256": "%s"\n}\n' % hashlib.sha256(head).hexdigest().encode()
-
-
-def _unseal(path: Path) -> dict[str, Any]:
-    raw = _bytes(path)
-    if raw != _with_hash(raw[: -len(_with_hash(b""))]):
-        raise DamagedCheckpointError(f"{path}: must end with the hash of the bytes before it")
-    return json.loads(raw)
+        raise DamagedError(f"{folder / MANIFEST}: step {manifest['step']}, must be that of the folder's name")
+    return manifest, read_verified(folder / STATE, manifest["files"][STATE])

@@ -1,68 +1,12 @@
-"""Two studies of one output folder, built once: a clean one, and one in which much went wrong."""
+"""The two studies of `reported`, built once."""
 
 import contextlib
 import io
-from dataclasses import dataclass
-from pathlib import Path
 
 import pytest
-import synthetic
-from synthetic import Outcome
+from reported import Reported, write_clean, write_messy
 
-from gpt.records.files import read_json
 from gpt.report.build import print_findings
-from gpt.study.folder import StudyFolder
-
-CLEAN_A, CLEAN_B = [2.0, 2.02, 2.04], [2.03, 2.03, 2.06]
-
-
-def clean_outcome(cell):
-    """Clipping that acts as it should; values are those above."""
-    limit = cell.variant
-    value = (CLEAN_B if limit is None else CLEAN_A)[cell.seed]
-    return Outcome(value, norm=1.5, scale=1 / 3 if limit else 1.0, first_loss=4 + 0.001 * (limit or 0))
-
-
-def messy_outcome(cell):
-    """Two learning rates, no probes. At the larger one `post` diverges twice and three cells of `pre` are not done."""
-    post, large = cell.variant == "post", dict(cell.block)["optim.lr"] > 2e-3
-    outcome = Outcome(
-        2.1 + 0.01 * cell.seed + 0.1 * post + 0.05 * cell.seed * post, first_loss=4 + 0.1 * post, probes=False
-    )
-    if post and large and cell.seed < 2:
-        outcome.state, outcome.nan_at = "diverged", 25 + cell.seed
-        outcome.why = f"train/loss not finite at step {outcome.nan_at}"
-    if not post and large and cell.seed >= 2:
-        outcome.state = {2: "failed", 3: "running", 4: "planned"}[cell.seed]
-        outcome.why = "OSError: no space" if cell.seed == 2 else ""
-    return outcome
-
-
-@dataclass
-class Reported:
-    """An output folder with its reports."""
-
-    out: Path
-    clean: StudyFolder
-    messy: StudyFolder
-    printed: str
-
-    def findings(self, folder):
-        return read_json(folder.findings)
-
-    def page(self, folder):
-        return (folder.report / "report.md").read_text()
-
-
-def write_clean(out, backwards=False):
-    planned = synthetic.study(name="clean", variants=[0.5, None])
-    return synthetic.write_study(out, planned, clean_outcome, backwards)
-
-
-def write_messy(out):
-    blocks = {"optim.lr": [1e-3, 3e-3]}
-    planned = synthetic.study("model.norm_placement", ["pre", "post"], seeds=5, name="messy", blocks=blocks)
-    return synthetic.write_study(out, planned, messy_outcome)
 
 
 @pytest.fixture(scope="session")

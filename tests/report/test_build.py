@@ -1,7 +1,7 @@
 import re
 
-import conftest
 import pytest
+import reported as reported_studies
 import synthetic
 from synthetic import Outcome
 
@@ -110,7 +110,7 @@ def test_every_seeds_value_is_shown_and_every_cell_that_has_none_by_its_state(re
     rows = rows_below(reported.page(reported.clean), "Every seed")
     assert rows[0] == ["seed", "0.5", "off", "off - 0.5"]
     for i, row in enumerate(rows[1:4]):
-        a, b = conftest.CLEAN_A[i], conftest.CLEAN_B[i]
+        a, b = reported_studies.CLEAN_A[i], reported_studies.CLEAN_B[i]
         assert row == [str(i), f"{a:.4f}", f"{b:.4f}", f"{b - a:+.4f}"]
     assert rows[4] == ["mean (sd)", "2.0200 (0.0200)", "2.0400 (0.0173)", "+0.0200"]
     page = reported.page(reported.messy)
@@ -140,7 +140,7 @@ def test_a_sample_cannot_break_out_of_its_block(reported):
 
 def test_a_warning_leads_the_page_of_a_study_that_was_not_controlled(tmp_path):
     def outcome(cell):
-        found = conftest.clean_outcome(cell)
+        found = reported_studies.clean_outcome(cell)
         found.probes = False
         if cell.variant is None:
             config = cell.config.model_dump(mode="json")
@@ -226,8 +226,8 @@ def test_the_combined_page_corrects_for_all_studies_together(reported):
 def test_status_counts_every_cell_by_variant_and_names_why_one_failed(reported):
     assert status_lines(reported.messy) == [
         "messy: 17 of 20 cells finished",
-        "  pre      7 done     0 diverged     1 running     1 failed     1 planned",
-        "  post     8 done     2 diverged     0 running     0 failed     0 planned",
+        "  pre      7 done     0 diverged     1 interrupted     1 failed     1 planned",
+        "  post     8 done     2 diverged     0 interrupted     0 failed     0 planned",
         "  failed: pre, optim.lr = 0.003, seed 2: OSError: no space",
     ]
     assert status_lines(reported.clean)[0] == "clean: 6 of 6 cells finished"
@@ -236,5 +236,5 @@ def test_status_counts_every_cell_by_variant_and_names_why_one_failed(reported):
 def test_the_report_does_not_touch_the_study_or_its_cells(reported):
     assert read_yaml(reported.clean.study_yaml).data["name"] == "clean"
     written = {p.relative_to(reported.clean.root).parts[0] for p in reported.clean.root.rglob("*")}
-    assert written == {"study.yaml", "cells.json", "report"}
+    assert written == {"study.yaml", "cells.json", "manifest.json", "report"}
     assert build.STATES[:2] == ("done", "diverged")

@@ -1,9 +1,9 @@
 import struct
 
-import conftest
 import matplotlib
 import numpy as np
 import pytest
+import reported as reported_studies
 import synthetic
 from synthetic import Outcome
 
@@ -99,7 +99,7 @@ def test_figures_can_be_drawn_where_a_variant_always_diverged(tmp_path):
 
 
 def test_without_probes_only_the_figures_of_the_rows_are_drawn(tmp_path):
-    folder = synthetic.write_study(tmp_path, synthetic.study(), conftest.clean_outcome)
+    folder = synthetic.write_study(tmp_path, synthetic.study(), reported_studies.clean_outcome)
     for file in tmp_path.glob("cells/*/probes/*"):
         file.unlink()
     results = collect(folder)
@@ -137,7 +137,7 @@ def test_runs_are_stacked_over_the_steps_that_all_of_them_have(tmp_path):
 
 
 def test_probe_arrays_of_survivors_are_stacked_by_seed(tmp_path):
-    results = collect(synthetic.write_study(tmp_path, synthetic.study(), conftest.clean_outcome))
+    results = collect(synthetic.write_study(tmp_path, synthetic.study(), reported_studies.clean_outcome))
     ((_, group, steps, ratio_SNL), _) = probed(results.blocks[0], "update_ratio")
     assert group.label == "1.0"
     assert steps.tolist() == [20, 40]

@@ -1,10 +1,10 @@
 import math
 import re
 
-import conftest
 import matplotlib
 import numpy as np
 import pytest
+import reported as reported_studies
 import synthetic
 from test_figures import NAMES, pixels
 
@@ -33,7 +33,7 @@ def noisy_parts_of(cell):
 
 def outcome_with(parts):
     def outcome(cell):
-        found = conftest.clean_outcome(cell)
+        found = reported_studies.clean_outcome(cell)
         found.parts, found.probes = parts(cell), False
         return found
 

@@ -1,7 +1,7 @@
 import json
 
-import conftest
 import pytest
+import reported as reported_studies
 from test_build import links_of
 
 from gpt.errors import InputError
@@ -28,7 +28,15 @@ def test_a_published_study_is_whole_and_small(published, reported):
     for name in ("clean", "messy"):
         folder = published / "results" / name
         names = {path.name for path in folder.iterdir()}
-        assert names == {"findings.json", "report.md", "figures", "study.yaml", "base.yaml", "cells.json"}
+        assert names == {
+            "findings.json",
+            "report.md",
+            "figures",
+            "study.yaml",
+            "base.yaml",
+            "cells.json",
+            "manifest.json",
+        }
         assert read_json(folder / "findings.json") == reported.findings(getattr(reported, name))
         for link in links_of(folder / "report.md"):
             assert link.exists(), link
@@ -59,7 +67,7 @@ def test_the_published_study_file_can_be_run_again(published):
 
 
 def test_the_same_cells_give_the_same_bytes_whatever_order_they_were_made_in(published, reported, tmp_path):
-    folder = conftest.write_clean(tmp_path / "out", backwards=True)
+    folder = reported_studies.write_clean(tmp_path / "out", backwards=True)
     old = tmp_path / "results" / "clean" / "figures" / "old.png"
     old.parent.mkdir(parents=True)
     old.write_bytes(b"a figure that is no more")

@@ -1,0 +1,247 @@
+"""`gpt verify`: whatever is changed, missing or unfinished in a real study's folder is named, and nothing else is."""
+
+import json
+import random
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from commands import GPT, cells_of, run
+
+from gpt.errors import InputError
+from gpt.records.cell import Cell
+from gpt.records.manifest import MANIFEST, files_below, write_manifest
+from gpt.report.readme import publish
+from gpt.runner.verify import verify
+from gpt.study.folder import StudyFolder, studies_in
+
+STUDY = """\
+name: tiny
+question: Which placement?
+base: tiny.yaml
+factor: model.norm_placement
+variants: [pre, post]
+seeds: 2
+smallest_effect: 0.01
+"""
+RUN = """\
+data: {{source: {source}, val_fraction: 0.1}}
+model: {{layers: 1, heads: 2, width: 8, context: 8, position: rope, norm_placement: pre}}
+optim: {{lr: 1e-2, warmup_steps: 2}}
+train: {{steps: {steps}, batch_size: 4, eval_every: 4, checkpoint_every: 4}}
+probes: {{every: 4, windows: 2, heatmap_characters: 4}}
+sample: {{characters: 5}}
+"""
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory, excerpt: Path) -> Path:
+    """The output folder of a study that was run to its end."""
+    folder = tmp_path_factory.mktemp("finished")
+    (folder / "tiny.yaml").write_text(RUN.format(source=excerpt, steps=8))
+    (folder / "study.yaml").write_text(STUDY)
+    code, said = run([*GPT, "study", "run", folder / "study.yaml", "--out", folder / "out"], folder)
+    assert code == 0, said
+    return folder / "out"
+
+
+@pytest.fixture
+def out(finished: Path, tmp_path: Path) -> Path:
+    """A copy that a test may spoil."""
+    return Path(shutil.copytree(finished, tmp_path / "out"))
+
+
+def only(folder: Path) -> str:
+    """The one thing that is wrong."""
+    wrong = verify(folder).wrong
+    assert len(wrong) == 1, wrong
+    return wrong[0]
+
+
+def test_an_untouched_folder_is_whole(finished: Path) -> None:
+    verdict = verify(finished)
+    assert (verdict.seen, verdict.wrong) == ("1 study, 4 cells", [])
+
+
+def test_looking_changes_nothing(out: Path) -> None:
+    before = {path: (path.stat().st_mtime_ns, path.stat().st_ino) for path in out.rglob("*")}
+    verify(out)
+    assert {path: (path.stat().st_mtime_ns, path.stat().st_ino) for path in out.rglob("*")} == before
+
+
+def test_a_flipped_bit_of_any_record_is_named(out: Path) -> None:
+    dice = random.Random(0)
+    records = [file for cell in cells_of(out) for file in (*cell.results(), cell.root / MANIFEST)]
+    records += [path for path in StudyFolder(out, "tiny").root.iterdir() if path.is_file()]
+    assert len(records) == 4 * 10 + 3
+    for file in records:
+        whole = file.read_bytes()
+        for _ in range(3 if whole else 0):
+            bit = dice.randrange(len(whole) * 8)
+            flipped = bytearray(whole)
+            flipped[bit // 8] ^= 1 << bit % 8
+            file.write_bytes(flipped)
+            wrong = verify(out).wrong
+            assert any(line.startswith(f"{file}: ") for line in wrong), (file, bit, wrong)
+        file.write_bytes(whole)
+    assert verify(out).wrong == []
+
+
+def remove_a_cell(out: Path) -> str:
+    shutil.rmtree(cells_of(out)[0].root)
+    return "cell .*, is not finished: planned"
+
+
+def fail_a_cell(out: Path) -> str:
+    cell = cells_of(out)[0]
+    cell.write_status(replace(cell.read_status(), state="failed", why="it rained"))
+    return "is not finished: failed .it rained."
+
+
+def add_a_probe(out: Path) -> str:
+    probes = cells_of(out)[0].probes
+    shutil.copy(probes / "step-00000004.safetensors", probes / "step-00000005.safetensors")
+    return "step-00000005.safetensors: is not in manifest.json"
+
+
+def cut_rows_and_seal_again(out: Path) -> str:
+    cell = cells_of(out)[0]
+    cell.metrics.write_text("".join(cell.metrics.read_text().splitlines(keepends=True)[:-1]))
+    write_manifest(cell.root, cell.results())
+    return "metrics.jsonl: must hold each step from 0 to 8 once"
+
+
+def swap_two_cells(out: Path) -> str:
+    first, second = cells_of(out)[:2]
+    first.root.rename(out / "cells" / "aside")
+    second.root.rename(first.root)
+    (out / "cells" / "aside").rename(second.root)
+    return "describes cell .*, must be that of the folder"
+
+
+def change_the_report(out: Path) -> str:
+    path = StudyFolder(out, "tiny").findings
+    found = json.loads(path.read_text())
+    found["blocks"][0]["variants"][1]["values"][0] += 0.001
+    path.write_text(json.dumps(found))
+    return "findings.json: says other values than the cells .number 3."
+
+
+def plan_another_cell(out: Path) -> str:
+    folder = StudyFolder(out, "tiny")
+    table = json.loads(folder.cells_json.read_text())
+    table["cells"][0]["cell"] = table["cells"][1]["cell"]
+    folder.cells_json.write_text(json.dumps(table))
+    write_manifest(folder.root, [folder.study_yaml, folder.cells_json])
+    return "cells.json: pre seed 0 is cell .*, must be "
+
+
+def lose_the_table(out: Path) -> str:
+    StudyFolder(out, "tiny").cells_json.unlink()
+    return "tiny: no cells.json"
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        remove_a_cell, fail_a_cell, add_a_probe, cut_rows_and_seal_again, swap_two_cells, change_the_report,
+        plan_another_cell, lose_the_table,
+    ],
+)  # fmt: skip
+def test_what_is_spoilt_is_named(out: Path, spoil: Callable[[Path], str]) -> None:
+    expected = spoil(out)
+    wrong = verify(out).wrong
+    assert wrong
+    with pytest.raises(AssertionError, match=expected):
+        raise AssertionError("\n".join(wrong))
+
+
+@pytest.fixture(scope="module")
+def interrupted(tmp_path_factory: pytest.TempPathFactory, excerpt: Path) -> Path:
+    """The output folder of a run that was stopped in the middle."""
+    folder = tmp_path_factory.mktemp("interrupted")
+    (folder / "run.yaml").write_text(RUN.format(source=excerpt, steps=100_000))
+    process = subprocess.Popen(
+        [sys.executable, "-m", "gpt", "train", "run.yaml"], cwd=folder, stderr=subprocess.PIPE, text=True
+    )
+    while len(list(folder.glob("out/cells/*/checkpoints/step-*"))) < 2:
+        assert process.poll() is None
+    process.terminate()
+    process.communicate(timeout=60)
+    assert process.returncode == 75
+    return folder / "out"
+
+
+def test_an_unfinished_run_that_can_go_on_is_whole(interrupted: Path) -> None:
+    assert verify(interrupted).wrong == []
+    assert verify(cells_of(interrupted)[0].root).seen == "1 cell"
+
+
+def test_what_an_unfinished_run_would_trip_over_is_named(interrupted: Path, tmp_path: Path) -> None:
+    def spoilt(name: str) -> Cell:
+        return cells_of(Path(shutil.copytree(interrupted, tmp_path / name)))[0]
+
+    cell = spoilt("checkpoint")
+    newest = sorted(cell.checkpoints.iterdir())[-1]
+    (newest / "state.safetensors").write_bytes(b"")
+    assert only(cell.root).startswith(f"{newest / 'state.safetensors'}: 0 bytes, must be ")
+
+    cell = spoilt("rows")
+    lines = cell.metrics.read_text().splitlines(keepends=True)
+    cell.metrics.write_text("".join(lines[:2] + lines[3:]))
+    assert "rows are missing up to step" in only(cell.root)
+
+    cell = spoilt("model")
+    (cell.model / "model.safetensors").write_bytes(b"")
+    assert only(cell.root).startswith(f"{cell.model / 'model.safetensors'}: its bytes must have the SHA-256")
+
+    cell = spoilt("run")
+    cell.run_json.write_text(cell.run_json.read_text().replace('"lr": 0.01', '"lr": 0.02'))
+    assert "run.json: describes cell" in only(cell.root)
+
+
+def test_a_cell_that_is_being_trained_is_left_to_its_trainer(interrupted: Path, tmp_path: Path) -> None:
+    cell = cells_of(Path(shutil.copytree(interrupted, tmp_path / "out")))[0]
+    for step in cell.checkpoints.iterdir():
+        (step / MANIFEST).unlink()
+    assert verify(cell.root).wrong
+    with cell.try_lease() or pytest.fail("nobody else has it"):
+        assert verify(cell.root).wrong == []
+
+
+def test_a_published_study_is_whole_until_a_byte_of_it_changes(out: Path, tmp_path: Path) -> None:
+    results = tmp_path / "results"
+    publish(studies_in(out)[0], results)
+    assert verify(results).wrong == verify(results / "tiny").wrong == []
+    for file in files_below(results / "tiny"):
+        whole = file.read_bytes()
+        file.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+        assert only(results).startswith(f"{file}: its bytes must have the SHA-256")
+        file.write_bytes(whole)
+
+
+def test_a_published_study_without_one_of_its_cells_is_named(out: Path, tmp_path: Path) -> None:
+    publish(studies_in(out)[0], tmp_path / "results")
+    folder = tmp_path / "results/tiny"
+    cells = json.loads((folder / "cells.json").read_text())
+    (folder / "cells.json").write_text(json.dumps(cells[1:]))
+    write_manifest(folder, files_below(folder))
+    assert any("holds 3 cells, must hold each of the 4 planned ones once" in line for line in verify(folder).wrong)
+
+
+def test_the_command_says_it_and_exits_1(out: Path, tmp_path: Path) -> None:
+    assert run([*GPT, "verify", out], tmp_path) == (0, f"{out}: 1 study, 4 cells, nothing wrong\n")
+    cells_of(out)[0].samples.write_text("")
+    code, said = run([*GPT, "verify", out], tmp_path)
+    assert code == 1
+    assert said.splitlines()[0].startswith(f"wrong: {cells_of(out)[0].samples}: 0 bytes, must be ")
+    assert said.endswith("4 cells, 1 wrong\n")
+
+
+def test_a_folder_that_holds_nothing_is_bad_input(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="holds no cells, no studies and no published results"):
+        verify(tmp_path)
