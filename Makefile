@@ -8,8 +8,8 @@ PYTHON ?= python3
 TORCH ?= torch==2.13.0
 OUT ?= out/quick
 WORKERS ?= auto
-# "needed": a machine that cannot run the tests on a Slurm cluster fails them, instead of leaving them out
-SLURM ?=
+# "slurm shellcheck": a machine that lacks one of them fails its tests, instead of leaving them out
+NEEDED ?=
 
 BIN := .venv/bin
 
@@ -36,7 +36,7 @@ results: env study
 	$(BIN)/gpt study publish $(OUT)
 
 test: env lint
-	GPT_TEST_SLURM=$(SLURM) $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
+	GPT_TEST_NEEDED="$(NEEDED)" $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
 
 test-slow: env
 	$(BIN)/python -m pytest -m slow -o addopts=''

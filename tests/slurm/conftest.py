@@ -1,6 +1,5 @@
 """A cluster for the tests of this folder, and a queue that each of them finds and leaves empty."""
 
-import os
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -8,13 +7,14 @@ from pathlib import Path
 
 import pytest
 from cluster import NODES, Cluster, missing
+from needs import go_without
 
 
 @pytest.fixture(scope="session")
 def cluster() -> Iterator[Cluster]:
     """Four nodes with two fake GPUs each; where there can be none the tests are skipped, or fail if they are needed."""
     if why := missing():
-        (pytest.fail if os.environ.get("GPT_TEST_SLURM") == "needed" else pytest.skip)(f"no Slurm cluster: {why}")
+        go_without("slurm", why)
     running = Cluster(Path(tempfile.mkdtemp(prefix="slurm-")))
     try:
         yield running
