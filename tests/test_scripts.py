@@ -9,7 +9,7 @@ from needs import go_without
 
 def scripts(repository: Path) -> list[Path]:
     found = [path for folder in ("slurm", "launch") for path in (repository / folder).iterdir()]
-    return sorted(path for path in found if path.suffix in (".sh", ".sbatch")) + [repository / ".ci/run"]
+    return [*sorted(path for path in found if path.suffix in (".sh", ".sbatch")), repository / ".ci/run"]
 
 
 def test_every_script_passes_shellcheck(repository: Path) -> None:
