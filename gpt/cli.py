@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from gpt.runner.launch import Launch
     from gpt.runner.layout import Layout
-    from gpt.runner.pack import Place
+    from gpt.runner.place import Place
     from gpt.study.folder import StudyFolder
     from gpt.study.plan import PlannedCell
     from gpt.study.spec import Study
@@ -358,7 +358,7 @@ def leads(launch: "Launch | None") -> bool:
 
 def make_place(options: argparse.Namespace, launch: "Launch | None") -> "Place":
     """Where this command works; the device is known to exist and the folder to be writable."""
-    from gpt.runner.pack import Place
+    from gpt.runner.place import Place
     from gpt.runner.processes import device_of
 
     device = find_device("cpu" if launch and launch.cpu else options.device)

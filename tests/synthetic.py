@@ -103,9 +103,9 @@ def write_cell(out: Path, planned: PlannedCell, outcome: Outcome) -> None:
     }
     write_json(cell.run_json, {**run, **outcome.changes})
     last = outcome.nan_at or (STEPS // 2 if outcome.state in ("running", "failed") else STEPS)
-    with JsonlWriter(cell.metrics, keep_through=-1) as rows:
+    with JsonlWriter(cell.metrics) as rows:
         rows.append(_row(step, outcome) for step in range(last + 1))
-    with JsonlWriter(cell.events, keep_through=-1) as events:
+    with JsonlWriter(cell.events) as events:
         events.append({"step": 7 + i, "kind": "spike", "loss": 9.0, "median": 3.0} for i in range(outcome.spikes))
     for step in range(0, last + 1, 20) if outcome.probes else ():
         save_arrays(cell.probe_file(step), _arrays(step, planned, outcome), {"step": str(step)})

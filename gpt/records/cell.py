@@ -171,8 +171,8 @@ class Cell:
             os.close(descriptor)
             message = f"{self.lease}: cannot be locked ({error.strerror}); its file system must support flock"
             raise InputError(message) from None
-        remove_leftovers(self.root)
-        remove_leftovers(self.probes)
+        for folder in (self.root, self.probes, self.model):
+            remove_leftovers(folder)
         return Lease(descriptor)
 
     @property

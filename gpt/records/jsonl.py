@@ -1,40 +1,53 @@
 """Append-only records, one JSON object a line, each with its `step`, in step order."""
 
+import hashlib
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 from gpt.errors import InputError
 from gpt.records.files import jsonable, make_folder, naming, parse_json, read_bytes, sync_folder, utf8, write_all
+from gpt.records.manifest import entry
+
+NOTHING = entry(b"")
+"""the mark of a file without rows"""
 
 
 class JsonlWriter:
-    """Appends rows to a file that it first cuts back to a step, so that a resumed run writes no row twice."""
+    """Appends rows to a file that it first cuts back, so that a resumed run writes no row twice."""
 
-    def __init__(self, path: Path, *, keep_through: int):
-        """Open or create the file and cut off a torn last line and every row of a step after `keep_through`.
+    def __init__(self, path: Path, keep: Mapping[str, Any] = NOTHING):
+        """Open or create the file and cut off what follows the bytes to keep: a torn line, rows that will come again.
 
         Args:
-            keep_through: the step that the run resumes from; -1 keeps nothing.
+            keep: a `mark` of this file.
 
         Raises:
-            InputError: a row that would be kept is damaged or out of order, or see `gpt.records.files.naming`.
+            InputError: the bytes that would be kept are not those of the mark, or see `gpt.records.files.naming`.
         """
         self.path = path
         make_folder(path.parent)
         with naming(path):
             self._descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
             try:
-                self._size, self._step = _kept(path, read_bytes(path), keep_through)
+                kept = read_bytes(path)[: keep["bytes"]]
+                if entry(kept) != keep:
+                    raise InputError(f"{path}: damaged, its first {keep['bytes']} bytes are not as they were written")
+                self._hash, self._size = hashlib.sha256(kept), len(kept)
+                self._step = parse_json(kept.splitlines()[-1])["step"] if kept else -1
                 os.ftruncate(self._descriptor, self._size)
                 os.fsync(self._descriptor)
                 sync_folder(path.parent)
             except BaseException:
                 os.close(self._descriptor)
                 raise
+
+    def mark(self) -> dict[str, Any]:
+        """Size and hash of the rows written so far; of use once they are on disk, see `sync`."""
+        return {"bytes": self._size, "sha256": self._hash.hexdigest()}
 
     def append(self, rows: Iterable[Mapping[str, Any]]) -> None:
         """Write the rows in one go; non-finite numbers become null.
@@ -54,6 +67,7 @@ class JsonlWriter:
             except OSError:
                 os.ftruncate(self._descriptor, self._size)
                 raise
+        self._hash.update(data)
         self._size += len(data)
         self._step = last
 
@@ -82,34 +96,13 @@ def read_jsonl(path: Path) -> list[dict[str, Any]]:
     Raises:
         InputError: the file is missing, or names the damaged line.
     """
-    return [row for row, _, _ in _rows(path, read_bytes(path))]
-
-
-def _rows(path: Path, data: bytes) -> Iterator[tuple[dict[str, Any], str, int]]:
-    """Every row with its `file:line` and the offset of its end."""
-    start = 0
-    number = 0
-    while (newline := data.find(b"\n", start)) >= 0:
-        number += 1
-        where = f"{path}:{number}"
+    rows = []
+    for number, line in enumerate(read_bytes(path).split(b"\n")[:-1], start=1):
         try:
-            row = parse_json(data[start:newline])
+            row = parse_json(line)
         except ValueError as error:
-            raise InputError(f"{where}: damaged, must be a JSON object: {error}") from None
+            raise InputError(f"{path}:{number}: damaged, must be a JSON object: {error}") from None
         if not isinstance(row, dict):
-            raise InputError(f"{where}: damaged, must be a JSON object, got {type(row).__name__}")
-        start = newline + 1
-        yield row, where, start
-
-
-def _kept(path: Path, data: bytes, keep_through: int) -> tuple[int, int]:
-    """The bytes that hold the rows up to a step, and the last of those rows' steps."""
-    size, last = 0, -1
-    for row, where, end in _rows(path, data):
-        step = row.get("step")
-        if type(step) is not int or step < last:
-            raise InputError(f"{where}: got step {step!r} after step {last}, rows must be in step order")
-        if step > keep_through:
-            break
-        size, last = end, step
-    return size, last
+            raise InputError(f"{path}:{number}: damaged, must be a JSON object, got {type(row).__name__}")
+        rows.append(row)
+    return rows

@@ -20,7 +20,8 @@ from gpt.data.batches import training_batch, validation_windows
 from gpt.randomness import integers
 from gpt.runner.launch import parent_command, read_launch
 from gpt.runner.launched import open_store
-from gpt.runner.pack import Place, build_engine
+from gpt.runner.pack import build_engine
+from gpt.runner.place import Place
 from gpt.runner.processes import device_of
 from gpt.runner.row import Row, Seat, backend_for, end_process
 from gpt.train.ranks import ALONE, Ranks

@@ -16,7 +16,7 @@ import torch.distributed as dist
 from gpt.errors import InputError
 from gpt.runner.launch import Launch
 from gpt.runner.layout import Layout
-from gpt.runner.pack import Place
+from gpt.runner.place import Place
 from gpt.runner.processes import POLL_SECONDS, RANK_LOST, Outcome, be_rank, outcome
 from gpt.runner.progress import Progress
 from gpt.runner.pulse import Watch

@@ -1,12 +1,9 @@
 """Training the cells of one pack: from planned to done, resumed from whatever an earlier attempt left."""
 
 import shutil
-import sys
 import time
 from collections.abc import Callable, Sequence
 from contextlib import closing
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -14,19 +11,16 @@ from torch import Tensor
 
 from gpt.config import RunConfig
 from gpt.data.dataset import Dataset
-from gpt.errors import InputError
-from gpt.model.count import parameter_count, training_flops_per_token
-from gpt.model.gpt import layer_names
 from gpt.probes.activations import ACTIVATIONS
 from gpt.probes.attention import attention_probe
 from gpt.probes.protocol import Probe
 from gpt.records.cell import Cell, State, Status, save_arrays
 from gpt.records.files import read_json, write_atomic, write_json
-from gpt.records.jsonl import read_jsonl
 from gpt.records.manifest import write_manifest
-from gpt.records.schema import GRAD_NORM, TRAIN_LOSS, VAL_LOSS
 from gpt.runner.inputs import load_data
-from gpt.runner.stack import describe_hardware, describe_stack
+from gpt.runner.place import Place
+from gpt.runner.resume import resumable_steps
+from gpt.runner.run_json import describe_run, note_layout
 from gpt.study.folder import cell_at
 from gpt.study.plan import PlannedCell
 from gpt.train import checkpoint
@@ -37,19 +31,6 @@ from gpt.train.replica import ReplicaEngine
 from gpt.train.sampling import sample_text
 from gpt.train.weights import load_model, save_model, weights_sha256
 from gpt.train.zero import ZeroEngine
-
-
-@dataclass(frozen=True)
-class Place:
-    """Where a process works."""
-
-    out: Path
-    """folder of cells and studies"""
-    cache: Path
-    """folder of fetched texts"""
-    device: torch.device
-    zero_stage: int | None = None
-    """DeepSpeed's stage where the launch asks for DeepSpeed"""
 
 
 class Pack:
@@ -68,22 +49,23 @@ class Pack:
         self._began = time.monotonic()
         seeds = [p.seed for p in planned]
         self.engine = build_engine(self.config, data.tokenizer.vocabulary_size, seeds, place, ranks)
-        self.start = self._resume()
+        self.start, marks = self._resume()
         steps = self.config.train.steps
-        self.recorder = Recorder(self.cells, data.unigram_loss, steps, self.start, ranks)
+        self.recorder = Recorder(self.cells, data.unigram_loss, steps, self.start, marks, ranks)
 
-    def _resume(self) -> int:
-        """Load the newest step that every cell can resume; -1 if there is none."""
-        loaded: list[dict[str, Tensor]] = []
+    def _resume(self) -> tuple[int, list[dict[str, Any]]]:
+        """Load the newest step that every cell can resume, -1 if there is none; return it and the records' marks."""
+        loaded: list[checkpoint.Checkpoint] = []
         step = -1
         if self.ranks.leads:
             step = max(set.intersection(*map(resumable_steps, self.cells)), default=-1)
-            loaded = [checkpoint.load(cell.checkpoints, step).tensors for cell in self.cells if step >= 0]
+            loaded = [checkpoint.load(cell.checkpoints, step) for cell in self.cells if step >= 0]
         step = self.ranks.from_leader(step)
         if step >= 0:
-            packed = {name: torch.cat([state[name] for state in loaded]) for name in loaded[0]} if loaded else {}
+            states = [one.tensors for one in loaded]
+            packed = {name: torch.cat([state[name] for state in states]) for name in states[0]} if states else {}
             self.engine.load(step, self.ranks.tensors_from_leader(packed))
-        return step
+        return step, [one.meta["records"] for one in loaded]
 
     @property
     def layout(self) -> dict[str, Any]:
@@ -118,9 +100,10 @@ class Pack:
     def checkpoint(self, step: int) -> None:
         state = self.engine.state()
         if self.ranks.leads:
-            for index, (cell, planned) in enumerate(zip(self.cells, self.planned, strict=True)):
+            for index, recorder in enumerate(self.recorder.cells):
                 of_seed = {name: value[index : index + 1].clone() for name, value in state.items()}
-                checkpoint.commit(cell.checkpoints, step, of_seed, {"cell": planned.fingerprint})
+                meta = {"cell": self.planned[index].fingerprint, "records": recorder.marks()}
+                checkpoint.commit(recorder.cell.checkpoints, step, of_seed, meta)
 
     def progress(self, step: int) -> None:
         for index in range(len(self._before)):
@@ -189,66 +172,8 @@ def train_pack(planned: Sequence[PlannedCell], place: Place, stop: Callable[[], 
     pack = Pack(planned, data, place, ranks)
     if ranks.leads:
         for folder in pack.cells:
-            _note_layout(folder, pack.layout)
+            note_layout(folder, pack.layout)
     return pack.train(stop)
-
-
-def describe_run(planned: PlannedCell, data: Dataset, place: Place) -> None:
-    """Write run.json, or hold it against what is here now.
-
-    Raises:
-        InputError: see `check_stack`.
-    """
-    cell = cell_at(place.out, planned.fingerprint)
-    if cell.run_json.exists():
-        check_stack(cell, describe_stack(place.device))
-        return
-    config, vocabulary = planned.config, data.tokenizer.vocabulary_size
-    run = {
-        "fingerprint": planned.fingerprint,
-        "seed": planned.seed,
-        "config": config.model_dump(mode="json"),
-        "data": {
-            "sha256": data.sha256,
-            "vocabulary": vocabulary,
-            "train_characters": len(data.train),
-            "val_characters": len(data.val),
-            "unigram_loss": data.unigram_loss,
-        },
-        "layers": layer_names(config.model),
-        "parameters": parameter_count(config.model, vocabulary),
-        "training_flops_per_token": training_flops_per_token(config.model, vocabulary),
-        "probe_text": data.tokenizer.decode(data.val[: min(config.probes.heatmap_characters, config.model.context)]),
-        "stack": describe_stack(place.device),
-        "hardware": describe_hardware(place.device),
-    }
-    write_json(cell.run_json, run)
-
-
-def check_stack(cell: Cell, stack: dict[str, Any]) -> None:
-    """Refuse to go on with, or to compare, what other code or another machine made.
-
-    Raises:
-        InputError: names what differs.
-    """
-    run = read_json(cell.run_json)
-    made_by = run.get("stack") if isinstance(run, dict) else None
-    if not isinstance(made_by, dict):
-        raise InputError(f"{cell.run_json}: damaged, must say which stack made the cell; remove the cell's folder")
-    for key, now in stack.items():
-        if made_by.get(key) != now:
-            raise InputError(
-                f"{cell.run_json}: made with {key} = {made_by.get(key)!r}, now it is {now!r}; "
-                "results of the two are not merged: use another --out, or remove the cell"
-            )
-
-
-def _note_layout(cell: Cell, layout: dict[str, Any]) -> None:
-    """Add the attempt's layout to run.json where it is another than before."""
-    run = read_json(cell.run_json)
-    before = run.get("layouts", [])
-    if not before or before[-1] | {"from_step": layout["from_step"]} != layout:
-        write_json(cell.run_json, {**run, "layouts": [*before, layout]})
 
 
 def _write_samples(cell: Cell, planned: PlannedCell) -> None:
@@ -259,19 +184,3 @@ def _write_samples(cell: Cell, planned: PlannedCell) -> None:
             model, tokenizer, context, sample.prompt, sample.characters, sample.temperature, planned.seed
         )
         write_atomic(cell.samples, text.encode())
-
-
-def resumable_steps(cell: Cell) -> set[int]:
-    """The steps whose checkpoint verifies and up to which no row is missing; says which checkpoints do not verify."""
-    verified, damaged = checkpoint.find(cell.checkpoints)
-    for why in damaged.values():
-        print(f"checkpoint not used: {why}", file=sys.stderr)
-    return {step for step in verified if has_rows_through(cell, step)}
-
-
-def has_rows_through(cell: Cell, step: int) -> bool:
-    """Whether no row up to a step is missing; a run that left the finite numbers has none after that."""
-    rows = read_jsonl(cell.metrics) if cell.metrics.exists() else []
-    ended = bool(rows) and any(rows[-1].get(key, 0.0) is None for key in (TRAIN_LOSS, GRAD_NORM, VAL_LOSS))
-    last = min(step, rows[-1]["step"]) if ended else step
-    return [row["step"] for row in rows][: last + 1] == list(range(last + 1))

@@ -14,7 +14,7 @@ import torch
 import torch.distributed as dist
 
 from gpt.runner.layout import Layout
-from gpt.runner.pack import Place
+from gpt.runner.place import Place
 from gpt.runner.progress import Progress
 from gpt.runner.pulse import Watch, beating
 from gpt.runner.row import RankLostError, Row, Seat, backend_for, end_process, held_key

@@ -1,26 +1,25 @@
 """Is everything there, and is it what was written? Every checksum, record and planned cell; nothing is changed."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from gpt.config import RunConfig, fingerprint, parse
 from gpt.errors import InputError
-from gpt.records.cell import Cell, load_arrays
-from gpt.records.files import jsonable, read_bytes, read_json
+from gpt.records.cell import Cell
+from gpt.records.files import jsonable, read_json
 from gpt.records.jsonl import read_jsonl
-from gpt.records.manifest import MANIFEST, differences, entry, files_below
+from gpt.records.manifest import MANIFEST, differences, files_below
 from gpt.records.schema import parse_metric
-from gpt.runner.pack import has_rows_through
+from gpt.runner.resume import check_records
+from gpt.runner.run_json import made_from
 from gpt.study.collect import CellRecord, collect
 from gpt.study.folder import StudyFolder, cell_at, studies_in
 from gpt.study.plan import PlannedCell, describe, plan
 from gpt.study.spec import load_study
 from gpt.study.words import count
 from gpt.train import checkpoint
-from gpt.train.weights import CONFIG, WEIGHTS
 
 
 @dataclass(frozen=True)
@@ -81,21 +80,17 @@ def _identity(cell: Cell) -> Iterator[str]:
     """Whether run.json says how the cell was made, and is this cell's."""
     if not cell.run_json.exists() and not cell.metrics.exists():
         return  # not begun
-    run = read_json(cell.run_json)
-    try:
-        made_from = fingerprint(parse(RunConfig, run["config"], str(cell.run_json)), run["data"]["sha256"])
-    except (KeyError, TypeError):
-        yield f"{cell.run_json}: damaged, must hold the configuration and the data's hash"
-        return
-    if not run.get("fingerprint") == made_from == cell.root.name:
-        yield f"{cell.run_json}: describes cell {made_from}, must be that of the folder, {cell.root.name}"
+    if read_json(cell.run_json).get("fingerprint") != cell.root.name or made_from(cell) != cell.root.name:
+        yield f"{cell.run_json}: describes cell {made_from(cell)}, must be that of the folder, {cell.root.name}"
 
 
 def _finished(record: CellRecord) -> Iterator[str]:
     """Whether a cell whose bytes are as they were written holds all that a result needs."""
     _ = record.curves, record.events
-    if not has_rows_through(record.cell, record.status.step):
-        yield f"{record.cell.metrics}: must hold each step from 0 to {record.status.step} once"
+    steps = [row["step"] for row in read_jsonl(record.cell.metrics)]
+    last = record.status.step if record.status.step == record.status.steps else len(steps) - 1
+    if steps != list(range(last + 1)):  # a run that left the finite numbers may have ended early
+        yield f"{record.cell.metrics}: must hold each step from 0 to {last} once"
     if "final_weights_sha256" not in record.run:
         yield f"{record.cell.run_json}: must hold the hash of the last weights"
 
@@ -104,23 +99,10 @@ def _unfinished(cell: Cell) -> Iterator[str]:
     """What a run that goes on would trip over."""
     steps, damaged = checkpoint.find(cell.checkpoints)
     yield from damaged.values()
-    if steps and not has_rows_through(cell, steps[-1]):
-        yield f"{cell.metrics}: rows are missing up to step {steps[-1]}, for which there is a checkpoint"
+    for step, meta in list(steps.items())[-1:]:
+        check_records(cell, step, meta["records"])
     if cell.events.exists():
         read_jsonl(cell.events)
-    yield from _all(cell.probe_steps(), lambda step: load_arrays(cell.probe_file(step)))
-    if (cell.model / CONFIG).exists():
-        weights = read_json(cell.model / CONFIG)["weights_sha256"]
-        if entry(read_bytes(cell.model / WEIGHTS))["sha256"] != weights:
-            yield f"{cell.model / WEIGHTS}: its bytes must have the SHA-256 {weights}"
-
-
-def _all(things: list[int], look: Callable[[int], Any]) -> Iterator[str]:
-    for thing in things:
-        try:
-            look(thing)
-        except InputError as error:
-            yield str(error)
 
 
 def _study(folder: StudyFolder) -> Iterator[str]:

@@ -15,7 +15,9 @@ from types import FrameType
 from gpt.errors import InputError
 from gpt.records.cell import Status
 from gpt.records.files import write_atomic
-from gpt.runner.pack import Place, resumable_steps, train_pack
+from gpt.runner.pack import train_pack
+from gpt.runner.place import Place
+from gpt.runner.resume import resumable_steps
 from gpt.runner.row import Fall, RankLostError, Row
 from gpt.study.folder import cell_at
 from gpt.study.plan import PlannedCell, describe

@@ -45,8 +45,8 @@ class Checkpoint:
 def commit(root: Path, step: int, tensors: Mapping[str, torch.Tensor], meta: Mapping[str, Any]) -> Path:
     """Make step `step` durable, then remove the checkpoints that are older than the newest two that verify.
 
-    A checkpoint of that step which verifies is left as it is, a damaged one is replaced. One process at a time may
-    commit under `root`: what earlier ones left unfinished is removed.
+    A checkpoint of that step which verifies and has the same `meta` is left as it is, any other is replaced. One
+    process at a time may commit under `root`: what earlier ones left unfinished is removed.
 
     Args:
         tensors: no two sharing memory.
@@ -62,32 +62,29 @@ def commit(root: Path, step: int, tensors: Mapping[str, torch.Tensor], meta: Map
     for leftover in root.glob(_HIDDEN + "*"):
         _remove(leftover)
     try:
-        _read(root, step)
+        there = _read(root, step)[0]["meta"] == meta
     except DamagedError:
+        there = False
+    if not there:
         _write(root, step, tensors, meta)
     _prune(root, step)
     return root / _name(step)
 
 
-def find(root: Path) -> tuple[list[int], dict[str, str]]:
+def find(root: Path) -> tuple[dict[int, dict[str, Any]], dict[str, str]]:
     """Verify every checkpoint.
 
     Returns:
-        The steps that `load` accepts, ascending, and the reason for each folder that it refuses.
+        The steps that `load` accepts, ascending, with their `meta`, and the reason for each folder that it refuses.
     """
-    verified, damaged = [], {}
+    verified: dict[int, dict[str, Any]] = {}
+    damaged = {}
     for step in _steps(root):
         try:
-            load(root, step)
-            verified.append(step)
+            verified[step] = load(root, step).meta
         except DamagedError as error:
             damaged[_name(step)] = str(error)
     return verified, damaged
-
-
-def verified_steps(root: Path) -> list[int]:
-    """The steps that `load` accepts, ascending."""
-    return find(root)[0]
 
 
 def load(root: Path, step: int, device: torch.device | str = "cpu") -> Checkpoint:
@@ -106,17 +103,6 @@ def load(root: Path, step: int, device: torch.device | str = "cpu") -> Checkpoin
     return Checkpoint(step, tensors, manifest["meta"])
 
 
-def latest(root: Path, device: torch.device | str = "cpu") -> tuple[Checkpoint | None, dict[str, str]]:
-    """The newest checkpoint that verifies, if any, and the reason for each newer folder that does not."""
-    damaged: dict[str, str] = {}
-    for step in reversed(_steps(root)):
-        try:
-            return load(root, step, device), damaged
-        except DamagedError as error:
-            damaged[_name(step)] = str(error)
-    return None, damaged
-
-
 def _name(step: int) -> str:
     return f"step-{step:08d}"
 
@@ -131,6 +117,7 @@ def _steps(root: Path) -> list[int]:
 def _write(root: Path, step: int, tensors: Mapping[str, torch.Tensor], meta: Mapping[str, Any]) -> None:
     folder = root / _name(step)
     hidden = root / f"{_HIDDEN}{os.getpid()}-{step}"
+    replaced = root / f"{_HIDDEN}{os.getpid()}-{step}-replaced"
     data = serialise_tensors({name: tensor.detach().contiguous() for name, tensor in tensors.items()})
     manifest = seal({"step": step, "meta": dict(meta), "files": {STATE: entry(data)}})
     try:
@@ -140,9 +127,11 @@ def _write(root: Path, step: int, tensors: Mapping[str, torch.Tensor], meta: Map
             write_new(hidden / MANIFEST, manifest)
             sync_folder(hidden)
             if os.path.lexists(folder):
-                folder.rename(root / f"{_HIDDEN}{os.getpid()}-{step}-damaged")
+                folder.rename(replaced)
             hidden.rename(folder)
             sync_folder(root)
+            if os.path.lexists(replaced):
+                _remove(replaced)
     except BaseException:
         shutil.rmtree(hidden, ignore_errors=True)
         raise

@@ -4,7 +4,7 @@ Shapes: S seed, L layer, N validation window.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -12,7 +12,7 @@ from torch import Tensor
 
 from gpt.probes.stability import Stability
 from gpt.records.cell import Cell
-from gpt.records.jsonl import JsonlWriter, read_jsonl
+from gpt.records.jsonl import NOTHING, JsonlWriter, read_jsonl
 from gpt.records.schema import PART_GRAD_NORM
 from gpt.train.engine import StepOut
 from gpt.train.ranks import ALONE, Ranks
@@ -24,12 +24,12 @@ FLUSH_EVERY = 50
 class CellRecorder:
     """The rows, events and best evaluation of one cell."""
 
-    def __init__(self, cell: Cell, unigram_loss: float, steps: int, start: int):
+    def __init__(self, cell: Cell, unigram_loss: float, steps: int, start: int, marks: Mapping[str, Any]):
         self.cell = cell
         self.best_loss = math.inf
         self.stability = Stability(unigram_loss, steps)
-        self._rows = JsonlWriter(cell.metrics, keep_through=start)
-        self._events = JsonlWriter(cell.events, keep_through=start)
+        self._rows = JsonlWriter(cell.metrics, marks.get("metrics", NOTHING))
+        self._events = JsonlWriter(cell.events, marks.get("events", NOTHING))
         for row in read_jsonl(cell.metrics):
             self.stability.observe(row)
             if not self.ended:
@@ -57,6 +57,10 @@ class CellRecorder:
         self.best_loss = min(self.best_loss, last_loss)
         return improved
 
+    def marks(self) -> dict[str, Any]:
+        """How far the records are written, for whoever resumes from here."""
+        return {"metrics": self._rows.mark(), "events": self._events.mark()}
+
     def sync(self) -> None:
         """Bring everything written so far to the disk."""
         self._rows.sync()
@@ -73,8 +77,21 @@ class Recorder:
     Where several ranks share the work, one of them writes; what it finds, the others are told.
     """
 
-    def __init__(self, cells: Sequence[Cell], unigram_loss: float, steps: int, start: int, ranks: Ranks = ALONE):
-        self.cells = [CellRecorder(cell, unigram_loss, steps, start) for cell in cells] if ranks.leads else []
+    def __init__(
+        self,
+        cells: Sequence[Cell],
+        unigram_loss: float,
+        steps: int,
+        start: int = -1,
+        marks: Sequence[Mapping[str, Any]] = (),
+        ranks: Ranks = ALONE,
+    ):
+        """Go on after the step `start` of every cell, whose records are kept up to their `marks`."""
+        marks = marks or [{}] * len(cells)
+        self.cells = [
+            CellRecorder(cell, unigram_loss, steps, start, kept)
+            for cell, kept in zip(cells if ranks.leads else (), marks if ranks.leads else (), strict=True)
+        ]
         self._ranks = ranks
         self._waiting: list[tuple[int, float, StepOut]] = []
 

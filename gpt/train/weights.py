@@ -12,7 +12,7 @@ from gpt.config import ModelConfig, parse
 from gpt.data.tokenizer import CharTokenizer
 from gpt.errors import InputError
 from gpt.model.gpt import GPT
-from gpt.records.files import read_bytes, read_json, write_atomic, write_json
+from gpt.records.files import make_folder, read_bytes, read_json, sync_folder, write_atomic, write_json
 
 WEIGHTS = "model.safetensors"
 CONFIG = "config.json"
@@ -21,11 +21,31 @@ CONFIG = "config.json"
 def save_model(
     folder: Path, config: ModelConfig, characters: str, weights: dict[str, Tensor], about: dict[str, Any]
 ) -> None:
-    """Write one seed's weights; `about` says which step of which run they are."""
+    """Write one seed's weights; `about` says which step of which run they are.
+
+    A kill on the way leaves the old model or none: the description goes first and comes last.
+    """
+    make_folder(folder)
+    (folder / CONFIG).unlink(missing_ok=True)
+    sync_folder(folder)
     blob = save({name: value.contiguous().cpu() for name, value in weights.items()})
     write_atomic(folder / WEIGHTS, blob)
     description = {"model": config.model_dump(mode="json"), "characters": characters, **about}
     write_json(folder / CONFIG, {**description, "weights_sha256": hashlib.sha256(blob).hexdigest()})
+
+
+def check_model(folder: Path) -> dict[str, Any]:
+    """The description of a saved model, whose weights are those that were saved.
+
+    Raises:
+        InputError: they are not, or the folder holds no model.
+    """
+    if not (folder / CONFIG).exists():
+        raise InputError(f"{folder}: holds no model (no {CONFIG}); a cell has one after its first evaluation")
+    description: dict[str, Any] = read_json(folder / CONFIG)
+    if hashlib.sha256(read_bytes(folder / WEIGHTS)).hexdigest() != description["weights_sha256"]:
+        raise InputError(f"{folder / WEIGHTS}: differs from the sha256 in {CONFIG}; the file is damaged")
+    return description
 
 
 def load_model(folder: Path) -> tuple[GPT, CharTokenizer, int]:
@@ -34,16 +54,11 @@ def load_model(folder: Path) -> tuple[GPT, CharTokenizer, int]:
     Raises:
         InputError: the folder holds no model, or its files do not belong together.
     """
-    if not (folder / CONFIG).exists():
-        raise InputError(f"{folder}: holds no model (no {CONFIG}); a cell has one after its first evaluation")
-    description = read_json(folder / CONFIG)
-    blob = read_bytes(folder / WEIGHTS)
-    if hashlib.sha256(blob).hexdigest() != description["weights_sha256"]:
-        raise InputError(f"{folder / WEIGHTS}: differs from the sha256 in {CONFIG}; the file is damaged")
+    description = check_model(folder)
     config = parse(ModelConfig, description["model"], str(folder / CONFIG))
     tokenizer = CharTokenizer.from_text(description["characters"])
     model = GPT(config, tokenizer.vocabulary_size, seeds=1)
-    model.load_state_dict(load(blob))
+    model.load_state_dict(load(read_bytes(folder / WEIGHTS)))
     return model.eval(), tokenizer, config.context
 
 

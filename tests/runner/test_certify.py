@@ -25,7 +25,7 @@ from gpt.runner.certify import (
     page,
 )
 from gpt.runner.certify_rank import answer
-from gpt.runner.pack import Place
+from gpt.runner.place import Place
 from gpt.train import engine, replica
 from gpt.train.ranks import ALONE
 

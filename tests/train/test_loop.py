@@ -17,7 +17,8 @@ from gpt.data.dataset import load_dataset
 from gpt.errors import InputError
 from gpt.records.cell import Cell, load_arrays
 from gpt.records.files import read_json
-from gpt.runner.pack import Pack, Place, train_pack
+from gpt.runner.pack import Pack, train_pack
+from gpt.runner.place import Place
 from gpt.study.folder import cell_at
 from gpt.study.plan import PlannedCell
 from gpt.train import checkpoint

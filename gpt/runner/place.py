@@ -1,0 +1,19 @@
+"""Where a process works."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a process works."""
+
+    out: Path
+    """folder of cells and studies"""
+    cache: Path
+    """folder of fetched texts"""
+    device: torch.device
+    zero_stage: int | None = None
+    """DeepSpeed's stage where the launch asks for DeepSpeed"""

@@ -1,0 +1,103 @@
+"""A cell that trains in a tenth of a second and writes every kind of file. The real worker trains it, in here."""
+
+import json
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+import torch.distributed as dist
+from commands import records
+
+from gpt.config import RunConfig, fingerprint, load_run, with_values
+from gpt.data.corpus import default_cache
+from gpt.records.cell import Cell
+from gpt.runner.inputs import load_data
+from gpt.runner.place import Place
+from gpt.runner.row import Row, Seat
+from gpt.runner.worker import work
+from gpt.study.folder import cell_at
+from gpt.study.plan import PlannedCell
+from gpt.train import checkpoint
+
+RUN = """\
+data: {{source: {source}, val_fraction: 0.1}}
+model: {{layers: 1, heads: 2, width: 8, context: 8, position: rope, norm_placement: pre, dropout: 0.1}}
+optim: {{lr: 1e-2, warmup_steps: 2}}
+train: {{steps: 12, batch_size: 4, eval_every: 6, checkpoint_every: 4}}
+probes: {{every: 6, windows: 2, heatmap_characters: 4}}
+sample: {{characters: 5}}
+"""
+
+
+@dataclass(frozen=True)
+class Small:
+    """One cell, or a few that differ in their seeds, and what they leave when nothing disturbs them."""
+
+    cells: tuple[PlannedCell, ...]
+    whole: dict[str, bytes]
+    """the records of an undisturbed training, see `commands.records`"""
+
+    def train(self, out: Path, stop: Callable[[], bool] = lambda: False, together: bool = False) -> None:
+        """Do what is missing, as a worker does."""
+        train(self.cells, out, stop, together)
+
+    def states(self, out: Path) -> list[str]:
+        return [self.cell(out, index).read_status().state for index in range(len(self.cells))]
+
+    def cell(self, out: Path, index: int = 0) -> Cell:
+        return cell_at(out, self.cells[index].fingerprint)
+
+    def check(self, out: Path) -> None:
+        """Every cell is finished, and each of its files has the bytes of an undisturbed training."""
+        found = records(out)
+        changed = [name for name in self.whole if found.get(name) != self.whole[name]]
+        assert found == self.whole, changed or sorted(set(found) - set(self.whole))
+
+
+def plan(excerpt: Path, seeds: Sequence[int], **values: object) -> tuple[PlannedCell, ...]:
+    """The cell of each seed, with some fields changed."""
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "run.yaml"
+        file.write_text(RUN.format(source=excerpt))
+        base = load_run(file)
+    return tuple(cell_of(with_values(base, {**values, "seed": seed}, "small")) for seed in seeds)
+
+
+def cell_of(config: RunConfig) -> PlannedCell:
+    data = load_data(config, default_cache())
+    return PlannedCell("small", (), config.seed, config, fingerprint(config, data.sha256))
+
+
+def train(cells: Sequence[PlannedCell], out: Path, stop: Callable[[], bool], together: bool) -> None:
+    packs = [cells] if together else [[cell] for cell in cells]
+    place = Place(out, default_cache(), torch.device("cpu"))
+    work(packs, place, Row(Seat(0, 1, 1), dist.HashStore(), "gloo", 60.0, stop), stop)
+
+
+def make(folder: Path, excerpt: Path, seeds: Sequence[int] = (0,), **values: object) -> Small:
+    """Plan the cells, and train them undisturbed."""
+    cells = plan(excerpt, seeds, **values)
+    train(cells, folder, lambda: False, together=False)
+    return Small(cells, records(folder))
+
+
+def committed(cell: Cell) -> set[int]:
+    """The steps that have a checkpoint which verifies."""
+    return set(checkpoint.find(cell.checkpoints)[0])
+
+
+def rows_wrong(small: Small, out: Path) -> int:
+    """Rows of metrics and events that are lost, doubled or changed, beside an undisturbed training."""
+    wrong = 0
+    for name, content in small.whole.items():
+        if name.endswith(".jsonl"):
+            before, after = content.splitlines(), (out / name).read_bytes().splitlines()
+            wrong += sum(x != y for x, y in zip(before, after, strict=False)) + abs(len(before) - len(after))
+    return wrong
+
+
+def from_steps(cell: Cell) -> list[int]:
+    """Where each attempt noted that it began, if its layout was another than before."""
+    return [layout["from_step"] for layout in json.loads(cell.run_json.read_text())["layouts"]]
