@@ -1,14 +1,16 @@
 """A cell that trains in a tenth of a second and writes every kind of file. The real worker trains it, in here."""
 
-import json
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.distributed as dist
+from children import Say
 from commands import records
+from tally import Tally
 
 from gpt.config import RunConfig, fingerprint, load_run, with_values
 from gpt.data.corpus import default_cache
@@ -76,10 +78,10 @@ def train(cells: Sequence[PlannedCell], out: Path, stop: Callable[[], bool], tog
     work(packs, place, Row(Seat(0, 1, 1), dist.HashStore(), "gloo", 60.0, stop), stop)
 
 
-def make(folder: Path, excerpt: Path, seeds: Sequence[int] = (0,), **values: object) -> Small:
+def make(folder: Path, excerpt: Path, seeds: Sequence[int] = (0,), together: bool = False, **values: object) -> Small:
     """Plan the cells, and train them undisturbed."""
     cells = plan(excerpt, seeds, **values)
-    train(cells, folder, lambda: False, together=False)
+    train(cells, folder, lambda: False, together)
     return Small(cells, records(folder))
 
 
@@ -98,6 +100,25 @@ def rows_wrong(small: Small, out: Path) -> int:
     return wrong
 
 
-def from_steps(cell: Cell) -> list[int]:
-    """Where each attempt noted that it began, if its layout was another than before."""
-    return [layout["from_step"] for layout in json.loads(cell.run_json.read_text())["layouts"]]
+def say_commits(say: Say) -> None:
+    """From here on each commit of a checkpoint is told when it has returned."""
+    original = checkpoint.commit
+
+    def commit(root: Path, step: int, tensors: Mapping[str, Any], meta: Mapping[str, Any]) -> Path:
+        folder = original(root, step, tensors, meta)
+        say(step)
+        return folder
+
+    checkpoint.commit = commit
+
+
+def check_nothing_lost(faults: Tally, small: Small, out: Path, told: list[int]) -> None:
+    """What was committed is there; training on leaves the files of an undisturbed training."""
+    cell = small.cell(out)
+    if told and not cell.finished:
+        kept = committed(cell)
+        faults.saw("committed steps lost", 0 if told[-1] in kept else told[-1] - max(kept, default=0))
+        assert told[-1] in kept
+    small.train(out)
+    faults.saw("rows lost, doubled or changed", rows_wrong(small, out))
+    small.check(out)

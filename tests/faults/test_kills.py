@@ -10,7 +10,7 @@ import checkpoints
 import pytest
 from children import Say, in_child
 from dying import HOWS, Operations
-from small import Small, committed, rows_wrong
+from small import Small, check_nothing_lost, say_commits
 from tally import Tally
 
 from gpt.train import checkpoint
@@ -81,17 +81,6 @@ def operations(one: Small, tmp_path_factory: pytest.TempPathFactory) -> int:
     return int(in_child(count).said[0])
 
 
-def say_commits(say: Say) -> None:
-    """From here on each commit of a checkpoint is told when it has returned."""
-    original = checkpoint.commit
-
-    def commit(root, step, *rest):
-        original(root, step, *rest)
-        say(step)
-
-    checkpoint.commit = commit
-
-
 def die_training(small: Small, out: Path, fatal: int, how: str) -> list[int]:
     """Train until a chosen operation; the steps that were committed before."""
 
@@ -103,18 +92,6 @@ def die_training(small: Small, out: Path, fatal: int, how: str) -> list[int]:
     ended = in_child(work)
     assert ended.killed or ended.status == 0
     return [int(step) for step in ended.said]
-
-
-def check_nothing_lost(faults: Tally, small: Small, out: Path, told: list[int]) -> None:
-    """What was committed is there; training on leaves the files of an undisturbed training."""
-    cell = small.cell(out)
-    if told and not cell.finished:
-        kept = committed(cell)
-        faults.saw("committed steps lost", 0 if told[-1] in kept else told[-1] - max(kept, default=0))
-        assert told[-1] in kept
-    small.train(out)
-    faults.saw("rows lost, doubled or changed", rows_wrong(small, out))
-    small.check(out)
 
 
 @pytest.mark.fault("death at every operation on files of a whole training")

@@ -87,7 +87,7 @@ def test_a_damaged_newest_checkpoint_costs_one_interval_and_no_bit(tiny: RunConf
     cell = planned(tiny)
     assert not train_pack([cell], place(tmp_path / "hurt"), stop_after(25))
     hurt = cell_at(tmp_path / "hurt", cell.fingerprint)
-    assert checkpoint.verified_steps(hurt.checkpoints) == [20, 25]
+    assert list(checkpoint.find(hurt.checkpoints)[0]) == [20, 25]
     state = hurt.checkpoints / "step-00000025" / "state.safetensors"
     data = bytearray(state.read_bytes())
     data[len(data) // 2] ^= 4

@@ -1,0 +1,81 @@
+"""Many workers on one output folder: each cell is trained once, whoever comes, dies or comes back."""
+
+import os
+import random
+import signal
+import time
+from pathlib import Path
+
+import pytest
+from commands import GPT, cells_of, records, run, started
+from small import Small, make, rows_wrong
+from tally import Tally
+
+from gpt.runner.verify import verify
+
+pytestmark = pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+
+
+@pytest.fixture(scope="module")
+def eight(tmp_path_factory: pytest.TempPathFactory, excerpt: Path) -> Small:
+    """Eight seeds of the small cell."""
+    return make(tmp_path_factory.mktemp("eight"), excerpt, seeds=range(8))
+
+
+def fork_worker(small: Small, out: Path) -> int:
+    child = os.fork()
+    if child == 0:
+        try:
+            small.train(out)
+            os._exit(0)
+        finally:
+            os._exit(1)
+    return child
+
+
+@pytest.mark.fault("a worker beside others on one output folder")
+def test_workers_that_race_train_every_cell_once(faults: Tally, eight: Small, tmp_path: Path) -> None:
+    for number in faults.some(range(10), 1):
+        out = tmp_path / str(number)
+        workers = [fork_worker(eight, out) for _ in range(4)]
+        for worker in workers:
+            with faults.one():
+                assert os.waitpid(worker, 0)[1] == 0
+        attempts = [eight.cell(out, index).read_status().attempts for index in range(8)]
+        faults.saw("attempts at one cell", max(attempts))
+        assert attempts == [1] * 8
+        eight.check(out)
+
+
+@pytest.mark.fault("a worker killed beside others on one output folder")
+def test_the_cells_of_killed_workers_are_taken_over(faults: Tally, eight: Small, tmp_path: Path) -> None:
+    dice = random.Random(0)
+    for number in faults.some(range(8), 1):
+        out = tmp_path / str(number)
+        workers = [fork_worker(eight, out) for _ in range(3)]
+        for worker in workers:
+            time.sleep(dice.uniform(0, 0.4))
+            with faults.one():
+                os.kill(worker, signal.SIGKILL)
+                os.waitpid(worker, 0)
+        assert os.waitpid(fork_worker(eight, out), 0)[1] == 0
+        faults.saw("rows lost, doubled or changed", rows_wrong(eight, out))
+        eight.check(out)
+
+
+@pytest.mark.slow
+@pytest.mark.fault("two commands on one output folder")
+def test_two_commands_and_a_launch_share_the_cells(faults: Tally, tiny_study: Path, tmp_path: Path) -> None:
+    words = [*GPT, "study", "run", tiny_study]
+    code, said = run([*words, "--out", tmp_path / "alone"], tmp_path)
+    assert code == 0, said
+    out = tmp_path / "out"
+    with started([*words, "--out", out], tmp_path) as first, started([*words, "--out", out], tmp_path) as second:
+        for command in (first, second):
+            with faults.one():
+                assert command.wait() == 0, command.said
+                command.leaves_nothing()
+    assert run([*words, "--out", out], tmp_path)[0] == 0
+    assert [cell.read_status().attempts for cell in cells_of(out)] == [1] * 6
+    assert records(out) == records(tmp_path / "alone")
+    assert verify(out).wrong == []
