@@ -22,7 +22,7 @@ from gpt.runner.progress import Progress
 from gpt.runner.pulse import Watch
 from gpt.runner.row import Seat, end_process
 from gpt.runner.stack import describe_stack
-from gpt.runner.stop import STOP_SIGNALS, stop_on_signals
+from gpt.runner.stop import LAUNCHER_ENDED, STOP_SIGNALS, stop_on_signals
 from gpt.study.plan import PlannedCell
 
 
@@ -86,7 +86,10 @@ def run_as_rank(
     Returns:
         What became of all cells, as far as this rank knows: only rank 0 has seen everybody end.
     """
-    with stop_on_signals(*STOP_SIGNALS, parent=os.getppid()) as stop, _shown(progress, launch.rank == 0):
+    with (
+        stop_on_signals(*STOP_SIGNALS, LAUNCHER_ENDED, parent=os.getppid()) as stop,
+        _shown(progress, launch.rank == 0),
+    ):
         seat = Seat(launch.rank, launch.world, layout.ranks_per_run)
         be_rank(seat, store, packs, place, layout.timeout, stop)
         with contextlib.suppress(RuntimeError):  # the launcher and its store are gone; this rank has stopped for that

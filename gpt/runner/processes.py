@@ -19,7 +19,7 @@ from gpt.runner.pack import Place
 from gpt.runner.progress import Progress
 from gpt.runner.pulse import Watch, beating
 from gpt.runner.row import RankLostError, Row, Seat, backend_for, end_process, held_key
-from gpt.runner.stop import STOP_SIGNALS, stop_on_signals
+from gpt.runner.stop import LAUNCHER_ENDED, STOP_SIGNALS, stop_on_signals
 from gpt.runner.worker import work
 from gpt.study.folder import cell_at
 from gpt.study.plan import PlannedCell
@@ -55,7 +55,7 @@ def run_cells(packs: Sequence[Sequence[PlannedCell]], place: Place, layout: Layo
         context.Process(target=_rank, args=(packs, place, layout, rank, store.port, os.getpid()), daemon=True)
         for rank in range(layout.processes)
     ]
-    with stop_on_signals(*STOP_SIGNALS) as stop, progress:
+    with stop_on_signals(*STOP_SIGNALS, LAUNCHER_ENDED) as stop, progress:
         _start(workers)
         died: dict[int, float] = {}
         watch = Watch(store, layout.timeout)

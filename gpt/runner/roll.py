@@ -12,7 +12,7 @@ from pathlib import Path
 from gpt.records.files import write_atomic
 from gpt.runner.exits import RANK_LOST
 from gpt.runner.kin import descends, signal_at_end_of_parent
-from gpt.runner.stop import STOP_SIGNALS
+from gpt.runner.stop import LAUNCHER_ENDED, STOP_SIGNALS
 
 VARIABLE = "GPT_ROLL"
 """names the folder to the ranks"""
@@ -81,17 +81,17 @@ class Signed:
 
 
 def sign_on(environment: MutableMapping[str, str]) -> Signed | None:
-    """Enter this process on the roll, if there is one; its launcher's end is a request to stop from now on.
+    """Enter this process on the roll, if there is one.
 
-    Requests that come before this process listens (`stop_on_signals`) are held back until it does. A process that lost
-    its launcher while it was starting ends here.
+    Requests to stop that come before it listens (`stop_on_signals`) are held back until it does, so that all ranks stop
+    in order; without a launcher there is nobody left to wait for, and it ends at once.
     """
     folder = environment.pop(VARIABLE, None)
     if folder is None:
         return None
     roll = Roll(Path(folder))
     signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
-    signal_at_end_of_parent(signal.SIGTERM)
+    signal_at_end_of_parent(LAUNCHER_ENDED)
     if not roll.has_supervisor():
         os._exit(RANK_LOST)
     rank = int(environment.get("RANK") or 0)

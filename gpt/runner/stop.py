@@ -9,6 +9,8 @@ from types import FrameType
 
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1)
 """by a person, by a scheduler, by a terminal that closes, by a batch system ahead of its time limit"""
+LAUNCHER_ENDED = signal.SIGUSR2
+"""what a supervised rank gets from the kernel: it stops where it listens, and dies where it has not begun to"""
 
 
 @dataclass

@@ -111,14 +111,14 @@ class Supervisor:
             while (ended := os.waitpid(-1, os.WNOHANG))[0]:  # an adopted orphan is waited for too
                 if ended[0] == self._launcher.pid:
                     self._ended = self._launcher.returncode = os.waitstatus_to_exitcode(ended[1])
+                    if self._ended < 0:
+                        _say(f"the launcher {_how(self._ended)}; its ranks stop")
         return self._ended is None or bool(descendants(os.getpid()))
 
     def _tell(self, ranks: Mapping[int, Entry]) -> None:
         """Ask each rank once to stop; the launcher's end is such a request too."""
         if not self._deadline:
             self._deadline = time.monotonic() + self._grace
-            if not self._stop():
-                _say(f"the launcher {_how(self._ended)} before its ranks; they are told to stop")
         alive = set(descendants(os.getpid()))
         for rank, entry in ranks.items():
             if rank not in self._told and entry.code is None and entry.pid in alive:
@@ -147,7 +147,7 @@ class Supervisor:
         missing = max(entry.ranks for entry in ranks.values()) - len(ranks)
         if lost or missing:
             who = f"rank {' and '.join(lost)}" if lost else f"{missing} of the ranks"
-            _say(f"{who} died: no exit code was left; the same command goes on from the last checkpoints")
+            _say(f"{who} ended before the work did; the same command goes on from the last checkpoints")
             return RANK_LOST
         return next(entry.code for entry in ranks.values() if entry.code is not None)
 

@@ -52,7 +52,7 @@ def long(tmp_path: Path, excerpt: Path) -> list[str | Path]:
 
 @pytest.fixture
 def short(tmp_path: Path, excerpt: Path) -> list[str | Path]:
-    return write_study(tmp_path, excerpt, steps=20)
+    return write_study(tmp_path, excerpt, steps=200)
 
 
 def ranks_training(command: Command, folder: Path, count: int = 2) -> list[int]:
@@ -71,6 +71,8 @@ def launcher(command: Command) -> int:
 
 
 def states(folder: Path) -> list[str]:
+    if not (folder / "out/cells").exists():
+        return []
     begun = [cell for cell in cells_of(folder / "out") if cell.status_json.exists()]
     return sorted(cell.read_status().state for cell in begun)
 
@@ -130,7 +132,7 @@ def test_a_request_that_comes_while_ranks_are_starting_is_kept_for_them(long: li
         assert command.wait() == 75
         command.leaves_nothing(0)
     assert "Traceback" not in command.said
-    assert states(tmp_path) in ([], ["preempted"] * 2)
+    assert set(states(tmp_path)) <= {"preempted"}
 
 
 def test_a_launch_that_is_stopped_before_it_has_ranks_ends_at_once(long: list[str | Path], tmp_path: Path) -> None:
@@ -184,8 +186,11 @@ def test_a_rank_that_does_not_end_is_killed_by_name_after_the_grace(long: list[s
 # A process that is killed
 
 
-def test_a_killed_supervisor_leaves_no_process_and_every_checkpoint(long: list[str | Path], tmp_path: Path) -> None:
-    with started([*launch("cpu"), *long], tmp_path) as command:
+@pytest.mark.parametrize("file", ["cpu", pytest.param("one", marks=SLOW)])
+def test_a_killed_supervisor_leaves_no_process_and_every_checkpoint(
+    long: list[str | Path], tmp_path: Path, file: str
+) -> None:
+    with started([*launch(file), *long], tmp_path) as command:
         ranks_training(command, tmp_path)
         command.process.kill()
         command.wait()
@@ -212,7 +217,7 @@ def test_a_killed_launcher_is_said_and_its_ranks_stop_in_order(long: list[str | 
         ranks_training(command, tmp_path)
         os.kill(launcher(command), signal.SIGKILL)
         check_stopped(command, tmp_path)
-    assert "gpt: the launcher was killed by SIGKILL before its ranks; they are told to stop\n" in command.said
+    assert "gpt: the launcher was killed by SIGKILL; its ranks stop\n" in command.said
 
 
 @pytest.mark.slow
@@ -221,7 +226,7 @@ def test_a_killed_rank_makes_the_launch_fail_by_name(long: list[str | Path], tmp
         os.kill(ranks_training(command, tmp_path, 1)[1], signal.SIGKILL)
         assert command.wait() == 1
         command.leaves_nothing(0)
-    assert re.search(r"^gpt: rank (0 and )?1 died: no exit code was left; ", command.said, re.MULTILINE), command.said
+    assert re.search(r"^gpt: rank (0 and )?1 ended before the work did; ", command.said, re.MULTILINE), command.said
 
 
 # Exit codes
