@@ -91,13 +91,16 @@ def run_as_rank(
         _shown(progress, launch.rank == 0),
     ):
         seat = Seat(launch.rank, launch.world, layout.ranks_per_run)
-        be_rank(seat, store, packs, place, layout.timeout, stop)
+        stopped = be_rank(seat, store, packs, place, layout.timeout, stop) or stop()
         with contextlib.suppress(RuntimeError):  # the launcher and its store are gone; this rank has stopped for that
+            if stopped:
+                store.set("stopped", "")
             store.set(f"ended/{launch.rank}", "")
             if launch.rank == 0:
                 _wait_for_others(store, launch.world, layout.timeout)
-                return outcome(stop(), [cell for pack in packs for cell in pack], place, store)
-        return Outcome(stop(), [], 0)
+                stopped = stopped or store.check(["stopped"])
+                return outcome(stopped, [cell for pack in packs for cell in pack], place, store)
+        return Outcome(stopped, [], 0)
 
 
 def _wait_for_others(store: dist.Store, world: int, timeout: float) -> None:

@@ -113,8 +113,12 @@ def be_rank(
     place: Place,
     timeout: float,
     stop: Callable[[], bool],
-) -> None:
-    """Do this process's share; where its row cannot go on, say so and exit with `RANK_LOST`."""
+) -> bool:
+    """Do this process's share; where its row cannot go on, say so and exit with `RANK_LOST`.
+
+    Returns:
+        Whether the row has stopped on request, to whichever of its ranks that came.
+    """
     row = Row(seat, store, backend_for(place.device), timeout, stop)
     try:
         with beating(store, seat.rank):
@@ -122,6 +126,7 @@ def be_rank(
     except RankLostError as lost:
         print(f"gpt: rank {seat.rank}: {lost}", file=sys.stderr)
         end_process(RANK_LOST)
+    return row.stopped
 
 
 def _work(packs: Sequence[Sequence[PlannedCell]], place: Place, row: Row, stop: Callable[[], bool]) -> None:

@@ -5,17 +5,19 @@ Launchers turn every exit code of a rank into 1, and know no way to tell a rank 
 
 import os
 import signal
+import time
 from collections.abc import MutableMapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from gpt.records.files import write_atomic
-from gpt.runner.exits import RANK_LOST
+from gpt.runner.exits import BAD_INPUT, RANK_LOST
 from gpt.runner.kin import descends, signal_at_end_of_parent
 from gpt.runner.stop import LAUNCHER_ENDED, STOP_SIGNALS
 
 VARIABLE = "GPT_ROLL"
 """names the folder to the ranks"""
+UNTIL_KILLED_SECONDS = 10.0
 
 
 @dataclass(frozen=True)
@@ -75,8 +77,14 @@ class Signed:
     rank: int
 
     def note(self, code: int) -> int:
-        """Note the exit code of gpt; returns the one to end with, which gives the launcher nothing to complain of."""
+        """Note the exit code of gpt; returns the one to end with, which gives the launcher nothing to complain of.
+
+        After bad input the supervisor kills the launch; before that, this rank's end would set its launcher waiting for
+        other machines whose launchers are gone.
+        """
         self.roll.note(self.rank, code)
+        if code == BAD_INPUT:
+            time.sleep(UNTIL_KILLED_SECONDS)
         return 0
 
 

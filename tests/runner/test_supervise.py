@@ -3,6 +3,7 @@
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -181,6 +182,39 @@ def test_a_rank_that_does_not_end_is_killed_by_name_after_the_grace(long: list[s
         command.leaves_nothing(0)
     assert f"gpt: rank 1 is killed: it has not ended {GRACE:g} s after it was told to stop\n" in command.said
     assert "Traceback" not in command.said
+
+
+def two_machines(*words: str | Path) -> list[list[str | Path]]:
+    """The commands of two machines, both of them this one."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+    place = ["--main_process_ip", "127.0.0.1", "--main_process_port", port, "--machine_rank"]
+    return [[*launch("two_machines", *place, rank), *words] for rank in "01"]
+
+
+@pytest.mark.slow
+def test_a_request_on_one_machine_stops_a_run_on_both(long: list[str | Path], tmp_path: Path) -> None:
+    first, second = two_machines(*long, "--ranks-per-run", "2")
+    with started(first, tmp_path) as leader, started(second, tmp_path) as follower:
+        wait_for(lambda: any(f.stat().st_size for f in tmp_path.glob("out/cells/*/metrics.jsonl")), leader)
+        follower.process.send_signal(signal.SIGTERM)
+        assert (leader.wait(), follower.wait()) == (75, 75), leader.said + follower.said
+        leader.leaves_nothing(0)
+        follower.leaves_nothing(0)
+    assert states(tmp_path) == ["preempted"]
+    assert "Traceback" not in leader.said + follower.said
+
+
+@pytest.mark.slow
+def test_machines_that_run_different_commands_end_both_with_2(long: list[str | Path], tmp_path: Path) -> None:
+    (first, _), (_, second) = two_machines(*long), two_machines(*long, "--seeds", "3")
+    port = second.index("--main_process_port") + 1
+    second[port] = first[port]
+    with started(first, tmp_path) as leader, started(second, tmp_path) as follower:
+        assert (leader.wait(), follower.wait()) == (2, 2), leader.said + follower.said
+    for command in (leader, follower):
+        assert len(command.said.splitlines()) == 2, command.said
+        assert "gpt: ranks differ in cells; all ranks of a launch must be alike" in command.said
 
 
 # A process that is killed
