@@ -112,17 +112,18 @@ class Supervisor:
                 if ended[0] == self._launcher.pid:
                     self._ended = self._launcher.returncode = os.waitstatus_to_exitcode(ended[1])
                     if self._ended < 0:
-                        _say(f"the launcher {_how(self._ended)}; its ranks stop")
+                        _say(f"the launcher {_how(self._ended)}")
         return self._ended is None or bool(descendants(os.getpid()))
 
     def _tell(self, ranks: Mapping[int, Entry]) -> None:
         """Ask each rank once to stop; the launcher's end is such a request too."""
         if not self._deadline:
             self._deadline = time.monotonic() + self._grace
+            _say(f"the ranks are told to stop and have {self._grace:g} s to save and end")
         alive = set(descendants(os.getpid()))
         for rank, entry in ranks.items():
-            if rank not in self._told and entry.code is None and entry.pid in alive:
-                self._told.add(rank)
+            if entry.pid in alive - self._told and entry.code is None:
+                self._told.add(entry.pid)
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(entry.pid, signal.SIGTERM)
 
@@ -159,4 +160,5 @@ def _how(code: int | None) -> str:
 
 
 def _say(what: str) -> None:
-    print(f"gpt: {what}", file=sys.stderr, flush=True)
+    with contextlib.suppress(OSError):  # a terminal that was closed: the ranks must stop in order all the same
+        print(f"gpt: {what}", file=sys.stderr, flush=True)
