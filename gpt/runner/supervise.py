@@ -121,7 +121,7 @@ class Supervisor:
             self._deadline = time.monotonic() + self._grace
             _say(f"the ranks are told to stop and have {self._grace:g} s to save and end")
         alive = set(descendants(os.getpid()))
-        for rank, entry in ranks.items():
+        for entry in ranks.values():
             if entry.pid in alive - self._told and entry.code is None:
                 self._told.add(entry.pid)
                 with contextlib.suppress(ProcessLookupError):
