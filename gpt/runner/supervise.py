@@ -119,10 +119,11 @@ class Supervisor:
         """Ask each rank once to stop; the launcher's end is such a request too."""
         if not self._deadline:
             self._deadline = time.monotonic() + self._grace
-            _say(f"the ranks are told to stop and have {self._grace:g} s to save and end")
         alive = set(descendants(os.getpid()))
         for entry in ranks.values():
             if entry.pid in alive - self._told and entry.code is None:
+                if not self._told:
+                    _say(f"the ranks are told to stop and have {self._grace:g} s to save and end")
                 self._told.add(entry.pid)
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(entry.pid, signal.SIGTERM)
