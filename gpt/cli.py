@@ -1,7 +1,7 @@
 """The `gpt` command: reads arguments, puts the rooms together, turns their answers into exit codes.
 
-0 done; 1 a layout (`gpt certify`) or a record (`gpt verify`) is wrong; 2 bad input, one line; 3 some cells failed,
-named; 75 stopped on request, run again to go on.
+0 done; 1 a layout (`gpt certify`) or a record (`gpt verify`) is wrong, or a launch lost a rank; 2 bad input, one line;
+3 some cells failed, named; 75 stopped on request, run again to go on.
 Heavy packages are imported by the command that uses them, so that `gpt --help` answers at once.
 """
 
@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 from gpt.config import RunConfig, SampleConfig, fingerprint, load_run, parse
 from gpt.errors import InputError
+from gpt.runner.exits import BAD_INPUT, CELLS_FAILED, DONE, STOPPED, WRONG
 
 if TYPE_CHECKING:
     import torch
@@ -22,11 +23,13 @@ if TYPE_CHECKING:
     from gpt.runner.launch import Launch
     from gpt.runner.layout import Layout
     from gpt.runner.place import Place
+    from gpt.runner.roll import Signed
     from gpt.study.folder import StudyFolder
     from gpt.study.plan import PlannedCell
     from gpt.study.spec import Study
 
-DONE, WRONG, BAD_INPUT, CELLS_FAILED, STOPPED = 0, 1, 2, 3, 75
+LAUNCHED = ("train", "study")
+"""commands that `gpt launch` starts; the first of these words begins one"""
 LATER_RANKS_SECONDS = 5
 """time that ranks other than 0 wait before they complain of what rank 0 will most likely have complained of"""
 
@@ -41,11 +44,8 @@ class Parser(argparse.ArgumentParser):
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run one command and exit with its code."""
-    parser = build_parser()
-    options, overrides = parser.parse_known_args(arguments)
-    if overrides and options.command is not train:
-        parser.error(f"unknown argument {overrides[0]}")
-    options.overrides = overrides
+    signed = sign_on()
+    options = read_arguments(sys.argv[1:] if arguments is None else arguments)
     try:
         code = options.command(options)
     except (InputError, OSError) as error:
@@ -54,11 +54,36 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     except KeyboardInterrupt:
         print("gpt: stopped on request; run the same command again to go on", file=sys.stderr)
         code = STOPPED
-    if "RANK" in os.environ:
+    if signed:
+        code = signed.note(code)
+    if signed or "RANK" in os.environ:
         from gpt.runner.row import end_process
 
         end_process(code)
     raise SystemExit(code)
+
+
+def sign_on() -> "Signed | None":
+    """Where `gpt launch` started this process as a rank, enter it on the launch's roll."""
+    if "GPT_ROLL" not in os.environ:
+        return None
+    from gpt.runner.roll import sign_on
+
+    return sign_on(os.environ)
+
+
+def read_arguments(arguments: Sequence[str]) -> argparse.Namespace:
+    """The options of a command; `overrides` are those that are not its own, `launched` is the command of a launch."""
+    words = list(arguments)
+    own = len(words)
+    if words[:1] == ["launch"]:
+        own = next((place for place, word in enumerate(words) if word in LAUNCHED), own)
+    parser = build_parser()
+    options, overrides = parser.parse_known_args(words[:own])
+    if overrides and options.command not in (train, launch_ranks):
+        parser.error(f"unknown argument {overrides[0]}")
+    options.overrides, options.launched = overrides, words[own:]
+    return options
 
 
 def complain(error: Exception) -> None:
@@ -113,6 +138,13 @@ def build_parser() -> argparse.ArgumentParser:
 
     command(commands, "verify", verify_folder).add_argument("folder", type=Path, metavar="DIR")
 
+    launch = command(commands, "launch", launch_ranks)
+    launch.usage = "gpt launch [-h] [--grace SECONDS] LAUNCH.yaml [-n RANKS] [OPTIONS] train|study ..."
+    launch.add_argument("launch", type=Path, metavar="LAUNCH.yaml", help="of launch/; options of accelerate may follow")
+    launch.add_argument("-n", type=int, metavar="RANKS", help="--num_processes in place of the file's, of all machines")
+    launch.add_argument("--grace", type=float, default=120.0, metavar="SECONDS",
+        help="after which ranks that were told to stop are killed (default: 120)")  # fmt: skip
+
     sample = command(commands, "sample", sample_cell)
     sample.add_argument("cell", type=Path, metavar="CELL", help="a cell's folder, OUT/cells/<fingerprint>")
     sample.add_argument("--prompt", default="\n", help="text that generation starts from")
@@ -164,6 +196,23 @@ def train(options: argparse.Namespace) -> int:
         status = folder.read_status()
         print(f"{status.state}: {folder.root}" + (f" ({status.why})" if status.why else ""))
     return code
+
+
+def launch_ranks(options: argparse.Namespace) -> int:
+    """Start gpt's own command, train or study, on several ranks by accelerate launch; see them to their end."""
+    from gpt.runner.supervise import launcher_command, supervise
+
+    if not options.launch.is_file():
+        raise InputError(f"{options.launch}: no such file; LAUNCH.yaml comes first, launch/ has some")
+    if options.n is not None and options.n < 1:
+        raise InputError(f"-n: got {options.n}, must be at least 1")
+    if not options.grace > 0:
+        raise InputError(f"--grace: got {options.grace:g}, must be more than 0 seconds")
+    if not options.launched:
+        raise InputError(f"gpt launch: nothing to start after {options.launch}, must be gpt's own train or study ...")
+    read_arguments(options.launched)  # refused once instead of by every rank
+    command = launcher_command(options.launch, options.n, options.overrides, options.launched)
+    return supervise(command, options.grace)
 
 
 def show_fields(path: Path, config: RunConfig) -> int:

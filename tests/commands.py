@@ -134,6 +134,11 @@ def accelerate(file: str, *options: str) -> list[str | Path]:
     return [BIN / "accelerate", "launch", "--config_file", LAUNCH / f"{file}.yaml", *options, "-m", "gpt"]
 
 
+def launch(file: str, *options: str) -> list[str | Path]:
+    """`gpt launch` of a shipped file."""
+    return [*GPT, "launch", LAUNCH / f"{file}.yaml", *options]
+
+
 def wait_for(condition: Callable[[], Any], command: Command, seconds: float = 60.0) -> None:
     """Wait until something holds while a command runs."""
     end = time.monotonic() + seconds

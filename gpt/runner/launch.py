@@ -14,7 +14,7 @@ from pathlib import Path
 from gpt.errors import InputError
 
 ENGINES = "gpt trains by DDP (distributed_type: MULTI_GPU) or by DeepSpeed ZeRO 0 to 3 (distributed_type: DEEPSPEED)"
-START = "start it with launch/run.sh, torchrun, or accelerate launch --config_file launch/ddp.yaml or launch/cpu.yaml"
+START = "start it with gpt launch launch/ddp.yaml (on CPUs launch/cpu.yaml), or with torchrun"
 
 OFF = frozenset({"", "0", "false", "no"})
 SETTINGS = (

@@ -3,7 +3,6 @@
 import contextlib
 import json
 import os
-import signal
 import sys
 import threading
 import time
@@ -14,15 +13,16 @@ from typing import Any
 import torch.distributed as dist
 
 from gpt.errors import InputError
+from gpt.runner.exits import RANK_LOST
 from gpt.runner.launch import Launch
 from gpt.runner.layout import Layout
 from gpt.runner.place import Place
-from gpt.runner.processes import POLL_SECONDS, RANK_LOST, Outcome, be_rank, outcome
+from gpt.runner.processes import POLL_SECONDS, Outcome, be_rank, outcome
 from gpt.runner.progress import Progress
 from gpt.runner.pulse import Watch
 from gpt.runner.row import Seat, end_process
 from gpt.runner.stack import describe_stack
-from gpt.runner.worker import stop_on_signals
+from gpt.runner.stop import LAUNCHER_ENDED, STOP_SIGNALS, stop_on_signals
 from gpt.study.plan import PlannedCell
 
 
@@ -86,16 +86,21 @@ def run_as_rank(
     Returns:
         What became of all cells, as far as this rank knows: only rank 0 has seen everybody end.
     """
-    signals = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-    with stop_on_signals(*signals, parent=os.getppid()) as stop, _shown(progress, launch.rank == 0):
+    with (
+        stop_on_signals(*STOP_SIGNALS, LAUNCHER_ENDED, parent=os.getppid()) as stop,
+        _shown(progress, launch.rank == 0),
+    ):
         seat = Seat(launch.rank, launch.world, layout.ranks_per_run)
-        be_rank(seat, store, packs, place, layout.timeout, stop)
+        stopped = be_rank(seat, store, packs, place, layout.timeout, stop) or stop()
         with contextlib.suppress(RuntimeError):  # the launcher and its store are gone; this rank has stopped for that
+            if stopped:
+                store.set("stopped", "")
             store.set(f"ended/{launch.rank}", "")
             if launch.rank == 0:
                 _wait_for_others(store, launch.world, layout.timeout)
-                return outcome(stop(), [cell for pack in packs for cell in pack], place, store)
-        return Outcome(stop(), [], 0)
+                stopped = stopped or store.check(["stopped"])
+                return outcome(stopped, [cell for pack in packs for cell in pack], place, store)
+        return Outcome(stopped, [], 0)
 
 
 def _wait_for_others(store: dist.Store, world: int, timeout: float) -> None:

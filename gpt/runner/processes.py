@@ -13,12 +13,14 @@ from multiprocessing.process import BaseProcess
 import torch
 import torch.distributed as dist
 
+from gpt.runner.exits import RANK_LOST
 from gpt.runner.layout import Layout
 from gpt.runner.place import Place
 from gpt.runner.progress import Progress
 from gpt.runner.pulse import Watch, beating
 from gpt.runner.row import RankLostError, Row, Seat, backend_for, end_process, held_key
-from gpt.runner.worker import stop_on_signals, work
+from gpt.runner.stop import LAUNCHER_ENDED, STOP_SIGNALS, stop_on_signals
+from gpt.runner.worker import work
 from gpt.study.folder import cell_at
 from gpt.study.plan import PlannedCell
 
@@ -28,8 +30,6 @@ MATES_SECONDS = 10.0
 """time that the other ranks of a row have to notice that one has died, before they are killed"""
 CONNECT_SECONDS = 10.0
 """time to reach the store of the process that starts the ranks, which is there before them"""
-RANK_LOST = 1
-"""exit code of a rank whose row cannot go on"""
 
 
 @dataclass(frozen=True)
@@ -55,21 +55,23 @@ def run_cells(packs: Sequence[Sequence[PlannedCell]], place: Place, layout: Layo
         context.Process(target=_rank, args=(packs, place, layout, rank, store.port, os.getpid()), daemon=True)
         for rank in range(layout.processes)
     ]
-    with stop_on_signals(signal.SIGINT, signal.SIGTERM, signal.SIGHUP) as stop, progress:
+    with stop_on_signals(*STOP_SIGNALS, LAUNCHER_ENDED) as stop, progress:
         _start(workers)
         died: dict[int, float] = {}
         watch = Watch(store, layout.timeout)
-        passed_on = False
+        told = 0.0
         while any(worker.is_alive() for worker in workers):
-            if stop() and not passed_on:
+            if stop() and not told:
                 _each(workers, BaseProcess.terminate)
-                passed_on = True
+                told = time.monotonic()
             if stop.interrupts > 1:  # whoever asks twice does not want to wait for checkpoints
                 _each(workers, BaseProcess.kill)
+            late = told and time.monotonic() - told > layout.timeout
             for rank, worker in enumerate(workers):
-                if worker.is_alive() and watch.silent(rank):
-                    print(f"gpt: rank {rank} is killed: no sign of life for {layout.timeout:g} s", file=sys.stderr)
-                    worker.kill()
+                if worker.is_alive() and late:
+                    _kill(rank, worker, f"it has not ended {layout.timeout:g} s after it was told to stop")
+                elif worker.is_alive() and watch.silent(rank):
+                    _kill(rank, worker, f"no sign of life for {layout.timeout:g} s")
             _end_rows_of_the_dead(workers, layout.ranks_per_run, died)
             progress.update()
             time.sleep(POLL_SECONDS)
@@ -79,8 +81,9 @@ def run_cells(packs: Sequence[Sequence[PlannedCell]], place: Place, layout: Layo
 
 
 def _start(workers: Sequence[BaseProcess]) -> None:
-    """Start workers that see neither Ctrl-C nor the end of a terminal, which reach all: this process passes them on."""
-    handlers = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGHUP)}
+    """Start workers that do not see what reaches a whole group of processes: this one passes it on."""
+    ignored = set(STOP_SIGNALS) - {signal.SIGTERM}
+    handlers = {number: signal.signal(number, signal.SIG_IGN) for number in ignored}
     try:
         for worker in workers:
             worker.start()
@@ -98,7 +101,7 @@ def _rank(
         end_process(RANK_LOST)
     store = dist.TCPStore("127.0.0.1", port, is_master=False, timeout=timedelta(seconds=CONNECT_SECONDS))
     store.set_timeout(timedelta(seconds=layout.timeout))
-    with stop_on_signals(signal.SIGTERM, parent=parent) as stop:
+    with stop_on_signals(signal.SIGTERM, signal.SIGUSR1, parent=parent) as stop:
         be_rank(Seat(rank, layout.processes, layout.ranks_per_run), store, packs, place, layout.timeout, stop)
     end_process(0)
 
@@ -110,8 +113,12 @@ def be_rank(
     place: Place,
     timeout: float,
     stop: Callable[[], bool],
-) -> None:
-    """Do this process's share; where its row cannot go on, say so and exit with `RANK_LOST`."""
+) -> bool:
+    """Do this process's share; where its row cannot go on, say so and exit with `RANK_LOST`.
+
+    Returns:
+        Whether the row has stopped on request, to whichever of its ranks that came.
+    """
     row = Row(seat, store, backend_for(place.device), timeout, stop)
     try:
         with beating(store, seat.rank):
@@ -119,6 +126,7 @@ def be_rank(
     except RankLostError as lost:
         print(f"gpt: rank {seat.rank}: {lost}", file=sys.stderr)
         end_process(RANK_LOST)
+    return row.stopped
 
 
 def _work(packs: Sequence[Sequence[PlannedCell]], place: Place, row: Row, stop: Callable[[], bool]) -> None:
@@ -146,6 +154,11 @@ def _end_rows_of_the_dead(workers: Sequence[BaseProcess], ranks_per_run: int, di
         row = rank // ranks_per_run
         if worker.exitcode and time.monotonic() - died.setdefault(row, time.monotonic()) > MATES_SECONDS:
             _each(workers[row * ranks_per_run : (row + 1) * ranks_per_run], BaseProcess.kill)
+
+
+def _kill(rank: int, worker: BaseProcess, why: str) -> None:
+    print(f"gpt: rank {rank} is killed: {why}", file=sys.stderr, flush=True)
+    worker.kill()
 
 
 def _each(workers: Sequence[BaseProcess], end: Callable[[BaseProcess], None]) -> None:

@@ -81,6 +81,8 @@ class Row:
         self.seat = seat
         self.ranks = seat.ranks
         self.timeout = timeout
+        self.stopped = False
+        """whether the row took no more work because one of its ranks was asked to stop"""
         self._store = store
         self._backend = backend
         self._stop = stop
@@ -118,12 +120,16 @@ class Row:
 
     def take(self, count: int) -> Iterator[int]:
         """Numbers below `count`, each given to one row only, until asked to stop; whoever is fast takes more."""
-        while not self.ranks.any(self._stop()):
+        while not self._agree_to_stop():
             number = self._store.add("taken", 1) - 1 if self.ranks.leads else 0
             number = self.ranks.from_leader(number)
             if number >= count:
                 return
             yield number
+
+    def _agree_to_stop(self) -> bool:
+        self.stopped = self.ranks.any(self._stop())
+        return self.stopped
 
     def note_held(self, fingerprint: str) -> None:
         """Say that another command has a cell that was this row's to take."""

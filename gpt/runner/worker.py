@@ -5,12 +5,8 @@ dead worker held is free at once.
 """
 
 import contextlib
-import os
-import signal
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from types import FrameType
+from collections.abc import Callable, Mapping, Sequence
 
 from gpt.errors import InputError
 from gpt.records.cell import Status
@@ -21,40 +17,6 @@ from gpt.runner.resume import resumable_steps
 from gpt.runner.row import Fall, RankLostError, Row
 from gpt.study.folder import cell_at
 from gpt.study.plan import PlannedCell, describe
-
-
-@dataclass
-class Stop:
-    """Whether this process was asked to stop: by a signal, or because the process that started it is gone."""
-
-    asked: bool = False
-    interrupts: int = 0
-    """how often a person pressed Ctrl-C; schedulers send their signals more than once and mean nothing by it"""
-    parent: int = 0
-
-    def __call__(self) -> bool:
-        return self.asked or (self.parent != 0 and os.getppid() != self.parent)
-
-
-@contextlib.contextmanager
-def stop_on_signals(*signals: signal.Signals, parent: int = 0) -> Iterator[Stop]:
-    """Turn signals into a request that is honoured at the next step boundary.
-
-    Args:
-        parent: process whose end is a request too; 0 for none.
-    """
-    stop = Stop(parent=parent)
-
-    def ask(number: int, _frame: FrameType | None) -> None:
-        stop.asked = True
-        stop.interrupts += number == signal.SIGINT
-
-    before = {number: signal.signal(number, ask) for number in signals}
-    try:
-        yield stop
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def work(packs: Sequence[Sequence[PlannedCell]], place: Place, row: Row, stop: Callable[[], bool]) -> None:

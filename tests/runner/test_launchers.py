@@ -1,9 +1,8 @@
-"""Every shipped launch file, every launch that trains something else, and the wrapper, with the real launchers."""
+"""Every shipped launch file, and every launch that trains something else, with the real launchers."""
 
 import json
 import os
 import re
-import shutil
 import signal
 import socket
 import subprocess
@@ -124,7 +123,7 @@ def test_all_shipped_files_set_the_same_fields(repository: Path) -> None:
         assert fields == files["one"].keys(), name
         text = (repository / f"launch/{name}.yaml").read_text()
         assert text.startswith("# ")
-        assert f" {name} " in text or f"launch/{name}.yaml" in text, "a file opens with its command"
+        assert f"gpt launch launch/{name}.yaml " in text, "a file opens with its command"
 
 
 @pytest.mark.parametrize("name", [pytest.param("one", marks=pytest.mark.slow), "ddp", "zero1", "zero2", "zero3", "cpu"])
@@ -240,57 +239,3 @@ def test_a_users_own_config_is_looked_at_where_accelerate_takes_it(started: Star
 def test_a_shell_between_accelerate_and_gpt_hides_nothing(started: Started) -> None:
     command = ["accelerate", "launch", "--cpu", *FLAGS, "--no_python", "sh", "-c", '"$0" "$1"; exit $?', sys.executable]
     check_refused(started.run(command), "asked for several processes but started one")
-
-
-# The wrapper
-
-
-@pytest.fixture
-def wrapper(started: Started, repository: Path) -> Path:
-    """A copy of launch/ in a folder whose .venv holds accelerate, as a checkout's does."""
-    shutil.copytree(repository / "launch", started.folder / "launch")
-    (started.folder / ".venv/bin").mkdir(parents=True)
-    (started.folder / ".venv/bin/accelerate").symlink_to(BIN / "accelerate")
-    return started.folder / "launch/run.sh"
-
-
-def run_wrapper(wrapper: Path, environment: dict[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([wrapper, *arguments], env=environment, capture_output=True, text=True, timeout=120)
-
-
-@pytest.mark.parametrize(
-    ("arguments", "why"),
-    [
-        ([], "no CONFIG"),
-        (["ddp"], "no GPT_ARGUMENTS after ddp"),
-        (["dpp", "study"], "no file .*/launch/dpp.yaml"),
-        (["two_machines", "study"], "two_machines is started on each machine as launch/two_machines.yaml says"),
-        (["-n"], "-n needs a number"),
-        (["-n", "", "ddp", "study"], "-n is '', must be a whole number from 1"),
-        (["-n", "0", "ddp", "study"], "-n is '0', must be a whole number from 1"),
-        (["-n", "2x", "ddp", "study"], "-n is '2x', must be a whole number from 1"),
-        (["-x", "ddp", "study"], "unknown option -x"),
-    ],
-)
-def test_the_wrapper_refuses_bad_use_with_one_line(
-    started: Started, repository: Path, arguments: list[str], why: str
-) -> None:
-    ended = run_wrapper(repository / "launch/run.sh", started.environment, *arguments)
-    assert (ended.returncode, ended.stdout) == (2, "")
-    assert re.fullmatch(rf"launch/run\.sh: {why}; use: launch/run\.sh .*\n", ended.stderr), ended.stderr
-
-
-def test_the_wrapper_says_that_accelerate_is_missing(started: Started, wrapper: Path) -> None:
-    (started.folder / ".venv/bin/accelerate").unlink()
-    ended = run_wrapper(wrapper, {"PATH": "/usr/bin:/bin"}, "ddp", "--help")
-    assert ended.returncode == 2
-    assert "no accelerate on PATH and none in" in ended.stderr
-
-
-def test_the_wrapper_prints_its_command_and_starts_gpt_on_each_rank(started: Started, wrapper: Path) -> None:
-    environment = started.environment | {"PATH": "/usr/bin:/bin"}
-    ended = run_wrapper(wrapper, environment, "-n", "3", "cpu", "study", "run", "--help")
-    command = f"launch --config_file {wrapper.parent}/cpu.yaml --num_processes 3 -m gpt study run --help"
-    assert ended.returncode == 0, ended.stderr
-    assert f"+ exec {started.folder}/launch/../.venv/bin/accelerate {command}\n" in ended.stderr
-    assert ended.stdout.count("Train every missing cell") == 3

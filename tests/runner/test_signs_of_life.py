@@ -19,6 +19,23 @@ optim: {{lr: 3e-3, warmup_steps: 5}}
 train: {{steps: 20000, batch_size: 8, eval_every: 5000, checkpoint_every: 5000}}
 probes: {{every: 0}}
 """
+HANGS = """\
+import time
+from gpt.cli import main
+from gpt.train.replica import ReplicaEngine
+
+train_step = ReplicaEngine.train_step
+
+def hanging(self, step, *more, **options):
+    while step == 7 and self.config.model.norm_placement == "post":
+        time.sleep(1)
+    return train_step(self, step, *more, **options)
+
+ReplicaEngine.train_step = hanging
+if __name__ == "__main__":
+    main()
+"""
+"""gpt with cells whose training hangs while the process lives; spawned ranks import it too"""
 STUDY = """\
 name: long
 question: Which placement?
@@ -85,6 +102,22 @@ def test_ranks_end_with_a_checkpoint_when_their_launcher_is_killed(arguments: li
         command.leaves_nothing(SLACK)
     assert states(tmp_path) == ["preempted", "preempted"]
     assert checkpoints(tmp_path) == 2
+
+
+def test_a_rank_whose_training_hangs_is_killed_by_name_after_a_request_to_stop(
+    arguments: list[str | Path], tmp_path: Path
+) -> None:
+    script = tmp_path / "hangs.py"
+    script.write_text(HANGS)
+    with started([GPT[0], script, *arguments, "--processes", "2"], tmp_path) as command:
+        two_train(command, tmp_path)
+        time.sleep(TIMEOUT + 1)  # it gives signs of life
+        assert len(command.ranks()) == 2, command.said
+        command.process.send_signal(signal.SIGUSR1)
+        assert command.wait(TIMEOUT + SLACK) == 75
+        command.leaves_nothing()
+    assert command.said.count("is killed: it has not ended 4 s after it was told to stop") == 1, command.said
+    assert states(tmp_path) == ["preempted", "running"]
 
 
 @pytest.mark.slow
