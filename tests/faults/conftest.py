@@ -4,7 +4,7 @@ import json
 import sys
 import time
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -32,11 +32,29 @@ def faults(request: pytest.FixtureRequest) -> Iterator[Tally]:
     request.node.user_properties.append(("faults", {"class": name, **tally.as_json()}))
 
 
+@pytest.fixture
+def saw(request: pytest.FixtureRequest) -> Callable[[str, float], None]:
+    """For a test that is one fault as a whole: keeps the largest of some values."""
+    return lambda what, value: request.node.user_properties.append(("saw", [what, value]))
+
+
+def pytest_itemcollected(item: pytest.Item) -> None:
+    marker = item.get_closest_marker("fault")
+    if marker and "faults" not in getattr(item, "fixturenames", ()):
+        item.user_properties.append(("fault", marker.args[0]))
+
+
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
-    if report.when == "teardown":
+    said = dict(report.user_properties)
+    if report.when == "teardown" and "faults" in said:
+        TALLIES[said["faults"]["class"]].append(said["faults"])
+    if report.when == "call" and "fault" in said and not report.skipped:
+        tally = Tally(full=True)
+        tally.injected, tally.survived = 1, int(report.passed)
         for key, value in report.user_properties:
-            if key == "faults":
-                TALLIES[str(value["class"])].append(value)
+            if key == "saw":
+                tally.saw(*value)
+        TALLIES[said["fault"]].append(tally.as_json())
 
 
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:

@@ -5,6 +5,7 @@ import os
 import re
 import signal
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -23,6 +24,7 @@ from gpt.cli import open_study
 from gpt.records.cell import Cell, State
 from gpt.study.folder import cell_at
 
+Saw = Callable[[str, float], None]
 TIMEOUT = 6.0
 """seconds that are given to a rank that does not answer"""
 SLACK = 15.0
@@ -89,6 +91,7 @@ def check_mended(run_file: Path, out: Path, whole: Path) -> None:
     assert cells_of(out)[0].read_status().attempts == 2
 
 
+@pytest.mark.fault("a rank killed or stopped")
 @pytest.mark.parametrize(
     ("rank", "how"),
     [
@@ -99,7 +102,7 @@ def check_mended(run_file: Path, out: Path, whole: Path) -> None:
     ],
 )
 def test_a_lost_rank_ends_the_run_soon_by_name_and_running_again_mends_it(
-    run_file: Path, whole: Path, tmp_path: Path, rank: int, how: signal.Signals
+    run_file: Path, whole: Path, tmp_path: Path, rank: int, how: signal.Signals, saw: Saw
 ) -> None:
     out = tmp_path / "out"
     arguments = ["train", run_file, "--out", out, "--ranks-per-run", "2", "--timeout", f"{TIMEOUT:g}"]
@@ -119,14 +122,16 @@ def test_a_lost_rank_ends_the_run_soon_by_name_and_running_again_mends_it(
     if how is signal.SIGSTOP:
         assert f"gpt: rank {rank} is killed: no sign of life for {TIMEOUT:g} s" in command.said
     # a killed rank's connections break at once, a stopped one's when it is killed after the timeout
+    saw(f"seconds until the end, with --timeout {TIMEOUT:g}", round(took, 1))
     assert took < (TIMEOUT if how is signal.SIGSTOP else 0) + SLACK, command.said
     check_mended(run_file, out, whole)
 
 
 @pytest.mark.slow
+@pytest.mark.fault("a rank of a launch killed or stopped")
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGSTOP], ids=["killed", "stopped"])
 def test_a_rank_of_a_launch_that_is_lost_ends_the_launch(
-    run_file: Path, whole: Path, tmp_path: Path, how: signal.Signals
+    run_file: Path, whole: Path, tmp_path: Path, how: signal.Signals, saw: Saw
 ) -> None:
     out = tmp_path / "out"
     with started(
@@ -138,10 +143,12 @@ def test_a_rank_of_a_launch_that_is_lost_ends_the_launch(
         command.leaves_nothing()
     assert code != 0
     assert cells_of(out)[0].root.name in command.said or how is signal.SIGKILL  # where the launcher is faster
+    saw(f"seconds until the end, with --timeout {TIMEOUT:g}", round(took, 1))
     assert took < 2 * TIMEOUT + LAUNCHER_SECONDS + SLACK, command.said
     check_mended(run_file, out, whole)
 
 
+@pytest.mark.fault("a row of ranks lost beside another")
 @pytest.mark.slow
 def test_a_row_that_is_lost_leaves_its_cells_to_the_other_row(study: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
@@ -164,6 +171,8 @@ def test_a_row_that_is_lost_leaves_its_cells_to_the_other_row(study: Path, tmp_p
 # An exception
 
 RAISES = """\
+import os
+
 from gpt.cli import main
 from gpt.train.{module} import {engine}
 
@@ -222,6 +231,7 @@ def check_one_at_fault(out: Path, said: str, who: str) -> None:
     assert "in raising" in failure
 
 
+@pytest.mark.fault("an exception in one rank")
 @pytest.mark.parametrize("rank", [pytest.param(0, marks=SLOW, id="leader"), pytest.param(1, id="follower")])
 def test_an_exception_in_one_rank_fails_its_cell_alone(study: Path, tmp_path: Path, rank: int) -> None:
     out = tmp_path / "out"
@@ -233,6 +243,21 @@ def test_an_exception_in_one_rank_fails_its_cell_alone(study: Path, tmp_path: Pa
     assert [cell.read_status().attempts for cell in named(out).values()] == [1] * 4
 
 
+@pytest.mark.slow
+@pytest.mark.fault("a rank that exits")
+@pytest.mark.parametrize("code", [0, 7])
+def test_a_rank_that_exits_is_lost_by_name_and_running_again_mends_it(study: Path, tmp_path: Path, code: int) -> None:
+    out = tmp_path / "out"
+    script = faulty(tmp_path, rank=1, error=f"SystemError(os._exit({code}))")
+    arguments = ["study", "run", study, "--out", out, "--seeds", "2", "--processes", "2", "--ranks-per-run", "2"]
+    ended, said = run([GPT[0], script, *arguments, "--timeout", f"{TIMEOUT:g}"], tmp_path)
+    assert ended == 3, said
+    assert "rank 1 of 2 was lost: its process is gone" in said
+    assert run([*GPT, *arguments], tmp_path)[0] == 0
+    assert set(states(out).values()) == {"done"}
+
+
+@pytest.mark.fault("an exception in one cell of a pack")
 @pytest.mark.parametrize(("size", "ranks"), [("3", "1"), pytest.param("2", "2", marks=SLOW)])
 def test_one_bad_cell_of_a_pack_fails_alone(study: Path, tmp_path: Path, size: str, ranks: str) -> None:
     out = tmp_path / "out"
@@ -242,6 +267,7 @@ def test_one_bad_cell_of_a_pack_fails_alone(study: Path, tmp_path: Path, size: s
     check_one_at_fault(out, said, "rank 0 of 2: " if ranks == "2" else "")
 
 
+@pytest.mark.fault("an exception in one rank of a launch")
 @pytest.mark.slow
 @pytest.mark.parametrize(("file", "rank"), [("cpu", 1), ("cpu", 0), ("zero3", 1)])
 def test_an_exception_in_one_rank_of_a_launch_fails_its_cell_alone(
@@ -264,6 +290,7 @@ def in_fast_mode(study: Path, folder: Path) -> Path:
     return folder / "study.yaml"
 
 
+@pytest.mark.fault("a cell that cannot be written to, on several ranks")
 @pytest.mark.slow
 def test_a_cell_that_cannot_be_written_fails_alone_by_its_leaders_hand(study: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
