@@ -324,7 +324,8 @@ def sync_wandb(options: argparse.Namespace) -> int:
     mode = options.mode or read_mode(None, os.environ)
     to = everything(options.out, "online" if mode == "disabled" else mode, read_project(os.environ))
     missing, total = sync(to)
-    print(f"W&B, {to.mode}: {total - missing} of {total} cells are mirrored" + (f"; see {to.log}" if missing else ""))
+    where = f"; {to.log} says why the others are not" if missing else ""
+    print(f"W&B, {to.mode}: {total - missing} of {total} cells and reports are mirrored{where}")
     return CELLS_FAILED if missing else DONE
 
 

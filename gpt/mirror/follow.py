@@ -12,6 +12,7 @@ import signal
 import sys
 import threading
 import time
+import traceback
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -20,7 +21,7 @@ from typing import IO, Any
 from gpt.errors import InputError
 from gpt.mirror.cell_rows import Row, RowReader
 from gpt.mirror.places import RESTING, Destination, Place
-from gpt.mirror.run import CellRun, UnreachableError, check_account, send_report
+from gpt.mirror.run import CellRun, UnreachableError, check_account, send_report, start_again
 from gpt.records.files import make_folder
 from gpt.study.folder import StudyFolder
 
@@ -30,7 +31,8 @@ RETRY_SECONDS = 30.0
 """time that a server which could not be reached is left alone"""
 LIVE_RUNS = 16
 """W&B runs that are open at a time; further cells are mirrored when they end, or when one of these has"""
-READY, NOT_REACHED = "ready", 3
+READY = "ready"
+BROKEN, NOT_REACHED = 1, 3
 
 
 class FollowedCell:
@@ -40,7 +42,11 @@ class FollowedCell:
         self.place = place
         self._destination = destination
         self._cursor = destination.read_cursor(place)
-        self._rows = RowReader(place.cell.metrics, self._cursor.through)
+        self.drop()
+
+    def drop(self) -> None:
+        """Begin again from what has surely arrived; what the server has beyond that, it will not take twice."""
+        self._rows = RowReader(self.place.cell.metrics, self._cursor.through)
         self._run: CellRun | None = None
         self._waiting: list[Row] = []
 
@@ -103,7 +109,7 @@ class Follower:
         """Look at every cell once, and at the end at the reports.
 
         Raises:
-            UnreachableError: W&B cannot be reached and this was the last look.
+            Exception: whatever W&B's library raises at the last look; at others it is left alone for a while.
         """
         if not last and time.monotonic() < self._retry_at:
             return
@@ -114,10 +120,13 @@ class Follower:
                     self._look(cell, last, room)
             for study in self._destination.studies if last else ():
                 self._report(study)
-        except UnreachableError as error:
+        except Exception as error:
             if last:
                 raise
-            say(f"out of reach, next try in {RETRY_SECONDS:g} s: {error}")
+            say(f"next try in {RETRY_SECONDS:g} s: {type(error).__name__}: {error}")
+            start_again()
+            for cell in self._cells:
+                cell.drop()
             self._retry_at = time.monotonic() + RETRY_SECONDS
 
     def _look(self, cell: FollowedCell, last: bool, room: bool) -> None:
@@ -211,6 +220,10 @@ def main() -> int:
             say(f"given up: {error}")
             sys.stderr.flush()
             os._exit(NOT_REACHED)  # W&B's library would try on
+        except Exception:  # whatever goes wrong in W&B's library, which could keep the process when it ends in order
+            traceback.print_exc()
+            sys.stderr.flush()
+            os._exit(BROKEN)
         if last:
             return 0
 

@@ -144,6 +144,16 @@ class Destination:
             return False
         return status.state not in RESTING or self.read_cursor(place).status == asdict(status)
 
+    def count_missing(self, places: Sequence[Place]) -> int:
+        """How many of these cells have not arrived, each of the studies' reports counting as one more."""
+        return sum(not self.arrived(place) for place in places) + sum(map(self._lacks_report, self.studies))
+
+    def _lacks_report(self, study: str) -> bool:
+        try:
+            return self.new_report(study) is not None
+        except InputError:  # another command is writing it
+            return True
+
     def report_file(self, study: str) -> Path:
         """Notes which report of a study has arrived."""
         return self.folder(self.project or study) / f"report-{study}.json"

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import os
 import select
 import signal
 import subprocess
@@ -55,26 +56,25 @@ def mirrored(destination: Destination, wanted: bool) -> Iterator[Mirror]:
         yield mirror
     finally:
         _finish(mirror.process, STOPPED_SECONDS if mirror.hurry else GRACE_SECONDS)
-        if missing := sum(not destination.arrived(place) for place in places):
-            print(
-                f"gpt: {missing} of {len(places)} cells are not mirrored to W&B ({destination.log} says why); "
-                f"gpt wandb sync {destination.out} catches up",
-                file=sys.stderr,
-            )
+        missing, total = destination.count_missing(places), len(places) + len(destination.studies)
+        if missing:
+            what = f"{missing} of {total} cells and reports are not mirrored to W&B"
+            catch_up = f"gpt wandb sync {destination.out} --mode {destination.mode} catches up"
+            print(f"gpt: {what}, {destination.log} says why; {catch_up}", file=sys.stderr)
 
 
 def sync(destination: Destination) -> tuple[int, int]:
     """Mirror whatever is missing, for as long as it goes on.
 
     Returns:
-        How many cells are missing now, and how many there are.
+        How many cells and reports are missing now, and how many there are.
 
     Raises:
         InputError: W&B's library finds no credentials for its server.
     """
     places = destination.places()
     _finish(_start(destination, PATIENCE_SECONDS, DAYS), DAYS)
-    return sum(not destination.arrived(place) for place in places), len(places)
+    return destination.count_missing(places), len(places) + len(destination.studies)
 
 
 def _start(destination: Destination, patience: float, total: float) -> "subprocess.Popen[str] | None":
@@ -100,6 +100,7 @@ def _start(destination: Destination, patience: float, total: float) -> "subproce
                 stdout=subprocess.PIPE,
                 stderr=log,
                 text=True,
+                env={**os.environ, "WANDB_MODE": destination.mode, "WANDB_SILENT": "true"},
                 start_new_session=True,
             )
     except OSError as error:
