@@ -102,7 +102,8 @@ class Follower:
         self._beat = beat
         self._cells = [FollowedCell(place, destination) for place in destination.places()]
         self._locks: dict[str, int] = {}
-        self._left_out: set[FollowedCell] = set()
+        self._left: set[str] = set()
+        self._damaged: set[FollowedCell] = set()
         self._retry_at = 0.0
 
     def turn(self, last: bool) -> None:
@@ -115,7 +116,7 @@ class Follower:
             return
         try:
             for cell in self._cells:
-                if cell not in self._left_out and self._has(cell.place.project):
+                if cell not in self._damaged and self._has(cell.place.project):
                     room = cell.live or sum(other.live for other in self._cells) < LIVE_RUNS
                     self._look(cell, last, room)
             for study in self._destination.studies if last else ():
@@ -134,7 +135,7 @@ class Follower:
             cell.look(last, room, self._beat)
         except InputError as error:  # the record of one cell is no reason to leave out the others
             say(f"left out: {error}")
-            self._left_out.add(cell)
+            self._damaged.add(cell)
 
     def _report(self, study: str) -> None:
         project = self._destination.project or study
@@ -153,8 +154,11 @@ class Follower:
         descriptor = os.open(self._destination.folder(project) / "lock", os.O_RDWR | os.O_CREAT, 0o644)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+        except OSError as error:
             os.close(descriptor)
+            if project not in self._left:
+                say(f"project {project} is left to the mirror that is at work on it ({error.strerror})")
+                self._left.add(project)
             return False
         self._locks[project] = descriptor
         return True

@@ -1,5 +1,6 @@
 """Claims about W&B's offline files, read back and held against the records, by the real command."""
 
+import html
 import json
 import math
 import os
@@ -76,15 +77,15 @@ def test_a_study_is_mirrored_while_it_runs_one_run_for_each_cell(two_seeds: Path
         assert {metric.step_metric for metric in about.metrics if metric.glob_name == "*"} == {"step"}
         media = about.root / "files" / "media"
         assert len(list(media.glob("images/attention_*.png"))) == 1
-        sample = next(iter(media.glob("html/sample_*.html"))).read_text()
-        assert cell.samples.read_text().splitlines()[0].split("&")[0][:4] in sample
+        (sample,) = media.glob("html/sample_*.html")
+        assert html.escape(cell.samples.read_text()) in sample.read_text()
     reports = [mirror for mirror in offline_runs(out / "wandb") if mirror.job_type == "report"]
     assert [(mirror.project, mirror.artifacts) for mirror in reports] == [("tiny", ["tiny-report"])]
 
 
 def test_a_run_killed_and_resumed_is_mirrored_once(two_seeds: Path, tiny_file: Path, tmp_path: Path) -> None:
     """Every life of the command has a directory of its own, which `wandb sync` puts together in this order."""
-    tiny_file.write_text(tiny_file.read_text().replace("steps: 40", "steps: 1500"))
+    tiny_file.write_text(tiny_file.read_text().replace("steps: 40", "steps: 600"))
     out = tmp_path / "out"
     words = [*GPT, "study", "run", two_seeds, "--out", out, "--processes", "2", "--wandb", "offline"]
     with started(words, tmp_path) as command:
@@ -122,6 +123,7 @@ def test_what_was_trained_without_wandb_is_mirrored_afterwards_and_once(
     assert sorted((out / "wandb").glob("offline-run-*")) == before
 
 
+@pytest.mark.slow
 def test_gpt_train_mirrors_its_cell_where_the_environment_says(
     tiny_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
