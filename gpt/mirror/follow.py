@@ -115,10 +115,12 @@ class Follower:
         if not last and time.monotonic() < self._retry_at:
             return
         try:
+            live = sum(cell.live for cell in self._cells)
             for cell in self._cells:
                 if cell not in self._damaged and self._has(cell.place.project):
-                    room = cell.live or sum(other.live for other in self._cells) < LIVE_RUNS
-                    self._look(cell, last, room)
+                    before = cell.live
+                    self._look(cell, last, room=live < LIVE_RUNS)
+                    live += cell.live - before
             for study in self._destination.studies if last else ():
                 self._report(study)
         except Exception as error:

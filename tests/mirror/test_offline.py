@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from commands import GPT, cells_of, rows_of, run, started, wait_for
 from mirrored import expected_rows, same
+from synthetic import Outcome, study, write_study
 from wandb_files import OfflineRun, offline_runs
 
 from gpt.records.cell import Cell
@@ -141,8 +142,6 @@ def test_gpt_train_mirrors_its_cell_where_the_environment_says(
 
 
 def test_a_number_that_is_not_finite_is_mirrored_as_that(tmp_path: Path) -> None:
-    from synthetic import Outcome, study, write_study
-
     write_study(tmp_path / "out", study(seeds=2), lambda _: Outcome(state="diverged", nan_at=30, why="not finite"))
     code, said = run([*GPT, "wandb", "sync", tmp_path / "out", "--mode", "offline"], tmp_path)
     assert code == 0, said
@@ -152,3 +151,27 @@ def test_a_number_that_is_not_finite_is_mirrored_as_that(tmp_path: Path) -> None
         assert math.isnan(mirror.history[30]["train/loss"])
         assert (mirror.summary["status"], mirror.summary["why"]) == ("diverged", "not finite")
         assert json.loads(cell.metrics.read_text().splitlines()[30])["train/loss"] is None
+
+
+def test_two_mirrors_at_a_time_mirror_each_cell_once(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    write_study(out, study(seeds=2), lambda _: Outcome())
+    words = [*GPT, "wandb", "sync", out, "--mode", "offline"]
+    with started(words, tmp_path) as one, started(words, tmp_path) as other:
+        assert 0 in (one.wait(), other.wait())
+    assert [len(runs) for runs in cell_runs(out).values()] == [1] * 4
+    assert run(words, tmp_path)[0] == 0
+    assert [len(runs) for runs in cell_runs(out).values()] == [1] * 4
+
+
+def test_a_damaged_cell_is_named_and_the_others_are_mirrored(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    write_study(out, study(seeds=2), lambda _: Outcome())
+    damaged, *others = cells_of(out)
+    damaged.metrics.write_text("{}\n" + damaged.metrics.read_text())
+    code, said = run([*GPT, "wandb", "sync", out, "--mode", "offline"], tmp_path)
+    assert code == 3
+    assert "4 of 5 cells and reports are mirrored" in said
+    assert f"{damaged.metrics}: damaged" in (out / "wandb" / "mirror.log").read_text()
+    for cell in others:
+        holds_all_of(cell_runs(out)[cell.root.name], cell)
