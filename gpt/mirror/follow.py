@@ -78,7 +78,7 @@ class FollowedCell:
         if self._run is None:
             if not self._waiting and not (closing and asdict(status) != self._cursor.status):
                 return
-            self._run = CellRun(self.place, self._destination.mode, self._files)
+            self._run = CellRun(self.place, self._destination.mode)
             self._waiting = [row for row in self._waiting if row["step"] > self._run.through]
         self._run.send(self._waiting, finished, beat)
         self._waiting.clear()
@@ -88,10 +88,6 @@ class FollowedCell:
             self._destination.write_cursor(self.place, self._rows.through, status)
             self._cursor = self._destination.read_cursor(self.place)
             beat()
-
-    @property
-    def _files(self) -> Path | None:
-        return None if os.environ.get("WANDB_DIR") else self._destination.out
 
 
 class Follower:
@@ -142,9 +138,8 @@ class Follower:
     def _report(self, study: str) -> None:
         project = self._destination.project or study
         if self._has(project) and (sha256 := self._destination.new_report(study)):
-            files = None if os.environ.get("WANDB_DIR") else self._destination.out
             folder = StudyFolder(self._destination.out, study).report
-            send_report(folder, study, project, self._destination.mode, files)
+            send_report(folder, study, project, self._destination.mode)
             self._destination.write_report_cursor(study, sha256)
             self._beat()
 

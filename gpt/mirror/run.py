@@ -41,10 +41,8 @@ def check_account() -> None:
 class CellRun:
     """The live W&B run of one cell."""
 
-    def __init__(self, place: Place, mode: str, folder: Path | None):
-        """
-        Args:
-            folder: where W&B's library puts its files; None where WANDB_DIR says so.
+    def __init__(self, place: Place, mode: str):
+        """Open or resume it.
 
         Raises:
             UnreachableError: see there.
@@ -54,7 +52,6 @@ class CellRun:
         self._layers: Sequence[str] = run["layers"]
         self._run = _init(
             mode,
-            folder,
             project=place.project,
             id=place.cell.root.name,
             name=f"{place.arm}-s{run['seed']}",
@@ -77,7 +74,6 @@ class CellRun:
         for index, row in enumerate(rows):
             values: dict[str, Any] = scalars(row, self._layers)
             values |= probed(self.place.cell, row["step"], self._layers)
-            values["step"] = row["step"]
             if finished and index == len(rows) - 1:
                 values |= self._media()
             self._run.log(values, step=row["step"], commit=True)
@@ -102,19 +98,18 @@ class CellRun:
         self._run.finish(exit_code=0 if status.state in ("done", "diverged") else 1)
 
 
-def send_report(folder: Path, study: str, project: str, mode: str, files: Path | None) -> None:
+def send_report(folder: Path, study: str, project: str, mode: str) -> None:
     """Send a study's report as an artifact of a small run.
 
     Args:
         folder: the report.
-        files: see `CellRun`.
 
     Raises:
         UnreachableError: see there.
     """
     import wandb
 
-    run = _init(mode, files, project=project, id=f"report-{study}", name=f"report {study}", job_type="report")
+    run = _init(mode, project=project, id=f"report-{study}", name=f"report {study}", job_type="report")
     artifact = wandb.Artifact(f"{study}-report", type="report")
     artifact.add_dir(str(folder))
     run.log_artifact(artifact)
@@ -130,7 +125,7 @@ def start_again() -> None:
     wandb.teardown(exit_code=1)
 
 
-def _init(mode: str, folder: Path | None, **identity: Any) -> Any:
+def _init(mode: str, **identity: Any) -> Any:
     """Open or resume a run that says nothing, measures nothing by itself and reads no code."""
     import wandb
 
@@ -145,7 +140,6 @@ def _init(mode: str, folder: Path | None, **identity: Any) -> Any:
     try:
         return wandb.init(
             mode=mode,  # type: ignore[arg-type]
-            dir=folder,
             resume="allow",
             reinit="create_new",
             settings=wandb.Settings(**settings),

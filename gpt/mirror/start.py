@@ -92,6 +92,7 @@ def _start(destination: Destination, patience: float, total: float) -> "subproce
         "patience": patience,
         "total": total,
     }
+    settings = {"WANDB_MODE": destination.mode, "WANDB_SILENT": "true"}
     try:
         with destination.log.open("a") as log:
             process = subprocess.Popen(
@@ -100,7 +101,7 @@ def _start(destination: Destination, patience: float, total: float) -> "subproce
                 stdout=subprocess.PIPE,
                 stderr=log,
                 text=True,
-                env={**os.environ, "WANDB_MODE": destination.mode, "WANDB_SILENT": "true"},
+                env={"WANDB_DIR": str(destination.out.absolute()), **os.environ, **settings},
                 start_new_session=True,
             )
     except OSError as error:
