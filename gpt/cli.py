@@ -10,6 +10,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
@@ -20,6 +21,7 @@ from gpt.runner.exits import BAD_INPUT, CELLS_FAILED, DONE, STOPPED, WRONG
 if TYPE_CHECKING:
     import torch
 
+    from gpt.mirror.places import Destination
     from gpt.runner.launch import Launch
     from gpt.runner.layout import Layout
     from gpt.runner.place import Place
@@ -132,6 +134,11 @@ def build_parser() -> argparse.ArgumentParser:
     publish.add_argument("--results", type=Path, default=Path("results"), help="folder of published studies")
     publish.add_argument("--readme", type=Path, default=Path("README.md"), help="page whose findings are renewed")
 
+    wandb = commands.add_parser("wandb", help="mirror records to Weights & Biases").add_subparsers(required=True)
+    sync = command(wandb, "sync", sync_wandb)
+    sync.add_argument("out", type=Path, metavar="OUT")
+    sync.add_argument("--mode", choices=("online", "offline"), help="default: WANDB_MODE if that is one, else online")
+
     certify = command(commands, "certify", certify_layouts)
     certify.add_argument("--out", type=Path, help="folder for certificate.json and certificate.md")
     certify.add_argument("--device", default="auto", help="cpu, cuda or auto (default)")
@@ -155,6 +162,8 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def add_place(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--wandb", choices=("online", "offline", "disabled"),
+        help="mirror to Weights & Biases (default: WANDB_MODE if set, else disabled)")  # fmt: skip
     parser.add_argument("--out", type=Path, default=Path("out"), help="folder of cells and studies (default: out)")
     parser.add_argument("--threads", type=int, default=1, help="CPU threads of each process (default: 1)")
     parser.add_argument("--device", default="auto", help="cpu, cuda or auto (default)")
@@ -177,10 +186,12 @@ def train(options: argparse.Namespace) -> int:
     config = load_run(options.run, options.overrides)
     if options.fields:
         return show_fields(options.run, config)
+    from gpt.mirror.start import mirrored
     from gpt.runner.inputs import load_data
     from gpt.study.folder import cell_at
     from gpt.study.plan import PlannedCell
 
+    mirror_to = destination(options)
     launch = find_launch()
     data = load_data(config, cache_folder())
     place = make_place(options, launch)
@@ -190,7 +201,9 @@ def train(options: argparse.Namespace) -> int:
     elif options.ranks_per_run is None:
         options.ranks_per_run = launch.world
     layout = make_layout(options, place, launch, [cell])
-    code = run_planned([cell], place, launch, layout)
+    with mirrored(mirror_to([], [cell.fingerprint]), leads(launch)) as mirror:
+        code = run_planned([cell], place, launch, layout)
+        mirror.hurry = code == STOPPED
     if code == DONE and leads(launch):
         folder = cell_at(options.out, cell.fingerprint)
         status = folder.read_status()
@@ -234,9 +247,11 @@ def check_study(options: argparse.Namespace) -> int:
 
 def run_studies(options: argparse.Namespace) -> int:
     """Train every missing cell of the studies, then report; run again, it does only what is missing."""
+    from gpt.mirror.start import mirrored
     from gpt.report.build import print_findings
     from gpt.study.folder import StudyFolder, cell_at
 
+    mirror_to = destination(options)
     opened = [open_study(path, options.seeds) for path in options.studies]
     names = [study.name for study, _, _ in opened]
     for name in names:
@@ -252,13 +267,15 @@ def run_studies(options: argparse.Namespace) -> int:
         for folder, (study, cells, data_sha256) in zip(folders, opened, strict=True):
             folder.start(study, data_sha256, cells)
     missing = sum(not cell_at(place.out, cell.fingerprint).finished for cell in unique)
-    code = run_planned(unique, place, launch, layout)
-    if code == STOPPED or not leads(launch):
-        return code
-    if missing == 0 and all(folder.findings.exists() for folder in folders):
-        print(f"report: {place.out / 'report.md'}")
-        return code
-    print_findings(place.out, folders)
+    with mirrored(mirror_to(names), leads(launch)) as mirror:
+        code = run_planned(unique, place, launch, layout)
+        mirror.hurry = code == STOPPED
+        if code == STOPPED or not leads(launch):
+            return code
+        if missing == 0 and all(folder.findings.exists() for folder in folders):
+            print(f"report: {place.out / 'report.md'}")
+            return code
+        print_findings(place.out, folders)
     return code
 
 
@@ -340,6 +357,27 @@ def started(out: Path) -> "list[StudyFolder]":
     if not folders:
         raise InputError(f"{out}: holds no study; `gpt study run STUDY.yaml --out {out}` starts one")
     return folders
+
+
+def destination(options: argparse.Namespace) -> "Callable[..., Destination]":
+    """Where in W&B studies and lone cells go, as the command line and the environment ask for."""
+    from gpt.mirror.places import Destination, read_mode, read_project
+
+    mode, project = read_mode(options.wandb, os.environ), read_project(os.environ)
+    return partial(Destination, options.out, mode, project)
+
+
+def sync_wandb(options: argparse.Namespace) -> int:
+    """Mirror to W&B what has not arrived there: after an outage or a kill, or of runs trained without it."""
+    from gpt.mirror.places import everything, read_mode, read_project
+    from gpt.mirror.start import sync
+
+    mode = options.mode or read_mode(None, os.environ)
+    to = everything(options.out, "online" if mode == "disabled" else mode, read_project(os.environ))
+    missing, total = sync(to)
+    where = f"; {to.log} says why the others are not" if missing else ""
+    print(f"W&B, {to.mode}: {total - missing} of {total} cells and reports are mirrored{where}")
+    return CELLS_FAILED if missing else DONE
 
 
 def certify_layouts(options: argparse.Namespace) -> int:

@@ -21,9 +21,10 @@ MAY_IMPORT = {
     "train": CONFIGURATION | {"data", "model", "probes", "records"},
     "study": {"config", "errors", "records"},
     "report": {"config", "errors", "records", "study"},
+    "mirror": {"config", "errors", "records", "study"},
     "runner": CONFIGURATION | {"data", "model", "probes", "train", "records", "study"},
 }
-LIGHT_ROOMS = ("errors", "randomness", "config", "records", "study")
+LIGHT_ROOMS = ("errors", "randomness", "config", "records", "study", "mirror")
 HEAVY = {"torch", "wandb", "deepspeed", "accelerate", "scipy", "matplotlib", "plotly", "tyro", "tqdm"}
 
 

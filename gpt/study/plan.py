@@ -43,7 +43,11 @@ def label(value: Scalar) -> str:
     return "off" if value is None else str(value).lower() if isinstance(value, bool) else f"{value}"
 
 
+def name_arm(variant: Scalar, block: Block) -> str:
+    """Variant and block, for a person."""
+    return label(variant) + "".join(f" {key.rsplit('.', 1)[-1]}={label(value)}" for key, value in block)
+
+
 def describe(cell: PlannedCell) -> str:
     """Variant, block and seed, for a person."""
-    blocks = "".join(f" {key.rsplit('.', 1)[-1]}={label(value)}" for key, value in cell.block)
-    return f"{label(cell.variant)}{blocks} seed {cell.seed}"
+    return f"{name_arm(cell.variant, cell.block)} seed {cell.seed}"

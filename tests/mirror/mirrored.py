@@ -1,0 +1,44 @@
+"""What W&B must hold of a cell, read from its files the plain way."""
+
+import math
+from typing import Any
+
+from commands import rows_of
+
+from gpt.records.cell import Cell, load_arrays
+from gpt.records.files import read_json
+
+
+def expected_rows(cell: Cell) -> list[dict[str, float]]:
+    """Each row with its lists and its step's probe arrays taken apart by hand."""
+    layers = read_json(cell.run_json)["layers"]
+    expected = []
+    for row in rows_of(cell):
+        flat: dict[str, float] = {}
+        for key, value in row.items():
+            if key == "grad/layer_norm":
+                for layer, norm in zip(layers, value, strict=True):
+                    flat[f"grad/layer_norm/{layer}"] = norm
+            else:
+                flat[key] = value
+        if row["step"] in cell.probe_steps():
+            arrays = load_arrays(cell.probe_file(row["step"]))
+            for block, heads in enumerate(arrays["attention_entropy"]):
+                for head, entropy in enumerate(heads):
+                    flat[f"probe/attention_entropy/block {block}/head {head}"] = float(entropy)
+            stream = ["embedding", *(layer for layer in layers if layer.startswith("block"))]
+            for layer, rms in zip(stream, arrays["residual_rms"], strict=True):
+                flat[f"probe/residual_rms/{layer}"] = float(rms)
+            for layer, ratio in zip(layers, arrays.get("update_ratio", []), strict=False):
+                flat[f"probe/update_ratio/{layer}"] = float(ratio)
+        expected.append({key: math.nan if value is None else value for key, value in flat.items()})
+    return expected
+
+
+def same(got: list[dict[str, Any]], expected: list[dict[str, float]]) -> None:
+    """Equal keys and equal numbers, row by row; NaN equals NaN."""
+    assert len(got) == len(expected)
+    for row, reference in zip(got, expected, strict=True):
+        assert row.keys() == reference.keys()
+        for key, value in reference.items():
+            assert row[key] == value or (math.isnan(row[key]) and math.isnan(value)), (reference["step"], key)
