@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from gpt.cli import check_writable, main
+from gpt.cli import main
+from gpt.commands.place import check_writable
 from gpt.errors import InputError
 
 

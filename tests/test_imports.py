@@ -24,7 +24,8 @@ MAY_IMPORT = {
     "mirror": {"config", "errors", "records", "study"},
     "runner": CONFIGURATION | {"data", "model", "probes", "train", "records", "study"},
 }
-LIGHT_ROOMS = ("errors", "randomness", "config", "records", "study", "mirror")
+MAY_IMPORT["commands"] = set(MAY_IMPORT)
+LIGHT_ROOMS = ("errors", "randomness", "config", "records", "study", "mirror", "commands")
 HEAVY = {"torch", "wandb", "deepspeed", "accelerate", "scipy", "matplotlib", "plotly", "tyro", "tqdm"}
 
 

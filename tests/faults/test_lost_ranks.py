@@ -20,7 +20,7 @@ from commands import (
     wait_for,
 )
 
-from gpt.cli import open_study
+from gpt.commands.studies import open_study
 from gpt.records.cell import Cell, State
 from gpt.study.folder import cell_at
 

@@ -9,7 +9,7 @@ import pytest
 from cluster import Cluster
 from commands import GPT, cells_of, layouts_of, records, run
 
-from gpt.cli import open_study
+from gpt.commands.studies import open_study
 from gpt.records.cell import Cell
 from gpt.study.folder import cell_at
 

@@ -1,0 +1,84 @@
+"""Commands that look at studies: check before, status during, report and publish after."""
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from gpt.commands.place import cache_folder
+from gpt.errors import InputError
+from gpt.runner.exits import DONE
+
+if TYPE_CHECKING:
+    from gpt.study.folder import StudyFolder
+    from gpt.study.plan import PlannedCell
+    from gpt.study.spec import Study
+
+
+def check_study(options: argparse.Namespace) -> int:
+    """Refuse confounded studies; say what differs, how many cells, what they cost and what they can detect."""
+    from gpt.runner.check import describe_study
+
+    for path in options.studies:
+        study, cells, _ = open_study(path, options.seeds)
+        print(describe_study(study, cells, cache_folder()))
+    return DONE
+
+
+def open_study(path: Path, seeds: int | None) -> "tuple[Study, list[PlannedCell], str]":
+    """A checked study, its cells, and the hash of its data."""
+    from gpt.runner.inputs import load_data
+    from gpt.study.plan import plan
+    from gpt.study.spec import load_study
+
+    study = load_study(path, seeds)
+    configs = {
+        (c.config.data.source, c.config.data.val_fraction, c.config.model.context, c.config.sample.prompt): c.config
+        for c in plan(study, "")
+    }
+    hashes = {load_data(config, cache_folder()).sha256 for config in configs.values()}
+    if len(hashes) > 1:
+        raise InputError(f"{path}: variants train on different texts; their losses cannot be compared")
+    data_sha256 = hashes.pop()
+    return study, plan(study, data_sha256), data_sha256
+
+
+def show_status(options: argparse.Namespace) -> int:
+    """Say how far each study of a folder is."""
+    from gpt.report.build import status_lines
+
+    for folder in started(options.out):
+        print("\n".join(status_lines(folder)))
+    return DONE
+
+
+def report_studies(options: argparse.Namespace) -> int:
+    """Write the reports of a folder's studies again and print their findings."""
+    from gpt.report.build import print_findings
+
+    print_findings(options.out, started(options.out))
+    return DONE
+
+
+def publish_studies(options: argparse.Namespace) -> int:
+    """Copy the reports of a folder's finished studies to results/ and renew the findings in the README."""
+    from gpt.records.files import read_json
+    from gpt.report.build import status_lines
+    from gpt.report.readme import publish, update
+    from gpt.study.folder import cell_at
+
+    for folder in started(options.out):
+        if any(not cell_at(folder.out, c["cell"]).finished for c in read_json(folder.cells_json)["cells"]):
+            raise InputError(f"{status_lines(folder)[0]}; only finished studies are published")
+        publish(folder, options.results)
+        print(options.results / folder.name)
+    update(options.readme, options.results)
+    return DONE
+
+
+def started(out: Path) -> "list[StudyFolder]":
+    from gpt.study.folder import studies_in
+
+    folders = studies_in(out)
+    if not folders:
+        raise InputError(f"{out}: holds no study; `gpt study run STUDY.yaml --out {out}` starts one")
+    return folders

@@ -1,0 +1,80 @@
+"""Commands around the training: data, certificate, verification, samples, the way to W&B."""
+
+import argparse
+import os
+import sys
+
+from gpt.commands.place import cache_folder, find_device
+from gpt.config import SampleConfig, parse
+from gpt.errors import InputError
+from gpt.runner.exits import CELLS_FAILED, DONE, WRONG
+
+
+def fetch_data(options: argparse.Namespace) -> int:
+    """Fetch and verify a corpus, and print where it is."""
+    from gpt.data.corpus import fetch
+
+    print(fetch(options.source, cache_folder()))
+    return DONE
+
+
+def certify_layouts(options: argparse.Namespace) -> int:
+    """Compare the gradient norms of every engine and layout with one process; exit code 1 where one is wrong."""
+    import torch
+
+    from gpt.runner.certify import cases, certify, save, table
+    from gpt.runner.stack import describe_stack
+
+    device = find_device(options.device)
+    torch.set_num_threads(1)
+    places = torch.cuda.device_count() if device.type == "cuda" else sys.maxsize
+    fitting = [case for case in cases() if case.ranks <= places]
+    if len(fitting) < len(cases()):
+        print(f"left out: {len(cases()) - len(fitting)} cases that need more than {places} GPUs", file=sys.stderr)
+    certificate = certify(device.type, fitting)
+    print(table(certificate))
+    if options.out:
+        save(certificate, options.out, describe_stack(device))
+        print(options.out / "certificate.md")
+    return DONE if certificate.holds else WRONG
+
+
+def verify_folder(options: argparse.Namespace) -> int:
+    """Check every checksum and record, and that every planned cell is there; exit code 1 names what is wrong."""
+    from gpt.runner.verify import verify
+
+    verdict = verify(options.folder)
+    for line in verdict.wrong:
+        print(f"wrong: {line}")
+    print(f"{options.folder}: {verdict.seen}, {len(verdict.wrong) or 'nothing'} wrong")
+    return WRONG if verdict.wrong else DONE
+
+
+def sample_cell(options: argparse.Namespace) -> int:
+    """Write text with a cell's best model."""
+    from gpt.records.cell import Cell
+    from gpt.train.sampling import sample_text
+    from gpt.train.weights import load_model
+
+    wanted = {"prompt": options.prompt, "characters": options.characters, "temperature": options.temperature}
+    parse(SampleConfig, wanted, "gpt sample")
+    if options.seed < 0:
+        raise InputError(f"--seed: got {options.seed}, must not be negative")
+    model, tokenizer, context = load_model(Cell(options.cell).model)
+    print(sample_text(
+        model, tokenizer, context, options.prompt, options.characters, options.temperature, options.seed
+    ))  # fmt: skip
+    return DONE
+
+
+def sync_wandb(options: argparse.Namespace) -> int:
+    """Mirror to W&B what has not arrived there: after an outage or a kill, or of runs trained without it."""
+    from gpt.mirror.places import everything, read_mode, read_project
+    from gpt.mirror.start import sync
+
+    mode = options.mode or read_mode(None, os.environ)
+    to = everything(options.out, "online" if mode == "disabled" else mode, read_project(os.environ))
+    missing, total = sync(to)
+    where = f"; {to.log} says why the others are not" if missing else ""
+    print(f"W&B, {to.mode}: {total - missing} of {total} cells and reports are mirrored{where}")
+    return CELLS_FAILED if missing else DONE
