@@ -1,5 +1,6 @@
 # make study   environment, data, the three quick studies, a report to open
 # make test    environment, the whole default suite
+# make chaos   every fault there is, injected; what became of them as one JSON document
 # make results the evidence in results/ and the findings in README.md, made again
 # make env     the environment alone, in .venv
 # make gpu     what a GPU is needed for: its tests, its certificate, the quick studies; into $OUT where that is set
@@ -8,12 +9,13 @@ PYTHON ?= python3
 TORCH ?= torch==2.13.0
 OUT ?= out/quick
 WORKERS ?= auto
+FAULTS ?= out/faults/faults.json
 # "slurm shellcheck": a machine that lacks one of them fails its tests, instead of leaving them out
 NEEDED ?=
 
 BIN := .venv/bin
 
-.PHONY: env study test test-slow lint results gpu clean
+.PHONY: env study test test-slow chaos lint results gpu clean
 
 env: .venv/.ready
 
@@ -34,12 +36,19 @@ results: env study
 	$(BIN)/gpt study run configs/studies/baseline.yaml --out out/baseline
 	$(BIN)/gpt study publish out/baseline
 	$(BIN)/gpt study publish $(OUT)
+	$(BIN)/gpt certify --out results/certificate
+	$(MAKE) chaos FAULTS=results/faults/faults.json >/dev/null
+	$(BIN)/gpt verify results
 
 test: env lint
 	GPT_TEST_NEEDED="$(NEEDED)" $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
 
 test-slow: env
 	$(BIN)/python -m pytest -m slow -o addopts=''
+
+chaos: env
+	@$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m 'fault or measure' --chaos $(FAULTS) >&2; \
+		code=$$?; cat $(FAULTS); exit $$code
 
 gpu: env
 	$(BIN)/python -m pytest -m gpu -o addopts=''

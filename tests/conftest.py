@@ -1,9 +1,13 @@
 """Shared by all tests: one thread, an excerpt of the real text, and a run that finishes in a second."""
 
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 import torch
+from chaos import Chaos
+from tally import Tally
 
 from gpt.config import RunConfig, load_run
 from gpt.data.corpus import default_cache, load_text
@@ -66,3 +70,45 @@ def tiny_study(tmp_path: Path, tiny_file: Path) -> Path:
         "smallest_effect: 0.01\n"
     )
     return path
+
+
+# Faults: tests marked fault(class) inject a sample of them; with --chaos FILE, all of them (make chaos)
+
+BEGAN = time.monotonic()
+CHAOS = Chaos()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--chaos", metavar="FILE", help="inject every fault, not samples, and write what became of them")
+
+
+@pytest.fixture
+def faults(request: pytest.FixtureRequest) -> Iterator[Tally]:
+    """Where a test marked `fault(name)` counts its faults."""
+    tally = Tally(full=bool(request.config.getoption("--chaos")))
+    yield tally
+    (name,) = request.node.get_closest_marker("fault").args
+    assert tally.injected, "a test of faults that injects none"
+    request.node.user_properties.append(("faults", {"class": name, **tally.as_json()}))
+
+
+@pytest.fixture
+def saw(request: pytest.FixtureRequest) -> Callable[[str, float], None]:
+    """For a test that is one fault as a whole: keeps the largest of some values."""
+    return lambda what, value: request.node.user_properties.append(("saw", [what, value]))
+
+
+def pytest_itemcollected(item: pytest.Item) -> None:
+    marker = item.get_closest_marker("fault")
+    if marker and "faults" not in getattr(item, "fixturenames", ()):
+        item.user_properties.append(("fault", marker.args[0]))
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    CHAOS.take(report)
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    path = session.config.getoption("--chaos")
+    if path and not hasattr(session.config, "workerinput"):  # the other processes report to this one
+        CHAOS.write(Path(path), session.testsfailed, time.monotonic() - BEGAN)

@@ -7,11 +7,8 @@ import time
 from pathlib import Path
 
 import pytest
-from commands import GPT, cells_of, records, run, started
 from small import Small, make, rows_wrong
 from tally import Tally
-
-from gpt.runner.verify import verify
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
 
@@ -61,21 +58,3 @@ def test_the_cells_of_killed_workers_are_taken_over(faults: Tally, eight: Small,
         assert os.waitpid(fork_worker(eight, out), 0)[1] == 0
         faults.saw("rows lost, doubled or changed", rows_wrong(eight, out))
         eight.check(out)
-
-
-@pytest.mark.slow
-@pytest.mark.fault("two commands on one output folder")
-def test_two_commands_and_a_launch_share_the_cells(faults: Tally, tiny_study: Path, tmp_path: Path) -> None:
-    words = [*GPT, "study", "run", tiny_study]
-    code, said = run([*words, "--out", tmp_path / "alone"], tmp_path)
-    assert code == 0, said
-    out = tmp_path / "out"
-    with started([*words, "--out", out], tmp_path) as first, started([*words, "--out", out], tmp_path) as second:
-        for command in (first, second):
-            with faults.one():
-                assert command.wait() == 0, command.said
-                command.leaves_nothing()
-    assert run([*words, "--out", out], tmp_path)[0] == 0
-    assert [cell.read_status().attempts for cell in cells_of(out)] == [1] * 6
-    assert records(out) == records(tmp_path / "alone")
-    assert verify(out).wrong == []

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from commands import GPT, Command, cells_of, records, rows_of, run, started, wait_for
 from mirrored import expected_rows, same
+from tally import Tally
 from wandb_server import KEY, Server, serving
 
 LONGEST = 60 + 45
@@ -102,6 +103,7 @@ def holds_what_there_is(server: Server, out: Path) -> None:
     assert served.exit_code == 1
 
 
+@pytest.mark.fault("the mirror to W&B killed")
 @pytest.mark.parametrize("killed", [pytest.param("mirror", marks=pytest.mark.slow), "everything"])
 def test_a_mirror_killed_in_the_middle_sends_no_row_twice(
     online: pytest.MonkeyPatch, long_file: Path, tmp_path: Path, killed: str
@@ -123,8 +125,9 @@ def test_a_mirror_killed_in_the_middle_sends_no_row_twice(
         holds_what_there_is(server, out)
 
 
+@pytest.mark.fault("W&B unreachable, black-holed, slow or silent")
 def test_without_a_server_training_ends_in_time_and_the_same_and_is_mirrored_later(
-    online: pytest.MonkeyPatch, tiny_file: Path, tmp_path: Path
+    online: pytest.MonkeyPatch, tiny_file: Path, tmp_path: Path, faults: Tally
 ) -> None:
     """A server that never answers, one that is not there, and one that is too slow, all at a time."""
     assert run([*GPT, "train", tiny_file, "--out", tmp_path / "alone"], tmp_path)[0] == 0
@@ -137,11 +140,13 @@ def test_without_a_server_training_ends_in_time_and_the_same_and_is_mirrored_lat
             commands[out] = running.enter_context(started(words, tmp_path))
         began = time.monotonic()
         for out, command in commands.items():
-            assert command.wait(LONGEST - (time.monotonic() - began)) == 0, command.said
-            command.leaves_nothing()
-            assert "gpt: 1 of 1 cells and reports are not mirrored to W&B" in command.said
-            assert f"gpt wandb sync {out} --mode online catches up" in command.said
-            assert records(out) == records(tmp_path / "alone")
+            with faults.one():
+                assert command.wait(LONGEST - (time.monotonic() - began)) == 0, command.said
+                command.leaves_nothing()
+                assert "gpt: 1 of 1 cells and reports are not mirrored to W&B" in command.said
+                assert f"gpt wandb sync {out} --mode online catches up" in command.said
+                assert records(out) == records(tmp_path / "alone")
+            faults.saw("seconds until the end", round(time.monotonic() - began, 1))
     with serving() as server:
         online.setenv("WANDB_BASE_URL", server.url)
         code, said = run([*GPT, "wandb", "sync", out], tmp_path)
@@ -149,6 +154,7 @@ def test_without_a_server_training_ends_in_time_and_the_same_and_is_mirrored_lat
         holds_all_cells(server, out, "gpt-study")
 
 
+@pytest.mark.fault("W&B unreachable, black-holed, slow or silent")
 @pytest.mark.slow
 def test_a_server_that_comes_back_before_the_end_is_told_everything(
     online: pytest.MonkeyPatch, tiny_file: Path, tmp_path: Path
@@ -192,6 +198,7 @@ def test_the_last_state_is_on_the_server_though_ctrl_c_stopped_training(
         holds_what_there_is(server, out)
 
 
+@pytest.mark.fault("W&B unreachable, black-holed, slow or silent")
 @pytest.mark.slow
 def test_a_server_that_falls_silent_in_the_middle_holds_up_nothing(
     online: pytest.MonkeyPatch, long_file: Path, tmp_path: Path

@@ -72,6 +72,7 @@ def checkpoints(folder: Path) -> int:
     return len(list(folder.glob("out/cells/*/checkpoints/step-*")))
 
 
+@pytest.mark.fault("a request to stop: Ctrl-C, SIGTERM, SIGUSR1, SIGHUP")
 def test_a_closed_terminal_stops_every_rank_with_a_checkpoint(arguments: list[str | Path], tmp_path: Path) -> None:
     with started([*GPT, *arguments, "--processes", "2"], tmp_path) as command:
         two_train(command, tmp_path)
@@ -82,6 +83,7 @@ def test_a_closed_terminal_stops_every_rank_with_a_checkpoint(arguments: list[st
     assert checkpoints(tmp_path) == 2
 
 
+@pytest.mark.fault("a rank that hangs")
 def test_a_stopped_rank_is_killed_by_name_and_the_other_goes_on(arguments: list[str | Path], tmp_path: Path) -> None:
     with started([*GPT, *arguments, "--processes", "2"], tmp_path) as command:
         stopped, _ = two_train(command, tmp_path)
@@ -94,6 +96,7 @@ def test_a_stopped_rank_is_killed_by_name_and_the_other_goes_on(arguments: list[
     assert states(tmp_path) == ["preempted", "running"]
 
 
+@pytest.mark.fault("a command, launcher or supervisor killed")
 def test_ranks_end_with_a_checkpoint_when_their_launcher_is_killed(arguments: list[str | Path], tmp_path: Path) -> None:
     with started([*accelerate("cpu"), *arguments], tmp_path) as command:
         two_train(command, tmp_path)
@@ -104,6 +107,7 @@ def test_ranks_end_with_a_checkpoint_when_their_launcher_is_killed(arguments: li
     assert checkpoints(tmp_path) == 2
 
 
+@pytest.mark.fault("a rank that hangs")
 def test_a_rank_whose_training_hangs_is_killed_by_name_after_a_request_to_stop(
     arguments: list[str | Path], tmp_path: Path
 ) -> None:
@@ -120,6 +124,7 @@ def test_a_rank_whose_training_hangs_is_killed_by_name_after_a_request_to_stop(
     assert states(tmp_path) == ["preempted", "running"]
 
 
+@pytest.mark.fault("a rank that hangs")
 @pytest.mark.slow
 def test_a_second_interrupt_does_not_wait_for_a_rank_that_hangs(arguments: list[str | Path], tmp_path: Path) -> None:
     with started([*GPT, *arguments[:-2], "--processes", "2"], tmp_path) as command:
@@ -133,6 +138,7 @@ def test_a_second_interrupt_does_not_wait_for_a_rank_that_hangs(arguments: list[
         command.leaves_nothing()
 
 
+@pytest.mark.fault("a rank that hangs")
 @pytest.mark.slow
 def test_rank_0_of_a_launch_does_not_wait_for_a_rank_that_hangs(arguments: list[str | Path], tmp_path: Path) -> None:
     with started([*accelerate("cpu"), *arguments], tmp_path) as command:
@@ -144,6 +150,7 @@ def test_rank_0_of_a_launch_does_not_wait_for_a_rank_that_hangs(arguments: list[
     assert "gpt: rank 1 of 2 was lost: no sign of life for 4 s" in command.said
 
 
+@pytest.mark.fault("a command, launcher or supervisor killed")
 def test_ranks_that_are_still_starting_end_when_their_command_is_killed(
     arguments: list[str | Path], tmp_path: Path
 ) -> None:

@@ -118,6 +118,7 @@ def test_a_second_run_does_nothing_but_say_so(long_study: Path, uninterrupted: P
     assert stamps() == before
 
 
+@pytest.mark.fault("kill -9 of a whole command")
 def test_a_study_killed_twice_ends_with_the_same_bytes(long_study: Path, uninterrupted: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     for checkpoints in (1, 3):
@@ -138,6 +139,7 @@ def test_a_study_killed_twice_ends_with_the_same_bytes(long_study: Path, uninter
     assert contents(out) == contents(uninterrupted)
 
 
+@pytest.mark.fault("a request to stop: Ctrl-C, SIGTERM, SIGUSR1, SIGHUP")
 def test_an_interrupt_checkpoints_says_so_and_the_same_command_goes_on(
     long_study: Path, uninterrupted: Path, tmp_path: Path
 ) -> None:
@@ -159,6 +161,7 @@ def test_an_interrupt_checkpoints_says_so_and_the_same_command_goes_on(
     assert contents(out) == contents(uninterrupted)
 
 
+@pytest.mark.fault("a command, launcher or supervisor killed")
 def test_no_worker_outlives_a_killed_command(long_study: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     started = subprocess.Popen([*RUN, str(long_study), "--out", str(out)])
@@ -200,6 +203,7 @@ def test_cells_made_by_another_stack_are_refused(tiny_study: Path, tmp_path: Pat
     assert "Traceback" not in ended.stderr
 
 
+@pytest.mark.fault("two commands on one output folder")
 def test_two_commands_racing_on_one_folder_train_each_cell_once(tiny_study: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     command = [*RUN, str(tiny_study), "--out", str(out)]

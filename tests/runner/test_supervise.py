@@ -95,6 +95,7 @@ def check_saved(folder: Path) -> None:
 # Requests to stop
 
 
+@pytest.mark.fault("a request to stop: Ctrl-C, SIGTERM, SIGUSR1, SIGHUP")
 @pytest.mark.parametrize(
     "number",
     [
@@ -113,6 +114,7 @@ def test_a_signal_stops_every_rank_with_a_checkpoint(
         check_stopped(command, tmp_path)
 
 
+@pytest.mark.fault("a request to stop: Ctrl-C, SIGTERM, SIGUSR1, SIGHUP")
 @pytest.mark.parametrize("number", [signal.SIGUSR1, pytest.param(signal.SIGTERM, marks=SLOW)])
 def test_a_signal_to_every_process_of_a_launch_stops_it_no_less_in_order(
     long: list[str | Path], tmp_path: Path, number: signal.Signals
@@ -124,6 +126,7 @@ def test_a_signal_to_every_process_of_a_launch_stops_it_no_less_in_order(
         check_stopped(command, tmp_path)
 
 
+@pytest.mark.fault("a request to stop: Ctrl-C, SIGTERM, SIGUSR1, SIGHUP")
 @pytest.mark.slow
 def test_a_request_that_comes_while_ranks_are_starting_is_kept_for_them(long: list[str | Path], tmp_path: Path) -> None:
     with started([*launch("cpu"), *long], tmp_path) as command:
@@ -180,6 +183,7 @@ def test_a_second_interrupt_kills_at_once(long: list[str | Path], tmp_path: Path
     assert "Traceback" not in command.said
 
 
+@pytest.mark.fault("a rank that hangs")
 @pytest.mark.slow
 def test_a_rank_that_does_not_end_is_killed_by_name_after_the_grace(long: list[str | Path], tmp_path: Path) -> None:
     words = launch("cpu")
@@ -230,6 +234,7 @@ def test_machines_that_run_different_commands_end_both_with_2(long: list[str | P
 # A process that is killed
 
 
+@pytest.mark.fault("a command, launcher or supervisor killed")
 @pytest.mark.parametrize("file", ["cpu", pytest.param("one", marks=SLOW)])
 def test_a_killed_supervisor_leaves_no_process_and_every_checkpoint(
     long: list[str | Path], tmp_path: Path, file: str
@@ -242,6 +247,7 @@ def test_a_killed_supervisor_leaves_no_process_and_every_checkpoint(
     check_saved(tmp_path)
 
 
+@pytest.mark.fault("a command, launcher or supervisor killed")
 @pytest.mark.slow
 @pytest.mark.parametrize("seconds", [0.0, 0.5, 1.5, 3.0])
 def test_a_supervisor_killed_while_its_ranks_are_starting_leaves_no_process(
@@ -255,6 +261,7 @@ def test_a_supervisor_killed_while_its_ranks_are_starting_leaves_no_process(
         command.leaves_nothing(SLACK)
 
 
+@pytest.mark.fault("a command, launcher or supervisor killed")
 @pytest.mark.slow
 def test_a_killed_launcher_is_said_and_its_ranks_stop_in_order(long: list[str | Path], tmp_path: Path) -> None:
     with started([*launch("cpu"), *long], tmp_path) as command:
@@ -264,6 +271,7 @@ def test_a_killed_launcher_is_said_and_its_ranks_stop_in_order(long: list[str | 
     assert "gpt: the launcher was killed by SIGKILL\n" in command.said
 
 
+@pytest.mark.fault("a rank of a launch killed or stopped")
 @pytest.mark.slow
 def test_a_killed_rank_makes_the_launch_fail_by_name(long: list[str | Path], tmp_path: Path) -> None:
     with started([*launch("cpu"), *long, "--ranks-per-run", "2", "--timeout", "4"], tmp_path) as command:

@@ -137,6 +137,7 @@ def test_each_task_sees_the_gpu_that_it_was_given(night: Night, cluster: Cluster
     assert sorted(re.findall(r"1 cores, GPUs (.*)", logs(night.out))) == ["0", "1"]
 
 
+@pytest.mark.fault("Slurm: a task preempted")
 def test_a_preempted_last_task_goes_on_to_the_same_bytes_and_restarts_no_other(
     empty: Cluster, repository: Path, environment: dict[str, str], study: Path, uninterrupted: dict[str, bytes],
     tmp_path: Path,
@@ -156,6 +157,7 @@ def test_a_preempted_last_task_goes_on_to_the_same_bytes_and_restarts_no_other(
     assert records(out) == uninterrupted
 
 
+@pytest.mark.fault("Slurm: a job cancelled")
 def test_a_cancelled_task_stays_cancelled(
     empty: Cluster, repository: Path, environment: dict[str, str], study: Path, tmp_path: Path
 ) -> None:
@@ -168,6 +170,7 @@ def test_a_cancelled_task_stays_cancelled(
     assert "preempted" in [cell.read_status().state for cell in cells_of(out)]
 
 
+@pytest.mark.fault("Slurm: a node killed")
 def test_the_cells_of_a_killed_node_are_finished_by_others(
     empty: Cluster, repository: Path, environment: dict[str, str], study: Path, uninterrupted: dict[str, bytes],
     tmp_path: Path,
@@ -185,6 +188,7 @@ def test_the_cells_of_a_killed_node_are_finished_by_others(
     assert records(out) == uninterrupted
 
 
+@pytest.mark.fault("Slurm: the warning before the time limit")
 def test_ranks_on_two_nodes_share_a_run_and_go_on_after_the_warning_of_the_time_limit(
     empty: Cluster, repository: Path, environment: dict[str, str], excerpt: Path, tmp_path: Path
 ) -> None:
