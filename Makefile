@@ -38,6 +38,7 @@ results: env study
 	$(BIN)/gpt study publish $(OUT)
 	$(BIN)/gpt certify --out results/certificate
 	$(MAKE) chaos FAULTS=results/faults/faults.json >/dev/null
+	$(BIN)/python tests/chaos.py results/faults/faults.json README.md
 	$(BIN)/gpt verify results
 
 test: env lint

@@ -1,6 +1,7 @@
 """What became of all injected faults, as JSON and for a reader."""
 
 import json
+import sys
 from collections import defaultdict
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,8 @@ from tally import Tally, merged
 
 from gpt.records.manifest import write_manifest
 from gpt.runner.stack import describe_hardware, describe_stack
+
+BEGIN, END = "<!-- faults:begin -->", "<!-- faults:end -->"
 
 
 class Chaos:
@@ -65,9 +68,9 @@ def _page(written: dict[str, Any]) -> str:
         "",
         f"`make chaos` injected {total['injected']:,} faults of {len(written['classes'])} classes, of which "
         f"{total['survived']:,} were survived, in {written['seconds']} s on {written['hardware']['cores']} cores "
-        f"({written['hardware']['cpu']}). Survived: nothing that was committed was lost or "
-        "changed, what was damaged was named and not used, and, wherever a run could go on, it ended with the files of an undisturbed run, byte for "
-        "byte.",
+        f"({written['hardware']['cpu']}). Survived: nothing that was committed was lost or changed, what was damaged "
+        "was named and not used and, wherever a run could go on, it ended with the files of an undisturbed one, byte "
+        "for byte.",
         "",
         "| fault | injected | survived | worst that was seen |",
         "| --- | ---: | ---: | --- |",
@@ -77,3 +80,25 @@ def _page(written: dict[str, Any]) -> str:
         lines.append(f"| {name} | {tally['injected']:,} | {tally['survived']:,} | {worst} |")
     lines += ["", *(f"- {what}: {value}" for what, value in written["measured"].items())]
     return "\n".join(lines).rstrip() + "\n"
+
+
+def sentence(written: dict[str, Any]) -> str:
+    """What the README says of it."""
+    total = written["total"]
+    return (
+        f"The last time, **{total['survived']:,} of {total['injected']:,} faults in {len(written['classes'])} classes were "
+        f"survived**, in {written['seconds']} s ([all classes](results/faults/faults.md))."
+    )
+
+
+def update(readme: Path, written: dict[str, Any]) -> None:
+    """Write that sentence between its marks."""
+    text = readme.read_text()
+    before, begin, rest = text.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    assert begin and end, f"{readme} must hold {BEGIN} and {END}"
+    readme.write_text(f"{before}{BEGIN}\n{sentence(written)}\n{END}{after}")
+
+
+if __name__ == "__main__":
+    update(Path(sys.argv[2]), json.loads(Path(sys.argv[1]).read_text()))

@@ -5,9 +5,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from chaos import sentence
 
 from gpt.records.files import read_json
 from gpt.report.readme import update
+from gpt.runner.verify import verify
 from gpt.study.spec import load_study
 
 RESULTS = Path(__file__).parents[1] / "results"
@@ -74,6 +76,23 @@ def test_every_file_that_the_readme_names_is_there(repository: Path) -> None:
     shown_only = {"configs/studies/warmup.yaml"}  # the study that a reader is invited to write
     assert {name for name in named - shown_only if not (repository / name).exists()} == set()
     assert "tests/runner/test_ranks.py" in named
+
+
+def test_the_readme_states_what_became_of_the_faults(repository: Path) -> None:
+    found = read_json(RESULTS / "faults/faults.json")
+    total = found["total"]
+    assert sentence(found) in (repository / "README.md").read_text()
+    assert total["injected"] >= 2000
+    assert total["survived"] == total["injected"]
+    assert found["tests failed"] == 0
+    assert found["seconds"] < 600
+    for tally in found["classes"].values():
+        lost = [value for what, value in tally["worst"].items() if re.search("lost|used", what)]
+        assert set(lost) <= {0}
+
+
+def test_everything_published_is_as_it_was_written() -> None:
+    assert verify(RESULTS).wrong == []
 
 
 def test_the_evidence_is_small() -> None:
