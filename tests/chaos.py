@@ -13,6 +13,7 @@ from tally import Tally, merged
 from gpt.records.manifest import write_manifest
 from gpt.runner.stack import describe_hardware, describe_stack
 
+WAIT = "longest wait, seconds"
 BEGIN, END = "<!-- faults:begin -->", "<!-- faults:end -->"
 
 
@@ -84,10 +85,13 @@ def _page(written: dict[str, Any]) -> str:
 
 def sentence(written: dict[str, Any]) -> str:
     """What the README says of it."""
-    total = written["total"]
+    total, classes = written["total"], written["classes"]
+    longest = max(classes, key=lambda name: classes[name]["worst"].get(WAIT, 0.0))
     return (
-        f"The last time, **{total['survived']:,} of {total['injected']:,} faults in {len(written['classes'])} classes were "
-        f"survived**, in {written['seconds']} s ([all classes](results/faults/faults.md))."
+        f"The last time, **{total['survived']:,} of {total['injected']:,} faults in {len(classes)} classes were "
+        f"survived**, in {written['seconds']} s; at most {total['worst']['steps trained again']:g} steps were trained\n"
+        f"again, where checkpoints are 4 steps apart, and the longest wait was {total['worst'][WAIT]:g} s ({longest});\n"
+        "[all classes](results/faults/faults.md)."
     )
 
 
@@ -96,7 +100,8 @@ def update(readme: Path, written: dict[str, Any]) -> None:
     text = readme.read_text()
     before, begin, rest = text.partition(BEGIN)
     _, end, after = rest.partition(END)
-    assert begin and end, f"{readme} must hold {BEGIN} and {END}"
+    assert begin, f"{readme} must hold {BEGIN}"
+    assert end, f"{readme} must hold {END}"
     readme.write_text(f"{before}{BEGIN}\n{sentence(written)}\n{END}{after}")
 
 

@@ -15,6 +15,7 @@ from tally import Tally
 from gpt.config import RunConfig, fingerprint, load_run, with_values
 from gpt.data.corpus import default_cache
 from gpt.records.cell import Cell
+from gpt.records.jsonl import read_jsonl
 from gpt.runner.inputs import load_data
 from gpt.runner.place import Place
 from gpt.runner.row import Row, Seat
@@ -117,8 +118,11 @@ def check_nothing_lost(faults: Tally, small: Small, out: Path, told: list[int]) 
     cell = small.cell(out)
     if told and not cell.finished:
         kept = committed(cell)
+        again = len(read_jsonl(cell.metrics)) - 1 - max(kept)
         faults.saw("committed steps lost", 0 if told[-1] in kept else told[-1] - max(kept, default=0))
+        faults.saw("steps trained again", again)
         assert told[-1] in kept
+        assert again <= small.cells[0].config.train.checkpoint_every
     small.train(out)
     faults.saw("rows lost, doubled or changed", rows_wrong(small, out))
     small.check(out)
