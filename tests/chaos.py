@@ -90,7 +90,7 @@ def sentence(written: dict[str, Any]) -> str:
     return (
         f"The last time, **{total['survived']:,} of {total['injected']:,} faults in {len(classes)} classes were "
         f"survived**, in {written['seconds']} s; at most {total['worst']['steps trained again']:g} steps were trained\n"
-        f"again, where checkpoints are 4 steps apart, and the longest wait was {total['worst'][WAIT]:g} s ({longest});\n"
+        f"again, where checkpoints lie 4 steps apart; the longest wait was {total['worst'][WAIT]:g} s ({longest}):\n"
         "[all classes](results/faults/faults.md)."
     )
 

@@ -197,7 +197,7 @@ def test_what_an_unfinished_run_would_trip_over_is_named(interrupted: Path, tmp_
 
     cell = spoilt("model")
     (cell.model / "model.safetensors").write_bytes(b"")
-    assert only(cell.root).startswith(f"{cell.model / 'model.safetensors'}: its bytes must have the SHA-256")
+    assert only(cell.root).startswith(f"{cell.model / 'model.safetensors'}: differs from the sha256 in config.json")
 
     cell = spoilt("run")
     cell.run_json.write_text(cell.run_json.read_text().replace('"lr": 0.01', '"lr": 0.02'))
