@@ -2,7 +2,6 @@
 
 import fcntl
 import hashlib
-import json
 import os
 import re
 from collections.abc import Mapping
@@ -231,17 +230,6 @@ def load_arrays(path: Path) -> dict[str, NDArray[Any]]:
         InputError: the file is missing, or any byte of it is damaged.
     """
     return load(_read_sealed(path))
-
-
-def load_metadata(path: Path) -> dict[str, str]:
-    """The metadata that `save_arrays` wrote.
-
-    Raises:
-        InputError: see `load_arrays`.
-    """
-    data = _read_sealed(path)
-    header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
-    return json.loads(header["__metadata__"]["sealed"].partition(" ")[2])
 
 
 def _read_sealed(path: Path) -> bytes:
