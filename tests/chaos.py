@@ -13,6 +13,8 @@ from tally import Tally, merged
 from gpt.records.manifest import write_manifest
 from gpt.runner.stack import describe_hardware, describe_stack
 
+SAFEGUARDS = "a safeguard taken out, which the tests must notice"
+"""no fault of the machine's, and counted apart"""
 WAIT = "longest wait, seconds"
 BEGIN, END = "<!-- faults:begin -->", "<!-- faults:end -->"
 
@@ -46,11 +48,13 @@ class Chaos:
         """`path`, a page beside it, and a manifest of both."""
         torch.set_num_threads(1)
         classes = {name: merged(self.tallies[name]) for name in sorted(self.tallies)}
+        safeguards = classes.pop(SAFEGUARDS, merged([]))
         written = {
             "total": merged(list(classes.values())),
             "tests failed": failed,
             "seconds": round(seconds),
             "classes": classes,
+            "safeguards": {"taken out": safeguards["injected"], "noticed": safeguards["survived"]},
             "measured": self.measured,
             "stack": describe_stack(torch.device("cpu")),
             "hardware": describe_hardware(torch.device("cpu")),
@@ -79,7 +83,10 @@ def _page(written: dict[str, Any]) -> str:
     for name, tally in written["classes"].items():
         worst = "; ".join(f"{what}: {value:g}" for what, value in tally["worst"].items())
         lines.append(f"| {name} | {tally['injected']:,} | {tally['survived']:,} | {worst} |")
-    lines += ["", *(f"- {what}: {value}" for what, value in written["measured"].items())]
+    safeguards = written["safeguards"]
+    lines += ["", f"- safeguards taken out of the code, one at a time: {safeguards['taken out']}, of which the tests"
+              f" noticed {safeguards['noticed']}"]  # fmt: skip
+    lines += [f"- {what}: {value}" for what, value in written["measured"].items()]
     return "\n".join(lines).rstrip() + "\n"
 
 

@@ -84,6 +84,7 @@ def test_the_readme_states_what_became_of_the_faults(repository: Path) -> None:
     assert sentence(found) in (repository / "README.md").read_text()
     assert total["injected"] >= 2000
     assert total["survived"] == total["injected"]
+    assert found["safeguards"]["noticed"] == found["safeguards"]["taken out"] > 0
     assert found["tests failed"] == 0
     assert found["seconds"] < 600
     for tally in found["classes"].values():

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from chaos import SAFEGUARDS
 from tally import Tally
 
 KILLS = "tests/faults/test_kills.py"
@@ -105,7 +106,7 @@ def outcome_of(folder: Path, mutation: Mutation) -> subprocess.CompletedProcess[
 
 
 @pytest.mark.slow
-@pytest.mark.fault("a safeguard taken out, which the tests must notice")
+@pytest.mark.fault(SAFEGUARDS)
 @pytest.mark.parametrize("what", MUTATIONS)
 def test_the_tests_notice_that_a_safeguard_is_gone(faults: Tally, repository: Path, tmp_path: Path, what: str) -> None:
     with faults.one():
