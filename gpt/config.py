@@ -35,11 +35,21 @@ class Strict(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, strict=True)
 
 
+def _off_is_none(value: Any) -> Any:
+    return None if value == "off" else value
+
+
 class DataConfig(Strict):
     source: str = "tiny_shakespeare"
     """`tiny_shakespeare`, or the path of a UTF-8 text file"""
     val_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.1
     """share of the text, at its end, that is held out for validation"""
+    order_seed: Annotated[Seed | None, BeforeValidator(_off_is_none)] = None
+    """seed behind the order of the batches, so that `seed` stands for all else that is random; `off`: the run's seed"""
+
+    def order_of(self, seed: int) -> int:
+        """The seed that a run's batches are drawn from."""
+        return seed if self.order_seed is None else self.order_seed
 
 
 class ModelConfig(Strict):
@@ -85,10 +95,6 @@ class ModelConfig(Strict):
         if self.position == "sinusoidal" and self.width % 2:
             raise ValueError(f"sinusoidal positions need an even width, got {self.width}")
         return self
-
-
-def _off_is_none(value: Any) -> Any:
-    return None if value == "off" else value
 
 
 class OptimConfig(Strict):
@@ -153,6 +159,8 @@ class ProbeConfig(Strict):
     """characters of the first window whose attention weights are kept as heatmaps"""
     noise_scale: bool = False
     """record the gradient norm of every part of the batch (a rank's micro-batch), for the gradient noise scale"""
+    long_range_windows: Count = 128
+    """validation windows that the use of context is measured on, once, at the end of a run; 0 for none"""
 
 
 class SampleConfig(Strict):
@@ -404,4 +412,5 @@ def canonical(value: Any) -> str:
 def fingerprint(config: RunConfig, data_sha256: str) -> str:
     """16 hex digits over everything that can change the numbers of a run; two equal runs are one cell."""
     fields = {key: value for key, value in flatten(config).items() if key not in WITHOUT_EFFECT}
+    fields["data.order_seed"] = config.data.order_of(config.seed)  # said or left out, it is the same run
     return hashlib.sha256(canonical({"config": fields, "data": data_sha256}).encode()).hexdigest()[:16]

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from gpt.randomness import integers
 
 STREAM = "batches"
+REPEATED = "repeated characters"
 
 
 def training_batch(
@@ -29,6 +30,24 @@ def training_batch(
     wanted = slice(samples.start, samples.stop, samples.step)
     starts_SB = np.stack([integers(seed, STREAM, samples.stop, bound, step)[wanted] for seed in seeds])
     return sliding_window_view(train, context + 1)[starts_SB]
+
+
+def repeated_windows(count: int, context: int, vocabulary: int) -> NDArray[np.int64]:
+    """Random characters, each window's second half the first once more, shape (N, T); the same in every run."""
+    half = -(-context // 2)
+    halves_NT = integers(0, REPEATED, count * half, vocabulary).reshape(count, half)
+    return np.concatenate([halves_NT, halves_NT], axis=1)[:, :context]
+
+
+def spread_windows(val: NDArray[np.int64], count: int, length: int) -> NDArray[np.int64]:
+    """Windows spread evenly over the validation text, shape (N, X + 1): as many as asked for, where it has so many.
+
+    Args:
+        length: X, at most one less than the text has characters.
+    """
+    last = len(val) - length - 1
+    starts = np.linspace(0, last, min(count, last + 1)).astype(np.int64)
+    return sliding_window_view(val, length + 1)[starts]
 
 
 def validation_windows(val: NDArray[np.int64], context: int) -> NDArray[np.int64]:

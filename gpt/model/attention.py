@@ -16,6 +16,9 @@ from gpt.model.norm import NORMS
 from gpt.model.position import NoPosition
 from gpt.model.taps import Taps
 
+EXPLICIT_TAPS = {"attention", "attention_logits"}
+"""what the fused kernels never hold"""
+
 
 def causal_mask(length: int, device: torch.device) -> Tensor:
     """(T, U): 0 where position t may look at u <= t, minus infinity elsewhere."""
@@ -30,11 +33,14 @@ def fused_attention(q_SBHTK: Tensor, k_SBHUK: Tensor, v_SBHUK: Tensor, bias_HTU:
     return out.unflatten(0, q_SBHTK.shape[:2])
 
 
-def attention_weights(q_SBHTK: Tensor, k_SBHUK: Tensor, bias_HTU: Tensor | None) -> Tensor:
-    """softmax(q k^T / sqrt(K) + bias + mask) (Vaswani et al. 2017, equation 1): (S, B, H, T, U), rows sum to 1."""
+def attention_logits(q_SBHTK: Tensor, k_SBHUK: Tensor, bias_HTU: Tensor | None) -> Tensor:
+    """q k^T / sqrt(K) + bias: (S, B, H, T, U), those of the future included."""
     logits_SBHTU = q_SBHTK @ k_SBHUK.transpose(-1, -2) / math.sqrt(q_SBHTK.shape[-1])
-    if bias_HTU is not None:
-        logits_SBHTU = logits_SBHTU + bias_HTU
+    return logits_SBHTU if bias_HTU is None else logits_SBHTU + bias_HTU
+
+
+def attention_weights(logits_SBHTU: Tensor) -> Tensor:
+    """softmax(logits + mask) (Vaswani et al. 2017, equation 1): (S, B, H, T, U), rows sum to 1."""
     return torch.softmax(logits_SBHTU + causal_mask(logits_SBHTU.shape[-1], logits_SBHTU.device), dim=-1)
 
 
@@ -55,8 +61,10 @@ class Attention(nn.Module):
         q, k, v = (self._split(x) for x in self.qkv(x_SBTD).chunk(3, dim=-1))
         q, k = position.rotate(self.q_norm(q)), position.rotate(self.k_norm(k))
         bias_HTU = position.bias_HTU(x_SBTD.shape[2])
-        if self.explicit or "attention" in taps.want:
-            weights_SBHTU = attention_weights(q, k, bias_HTU)
+        if self.explicit or taps.want & EXPLICIT_TAPS:
+            logits_SBHTU = attention_logits(q, k, bias_HTU)
+            weights_SBHTU = attention_weights(logits_SBHTU)
+            taps.record("attention_logits", logits_SBHTU)
             taps.record("attention", weights_SBHTU)
             mixed_SBHTK = weights_SBHTU.to(v.dtype) @ v
         else:

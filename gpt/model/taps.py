@@ -8,6 +8,7 @@ from torch import Tensor
 TAPS = {
     "residual": "(S, B, T, D) stream after the embedding and after each block",
     "attention": "(S, B, H, T, U) attention weights of each block; asking for them takes the explicit path",
+    "attention_logits": "(S, B, H, T, U) what the softmax of each block's attention is taken of, but for the mask",
     "mlp": "(S, B, T, F) hidden units of each block's feed-forward part, after the nonlinearity",
 }
 

@@ -1,15 +1,46 @@
-"""Size of the residual stream, layer by layer."""
+"""Size and shape of the values that flow through the model, layer by layer.
+
+Shapes: S seed, B window, T position, D model width, F feed-forward width, L layer.
+"""
 
 import torch
 from torch import Tensor
 
 from gpt.probes.protocol import Probe, Taps
 
-
-def residual_rms(taps: Taps) -> dict[str, Tensor]:
-    """`residual_rms` (S, L+1): root mean square of the stream after the embedding and after each block."""
-    rms = [x_SBTD.float().square().mean((1, 2, 3)).sqrt() for x_SBTD in taps["residual"]]
-    return {"residual_rms": torch.stack(rms, dim=1)}
+DEAD = 0.01
+"""a hidden unit is dead if it never exceeds this share of its block's root mean square"""
 
 
-ACTIVATIONS = Probe(frozenset({"residual"}), residual_rms)
+def residual_statistics(taps: Taps) -> dict[str, Tensor]:
+    """The stream's root mean square, largest absolute value and excess kurtosis, after the embedding and each block.
+
+    Each array has shape (S, L+1). Excess kurtosis is the fourth central moment over the squared variance, less the 3
+    of a normal distribution: high where a few values stand out from the rest.
+    """
+    streams = [x_SBTD.float().flatten(1) for x_SBTD in taps["residual"]]
+    return {
+        "residual_rms": torch.stack([x.square().mean(1).sqrt() for x in streams], dim=1),
+        "residual_max": torch.stack([x.abs().amax(1) for x in streams], dim=1),
+        "residual_kurtosis": torch.stack([excess_kurtosis(x) for x in streams], dim=1),
+    }
+
+
+def excess_kurtosis(x_SN: Tensor) -> Tensor:
+    """(S,): 0 for a normal distribution, -2 at the least; NaN where all values are equal."""
+    centred_SN = x_SN - x_SN.mean(1, keepdim=True)
+    return centred_SN.pow(4).mean(1) / centred_SN.square().mean(1).square() - 3
+
+
+def dead_share(taps: Taps) -> dict[str, Tensor]:
+    """`dead_share` (S, L): share of each block's hidden feed-forward units that are dead on every probed character."""
+    shares = []
+    for hidden_SBTF in taps["mlp"]:
+        largest_SF = hidden_SBTF.float().abs().amax((1, 2))
+        rms_S = hidden_SBTF.float().square().mean((1, 2, 3)).sqrt()
+        shares.append((largest_SF < DEAD * rms_S[:, None]).float().mean(1))
+    return {"dead_share": torch.stack(shares, dim=1)}
+
+
+ACTIVATIONS = Probe(frozenset({"residual"}), residual_statistics)
+HIDDEN_UNITS = Probe(frozenset({"mlp"}), dead_share)

@@ -1,4 +1,9 @@
-"""Where each head looks: entropy of its weights, and the weights themselves on a fixed text."""
+"""Where each head looks: scores of its weights and logits, and the weights themselves on a fixed text.
+
+Shapes: S seed, B window, T position, U key position, H head, L layer.
+"""
+
+import math
 
 import torch
 from torch import Tensor
@@ -11,8 +16,28 @@ def entropy(weights_SBHTU: Tensor) -> Tensor:
     return torch.special.entr(weights_SBHTU.float()).sum(-1)
 
 
+def distance(weights_SBHTU: Tensor) -> Tensor:
+    """(S, B, H, T): how many characters back a position looks on average; between 0 and t - 1."""
+    positions_T = torch.arange(weights_SBHTU.shape[-1], device=weights_SBHTU.device, dtype=torch.float32)
+    return positions_T - weights_SBHTU.float() @ positions_T
+
+
+def scores(weights_SBHTU: Tensor) -> dict[str, Tensor]:
+    """Means over windows and positions, each of shape (S, H).
+
+    `attention_previous` and `attention_first`, the weights on the character before and on the window's first one (an
+    attention sink; Xiao et al. 2023), leave out the first position, which can look at itself alone.
+    """
+    return {
+        "attention_entropy": entropy(weights_SBHTU).mean((1, 3)),
+        "attention_distance": distance(weights_SBHTU).mean((1, 3)),
+        "attention_previous": weights_SBHTU.diagonal(-1, -2, -1).float().mean((1, 3)),
+        "attention_first": weights_SBHTU[..., 1:, 0].float().mean((1, 3)),
+    }
+
+
 def attention_probe(heatmap_characters: int) -> Probe:
-    """Entropy per head and heatmaps.
+    """Scores and largest logit per head, (S, L, H), and heatmaps.
 
     Args:
         heatmap_characters: positions of the first window whose weights are kept.
@@ -20,9 +45,32 @@ def attention_probe(heatmap_characters: int) -> Probe:
 
     def measure(taps: Taps) -> dict[str, Tensor]:
         kept = slice(heatmap_characters)
+        of_layers = [scores(weights_SBHTU) for weights_SBHTU in taps["attention"]]
         return {
-            "attention_entropy": torch.stack([entropy(w).mean((1, 3)) for w in taps["attention"]], dim=1),
+            **{name: torch.stack([layer[name] for layer in of_layers], dim=1) for name in of_layers[0]},
+            "attention_logit_max": torch.stack([largest(logits) for logits in taps["attention_logits"]], dim=1),
             "attention_heatmap": torch.stack([w[:, 0, :, kept, kept].half() for w in taps["attention"]], dim=1),
         }
 
-    return Probe(frozenset({"attention"}), measure)
+    return Probe(frozenset({"attention", "attention_logits"}), measure)
+
+
+def largest(logits_SBHTU: Tensor) -> Tensor:
+    """(S, H): largest absolute logit of a visible position; it grows before some divergences (Dehghani et al. 2023)."""
+    return logits_SBHTU.float().tril().abs().amax((1, 3, 4))
+
+
+def induction(taps: Taps) -> dict[str, Tensor]:
+    """`attention_induction` (S, L, H), on windows whose second half repeats the first: weight on what came next then.
+
+    Mean over the second half of the weight on the character after the earlier occurrence of the one that looks
+    (prefix matching; Olsson et al. 2022).
+    """
+    scores = []
+    for weights_SBHTU in taps["attention"]:
+        period = math.ceil(weights_SBHTU.shape[-1] / 2)
+        scores.append(weights_SBHTU.diagonal(1 - period, -2, -1)[..., 1:].float().mean((1, 3)))
+    return {"attention_induction": torch.stack(scores, dim=1)}
+
+
+INDUCTION = Probe(frozenset({"attention"}), induction, windows="repeated")

@@ -1,18 +1,23 @@
-"""What a probe is: the intermediates it wants, and a pure function of them."""
+"""What a probe is: the windows and intermediates it wants, and a pure function of them."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal
 
 from torch import Tensor
 
 Taps = dict[str, list[Tensor]]
+Windows = Literal["text", "repeated"]
+"""fixed windows of validation text; windows of random characters, each said twice (`gpt.data.batches`)"""
 
 
 @dataclass(frozen=True)
 class Probe:
-    """A measurement on the fixed probe windows; it sees intermediates only, so it cannot change training."""
+    """A measurement on fixed windows; it sees intermediates only, so it cannot change training."""
 
     want: frozenset[str]
     """keys of `gpt.model.taps.TAPS`"""
     measure: Callable[[Taps], dict[str, Tensor]]
     """arrays by name, each leading with the seed axis"""
+    windows: Windows = "text"
+    """what the model reads meanwhile"""

@@ -1,14 +1,16 @@
-"""Events in a run's loss: it left the finite numbers, jumped, or never left the unigram loss.
+"""Events of a run: it left the finite numbers, its loss jumped or never left the unigram loss, its attention collapsed.
 
-Rules are functions of the recorded rows alone, so a resumed run finds the same events.
+Rules are functions of what is recorded alone, so a resumed run finds the same events.
 """
 
 import math
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+
+from gpt.records.schema import ENTROPY_COLLAPSE, GRAD_NORM, NONFINITE, SPIKE, STUCK, TRAIN_LOSS, VAL_LOSS, even_entropy
 
 SPIKE_WINDOW = 100
 """steps that a loss is compared with"""
@@ -20,52 +22,76 @@ SPIKE_NATS = 0.25
 """least rise above the window's median that makes a spike, nats per character"""
 STUCK_MARGIN = 0.05
 """a run that never gets this far below the unigram loss has learned nothing from context, nats per character"""
+COLLAPSED_SHARE = 0.05
+"""a block whose mean attention entropy is below this share of even attention's has collapsed"""
 
 Row = Mapping[str, Any]
 
 
 class Stability:
-    """Feeds on one run's rows, in order, and names what happened."""
+    """Feeds on one run's rows and probed entropies, in order, and names what happened."""
 
-    def __init__(self, unigram_loss: float, steps: int):
+    def __init__(self, unigram_loss: float, steps: int, context: int, before: Sequence[Row] = ()):
+        """
+        Args:
+            unigram_loss: of a model that knows only how frequent each character is, nats per character.
+            before: events that an earlier attempt found.
+        """
         self.unigram_loss = unigram_loss
         self.steps = steps
+        self.least_entropy = COLLAPSED_SHARE * even_entropy(context)
         self.why = ""
         """why the run counts as diverged; empty while it does not"""
         self._recent: deque[float] = deque(maxlen=SPIKE_WINDOW)
         self._in_spike = False
         self._best = math.inf
+        self._collapsed = any(event["kind"] == ENTROPY_COLLAPSE for event in before)
 
     def observe(self, row: Row) -> list[dict[str, Any]]:
         """The events that this row brings."""
         step = row["step"]
-        for key in ("train/loss", "grad/norm", "val/loss"):
+        for key in (TRAIN_LOSS, GRAD_NORM, VAL_LOSS):
             if key in row and (row[key] is None or not math.isfinite(row[key])):
                 self.why = f"{key} not finite at step {step}"
-                return [{"step": step, "kind": "nonfinite", "key": key}]
+                return [{"step": step, "kind": NONFINITE, "key": key}]
         return [*self._spikes(row), *self._stuck(row)]
 
-    def _spikes(self, row: Row) -> list[dict[str, Any]]:
-        if "train/loss" not in row:
+    def attended(self, step: int, entropy_L: Sequence[float]) -> list[dict[str, Any]]:
+        """The event that a probed step brings: the first at which a block's attention has collapsed.
+
+        No reason by itself to call a run diverged; it goes along with instability (Zhai et al. 2023).
+
+        Args:
+            entropy_L: mean attention entropy of each block, nats.
+        """
+        low = [block for block, entropy in enumerate(entropy_L) if entropy < self.least_entropy]
+        if self._collapsed or not low:
             return []
-        loss, spike = row["train/loss"], None
+        self._collapsed = True
+        found = {"block": low[0], "entropy": entropy_L[low[0]], "at_most": self.least_entropy}
+        return [{"step": step, "kind": ENTROPY_COLLAPSE, **found}]
+
+    def _spikes(self, row: Row) -> list[dict[str, Any]]:
+        if TRAIN_LOSS not in row:
+            return []
+        loss, spike = row[TRAIN_LOSS], None
         if len(self._recent) >= SPIKE_HISTORY:
             window = np.array(self._recent)
             median = float(np.median(window))
             deviation = 1.4826 * float(np.median(np.abs(window - median)))
             if loss > median + max(SPIKE_NATS, SPIKE_DEVIATIONS * deviation):
-                spike = {"step": row["step"], "kind": "spike", "loss": loss, "median": median}
+                spike = {"step": row["step"], "kind": SPIKE, "loss": loss, "median": median}
         self._recent.append(loss)
         begins = spike is not None and not self._in_spike
         self._in_spike = spike is not None
         return [spike] if spike is not None and begins else []
 
     def _stuck(self, row: Row) -> list[dict[str, Any]]:
-        self._best = min(self._best, row.get("val/loss", math.inf))
+        self._best = min(self._best, row.get(VAL_LOSS, math.inf))
         if row["step"] < self.steps or self._best < self.unigram_loss - STUCK_MARGIN:
             return []
         self.why = (
             f"stuck: its best validation loss {self._best:.3f} is not {STUCK_MARGIN:g} below "
             f"the unigram loss {self.unigram_loss:.3f}"
         )
-        return [{"step": row["step"], "kind": "stuck", "loss": self._best, "unigram_loss": self.unigram_loss}]
+        return [{"step": row["step"], "kind": STUCK, "loss": self._best, "unigram_loss": self.unigram_loss}]

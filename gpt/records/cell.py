@@ -89,6 +89,11 @@ class Cell:
         return self.root / "probes"
 
     @property
+    def long_range(self) -> Path:
+        """Arrays on the use of context, measured once on the last weights; absent where that was not asked for."""
+        return self.root / "long_range.safetensors"
+
+    @property
     def samples(self) -> Path:
         """Text that the trained model wrote."""
         return self.root / "samples.txt"
@@ -115,7 +120,7 @@ class Cell:
 
     def results(self) -> list[Path]:
         """The files that are there of those which a finished cell keeps unchanged, sorted."""
-        files = [self.run_json, self.metrics, self.events, self.samples]
+        files = [self.run_json, self.metrics, self.events, self.long_range, self.samples]
         for folder in (self.probes, self.model):
             files += folder.iterdir() if folder.is_dir() else []
         return sorted(file for file in files if file.exists() and not file.name.startswith("."))

@@ -42,12 +42,19 @@ SCALARS: dict[str, Scalar] = {
 NONFINITE = "nonfinite"
 SPIKE = "spike"
 STUCK = "stuck"
+ENTROPY_COLLAPSE = "entropy_collapse"
 
 EVENTS: dict[str, str] = {
     NONFINITE: "a loss or the gradient norm is NaN or infinite",
     SPIKE: "the training loss jumps far above its recent level",
     STUCK: "the run ends no better than a model that knows only how frequent each character is",
+    ENTROPY_COLLAPSE: "a block's attention has become so sharp that its heads look at next to one character each",
 }
+
+
+def even_entropy(context: int) -> float:
+    """Mean entropy in nats of attention that spreads evenly over all visible positions: the mean of ln t, t = 1..T."""
+    return math.fsum(math.log(t) for t in range(1, context + 1)) / context
 
 
 def _finite(values: Iterable[float]) -> list[float]:

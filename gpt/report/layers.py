@@ -12,6 +12,7 @@ from matplotlib.ticker import MaxNLocator
 from matplotlib.transforms import offset_copy
 from numpy.typing import NDArray
 
+from gpt.records.schema import even_entropy
 from gpt.report.style import (
     WIDTH,
     Floats,
@@ -25,7 +26,6 @@ from gpt.report.style import (
     panels,
 )
 from gpt.study.collect import HEATMAP, BlockResults, Group
-from gpt.study.observations import uniform_entropy
 
 FULL = 0.5
 """attention weight of the darkest colour"""
@@ -97,7 +97,7 @@ def entropy(figure: Figure, block: BlockResults, context: int) -> None:
         for layer, shade in enumerate(layer_colors(layers)):
             draw_band(axes, steps, entropy_SNLH[:, :, layer].mean(axis=2), shade, f"block {layer}",
                       marker="o", markersize=3)  # fmt: skip
-        axes.axhline(uniform_entropy(context), color="#777777", linewidth=0.9, linestyle=(0, (4, 3)),
+        axes.axhline(even_entropy(context), color="#777777", linewidth=0.9, linestyle=(0, (4, 3)),
                      label="even attention")  # fmt: skip
         axes.set_title(f"{group.label}, {group.shown_runs}")
         axes.set_ylim(bottom=0)

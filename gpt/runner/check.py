@@ -56,9 +56,9 @@ def _seconds_per_step(cell: PlannedCell, cache: Path) -> float:
     config = cell.config
     data = load_data(config, cache)
     engine = ReplicaEngine(config, data.tokenizer.vocabulary_size, [cell.seed], torch.device("cpu"))
-    durations = []
+    durations, order = [], [config.data.order_of(cell.seed)]
     for step in range(1, TIMED_STEPS + 1):
-        batch = training_batch(data.train, [cell.seed], step, range(config.train.batch_size), config.model.context)
+        batch = training_batch(data.train, order, step, range(config.train.batch_size), config.model.context)
         began = time.perf_counter()
         engine.train_step(step, torch.from_numpy(batch), config.optim.lr, measure_updates=False)
         durations.append(time.perf_counter() - began)

@@ -11,8 +11,8 @@ from torch import Tensor
 
 from gpt.config import RunConfig
 from gpt.data.dataset import Dataset
-from gpt.probes.activations import ACTIVATIONS
-from gpt.probes.attention import attention_probe
+from gpt.probes.activations import ACTIVATIONS, HIDDEN_UNITS
+from gpt.probes.attention import INDUCTION, attention_probe
 from gpt.probes.protocol import Probe
 from gpt.records.cell import Cell, State, Status, save_arrays
 from gpt.records.files import read_json, write_atomic, write_json
@@ -24,6 +24,7 @@ from gpt.runner.run_json import describe_run, note_layout
 from gpt.study.folder import cell_at
 from gpt.study.plan import PlannedCell
 from gpt.train import checkpoint
+from gpt.train.extrapolate import measure_long_range
 from gpt.train.loop import train
 from gpt.train.ranks import ALONE, Ranks
 from gpt.train.recorder import Recorder
@@ -50,8 +51,7 @@ class Pack:
         seeds = [p.seed for p in planned]
         self.engine = build_engine(self.config, data.tokenizer.vocabulary_size, seeds, place, ranks)
         self.start, marks = self._resume()
-        steps = self.config.train.steps
-        self.recorder = Recorder(self.cells, data.unigram_loss, steps, self.start, marks, ranks)
+        self.recorder = Recorder(self.cells, self.config, data.unigram_loss, self.start, marks, ranks)
 
     def _resume(self) -> tuple[int, list[dict[str, Any]]]:
         """Load the newest step that every cell can resume, -1 if there is none; return it and the records' marks."""
@@ -82,7 +82,7 @@ class Pack:
         """What is measured on the probe windows; nothing where probes are off."""
         if self.config.probes.every == 0:
             return []
-        return [ACTIVATIONS, attention_probe(self.config.probes.heatmap_characters)]
+        return [ACTIVATIONS, HIDDEN_UNITS, attention_probe(self.config.probes.heatmap_characters), INDUCTION]
 
     def best(self, step: int, indices: Sequence[int]) -> None:
         weights = self.engine.weights()
@@ -134,10 +134,12 @@ class Pack:
         return finished
 
     def _finish(self, index: int, step: int, weights: dict[str, Tensor]) -> None:
-        """Write a sample, the hash of the last weights, the manifest, the final status; checkpoints have served."""
+        """Write what is made once, of a trained model, then manifest and final status; checkpoints have served."""
         cell = self.cells[index]
         _write_samples(cell, self.planned[index])
         last = {name: value[index] for name, value in weights.items()}
+        if not self.recorder.cells[index].ended:
+            _write_long_range(cell, self.config, self.data, last)
         write_json(cell.run_json, {**read_json(cell.run_json), "final_weights_sha256": weights_sha256(last)})
         write_manifest(cell.root, cell.results())
         why = self.recorder.cells[index].stability.why
@@ -184,3 +186,9 @@ def _write_samples(cell: Cell, planned: PlannedCell) -> None:
             model, tokenizer, context, sample.prompt, sample.characters, sample.temperature, planned.seed
         )
         write_atomic(cell.samples, text.encode())
+
+
+def _write_long_range(cell: Cell, config: RunConfig, data: Dataset, weights: dict[str, Tensor]) -> None:
+    if config.probes.long_range_windows:
+        arrays = {name: value.cpu().numpy() for name, value in measure_long_range(config, data, weights).items()}
+        save_arrays(cell.long_range, arrays, {"step": str(config.train.steps)})

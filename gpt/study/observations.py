@@ -6,12 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from gpt.records.schema import even_entropy
 from gpt.study.words import count, listed, percent
-
-
-def uniform_entropy(context: int) -> float:
-    """Mean entropy in nats of attention that spreads evenly over all visible positions: the mean of ln t, t = 1..T."""
-    return float(np.log(np.arange(1, context + 1)).mean())
 
 
 def observations(block: Mapping[str, Any], context: int) -> list[str]:
@@ -86,7 +82,7 @@ def _attention(variants: list[Mapping[str, Any]], context: int) -> str:
         return ""
     return (
         f"Attention, entropy in nats at the end of training, averaged over a block's heads: {'; '.join(parts)}; "
-        f"attention spread evenly over {context} positions would have {uniform_entropy(context):.2f}."
+        f"attention spread evenly over {context} positions would have {even_entropy(context):.2f}."
     )
 
 

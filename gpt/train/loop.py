@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from gpt.config import RunConfig
-from gpt.data.batches import training_batch, validation_windows
+from gpt.data.batches import repeated_windows, training_batch, validation_windows
 from gpt.data.dataset import Dataset
 from gpt.probes.protocol import Probe
 from gpt.train.engine import Engine
@@ -52,8 +52,9 @@ def train(
     """
     model, plan = config.model, config.train
     windows_NT = torch.from_numpy(validation_windows(data.val, model.context))
-    probed_NT = windows_NT[: config.probes.windows, :-1]
-    want = frozenset().union(*(probe.want for probe in probes))
+    repeated_NT = repeated_windows(config.probes.windows, model.context, data.tokenizer.vocabulary_size)
+    probed = {"text": windows_NT[: config.probes.windows, :-1], "repeated": torch.from_numpy(repeated_NT)}
+    order = [config.data.order_of(seed) for seed in engine.seeds]
 
     def is_probe_step(step: int) -> bool:
         return config.probes.every > 0 and (step % config.probes.every == 0 or step == plan.steps)
@@ -66,9 +67,13 @@ def train(
 
     def observe(step: int, arrays: dict[str, Tensor]) -> None:
         recorder.flush()
-        taps = engine.observe(probed_NT, want)
-        for probe in probes:
-            arrays |= probe.measure(taps)
+        for windows, read_NT in probed.items():
+            asking = [probe for probe in probes if probe.windows == windows]
+            want = frozenset().union(*(probe.want for probe in asking))
+            taps = engine.observe(read_NT, want) if want else {}
+            for probe in asking:
+                arrays |= probe.measure(taps)
+        recorder.probed(step, arrays)
         outputs.arrays(step, arrays)
 
     if start < 0:
@@ -76,7 +81,7 @@ def train(
         if config.probes.every:
             observe(0, {})
     for step in range(max(start, 0) + 1, plan.steps + 1):
-        batch = training_batch(data.train, engine.seeds, step, engine.samples, model.context)
+        batch = training_batch(data.train, order, step, engine.samples, model.context)
         lr = learning_rate(step, plan.steps, config.optim)
         out = engine.train_step(step, torch.from_numpy(batch), lr, measure_updates=is_probe_step(step))
         recorder.step(step, lr, out)

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from gpt.config import RunConfig
 from gpt.probes.stability import Stability
 from gpt.records.cell import Cell
 from gpt.records.jsonl import NOTHING, JsonlWriter, read_jsonl
@@ -24,12 +25,14 @@ FLUSH_EVERY = 50
 class CellRecorder:
     """The rows, events and best evaluation of one cell."""
 
-    def __init__(self, cell: Cell, unigram_loss: float, steps: int, start: int, marks: Mapping[str, Any]):
+    def __init__(self, cell: Cell, config: RunConfig, unigram_loss: float, start: int, marks: Mapping[str, Any]):
         self.cell = cell
         self.best_loss = math.inf
-        self.stability = Stability(unigram_loss, steps)
         self._rows = JsonlWriter(cell.metrics, marks.get("metrics", NOTHING))
         self._events = JsonlWriter(cell.events, marks.get("events", NOTHING))
+        self.stability = Stability(
+            unigram_loss, config.train.steps, config.model.context, before=read_jsonl(cell.events)
+        )
         for row in read_jsonl(cell.metrics):
             self.stability.observe(row)
             if not self.ended:
@@ -57,6 +60,11 @@ class CellRecorder:
         self.best_loss = min(self.best_loss, last_loss)
         return improved
 
+    def attended(self, step: int, entropy_L: Sequence[float]) -> None:
+        """Note what the attention entropies measured at a step amount to."""
+        if not self.ended:
+            self._events.append(self.stability.attended(step, entropy_L))
+
     def marks(self) -> dict[str, Any]:
         """How far the records are written, for whoever resumes from here."""
         return {"metrics": self._rows.mark(), "events": self._events.mark()}
@@ -80,8 +88,8 @@ class Recorder:
     def __init__(
         self,
         cells: Sequence[Cell],
+        config: RunConfig,
         unigram_loss: float,
-        steps: int,
         start: int = -1,
         marks: Sequence[Mapping[str, Any]] = (),
         ranks: Ranks = ALONE,
@@ -89,7 +97,7 @@ class Recorder:
         """Go on after the step `start` of every cell, whose records are kept up to their `marks`."""
         marks = marks or [{}] * len(cells)
         self.cells = [
-            CellRecorder(cell, unigram_loss, steps, start, kept)
+            CellRecorder(cell, config, unigram_loss, start, kept)
             for cell, kept in zip(cells if ranks.leads else (), marks if ranks.leads else (), strict=True)
         ]
         self._ranks = ranks
@@ -106,6 +114,13 @@ class Recorder:
     def evaluated(self, step: int, val_loss_S: Tensor) -> list[bool]:
         """Write all waiting rows, the last one with its evaluation; for each seed, whether that is its best."""
         return self._ranks.from_leader(self._flush(step, val_loss_S))
+
+    def probed(self, step: int, arrays: Mapping[str, Tensor]) -> None:
+        """Note what the probes' arrays amount to, once all rows up to this step are written."""
+        if "attention_entropy" in arrays:
+            entropy_SL = arrays["attention_entropy"].mean(2)
+            for cell, entropy_L in zip(self.cells, entropy_SL.tolist(), strict=self._ranks.leads):
+                cell.attended(step, entropy_L)
 
     def flush(self) -> None:
         """Write all waiting rows."""

@@ -5,7 +5,7 @@ import torch
 from reference import POSITIONS, model_config, normal, random_model, random_tokens
 from torch import Tensor
 
-from gpt.model.attention import attention_weights, fused_attention
+from gpt.model.attention import attention_logits, attention_weights, fused_attention
 from gpt.model.gpt import GPT
 from gpt.model.position import POSITIONS as KINDS
 
@@ -23,7 +23,7 @@ def bias_of(position: str) -> Tensor | None:
 @pytest.mark.parametrize("position", ["none", "alibi"])
 def test_weights_are_the_naive_softmax_over_the_past(position: str) -> None:
     q, k, _ = queries_keys_values()
-    weights = attention_weights(q, k, bias_of(position))
+    weights = attention_weights(attention_logits(q, k, bias_of(position)))
     assert weights.shape == (S, B, H, T, T)
     torch.testing.assert_close(weights.sum(-1), torch.ones(S, B, H, T))
     assert not weights.triu(1).any()
@@ -51,7 +51,7 @@ def test_the_fused_kernel_has_the_outputs_and_gradients_of_the_formula(position:
     bias = bias_of(position)
     bias = None if bias is None else bias[:, :length, :length]
     gradient = normal(S, B, H, length, K, seed=9)
-    fused, explicit = fused_attention(q, k, v, bias), attention_weights(q, k, bias) @ v
+    fused, explicit = fused_attention(q, k, v, bias), attention_weights(attention_logits(q, k, bias)) @ v
     torch.testing.assert_close(fused, explicit, atol=1e-5, rtol=0)
     got = torch.autograd.grad(fused, (q, k, v), gradient)
     for ours, theirs in zip(got, torch.autograd.grad(explicit, (q, k, v), gradient), strict=True):
@@ -69,7 +69,7 @@ def test_alibis_bias_takes_the_dtype_of_the_queries(dtype: torch.dtype) -> None:
 
 def test_large_logits_do_not_overflow() -> None:
     q, k, v = queries_keys_values()
-    fused, explicit = fused_attention(1e4 * q, k, v, None), attention_weights(1e4 * q, k, None) @ v
+    fused, explicit = fused_attention(1e4 * q, k, v, None), attention_weights(attention_logits(1e4 * q, k, None)) @ v
     assert explicit.isfinite().all()
     torch.testing.assert_close(fused, explicit, atol=1e-5, rtol=1e-5)
 
