@@ -154,6 +154,7 @@ def test_every_field_but_the_checkpoint_interval_changes_the_fingerprint(tiny: R
         "optim.clip": None, "train.steps": 41, "train.batch_size": 5, "train.micro_batch_size": 4,
         "train.reduction": "ordered", "train.precision": "bf16", "train.eval_every": 10, "train.eval_batch_size": 8,
         "probes.noise_scale": True, "probes.every": 10, "probes.windows": 3, "probes.heatmap_characters": 9,
+        "data.order_seed": 1, "probes.long_range_windows": 5,
         "sample.prompt": "A", "sample.characters": 21, "sample.temperature": 1.0,
     }  # fmt: skip
     assert set(other) == set(keys_of(RunConfig)) - {"train.checkpoint_every", "data.source"}
@@ -165,6 +166,16 @@ def test_every_field_but_the_checkpoint_interval_changes_the_fingerprint(tiny: R
     assert len({fingerprint(tiny, "data"), *prints}) == len(prints) + 1
 
 
+def test_an_order_seed_that_is_the_runs_own_makes_no_other_run(tiny: RunConfig) -> None:
+    said = with_values(tiny, {"data.order_seed": 3, "seed": 3}, "test")
+    unsaid = with_values(tiny, {"seed": 3}, "test")
+    assert fingerprint(said, "data") == fingerprint(unsaid, "data")
+    assert said.data.order_of(3) == unsaid.data.order_of(3) == 3
+    assert fingerprint(with_values(tiny, {"data.order_seed": 2, "seed": 3}, "test"), "data") != fingerprint(
+        said, "data"
+    )
+
+
 def test_data_counts_by_its_content_and_not_by_its_name(tiny: RunConfig) -> None:
     renamed = with_values(tiny, {"data.source": "elsewhere.txt"}, "test")
     assert fingerprint(renamed, "data") == fingerprint(tiny, "data") != fingerprint(tiny, "other data")
@@ -174,4 +185,4 @@ def test_data_counts_by_its_content_and_not_by_its_name(tiny: RunConfig) -> None
 
 def test_the_fingerprint_of_a_configuration_never_moves(repository: Path) -> None:
     config = load_run(repository / "configs" / "runs" / "char_small.yaml")
-    assert fingerprint(config, "0" * 64) == "536e671df6ad191e"
+    assert fingerprint(config, "0" * 64) == "382ce4b081bbb6b9"

@@ -78,12 +78,6 @@ class Pack:
             "seeds_together": len(self.cells),
         }
 
-    def probes(self) -> list[Probe]:
-        """What is measured on the probe windows; nothing where probes are off."""
-        if self.config.probes.every == 0:
-            return []
-        return [ACTIVATIONS, HIDDEN_UNITS, attention_probe(self.config.probes.heatmap_characters), INDUCTION]
-
     def best(self, step: int, indices: Sequence[int]) -> None:
         weights = self.engine.weights()
         for index in indices if self.ranks.leads else ():
@@ -123,7 +117,9 @@ class Pack:
             return self.ranks.any(stop() or self.recorder.all_ended)
 
         with closing(self.recorder), closing(self.engine):
-            last = train(self.config, self.data, self.engine, self.probes(), self.recorder, self, self.start, stopping)
+            last = train(
+                self.config, self.data, self.engine, probes_of(self.config), self.recorder, self, self.start, stopping
+            )
             finished = last == self.config.train.steps or self.ranks.any(self.recorder.all_ended)
             weights = self.engine.weights() if finished else {}
             for index in range(len(self._before)):
@@ -145,6 +141,13 @@ class Pack:
         why = self.recorder.cells[index].stability.why
         self.write_status(index, "diverged" if why else "done", step, why)
         shutil.rmtree(cell.checkpoints, ignore_errors=True)
+
+
+def probes_of(config: RunConfig) -> list[Probe]:
+    """What is measured on the probe windows; nothing where probes are off."""
+    if config.probes.every == 0:
+        return []
+    return [ACTIVATIONS, HIDDEN_UNITS, attention_probe(config.probes.heatmap_characters), INDUCTION]
 
 
 def build_engine(

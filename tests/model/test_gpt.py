@@ -85,6 +85,7 @@ def test_taps_are_what_they_say_and_change_nothing() -> None:
     assert {name: [tuple(x.shape) for x in values] for name, values in taps.items()} == {
         "residual": [(2, 4, 8, 16)] * 4,
         "attention": [(2, 4, 2, 8, 8)] * 3,
+        "attention_logits": [(2, 4, 2, 8, 8)] * 3,
         "mlp": [(2, 4, 8, 64)] * 3,
     }
     torch.testing.assert_close(taps["residual"][0], model.embedding(tokens))

@@ -12,9 +12,11 @@ import pytest
 import torch
 
 from gpt.config import RunConfig, fingerprint, with_values
+from gpt.data.batches import training_batch
 from gpt.data.corpus import default_cache
 from gpt.data.dataset import load_dataset
 from gpt.errors import InputError
+from gpt.model.gpt import build_model, token_losses
 from gpt.records.cell import Cell, load_arrays
 from gpt.records.files import read_json
 from gpt.runner.pack import Pack, train_pack
@@ -66,6 +68,79 @@ def test_probes_on_and_off_train_to_the_same_bits(tiny: RunConfig, tmp_path: Pat
     assert rows(with_probes) == rows(without)
 
 
+def test_measuring_the_use_of_context_changes_no_bit_and_can_be_left_out(tiny: RunConfig, tmp_path: Path) -> None:
+    with_it = trained(tiny, tmp_path)
+    without = trained(with_values(tiny, {"probes.long_range_windows": 0}, "test"), tmp_path)
+    assert {name: array.shape for name, array in load_arrays(with_it.long_range).items()} == {
+        "loss_by_position": (32,),
+        "context_lengths": (5,),
+        "context_loss": (5,),
+        "dependency": (16,),
+    }
+    assert not without.long_range.exists()
+    assert last_weights(with_it) == last_weights(without)
+    assert rows(with_it) == rows(without)
+
+
+@pytest.mark.parametrize("position", ["learned", "rope", "sinusoidal", "alibi", "none"])
+def test_losses_by_position_reach_as_far_as_the_positions_do(position: str, tiny: RunConfig, tmp_path: Path) -> None:
+    """Within the trained context they are those of the evaluation, up to the windows that they are measured on."""
+    cell = trained(with_values(tiny, {"model.position": position}, "test"), tmp_path)
+    loss_X = load_arrays(cell.long_range)["loss_by_position"]
+    assert loss_X.shape == ((16,) if position == "learned" else (32,))
+    assert loss_X[:16].mean() == pytest.approx(rows(cell)[-1]["val/loss"], abs=0.1)
+
+
+def test_a_text_too_short_for_longer_windows_is_measured_within_the_context(
+    tiny: RunConfig, excerpt: Path, tmp_path: Path
+) -> None:
+    short = tmp_path / "short.txt"
+    short.write_text(excerpt.read_text()[:250])
+    cell = trained(with_values(tiny, {"data.source": str(short)}, "test"), tmp_path)
+    assert load_arrays(cell.long_range)["loss_by_position"].shape == (16,)
+
+
+def test_an_order_seed_changes_the_batches_and_leaves_the_initial_weights(tiny: RunConfig, tmp_path: Path) -> None:
+    own, other, same_order = (
+        rows(trained(with_values(tiny, values, "test"), tmp_path))
+        for values in ({"seed": 3}, {"seed": 3, "data.order_seed": 7}, {"seed": 7})
+    )
+    assert own[0]["val/loss"] == other[0]["val/loss"] != same_order[0]["val/loss"]
+    assert own[1]["train/loss"] != other[1]["train/loss"]
+    config, data = tiny.model, load_dataset(tiny.data, tiny.model.context, default_cache())
+    model = build_model(config, data.tokenizer.vocabulary_size, (3,))
+    batch = torch.from_numpy(training_batch(data.train, [7], 1, range(tiny.train.batch_size), config.context))
+    with torch.no_grad():
+        expected = token_losses(model(batch[..., :-1])[0], batch[..., 1:]).mean()
+    assert other[1]["train/loss"] == pytest.approx(expected.item(), abs=1e-5)
+
+
+def test_an_order_seed_holds_for_all_seeds_trained_together(tiny: RunConfig, tmp_path: Path) -> None:
+    configs = [with_values(tiny, {"seed": seed, "data.order_seed": 5}, "test") for seed in (3, 5)]
+    together = [planned(config) for config in configs]
+    assert train_pack(together, place(tmp_path / "pack"), never)
+    for config, cell in zip(configs, together, strict=True):
+        solo, packed = trained(config, tmp_path / "solo"), cell_at(tmp_path / "pack", cell.fingerprint)
+        for a, b in zip(rows(solo), rows(packed), strict=True):
+            np.testing.assert_allclose(a.get("train/loss", 0), b.get("train/loss", 0), rtol=1e-3, atol=1e-5)
+
+
+def test_attention_that_collapses_is_an_event_and_no_divergence(
+    tiny: RunConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The threshold is raised above every entropy; a run broken off and gone on with tells it once, at one step."""
+    monkeypatch.setattr("gpt.probes.stability.COLLAPSED_SHARE", 2.0)
+    whole = trained(tiny, tmp_path / "whole")
+    (event,) = [json.loads(line) for line in whole.events.read_text().splitlines()]
+    assert (event["step"], event["kind"], event["block"]) == (0, "entropy_collapse", 0)
+    assert event["entropy"] < event["at_most"]
+    assert whole.read_status().state == "done"
+    cell = planned(tiny)
+    assert not train_pack([cell], place(tmp_path / "twice"), stop_after(25))
+    assert train_pack([cell], place(tmp_path / "twice"), never)
+    assert cell_at(tmp_path / "twice", cell.fingerprint).events.read_bytes() == whole.events.read_bytes()
+
+
 def test_a_run_stopped_at_any_step_resumes_to_the_same_bytes(tiny: RunConfig, tmp_path: Path) -> None:
     tiny = with_values(tiny, {"model.dropout": 0.1}, "test")
     whole = trained(tiny, tmp_path / "whole")
@@ -80,6 +155,7 @@ def test_a_run_stopped_at_any_step_resumes_to_the_same_bytes(tiny: RunConfig, tm
         for name in ("metrics.jsonl", "events.jsonl", "samples.txt", "model/model.safetensors", "run.json"):
             assert (resumed.root / name).read_bytes() == (whole.root / name).read_bytes(), (step, name)
         assert resumed.probe_steps() == whole.probe_steps()
+        assert resumed.long_range.read_bytes() == whole.long_range.read_bytes()
 
 
 def test_a_damaged_newest_checkpoint_costs_one_interval_and_no_bit(tiny: RunConfig, tmp_path: Path) -> None:
@@ -107,8 +183,9 @@ def test_seeds_trained_together_leave_the_records_of_seeds_trained_alone(tiny: R
             assert a.keys() == b.keys()
             for key in a:
                 np.testing.assert_allclose(a[key], b[key], rtol=1e-3, atol=1e-5, err_msg=f"{key} at {a['step']}")
-        for step in solo.probe_steps():
-            alone, among = load_arrays(solo.probe_file(step)), load_arrays(packed.probe_file(step))
+        measured = [(solo.probe_file(step), packed.probe_file(step)) for step in solo.probe_steps()]
+        for by_itself, in_company in [*measured, (solo.long_range, packed.long_range)]:
+            alone, among = load_arrays(by_itself), load_arrays(in_company)
             assert alone.keys() == among.keys()
             for name in alone:
                 np.testing.assert_allclose(alone[name], among[name], rtol=2e-3, atol=1e-3, err_msg=name)
@@ -139,11 +216,13 @@ def test_a_nan_in_one_seed_ends_that_cell_and_leaves_the_others_bit_identical(
             assert rows(sick)[:21] == rows(sound)[:21]
             assert rows(sick)[21]["train/loss"] is None
             assert len(rows(sick)) == 22
+            assert not sick.long_range.exists()
             assert json.loads(sick.events.read_text())["kind"] == "nonfinite"
         else:
             assert sick.read_status().state == "done"
             assert sick.metrics.read_bytes() == sound.metrics.read_bytes()
             assert last_weights(sick) == last_weights(sound)
+            assert sick.long_range.read_bytes() == sound.long_range.read_bytes()
 
 
 def test_the_best_model_on_disk_is_the_one_of_the_best_evaluation_of_the_validation_text(

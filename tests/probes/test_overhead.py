@@ -1,0 +1,60 @@
+"""What all measurements together cost."""
+
+import statistics
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from gpt.config import ProbeConfig, load_run
+from gpt.data.batches import repeated_windows, training_batch, validation_windows
+from gpt.data.corpus import default_cache
+from gpt.runner.inputs import load_data
+from gpt.runner.pack import probes_of
+from gpt.train.extrapolate import measure_long_range
+from gpt.train.replica import ReplicaEngine
+
+MOST = 0.03
+ROUNDS = 9
+
+
+@pytest.mark.measure
+def test_all_probes_at_the_default_cadence_cost_less_than_three_hundredths_of_the_time(
+    repository: Path, request: pytest.FixtureRequest
+) -> None:
+    config = load_run(repository / "configs/runs/char_small.yaml")
+    assert config.probes == ProbeConfig()
+    data = load_data(config, default_cache())
+    vocabulary, context = data.tokenizer.vocabulary_size, config.model.context
+    engine = ReplicaEngine(config, vocabulary, (0,), torch.device("cpu"))
+    read = {
+        "text": torch.from_numpy(validation_windows(data.val, context)[: config.probes.windows, :-1]),
+        "repeated": torch.from_numpy(repeated_windows(config.probes.windows, context, vocabulary)),
+    }
+
+    def seconds(step: int, measured: bool) -> float:
+        batch = torch.from_numpy(training_batch(data.train, (0,), step, engine.samples, context))
+        began = time.perf_counter()
+        engine.train_step(step, batch, 1e-3, measure_updates=measured)
+        if measured:
+            for windows, read_NT in read.items():
+                asking = [probe for probe in probes_of(config) if probe.windows == windows]
+                taps = engine.observe(read_NT, frozenset().union(*(probe.want for probe in asking)))
+                for probe in asking:
+                    probe.measure(taps)
+        return time.perf_counter() - began
+
+    shares = []
+    for round_ in range(ROUNDS):  # interleaved, so that whatever else the machine does hits all alike
+        plain = [seconds(6 * round_ + i + 1, measured=False) for i in range(5)]
+        probed = seconds(6 * round_ + 6, measured=True)
+        began = time.perf_counter()
+        measure_long_range(config, data, {name: value[0] for name, value in engine.weights().items()})
+        at_the_end = time.perf_counter() - began
+        step = statistics.median(plain)
+        shares.append((probed / step - 1) / config.probes.every + at_the_end / step / config.train.steps)
+    low, middle, high = statistics.quantiles(shares, n=4)
+    assert middle < MOST
+    said = f"{100 * middle:.2f} % of the steps' time (quartiles {100 * low:.2f} and {100 * high:.2f})"
+    request.node.user_properties.append(("measured", {"all probes at the default cadence of char_small": said}))
