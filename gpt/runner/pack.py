@@ -117,9 +117,8 @@ class Pack:
             return self.ranks.any(stop() or self.recorder.all_ended)
 
         with closing(self.recorder), closing(self.engine):
-            last = train(
-                self.config, self.data, self.engine, probes_of(self.config), self.recorder, self, self.start, stopping
-            )
+            probes = probes_of(self.config)
+            last = train(self.config, self.data, self.engine, probes, self.recorder, self, self.start, stopping)
             finished = last == self.config.train.steps or self.ranks.any(self.recorder.all_ended)
             weights = self.engine.weights() if finished else {}
             for index in range(len(self._before)):
