@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from gpt.report.crossed import answers, crossed_section, taken_apart
 from gpt.report.markup import fenced, plain, table
 from gpt.report.noise import noise_section
 from gpt.report.provenance import made
@@ -59,6 +60,7 @@ def page(
         [f"# {study['name']}", "", f"**{plain(study['question'])}**"],
         _answer(findings, judged),
         _table(findings, judged),
+        crossed_section(findings),
         _seeds(findings, links),
         _proof(findings),
         _dynamics(findings),
@@ -77,10 +79,12 @@ def _answer(findings: Mapping[str, Any], judged: Sequence[Judged]) -> list[str]:
         lines += [f"> **{plain(warning)}**", ""]
     if not findings["complete"]:
         lines += [f"> **{findings['progress'].capitalize()} have finished.** What follows rests on those alone.", ""]
-    return [*lines, *(f"- **{row(j).verdict}**: {sentence(j)}" for j in judged)]
+    return [*lines, *(f"- **{row(j).verdict}**: {sentence(j)}" for j in judged), *answers(findings)]
 
 
 def _table(findings: Mapping[str, Any], judged: Sequence[Judged]) -> list[str]:
+    if not judged:
+        return []
     study, metric = findings["study"], findings["study"]["metric"]
     first = findings["blocks"][0]["variants"][0]["label"]
     shown = [row(j) for j in judged]
@@ -128,13 +132,14 @@ def _seeds(findings: Mapping[str, Any], links: CellLinks) -> list[str]:
         variants = block["variants"]
         if block["label"]:
             lines += [f"### {block['label']}", ""]
+        compared = variants[1:] if block["contrasts"] else []
         first = variants[0]["label"]
-        header = ["seed", *(f"{v['label']}" for v in variants), *(f"{v['label']} - {first}" for v in variants[1:])]
+        header = ["seed", *(f"{v['label']}" for v in variants), *(f"{v['label']} - {first}" for v in compared)]
         rows = [
             [
                 str(seed),
                 *(_value(variant, i, places, links) for variant in variants),
-                *(signed(_difference(variants[0], variant, i), places) for variant in variants[1:]),
+                *(signed(_difference(variants[0], variant, i), places) for variant in compared),
             ]
             for i, seed in enumerate(study["seeds"])
         ]
@@ -151,6 +156,8 @@ def _seeds(findings: Mapping[str, Any], links: CellLinks) -> list[str]:
     if lines[-1]:
         lines.append("")
     what = f"{study['metric']['words'].capitalize()}, {study['metric']['unit']}"
+    if taken_apart(findings):
+        what = f"Rows: `seed`; columns: `{study['factor']}`. {what}"
     return [*lines, f"{what}; means are over the runs that did not diverge. {links.note}"]
 
 
@@ -192,6 +199,8 @@ def _proof(findings: Mapping[str, Any]) -> list[str]:
 
 
 def _dynamics(findings: Mapping[str, Any]) -> list[str]:
+    if taken_apart(findings):
+        return []
     lines = ["## What else the records show", "", "Described, not tested: none of this was named before the run."]
     for block in findings["blocks"]:
         if block["label"]:

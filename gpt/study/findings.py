@@ -13,6 +13,7 @@ from typing import Any
 from gpt.config import canonical, flatten
 from gpt.study.collect import SECONDARY, BlockResults, CellRecord, Group, Results
 from gpt.study.contrasts import Contrast, Judged, compare, contrast_from, judge
+from gpt.study.crossed import crossed, said_of
 from gpt.study.evidence import control, layouts_of, mean_probe, stack_of, treatment
 from gpt.study.limitations import limitations
 from gpt.study.noise_scale import noise_scale
@@ -39,14 +40,13 @@ def build_findings(results: Results) -> dict[str, Any]:
     stack, stack_differences = stack_of(finished)
     judged = iter(judge([contrast for block in results.blocks for contrast in contrasts(results, block)]))
     blocks = [_block(results, block, judged) for block in results.blocks]
-    said = [contrast["sentence"] for block in blocks for contrast in block["contrasts"]]
     return {
         "study": _study(results),
         "complete": len(finished) == len(cells),
         "cells": {"planned": len(cells), "finished": len(finished), "states": dict(sorted(states.items()))},
         "progress": "complete" if len(finished) == len(cells) else f"incomplete: {len(finished)} of {len(cells)} cells",
-        "verdicts": said,
-        "family": blocks[0]["contrasts"][0]["family"],
+        "verdicts": [sentence for block in blocks for sentence in said_of(block)],
+        "family": max((contrast["family"] for block in blocks for contrast in block["contrasts"]), default=0),
         "control": control(results),
         "blocks": blocks,
         "data": _data(finished, results.data_sha256),
@@ -59,8 +59,8 @@ def build_findings(results: Results) -> dict[str, Any]:
 
 
 def contrasts(results: Results, block: BlockResults) -> list[Contrast]:
-    """Every variant against the first."""
-    first, *others = block.groups
+    """Every variant against the first; none where the answer is no difference between variants."""
+    first, *others = block.groups if results.study.kind == "contrasts" else block.groups[:1]
     found = []
     for other in others:
         pairs = [
@@ -109,11 +109,14 @@ def _study(results: Results) -> dict[str, Any]:
 
 def _block(results: Results, block: BlockResults, judged: Any) -> dict[str, Any]:
     variants = [_variant(results, group) for group in block.groups]
+    treated = treatment(block, results.study.factor)
+    about = {"label": block.label, "block": dict(block.block), "variants": variants}
+    if results.study.kind == "components":
+        taken_apart = {"contrasts": [], "components": crossed(results, block)}
+        return {**about, **taken_apart, "treatment": treated, "observations": []}
     said = [next(judged) for _ in block.groups[1:]]
     found = {
-        "label": block.label,
-        "block": dict(block.block),
-        "variants": variants,
+        **about,
         "contrasts": [
             {
                 **j.contrast.as_dict(),
@@ -125,7 +128,7 @@ def _block(results: Results, block: BlockResults, judged: Any) -> dict[str, Any]
             }
             for j, group in zip(said, block.groups[1:], strict=True)
         ],
-        "treatment": treatment(block, results.study.factor),
+        "treatment": treated,
     }
     return {**found, "observations": observations(found, results.study.base.model.context)}
 

@@ -1,0 +1,112 @@
+"""Figures of a study that takes the spread between runs apart: its runs, its components, and both over training."""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+
+from gpt.report.style import color, empty, marker
+from gpt.study.crossed import SOURCES
+from gpt.study.words import decimals, fixed
+
+LINE = "#444444"
+
+
+def heat(figure: Figure, findings: Mapping[str, Any], study: Mapping[str, Any]) -> None:
+    """Every run's value: rows are initialisation seeds, columns order seeds, margins their means.
+
+    Args:
+        findings: those of one block.
+        study: what the findings say of the study.
+    """
+    metric, places = study["metric"], decimals(study["smallest_effect"])
+    variants = findings["variants"]
+    values_SO = np.array([
+        [value if state == "done" else math.nan for value, state in zip(v["values"], v["states"], strict=True)]
+        for v in variants
+    ], dtype=np.float64).T  # fmt: skip
+    states_SO = list(zip(*(v["states"] for v in variants), strict=True))
+    seeds, orders = values_SO.shape
+    axes = figure.subplots()
+    finite = np.isfinite(values_SO)
+    mean = float(values_SO[finite].mean()) if finite.any() else 0.0
+    far = float(np.abs(values_SO[finite] - mean).max()) if finite.any() else 0.0
+    shown = np.full((seeds + 1, orders + 1), math.nan)
+    shown[:-1, :-1] = values_SO
+    shown[:-1, -1] = [row.mean() for row in values_SO]  # NaN where a run is missing: no mean of other company
+    shown[-1, :-1] = [column.mean() for column in values_SO.T]
+    shown[-1, -1] = values_SO.mean()
+    limits = (mean - (far or 1.0), mean + (far or 1.0))
+    picture = axes.imshow(shown, cmap="RdBu_r", vmin=limits[0], vmax=limits[1], aspect="auto")
+    for s, o in np.ndindex(shown.shape):
+        inside = s < seeds and o < orders
+        strong = math.isfinite(shown[s, o]) and abs(shown[s, o] - mean) > 0.6 * (far or 1.0)
+        text = fixed(shown[s, o], places) if not inside or states_SO[s][o] == "done" else states_SO[s][o]
+        axes.text(o, s, text, ha="center", va="center", color="white" if strong else "black",
+                  fontweight="normal" if inside else "bold", fontsize=9)  # fmt: skip
+    for edge in ((-0.5, seeds - 0.5, orders + 1, 1), (orders - 0.5, -0.5, 1, seeds + 1)):
+        axes.add_patch(Rectangle(edge[:2], edge[2], edge[3], fill=False, edgecolor=LINE, linewidth=1.2))
+    axes.set_xticks(range(orders + 1), [*(v["label"] for v in variants), "mean"])
+    axes.set_yticks(range(seeds + 1), [*map(str, study["seeds"]), "mean"])
+    axes.set_xlabel("order seed")
+    axes.set_ylabel("initialisation seed")
+    axes.grid(visible=False)
+    figure.colorbar(picture, ax=axes, label=f"{metric['words']}\n{metric['unit']}")
+
+
+def components(figure: Figure, found: Mapping[str, Any], study: Mapping[str, Any]) -> None:
+    """Left: shares of the variance. Right: standard deviations. Both with 95 % intervals.
+
+    Args:
+        found: the components of one block.
+    """
+    split, unit, places = found["split"], study["metric"]["unit"], decimals(study["smallest_effect"])
+    left, right = figure.subplots(1, 2, gridspec_kw={"width_ratios": [1, 1.2]})
+    rows = [found["words"][source] for source in SOURCES]
+    for row, source in enumerate(SOURCES):
+        part = split[source]
+        _bar(right, row, row, part["spread"]["sd"], part["spread"]["low"], part["spread"]["high"], places)
+        if part["share"] is not None:
+            ends = (100 * part[f"share{end}"] for end in ("", "_low", "_high"))
+            _bar(left, row, row, *ends, 0, " %")
+    run = split["run"]
+    _bar(right, len(rows), len(SOURCES), run["sd"], run["low"], run["high"], places)
+    left.set_xlim(0, 100)
+    left.set_xlabel("share of the variance between runs, %")
+    left.set_yticks(range(len(rows)), rows)
+    left.set_ylim(len(rows) + 0.5, -0.6)
+    right.set_xlim(left=0)
+    right.set_xlabel(f"standard deviation, {unit}")
+    right.set_yticks(range(len(rows) + 1), [*rows, "one run"])
+    right.set_ylim(len(rows) + 0.5, -0.6)
+    for axes in (left, right):
+        axes.grid(visible=False, axis="y")
+
+
+def _bar(
+    axes: Axes, row: int, index: int, value: float, low: float, high: float, places: int, unit: str = ""
+) -> None:
+    axes.plot([low, high], [row, row], color=color(index), linewidth=3, solid_capstyle="butt", clip_on=False)
+    axes.plot([value], [row], marker=marker(index), color=color(index), markersize=9, clip_on=False, zorder=3)
+    axes.annotate(f"{fixed(value, places)}{unit}  [{fixed(low, places)}, {fixed(high, places)}]", ((low + high) / 2, row),
+                  (0, 9), textcoords="offset points", ha="center", color=color(index))  # fmt: skip
+
+
+def during_training(figure: Figure, found: Mapping[str, Any]) -> None:
+    """Standard deviation of the validation loss by source, at every evaluation."""
+    axes = figure.subplots()
+    curves = found["during_training"]
+    if not curves["steps"]:
+        empty(axes, "no evaluation that every run has")
+        return
+    for i, source in enumerate(SOURCES):
+        axes.plot(curves["steps"], curves[source], color=color(i), marker=marker(i), markersize=4.5,
+                  label=found["words"][source])  # fmt: skip
+    axes.set_ylim(bottom=0)
+    axes.set_xlabel("step")
+    axes.set_ylabel("sd of the validation loss\nnats per character")
+    axes.legend()
