@@ -43,6 +43,8 @@ class Outcome:
     """factor of every step from the fifth on; before, it is 1"""
     first_loss: float = 4.0
     """training loss of step 1"""
+    start: float | None = None
+    """validation loss before training; None: 2 above the last"""
     rms: Sequence[float] = (0.02, 0.03, 0.04)
     spikes: int = 0
     nan_at: int | None = None
@@ -125,6 +127,8 @@ def _row(step: int, outcome: Outcome) -> dict[str, Any]:
             row["grad/part_norm"] = [None if part is None else part * norm for part in outcome.parts(step)]
     if step % EVAL_EVERY == 0:
         row["val/loss"] = outcome.last_loss + (STEPS - step) / 20
+    if step == 0 and outcome.start is not None:
+        row["val/loss"] = outcome.start
     return row
 
 

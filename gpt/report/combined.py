@@ -65,7 +65,10 @@ def study_section(
 
 def main_figures(findings: Mapping[str, Any], of_contrasts: Sequence[str]) -> Sequence[str]:
     """The figures that tell a study's answer at a glance."""
-    return ("components",) if taken_apart(findings) else of_contrasts
+    blocks = taken_apart(findings)
+    if not blocks:
+        return of_contrasts
+    return ("crossed",) if blocks[0][1]["split"] is None else ("components", "crossed")
 
 
 def embedded(findings: Mapping[str, Any], figure: str, figures_of: Link) -> list[str]:

@@ -8,7 +8,7 @@ from gpt.report.markup import table
 from gpt.study.crossed import SHARED, SOURCES
 from gpt.study.words import MISSING, count, decimals, fixed, p_cell, short
 
-HEADER = ("source", "share", "95 % interval", "sd", "95 % interval", "estimate", "F", "p", "df")
+HEADER = ("source", "share", "95 % interval", "sd", "95 % interval", "variance", "F", "p", "df")
 SUMMARY = ("study", "runs", "diverged", "initial weights", "order of the batches", "the rest", "sd of one run")
 SHARING = {
     "nothing": "nothing",
@@ -59,12 +59,14 @@ def crossed_table(studies: Sequence[tuple[Mapping[str, Any], Any]], report: Call
 
 
 def crossed_terminal(studies: Sequence[tuple[Mapping[str, Any], Any]], width: int) -> list[str]:
-    """The same for a terminal, as sentences: two for each block."""
+    """The same for a terminal, in the sentences of each block."""
     lines = []
     for findings, _ in studies:
-        for _, found in taken_apart(findings):
+        blocks = taken_apart(findings)
+        if blocks:
             progress = "" if findings["complete"] else f" ({findings['progress']})"
             lines += textwrap.wrap(f"{findings['study']['name']}{progress}: {findings['study']['question']}", width)
+        for _, found in blocks:
             for sentence in found["sentences"]:
                 lines += textwrap.wrap(sentence, width, initial_indent="  ", subsequent_indent="  ")
     return lines
@@ -124,7 +126,9 @@ def _sharing(found: Mapping[str, Any], study: Mapping[str, Any]) -> list[str]:
     for shared in SHARED:
         spread, pairs = found["split"]["differences"][shared], found["pairs"][shared]
         ends = f"[{_pairs(pairs['low'])}, {_pairs(pairs['high'])}]"
-        rows.append([SHARING[shared], fixed(spread["sd"], places), sd_interval(spread, places), _pairs(pairs["sd"]), ends])
+        rows.append(
+            [SHARING[shared], fixed(spread["sd"], places), sd_interval(spread, places), _pairs(pairs["sd"]), ends]
+        )
     return table(header, rows)
 
 
@@ -147,12 +151,12 @@ def _notes(study: Mapping[str, Any]) -> list[str]:
         f"- **Metric**, named before the run: {metric['words']} (`{metric['name']}`: {metric['description']}), in "
         f"{metric['unit']}. Each of {count(len(study['seeds']), 'initialisation seed')} ran with each of "
         f"{count(len(study['variants']), 'order seed')}, once, for a run with the same two seeds has the same bits.",
-        "- **share**, **sd**: two-way random effects without replication, estimated by the analysis of variance; "
-        "**estimate** is the unbiased variance, which chance can make negative where the truth is small: it then counts "
-        "as 0 in share and sd. Intervals are generalized confidence intervals (Weerahandi 1993; Hannig, Iyer and "
+        "- **share**, **sd**, **variance**: two-way random effects without replication, estimated by the analysis of "
+        "variance. The variance is unbiased, so that chance can make it negative where the truth is small; share and "
+        "sd then count it as 0. Intervals are generalized confidence intervals (Weerahandi 1993; Hannig, Iyer and "
         "Patterson 2006). **F**, **p**: exact test that a source adds nothing; not corrected for there being two.",
-        "- **the rest** is what a pair of seeds does that neither seed does alone. **one run**: a run with two new seeds, "
-        "about the mean over all seeds.",
+        "- **the rest** is what a pair of seeds does that neither seed does alone. **one run**: a run with two new "
+        "seeds, about the mean over all seeds.",
         "- **sd of a difference**: between one run of either variant where neither variant is better, if what a shared "
         "seed does cancels in full and all else is new. It is the most that sharing can do; a seed that does something "
         f"else in each variant cancels nothing. **pairs for {study['smallest_effect']:g}**: how many find a true "

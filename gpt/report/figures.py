@@ -59,8 +59,8 @@ def _draw_crossed(block: BlockResults, found: Mapping[str, Any], study: Mapping[
         f"{prefix}crossed.png",
         block.label,
         "Every run, by its two seeds",
-        f"{study['metric']['words'].capitalize()} of {runs}; blue is lower and red higher than the mean. Where one seed "
-        f"decides, rows (or columns) have one colour.",
+        f"{study['metric']['words'].capitalize()} of {runs}; blue is lower and red higher than the mean. Where one "
+        f"seed decides, rows (or columns) have one colour.",
         png(lambda figure: spread.heat(figure, found, study), 1.2 + 0.34 * (len(study["seeds"]) + 1)),
     )
     if apart["split"] is not None:

@@ -45,7 +45,7 @@ def heat(figure: Figure, findings: Mapping[str, Any], study: Mapping[str, Any]) 
     for s, o in np.ndindex(shown.shape):
         inside = s < seeds and o < orders
         strong = math.isfinite(shown[s, o]) and abs(shown[s, o] - mean) > 0.6 * (far or 1.0)
-        text = fixed(shown[s, o], places) if not inside or states_SO[s][o] == "done" else states_SO[s][o]
+        text = fixed(float(shown[s, o]), places) if not inside or states_SO[s][o] == "done" else states_SO[s][o]
         axes.text(o, s, text, ha="center", va="center", color="white" if strong else "black",
                   fontweight="normal" if inside else "bold", fontsize=9)  # fmt: skip
     for edge in ((-0.5, seeds - 0.5, orders + 1, 1), (orders - 0.5, -0.5, 1, seeds + 1)):
@@ -67,19 +67,19 @@ def components(figure: Figure, found: Mapping[str, Any], study: Mapping[str, Any
     split, unit, places = found["split"], study["metric"]["unit"], decimals(study["smallest_effect"])
     left, right = figure.subplots(1, 2, gridspec_kw={"width_ratios": [1, 1.2]})
     rows = [found["words"][source] for source in SOURCES]
+    spreads = [*(split[source]["spread"] for source in SOURCES), split["run"]]
+    left.set_xlim(0, 100)
+    right.set_xlim(0, 1.05 * max(spread["high"] for spread in spreads) or 1.0)
+    for row, spread in enumerate(spreads):
+        _bar(right, row, spread, places)
     for row, source in enumerate(SOURCES):
         part = split[source]
-        _bar(right, row, row, part["spread"]["sd"], part["spread"]["low"], part["spread"]["high"], places)
         if part["share"] is not None:
-            ends = (100 * part[f"share{end}"] for end in ("", "_low", "_high"))
-            _bar(left, row, row, *ends, 0, " %")
-    run = split["run"]
-    _bar(right, len(rows), len(SOURCES), run["sd"], run["low"], run["high"], places)
-    left.set_xlim(0, 100)
+            ends = {"sd": part["share"], "low": part["share_low"], "high": part["share_high"]}
+            _bar(left, row, {end: 100 * value for end, value in ends.items()}, 0, " %")
     left.set_xlabel("share of the variance between runs, %")
     left.set_yticks(range(len(rows)), rows)
     left.set_ylim(len(rows) + 0.5, -0.6)
-    right.set_xlim(left=0)
     right.set_xlabel(f"standard deviation, {unit}")
     right.set_yticks(range(len(rows) + 1), [*rows, "one run"])
     right.set_ylim(len(rows) + 0.5, -0.6)
@@ -87,13 +87,14 @@ def components(figure: Figure, found: Mapping[str, Any], study: Mapping[str, Any
         axes.grid(visible=False, axis="y")
 
 
-def _bar(
-    axes: Axes, row: int, index: int, value: float, low: float, high: float, places: int, unit: str = ""
-) -> None:
-    axes.plot([low, high], [row, row], color=color(index), linewidth=3, solid_capstyle="butt", clip_on=False)
-    axes.plot([value], [row], marker=marker(index), color=color(index), markersize=9, clip_on=False, zorder=3)
-    axes.annotate(f"{fixed(value, places)}{unit}  [{fixed(low, places)}, {fixed(high, places)}]", ((low + high) / 2, row),
-                  (0, 9), textcoords="offset points", ha="center", color=color(index))  # fmt: skip
+def _bar(axes: Axes, row: int, value: Mapping[str, float], places: int, unit: str = "") -> None:
+    """An estimate and its interval, with their numbers."""
+    low, high = value["low"], value["high"]
+    axes.plot([low, high], [row, row], color=color(row), linewidth=3, solid_capstyle="butt", clip_on=False)
+    axes.plot([value["sd"]], [row], marker=marker(row), color=color(row), markersize=9, clip_on=False, zorder=3)
+    text = f"{fixed(value['sd'], places)}{unit}  [{fixed(low, places)}, {fixed(high, places)}]"
+    place, align = (low, "left") if low + high < axes.get_xlim()[1] else (high, "right")
+    axes.annotate(text, (place, row), (0, 9), textcoords="offset points", ha=align, color=color(row))
 
 
 def during_training(figure: Figure, found: Mapping[str, Any]) -> None:

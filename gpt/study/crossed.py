@@ -31,18 +31,18 @@ def crossed(results: Results, block: BlockResults) -> dict[str, Any]:
     """
     cells = [cell for group in block.groups for cell in group.cells]
     words = source_words(results, block)
-    diverged = sum(cell.diverged for cell in cells)
-    found = {
+    finished, diverged = sum(cell.finished for cell in cells), sum(cell.diverged for cell in cells)
+    found: dict[str, Any] = {
         "words": words,
         "planned": len(cells),
-        "finished": sum(cell.finished for cell in cells),
+        "finished": finished,
         "diverged": diverged,
         "split": None,
         "pairs": {},
         "secondary": {},
         "during_training": {},
     }
-    if found["finished"] < len(cells) or diverged:
+    if finished < len(cells) or diverged:
         return {**found, "verdict": "not taken apart", "sentences": [_at(block) + _not_whole(block, found)]}
     split = variance_components([[cell.value(results.metric) for cell in row] for row in _rows(block)])
     effect = results.study.smallest_effect
@@ -130,13 +130,14 @@ def _where_from(results: Results, split: Components, words: dict[str, str], runs
     if split.run.sd == 0:
         return f"The {name} does not vary: all {runs} runs have {fixed(split.mean, places)} {unit}."
     init, order = (
-        f"{_share(component)} {by} {words[source]} ({_interval(component)}, F test p {p_text(component.p)})"
-        for component, source, by in ((split.init, "init", "from"), (split.order, "order", "from the"))
+        f"from {the}{words[source]} ({_interval(component)}, F test p {p_text(component.p)})"
+        for component, source, the in ((split.init, "init", ""), (split.order, "order", "the "))
     )
     spread = split.run
     return (
-        f"Of the variance of the {name} between runs, {init}, {order}, and {_share(split.rest)} from the rest, which "
-        f"belongs to a pair of seeds and to neither alone ({_interval(split.rest)}). One run lies about the mean of "
+        f"{_share(split.init)} of the variance of the {name} between runs comes {init}, {_share(split.order)} {order} "
+        f"and {_share(split.rest)} from the rest, which belongs to a pair of seeds and to neither alone "
+        f"({_interval(split.rest)}). One run lies about the mean of "
         f"{fixed(split.mean, places)} with a standard deviation of {fixed(spread.sd, places)} {unit} (95 % interval "
         f"{fixed(spread.low, places)} to {fixed(spread.high, places)}); none of the {runs} runs diverged."
     )
@@ -149,13 +150,16 @@ def _sharing(results: Results, split: Components, pairs: dict[Shared, dict[str, 
     sds = {shared: fixed(split.differences[shared].sd, places) for shared in SHARED}
     if split.run.sd == 0:
         return "With no spread there is nothing that sharing seeds could take away."
-    helps = 1 - split.differences["both"].sd / split.differences["nothing"].sd
+    saved = 1 - split.differences["both"].sd / split.differences["nothing"].sd
+    fewer, more = (pairs_text(pairs[shared]["sd"]) for shared in ("both", "nothing"))
+    told = sum(component.p <= ALPHA for component in (split.init, split.order))
+    doubt = ["; but neither seed's effect is told from chance here", "; but only one seed's effect is told from chance"]
     return (
         f"Two runs of variants that share no seed differ by chance with a standard deviation of {sds['nothing']} "
         f"{unit}; where a seed does the same to both, sharing the initial weights brings that to {sds['init']}, the "
-        f"order to {sds['order']}, both to {sds['both']}, which is {100 * helps:.0f} % less: {pairs_text(pairs['both']['sd'])} "
-        f"instead of {pairs_text(pairs['nothing']['sd'])} then find a difference of {effect} (power 80 %). Where a "
-        f"seed does something else in each variant, sharing it changes nothing."
+        f"order to {sds['order']} and both to {sds['both']}, which is {100 * saved:.0f} % less: to find a difference "
+        f"of {effect} with a power of 80 % then takes {fewer} instead of {more}{[*doubt, ''][told]}. Where a seed does "
+        f"something else in each variant, sharing it changes nothing."
     )
 
 

@@ -16,7 +16,13 @@ def limitations(results: Results, blocks: Sequence[Mapping[str, Any]]) -> list[s
     Args:
         blocks: the blocks of the findings.
     """
-    return [*_detectable(blocks), *_components(results), *_unfinished_learning(results), *_layouts(results), *_scope(results, blocks)]
+    return [
+        *_detectable(blocks),
+        *_components(results),
+        *_unfinished_learning(results),
+        *_layouts(results),
+        *_scope(results, blocks),
+    ]
 
 
 def _detectable(blocks: Sequence[Mapping[str, Any]]) -> Iterator[str]:
@@ -94,6 +100,6 @@ def _scope(results: Results, blocks: Sequence[Mapping[str, Any]]) -> Iterator[st
     if study.metric.startswith("val/"):
         yield "The metric is read off the split that every evaluation uses; there is no third, untouched one."
     if study.kind == "components":
-        yield "`seed` changes initial weights and dropout, the factor the batches; the text and its split stay the same."
+        yield "`seed` changes initial weights and dropout, the factor the batches; text and split stay the same."
     else:
         yield "A seed changes initial weights, batch order and dropout together; the text and its split stay the same."

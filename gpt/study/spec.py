@@ -88,8 +88,8 @@ class Study(Strict):
         if self.kind == "components":
             if None in self.variants:
                 raise ValueError(
-                    f"variants {list(self.variants)} hold off, the run's own seed; where {ORDER_SEED} is the factor each "
-                    "variant must be a seed, so that every one meets every seed of `seeds`"
+                    f"variants {list(self.variants)} hold off, the run's own seed; where {ORDER_SEED} is the factor, "
+                    "each variant must be a seed, so that every one meets every seed of `seeds`"
                 )
             fewest = min(len(self.variants), len(self.seeds))
             if fewest < FEWEST_SEEDS:

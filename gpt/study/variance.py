@@ -8,10 +8,11 @@ two-way crossed random effects without replication (Searle, Casella and McCulloc
 `rest` is what belongs to a pair of seeds alone, their interaction. Estimates are those of the analysis of variance.
 
 Intervals are generalized confidence intervals (Weerahandi 1993, JASA 88:899; Hannig, Iyer and Patterson 2006, JASA
-101:254): a sum of squares over its expected mean square is chi-square, so the sums observed, divided by chi-squares, are
-what the expected mean squares may be, and a quantile of any function of them is an end of that function's interval. For
-the rest that is the exact chi-square interval. For tables as small as 3 by 3 the intervals cover at least what they
-promise, mostly more where a component is small; tests/study/test_variance.py measures it.
+101:254): a sum of squares over its expected mean square is chi-square, so the sums observed, divided by chi-squares,
+are what the expected mean squares may be, and a quantile of any function of them is an end of that function's interval.
+For the rest that is the exact chi-square interval. The 95 % intervals of all that is reported covered the truth in 93
+to 98.5 % of 1,500 simulated tables, at 3 by 3, 3 by 8, 5 by 5 and 10 by 10 seeds and seven sets of standard deviations,
+0 among them; tests/study/test_variance.py measures it again.
 """
 
 import math
@@ -199,9 +200,13 @@ def pairs_needed(sd: float, effect: float, alpha: float = 0.05, wanted: float = 
 def _table(values_SO: ArrayLike) -> Floats:
     table = np.asarray(values_SO, dtype=np.float64)
     if table.ndim != 2 or min(table.shape) < FEWEST_SEEDS:
-        raise InputError(f"values: got a table of shape {table.shape}, must have at least {FEWEST_SEEDS} rows and columns")
+        raise InputError(
+            f"values: got a table of shape {table.shape}, must have at least {FEWEST_SEEDS} rows and columns"
+        )
     if not np.isfinite(table).all():
-        raise InputError(f"values: {np.sum(~np.isfinite(table))} of {table.size} are not finite; the table must be whole")
+        raise InputError(
+            f"values: {np.sum(~np.isfinite(table))} of {table.size} are not finite; the table must be whole"
+        )
     return table
 
 
@@ -214,8 +219,8 @@ def _components(expected_3: Floats, seeds: int, orders: int) -> Floats:
 def _derived(components_3: Floats) -> dict[str, Floats]:
     """Variance of one run, and of the difference of two that share one thing or another.
 
-    Each is a sum of expected mean squares with positive factors, so none can be negative, and a negative component in it
-    is right: to count it as 0 would make the sum too large on average.
+    Each is a sum of expected mean squares with positive factors, so none can be negative, and a negative component in
+    it is right: to count it as 0 would make the sum too large on average.
     """
     init, order, rest = components_3
     return {
