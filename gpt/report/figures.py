@@ -33,7 +33,8 @@ def draw_all(results: Results, findings: Mapping[str, Any]) -> list[Drawn]:
         if not training.drawn_groups(block):
             continue
         if "components" in found:
-            drawn += _draw_crossed(block, found, findings["study"])
+            for name, title, caption, draw, height in spread.figures(found, findings["study"]):
+                drawn.append(Drawn(f"{_prefix(block)}{name}.png", block.label, title, caption, png(draw, height)))
         else:
             drawn += _draw_block(block, found, findings["study"], results.study.base.model.context)
     return drawn
@@ -41,37 +42,6 @@ def draw_all(results: Results, findings: Mapping[str, Any]) -> list[Drawn]:
 
 def _prefix(block: BlockResults) -> str:
     return f"{slug(block.label)}-" if block.label else ""
-
-
-def _draw_crossed(block: BlockResults, found: Mapping[str, Any], study: Mapping[str, Any]) -> Iterator[Drawn]:
-    prefix, apart = _prefix(block), found["components"]
-    runs = count(apart["finished"], "run")
-    if apart["split"] is not None:
-        yield Drawn(
-            f"{prefix}components.png",
-            block.label,
-            "Where the spread between runs comes from",
-            f"Left: shares of the variance. Right: standard deviations. Marks are estimates from {runs}, bars 95 % "
-            f"intervals.",
-            png(lambda figure: spread.components(figure, apart, study), 2.6),
-        )
-    yield Drawn(
-        f"{prefix}crossed.png",
-        block.label,
-        "Every run, by its two seeds",
-        f"{study['metric']['words'].capitalize()} of {runs}; blue is lower and red higher than the mean. Where one "
-        f"seed decides, rows (or columns) have one colour.",
-        png(lambda figure: spread.heat(figure, found, study), 1.2 + 0.34 * (len(study["seeds"]) + 1)),
-    )
-    if apart["split"] is not None:
-        yield Drawn(
-            f"{prefix}during.png",
-            block.label,
-            "The spread during training",
-            f"Standard deviation of the validation loss between runs, by source, at every evaluation of {runs}; "
-            f"estimates without intervals, negative ones shown as 0. Before training only the initial weights differ.",
-            png(lambda figure: spread.during_training(figure, apart), 3.0),
-        )
 
 
 def _draw_block(

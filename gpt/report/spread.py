@@ -1,7 +1,7 @@
 """Figures of a study that takes the spread between runs apart: its runs, its components, and both over training."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -11,9 +11,48 @@ from matplotlib.patches import Rectangle
 
 from gpt.report.style import color, empty, marker
 from gpt.study.crossed import SOURCES
-from gpt.study.words import decimals, fixed
+from gpt.study.words import count, decimals, fixed
 
 LINE = "#444444"
+Plan = tuple[str, str, str, Callable[[Figure], None], float]
+"""name, title, caption, what draws it, and its height in inches"""
+
+
+def figures(found: Mapping[str, Any], study: Mapping[str, Any]) -> Iterator[Plan]:
+    """The figures of one block: every run, and the spread's parts where it was taken apart.
+
+    Args:
+        found: the findings of one block.
+        study: what the findings say of the study.
+    """
+    apart = found["components"]
+    runs = count(apart["finished"], "run")
+    if apart["split"] is not None:
+        yield (
+            "components",
+            "Where the spread between runs comes from",
+            f"Left: shares of the variance. Right: standard deviations. Marks are estimates from {runs}, bars 95 % "
+            f"intervals.",
+            lambda figure: components(figure, apart, study),
+            2.6,
+        )
+    yield (
+        "crossed",
+        "Every run, by its two seeds",
+        f"{study['metric']['words'].capitalize()} of {runs}; blue is lower and red higher than the mean. Where one "
+        f"seed decides, rows (or columns) have one colour.",
+        lambda figure: heat(figure, found, study),
+        1.2 + 0.34 * (len(study["seeds"]) + 1),
+    )
+    if apart["split"] is not None:
+        yield (
+            "during",
+            "The spread during training",
+            f"Standard deviation of the validation loss between runs, by source, at every evaluation of {runs}; "
+            f"estimates without intervals, negative ones shown as 0. Before training only the initial weights differ.",
+            lambda figure: during_training(figure, apart),
+            3.0,
+        )
 
 
 def heat(figure: Figure, findings: Mapping[str, Any], study: Mapping[str, Any]) -> None:
