@@ -111,7 +111,9 @@ def write_cell(out: Path, planned: PlannedCell, outcome: Outcome) -> None:
         rows.append(_row(step, outcome) for step in range(last + 1))
     with JsonlWriter(cell.events) as events:
         events.append({"step": 7 + i, "kind": "spike", "loss": 9.0, "median": 3.0} for i in range(outcome.spikes))
-        collapse = {"step": 20, "kind": "entropy_collapse", "entropy": 0.01, "at_most": 0.07}
+        if outcome.nan_at:
+            events.append([{"step": outcome.nan_at, "kind": "nonfinite", "key": "train/loss"}])
+        collapse = {"step": max(20, outcome.nan_at or 0), "kind": "entropy_collapse", "entropy": 0.01, "at_most": 0.07}
         events.append({**collapse, "block": i} for i in range(outcome.collapses))
     for step in range(0, last + 1, 20) if outcome.probes else ():
         save_arrays(cell.probe_file(step), _arrays(step, planned, outcome), {"step": str(step)})

@@ -25,7 +25,7 @@ SECONDARY: dict[str, tuple[str, str]] = {
     "grad_norm_median": ("loss per weight", "median gradient norm before clipping"),
     "grad_norm_max": ("loss per weight", "largest gradient norm before clipping"),
     "spikes": ("count", "jumps of the training loss"),
-    "entropy_collapses": ("count", "blocks' attention collapsing onto single characters"),
+    "entropy_collapses": ("count", "runs in which a block's attention collapsed onto single characters"),
     "attention_entropy": ("nats", "entropy of attention at the end, mean over all heads"),
     "attention_logit_max": ("logit", "largest attention logit at any probed step"),
     "attention_previous": ("attention weight", "weight of the best previous-character head at the end"),
