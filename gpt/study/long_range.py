@@ -22,8 +22,9 @@ def half_length(dependency_T: NDArray[np.float64]) -> float:
 
 
 def reach(dependency_T: NDArray[np.float64]) -> NDArray[np.float64]:
-    """(T,) share of the gradient that lies within so many characters, 1 to T."""
-    return np.cumsum(dependency_T) / dependency_T.sum()
+    """(T,) share of the gradient that lies within so many characters, 1 to T; NaN without a gradient."""
+    total = dependency_T.sum()
+    return np.cumsum(dependency_T) / total if total > 0 else np.full(len(dependency_T), math.nan)
 
 
 def loss_added_by_cut(arrays: Arrays, characters: int) -> float:

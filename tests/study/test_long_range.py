@@ -22,6 +22,7 @@ def test_the_half_length_is_the_fewest_characters_that_hold_half_of_the_gradient
 def test_without_a_gradient_there_is_no_half_length():
     assert math.isnan(half_length(np.zeros(4)))
     assert math.isnan(half_length(np.array([1.0, np.nan])))
+    assert np.isnan(reach(np.zeros(4))).all()
 
 
 def arrays(context, positions):
