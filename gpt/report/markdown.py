@@ -12,6 +12,7 @@ from gpt.report.noise import noise_section
 from gpt.report.provenance import made
 from gpt.report.tables import Row, row, warnings
 from gpt.study.contrasts import ALPHA, Judged
+from gpt.study.secondary import is_share
 from gpt.study.sentences import sentence
 from gpt.study.words import MISSING, count, decimals, fixed, number, percent, short, signed
 
@@ -36,8 +37,11 @@ CONTRAST_HEADER = (
 class Shown:
     """A figure's place on the page."""
 
+    name: str
+    """what it shows, the same in every block and study"""
     file: str
     block: str
+    """label of the block that it shows; empty where it shows all"""
     title: str
     caption: str
 
@@ -218,13 +222,13 @@ def _dynamics(findings: Mapping[str, Any]) -> list[str]:
 
 
 def _mean(mean: Mapping[str, Any], name: str) -> str:
-    show = _percent if name == "clipped_share" else short
+    show = _percent if is_share(name) else short
     text = show(mean["mean"])
     return text if mean["low"] is None else f"{text} [{show(mean['low'])}, {show(mean['high'])}]"
 
 
 def _paired_mean(contrast: Mapping[str, Any], name: str) -> str:
-    show = _points if name == "clipped_share" else short
+    show = _points if is_share(name) else short
     text = show(contrast["mean"])
     return text if contrast["low"] is None else f"{text} [{show(contrast['low'])}, {show(contrast['high'])}]"
 
@@ -241,9 +245,14 @@ def _figures(figures: Sequence[Shown], many: bool) -> list[str]:
     if not figures:
         return ["## Figures", "", "None yet: no run has finished."]
     lines = ["## Figures"]
+    block = ""
     for figure in figures:
-        title = f"{figure.title}, {figure.block}" if many else figure.title
-        lines += ["", f"### {title}", "", f"![{title}](figures/{figure.file})", "", figure.caption]
+        if many and figure.block != block:
+            block = figure.block
+            lines += ["", f"### Figures at {block}"]
+        title = f"{figure.title}, {figure.block}" if many and figure.block else figure.title
+        heading = "####" if many and figure.block else "###"
+        lines += ["", f"{heading} {figure.title}", "", f"![{title}](figures/{figure.file})", "", figure.caption]
     return lines
 
 

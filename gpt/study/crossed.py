@@ -12,8 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gpt.records.schema import VAL_LOSS
-from gpt.study.collect import SECONDARY, BlockResults, CellRecord, Results
+from gpt.study.collect import BlockResults, CellRecord, Results
 from gpt.study.contrasts import ALPHA
+from gpt.study.secondary import SECONDARY
 from gpt.study.variance import Component, Components, Shared, component_sds, pairs_needed, variance_components
 from gpt.study.words import count, decimals, fixed, metric_words, p_text
 
