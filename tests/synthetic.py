@@ -43,11 +43,17 @@ class Outcome:
     """factor of every step from the fifth on; before, it is 1"""
     first_loss: float = 4.0
     """training loss of step 1"""
+    start: float | None = None
+    """validation loss before training; None: 2 above the last"""
     rms: Sequence[float] = (0.02, 0.03, 0.04)
     spikes: int = 0
     nan_at: int | None = None
     """step whose training loss is not finite; nothing follows it"""
     probes: bool = True
+    collapses: int = 0
+    logit: float = 4.0
+    """largest attention logit at the end; half of it before training"""
+    long_range: bool = True
     parts: Callable[[int], Sequence[float | None]] | None = None
     """by step, the norms of the batch's parts as multiples of the gradient norm, None for what was not finite"""
     changes: Mapping[str, Any] = field(default_factory=dict)
@@ -107,8 +113,14 @@ def write_cell(out: Path, planned: PlannedCell, outcome: Outcome) -> None:
         rows.append(_row(step, outcome) for step in range(last + 1))
     with JsonlWriter(cell.events) as events:
         events.append({"step": 7 + i, "kind": "spike", "loss": 9.0, "median": 3.0} for i in range(outcome.spikes))
+        if outcome.nan_at:
+            events.append([{"step": outcome.nan_at, "kind": "nonfinite", "key": "train/loss"}])
+        collapse = {"step": max(20, outcome.nan_at or 0), "kind": "entropy_collapse", "entropy": 0.01, "at_most": 0.07}
+        events.append({**collapse, "block": i} for i in range(outcome.collapses))
     for step in range(0, last + 1, 20) if outcome.probes else ():
         save_arrays(cell.probe_file(step), _arrays(step, planned, outcome), {"step": str(step)})
+    if outcome.state == "done" and outcome.long_range:
+        save_arrays(cell.long_range, long_range_arrays(planned), {})
     if outcome.state == "done":
         write_atomic(cell.samples, f"{label(planned.variant)} wrote ``` this\n".encode())
     write_json(cell.status_json, Status(outcome.state, last, STEPS, outcome.why, 1, 12.5))
@@ -125,17 +137,51 @@ def _row(step: int, outcome: Outcome) -> dict[str, Any]:
             row["grad/part_norm"] = [None if part is None else part * norm for part in outcome.parts(step)]
     if step % EVAL_EVERY == 0:
         row["val/loss"] = outcome.last_loss + (STEPS - step) / 20
+    if step == 0 and outcome.start is not None:
+        row["val/loss"] = outcome.start
     return row
 
 
 def _arrays(step: int, planned: PlannedCell, outcome: Outcome) -> dict[str, Any]:
     weights = np.tri(8, dtype=np.float16)
     weights /= weights.sum(axis=1, keepdims=True)
+    grown = 1 + step / STEPS
+    rms = np.array(outcome.rms, dtype=np.float32) * grown
+    heads = np.array([[0.0, 1.0], [2.0, 3.0]], dtype=np.float32)
+    heads = heads if planned.seed % 2 else heads[:, ::-1]  # which head does what is a matter of the seed
     arrays: dict[str, Any] = {
-        "residual_rms": np.array(outcome.rms, dtype=np.float32) * (1 + step / 40),
+        "residual_rms": rms,
+        "residual_max": 5 * rms,
+        "residual_kurtosis": np.array([-0.1, 0.5, 1.5], dtype=np.float32) * grown,
+        "dead_share": np.array([0.0, 0.1], dtype=np.float32) * step / STEPS,
         "attention_entropy": np.array([[1.0, 1.2], [1.4, 1.6]], dtype=np.float32) - step / 100,
+        "attention_distance": 1 + heads / 4,
+        "attention_previous": 0.2 + heads * step / STEPS / 10,
+        "attention_first": 0.3 - heads * step / STEPS / 20,
+        "attention_induction": 0.1 + heads * step / STEPS / 5,
+        "attention_logit_max": np.full((2, 2), outcome.logit / 2 * grown, dtype=np.float32) - heads / 10,
         "attention_heatmap": np.broadcast_to(weights, (2, 2, 8, 8)),
     }
     if step > 0:
         arrays["update_ratio"] = np.array([1e-2, 2e-3, 3e-3, np.nan], dtype=np.float32) / (1 + planned.seed)
     return arrays
+
+
+def long_range_arrays(planned: PlannedCell) -> dict[str, Any]:
+    """Loss falls by 0.1 from position to position of the context and rises by 0.2 beyond; with a context of 8.
+
+    Half of the gradient lies within the last three characters, or the last two where the seed is odd.
+    """
+    context = planned.config.model.context
+    inside = 3.0 - 0.1 * np.arange(context) + 0.01 * planned.seed
+    beyond = inside[-1] + 0.2 * np.arange(1, context + 1)
+    learned = planned.config.model.position == "learned"
+    lengths = 2 ** np.arange(context.bit_length())
+    decay = np.full(context, 0.25)
+    decay[:3] = (1, 2, 0.25) if planned.seed % 2 else (1, 0.5, 0.75)
+    return {
+        "loss_by_position": (inside if learned else np.concatenate([inside, beyond])).astype(np.float32),
+        "context_lengths": lengths.astype(np.int64),
+        "context_loss": (2.0 + 1 / lengths).astype(np.float32),
+        "dependency": decay.astype(np.float32),
+    }

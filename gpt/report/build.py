@@ -59,7 +59,9 @@ def write_report(folder: StudyFolder, known: dict[str, CellRecord] | None = None
     """`build_report`, with everything that the report was made of."""
     results = collect(folder, known)
     findings = jsonable(build_findings(results))
-    built = Built(results, findings, write_figures(results, findings, folder.report / "figures"), samples(results))
+    shown = write_figures(results, findings, folder.report / "figures")
+    findings["figures"] = jsonable(shown)
+    built = Built(results, findings, shown, samples(results))
     write_json(folder.findings, findings)
     write_atomic(folder.report / "report.md", utf8(built.page(TO_FOLDERS)))
     return built
@@ -75,7 +77,7 @@ def write_figures(results: Results, findings: Mapping[str, Any], folder: Path) -
         write_atomic(folder / figure.file, figure.png)
     for old in {path.name for path in folder.glob("*.png")} - {figure.file for figure in drawn}:
         (folder / old).unlink(missing_ok=True)  # another command may report at the same time
-    return [Shown(figure.file, figure.block, figure.title, figure.caption) for figure in drawn]
+    return [Shown(figure.name, figure.file, figure.block, figure.title, figure.caption) for figure in drawn]
 
 
 def samples(results: Results) -> dict[str, str]:

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from gpt.report.crossed import answers, crossed_table, taken_apart
 from gpt.report.markup import plain, table
 from gpt.report.tables import row, tests_note, warnings
 from gpt.study.contrasts import Judged
@@ -30,7 +31,7 @@ def combined_page(studies: Studies, report: Link, figures_of: Link) -> str:
 
 
 def findings_table(studies: Studies, report: Link) -> list[str]:
-    """One row for each contrast, and what the numbers are."""
+    """One row for each contrast and for each spread taken apart, and what the numbers are."""
     rows, notes = [], []
     for findings, judged in studies:
         name = findings["study"]["name"]
@@ -43,10 +44,12 @@ def findings_table(studies: Studies, report: Link) -> list[str]:
             ])  # fmt: skip
             notes += [f"- {plain(shown.note)}"] if shown.note else []
         notes += [f"- **{plain(warning)}**" for warning in warnings(findings)]
-    units = sorted({findings["study"]["metric"]["unit"] for findings, _ in studies})
+    units = sorted({findings["study"]["metric"]["unit"] for findings, judged in studies if judged})
     about = f"Difference: first minus second, {' or '.join(units)}; diverged: runs of first / second."
     every = [each for _, judged in studies for each in judged]
-    return [*table(HEADER, rows), "", f"{about} {tests_note(every)}", *(["", *notes] if notes else [])]
+    contrasts = [*table(HEADER, rows), "", f"{about} {tests_note(every)}"] if rows else []
+    parts = [part for part in (contrasts, crossed_table(studies, report), notes) if part]
+    return [line for part in parts for line in ["", *part]][1:]
 
 
 def study_section(
@@ -54,10 +57,18 @@ def study_section(
 ) -> list[str]:
     """Question, answer, and the named figures of the study's first block."""
     study = findings["study"]
-    lines = [f"## {plain(study['question'])}", "", *(f"- {sentence(each)}" for each in judged)]
-    for figure in figures:
+    lines = [f"## {plain(study['question'])}", "", *(f"- {sentence(each)}" for each in judged), *answers(findings)]
+    for figure in main_figures(findings, figures):
         lines += embedded(findings, figure, figures_of)
     return [*lines, "", f"[The whole report of {study['name']}]({report(study['name'])})"]
+
+
+def main_figures(findings: Mapping[str, Any], of_contrasts: Sequence[str]) -> Sequence[str]:
+    """The figures that tell a study's answer at a glance."""
+    blocks = taken_apart(findings)
+    if not blocks:
+        return of_contrasts
+    return ("crossed",) if blocks[0][1]["split"] is None else ("components", "crossed")
 
 
 def embedded(findings: Mapping[str, Any], figure: str, figures_of: Link) -> list[str]:

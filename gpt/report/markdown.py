@@ -6,11 +6,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from gpt.report.crossed import answers, crossed_section, taken_apart
 from gpt.report.markup import fenced, plain, table
 from gpt.report.noise import noise_section
 from gpt.report.provenance import made
 from gpt.report.tables import Row, row, warnings
 from gpt.study.contrasts import ALPHA, Judged
+from gpt.study.secondary import is_share
 from gpt.study.sentences import sentence
 from gpt.study.words import MISSING, count, decimals, fixed, number, percent, short, signed
 
@@ -35,8 +37,11 @@ CONTRAST_HEADER = (
 class Shown:
     """A figure's place on the page."""
 
+    name: str
+    """what it shows, the same in every block and study"""
     file: str
     block: str
+    """label of the block that it shows; empty where it shows all"""
     title: str
     caption: str
 
@@ -59,6 +64,7 @@ def page(
         [f"# {study['name']}", "", f"**{plain(study['question'])}**"],
         _answer(findings, judged),
         _table(findings, judged),
+        crossed_section(findings),
         _seeds(findings, links),
         _proof(findings),
         _dynamics(findings),
@@ -77,10 +83,12 @@ def _answer(findings: Mapping[str, Any], judged: Sequence[Judged]) -> list[str]:
         lines += [f"> **{plain(warning)}**", ""]
     if not findings["complete"]:
         lines += [f"> **{findings['progress'].capitalize()} have finished.** What follows rests on those alone.", ""]
-    return [*lines, *(f"- **{row(j).verdict}**: {sentence(j)}" for j in judged)]
+    return [*lines, *(f"- **{row(j).verdict}**: {sentence(j)}" for j in judged), *answers(findings)]
 
 
 def _table(findings: Mapping[str, Any], judged: Sequence[Judged]) -> list[str]:
+    if not judged:
+        return []
     study, metric = findings["study"], findings["study"]["metric"]
     first = findings["blocks"][0]["variants"][0]["label"]
     shown = [row(j) for j in judged]
@@ -128,13 +136,14 @@ def _seeds(findings: Mapping[str, Any], links: CellLinks) -> list[str]:
         variants = block["variants"]
         if block["label"]:
             lines += [f"### {block['label']}", ""]
+        compared = variants[1:] if block["contrasts"] else []
         first = variants[0]["label"]
-        header = ["seed", *(f"{v['label']}" for v in variants), *(f"{v['label']} - {first}" for v in variants[1:])]
+        header = ["seed", *(f"{v['label']}" for v in variants), *(f"{v['label']} - {first}" for v in compared)]
         rows = [
             [
                 str(seed),
                 *(_value(variant, i, places, links) for variant in variants),
-                *(signed(_difference(variants[0], variant, i), places) for variant in variants[1:]),
+                *(signed(_difference(variants[0], variant, i), places) for variant in compared),
             ]
             for i, seed in enumerate(study["seeds"])
         ]
@@ -151,6 +160,8 @@ def _seeds(findings: Mapping[str, Any], links: CellLinks) -> list[str]:
     if lines[-1]:
         lines.append("")
     what = f"{study['metric']['words'].capitalize()}, {study['metric']['unit']}"
+    if taken_apart(findings):
+        what = f"Rows: `seed`; columns: `{study['factor']}`. {what}"
     return [*lines, f"{what}; means are over the runs that did not diverge. {links.note}"]
 
 
@@ -192,6 +203,8 @@ def _proof(findings: Mapping[str, Any]) -> list[str]:
 
 
 def _dynamics(findings: Mapping[str, Any]) -> list[str]:
+    if taken_apart(findings):
+        return []
     lines = ["## What else the records show", "", "Described, not tested: none of this was named before the run."]
     for block in findings["blocks"]:
         if block["label"]:
@@ -209,13 +222,13 @@ def _dynamics(findings: Mapping[str, Any]) -> list[str]:
 
 
 def _mean(mean: Mapping[str, Any], name: str) -> str:
-    show = _percent if name == "clipped_share" else short
+    show = _percent if is_share(name) else short
     text = show(mean["mean"])
     return text if mean["low"] is None else f"{text} [{show(mean['low'])}, {show(mean['high'])}]"
 
 
 def _paired_mean(contrast: Mapping[str, Any], name: str) -> str:
-    show = _points if name == "clipped_share" else short
+    show = _points if is_share(name) else short
     text = show(contrast["mean"])
     return text if contrast["low"] is None else f"{text} [{show(contrast['low'])}, {show(contrast['high'])}]"
 
@@ -232,9 +245,14 @@ def _figures(figures: Sequence[Shown], many: bool) -> list[str]:
     if not figures:
         return ["## Figures", "", "None yet: no run has finished."]
     lines = ["## Figures"]
+    block = ""
     for figure in figures:
-        title = f"{figure.title}, {figure.block}" if many else figure.title
-        lines += ["", f"### {title}", "", f"![{title}](figures/{figure.file})", "", figure.caption]
+        if many and figure.block != block:
+            block = figure.block
+            lines += ["", f"### Figures at {block}"]
+        title = f"{figure.title}, {figure.block}" if many and figure.block else figure.title
+        heading = "####" if many and figure.block else "###"
+        lines += ["", f"{heading} {figure.title}", "", f"![{title}](figures/{figure.file})", "", figure.caption]
     return lines
 
 

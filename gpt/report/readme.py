@@ -9,7 +9,8 @@ from gpt.errors import InputError
 from gpt.records.files import make_folder, read_bytes, read_json, utf8, write_atomic, write_json
 from gpt.records.manifest import files_below, write_manifest
 from gpt.report.build import Built, write_report
-from gpt.report.combined import embedded, findings_table
+from gpt.report.combined import embedded, findings_table, main_figures
+from gpt.report.crossed import answers
 from gpt.report.markdown import CellLinks
 from gpt.report.markup import plain
 from gpt.report.provenance import rerun_files
@@ -83,8 +84,11 @@ def render(results: Path, link: str | None = None) -> str:
     lines = findings_table(studies, lambda name: f"{root}/{name}/report.md")
     for findings, judged in studies:
         lines += ["", f"### {plain(findings['study']['question'])}", "", *(f"- {sentence(each)}" for each in judged)]
-        lines += embedded(findings, "paired", lambda name: f"{root}/{name}")
-        lines += ["", *_observations(findings)]
+        lines += answers(findings)
+        for figure in main_figures(findings, ("paired",)):
+            lines += embedded(findings, figure, lambda name: f"{root}/{name}")
+        if observed := _observations(findings):
+            lines += ["", *observed]
     return "\n".join(lines) + "\n"
 
 

@@ -95,9 +95,17 @@ def draw_band(
     mean, low, high = band(np.log(values_SN)) if log else band(values_SN)
     if log:
         mean, low, high = np.exp(mean), np.exp(low), np.exp(high)
-    if len(values_SN) > 1:
-        axes.fill_between(steps, low, high, color=color, alpha=0.2, linewidth=0)
-    axes.plot(steps, mean, color=color, label=name, **line)
+    draw_between(axes, steps, mean, low, high, color, name, **line)
+
+
+def draw_between(
+    axes: Axes, x: Any, mean: Any, low: Any, high: Any, color: Any, name: str, *, alpha: float = 0.2, **line: Any
+) -> None:
+    """A line, and a band around it where its ends are numbers; null and NaN are gaps."""
+    ends = np.array([low, high], dtype=np.float64)
+    if np.isfinite(ends).any():
+        axes.fill_between(x, *ends, color=color, alpha=alpha, linewidth=0)
+    axes.plot(x, np.array(mean, dtype=np.float64), color=color, label=name, **line)
 
 
 def log_axis(axes: Axes, low: float, high: float) -> None:
@@ -157,6 +165,11 @@ def empty(axes: Axes, words: str) -> None:
     """Say in a panel's place why there is nothing to draw."""
     axes.set_axis_off()
     axes.text(0.5, 0.5, words, ha="center", va="center", transform=axes.transAxes, color="#555555")
+
+
+def beside(place: int, count: int, room: float = 0.5) -> float:
+    """How far from the middle the mark of one of so many variants stands, in units of the axis."""
+    return room * ((place + 0.5) / count - 0.5)
 
 
 def label_bottom(row: Sequence[Axes], text: str) -> None:

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from gpt.report.crossed import crossed_terminal
 from gpt.study.contrasts import Judged
 from gpt.study.words import count, decimals, fixed, interval, p_cell, signed
 
@@ -81,6 +82,18 @@ def terminal(studies: Sequence[tuple[Mapping[str, Any], Sequence[Judged]]]) -> s
     Args:
         studies: findings and the contrasts of each, corrected together.
     """
+    compared = [(findings, judged) for findings, judged in studies if judged]
+    warned = [warning for findings, _ in studies for warning in warnings(findings)]
+    lines = [
+        *(_contrasts(compared) if compared else []),
+        *crossed_terminal(studies, TERMINAL_WIDTH),
+        *(line for warning in warned for line in textwrap.wrap(warning, TERMINAL_WIDTH)),
+    ]
+    return "\n".join(line.rstrip() for line in lines)
+
+
+def _contrasts(studies: Sequence[tuple[Mapping[str, Any], Sequence[Judged]]]) -> list[str]:
+    """A table of all contrasts, and what its numbers are."""
     header = ("comparison", "difference", "95 % interval", "p", "seeds", "diverged", "verdict")
     shown = [[_cells(row(judged)) for judged in all_judged] for _, all_judged in studies]
     every = [header, *(cells for rows in shown for cells in rows)]
@@ -99,10 +112,8 @@ def terminal(studies: Sequence[tuple[Mapping[str, Any], Sequence[Judged]]]) -> s
         f"difference: first minus second, {' or '.join(units)}; diverged: runs of first / second.",
         tests_note(judged_all),
         *(row(judged).note for judged in judged_all),
-        *(warning for findings, _ in studies for warning in warnings(findings)),
     ]
-    lines += [line for note in notes for line in textwrap.wrap(note, TERMINAL_WIDTH)]
-    return "\n".join(line.rstrip() for line in lines)
+    return [*lines, *(line for note in notes for line in textwrap.wrap(note, TERMINAL_WIDTH))]
 
 
 def _cells(shown: Row) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""Figures over training steps: loss, gradient norms, clipping, gradient noise."""
+"""Figures over training steps: loss, clipping, gradient noise."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -8,19 +8,16 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from gpt.records.schema import CLIP_SCALE, LAYER_GRAD_NORM, TRAIN_LOSS, VAL_LOSS
+from gpt.records.schema import CLIP_SCALE, TRAIN_LOSS, VAL_LOSS
 from gpt.report.style import (
     Floats,
     band,
     color,
     draw_band,
     empty,
-    label_bottom,
-    layer_colors,
     legend_below,
     log_axis,
     marker,
-    panels,
     windows,
 )
 from gpt.study.collect import BlockResults, CellRecord, Group
@@ -134,28 +131,6 @@ def _difference_over_training(axes: Axes, block: BlockResults, smallest_effect: 
 
 def survived(cell: CellRecord) -> bool:
     return cell.finished and not cell.diverged
-
-
-def gradients(figure: Figure, block: BlockResults) -> None:
-    """Gradient norm of each layer before clipping; a panel for each variant, one scale for all."""
-    groups = [(i, g, found) for i, g in drawn_groups(block) if (found := stacked(g.shown, LAYER_GRAD_NORM)) is not None]
-    rows = panels(figure, len(groups))
-    lowest, highest = np.inf, 0.0
-    for axes, (_, group, (steps, values_SNL)) in zip(rows, groups, strict=True):
-        names = group.shown[0].run["layers"]
-        for layer, (name, shade) in enumerate(zip(names, layer_colors(len(names)), strict=True)):
-            norm_SN = values_SNL[:, :, layer]
-            if not (norm_SN > 0).all():
-                continue
-            ends, smooth = windows(steps, np.log(norm_SN).T, TRAIN_WINDOWS)
-            smooth_SN = np.exp(smooth.T)
-            draw_band(axes, ends, smooth_SN, shade, name, log=True)
-            lowest, highest = min(lowest, smooth_SN.min()), max(highest, smooth_SN.max())
-        axes.set_title(f"{group.label}, {group.shown_runs}")
-    label_bottom(rows, "step")
-    rows[0].set_ylabel("gradient norm of the layer")
-    log_axis(rows[0], lowest, highest)
-    legend_below(figure, max(rows, key=lambda axes: len(axes.lines)))
 
 
 def clipping(figure: Figure, block: BlockResults) -> None:

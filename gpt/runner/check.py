@@ -11,10 +11,12 @@ from gpt.data.batches import training_batch
 from gpt.model.count import parameter_count, training_flops_per_token
 from gpt.runner.inputs import load_data
 from gpt.study.plan import PlannedCell, blocks_of, label
-from gpt.study.spec import Study
+from gpt.study.spec import Kind, Study
 from gpt.study.statistics import detectable_d_z
+from gpt.study.variance import detectable_sd, sd_factors
 from gpt.train.replica import ReplicaEngine
 
+VARIANTS: dict[Kind, str] = {"contrasts": "variants", "components": "order seeds"}
 TIMED_STEPS = 5
 """training steps that the estimate of a study's duration rests on"""
 
@@ -31,24 +33,47 @@ def describe_study(study: Study, cells: Sequence[PlannedCell], cache: Path) -> s
         f"  differs     {study.factor} alone: {', '.join(label(v) for v in study.variants)}",
         f"  held fixed  {len(flatten(study.base)) - 1 - len(study.blocks)} other fields",
     ]
-    for cell in variants:
+    for cell in variants if study.kind == "contrasts" else variants[:1]:  # an order of batches has no size
         parameters = parameter_count(cell.config.model, vocabulary)
         flops = training_flops_per_token(cell.config.model, vocabulary)
-        lines.append(f"  {label(cell.variant):<11} {parameters:,} parameters, {flops:,} training FLOPs a token")
+        name = label(cell.variant) if study.kind == "contrasts" else "each run"
+        lines.append(f"  {name:<11} {parameters:,} parameters, {flops:,} training FLOPs a token")
     if study.blocks:
         lines.append(
             f"  blocks      {'; '.join(', '.join(f'{k} = {label(v)}' for k, v in b) for b in blocks_of(study))}"
         )
     lines += [
-        f"  cells       {len(unique)}: {len(study.variants)} variants x {len(blocks_of(study))} blocks "
+        f"  cells       {len(unique)}: {len(study.variants)} {VARIANTS[study.kind]} x {len(blocks_of(study))} blocks "
         f"x {len(study.seeds)} seeds",
         f"  cost        about {seconds / 60:.0f} minutes of one CPU core (measured just now over {TIMED_STEPS} steps, "
         "evaluations not counted)",
         f"  metric      {study.metric}; a difference below {study.smallest_effect:g} would not matter",
-        f"  can detect  d_z of {detectable_d_z(len(study.seeds)):.2f} at 80 % power (paired t test, alpha 0.05); "
-        f"the sign-flip test cannot go below p = {2.0 ** (1 - len(study.seeds)):.2g}",
+        *(_precision(study) if study.kind == "components" else _detectable(study)),
     ]
     return "\n".join(lines)
+
+
+def _detectable(study: Study) -> list[str]:
+    return [
+        f"  can detect  d_z of {detectable_d_z(len(study.seeds)):.2f} at 80 % power (paired t test, alpha 0.05); "
+        f"the sign-flip test cannot go below p = {2.0 ** (1 - len(study.seeds)):.2g}"
+    ]
+
+
+def _precision(study: Study) -> list[str]:
+    """How well a table of runs this large tells the sources of their spread."""
+    seeds, orders = len(study.seeds), len(study.variants)
+    low, high = sd_factors((seeds - 1) * (orders - 1))
+    init, order = detectable_sd(seeds, orders), detectable_sd(orders, seeds)
+    (init_low, init_high), (order_low, order_high) = sd_factors(seeds - 1), sd_factors(orders - 1)
+    return [
+        "  answers     which share of the variance between runs is initial weights, order of the batches, or the rest",
+        f"  can detect  a seed's effect whose sd is {init:.2f} (initial weights) or {order:.2f} (order) times the "
+        f"rest's, at 80 % power (F test, alpha 0.05)",
+        f"  precision   95 % intervals of an sd reach from {low:.2f} to {high:.2f} times the estimate for the rest, at "
+        f"best from {init_low:.2f} to {init_high:.2f} for the weights and {order_low:.2f} to {order_high:.2f} for the "
+        f"order",
+    ]
 
 
 def _seconds_per_step(cell: PlannedCell, cache: Path) -> float:

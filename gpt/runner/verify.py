@@ -11,7 +11,7 @@ from gpt.records.cell import Cell
 from gpt.records.files import jsonable, read_json
 from gpt.records.jsonl import read_jsonl
 from gpt.records.manifest import MANIFEST, differences, files_below
-from gpt.records.schema import parse_metric
+from gpt.records.schema import NONFINITE, parse_metric
 from gpt.runner.resume import check_records
 from gpt.runner.run_json import made_from
 from gpt.study.collect import CellRecord, collect
@@ -86,11 +86,15 @@ def _identity(cell: Cell) -> Iterator[str]:
 
 def _finished(record: CellRecord) -> Iterator[str]:
     """Whether a cell whose bytes are as they were written holds all that a result needs."""
-    _ = record.curves, record.events
+    _ = record.curves, record.events, record.long_range
     steps = [row["step"] for row in read_jsonl(record.cell.metrics)]
     last = record.status.step if record.status.step == record.status.steps else len(steps) - 1
     if steps != list(range(last + 1)):  # a run that left the finite numbers may have ended early
         yield f"{record.cell.metrics}: must hold each step from 0 to {last} once"
+    asked = record.run["config"]["probes"].get("long_range_windows", 0)
+    finite = all(event["kind"] != NONFINITE for event in record.events)
+    if finite and asked and record.long_range is None:
+        yield f"{record.cell.long_range}: missing, must hold what {asked} windows showed of the use of context"
     if "final_weights_sha256" not in record.run:
         yield f"{record.cell.run_json}: must hold the hash of the last weights"
 

@@ -2,7 +2,7 @@
 
 import math
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -15,18 +15,10 @@ from gpt.errors import InputError
 from gpt.records.cell import Cell, Status, load_arrays
 from gpt.records.files import read_bytes, read_json
 from gpt.records.jsonl import read_jsonl
-from gpt.records.schema import (
-    CLIP_SCALE,
-    GRAD_NORM,
-    PART_GRAD_NORM,
-    SPIKE,
-    TRAIN_LOSS,
-    VAL_LOSS,
-    Metric,
-    parse_metric,
-)
+from gpt.records.schema import PART_GRAD_NORM, Metric, parse_metric
 from gpt.study.folder import StudyFolder, cell_at
 from gpt.study.plan import Block, blocks_of, label
+from gpt.study.secondary import secondary_scalars
 from gpt.study.spec import Scalar, Study
 from gpt.study.words import count
 
@@ -34,20 +26,9 @@ Curve = tuple[NDArray[np.int64], NDArray[np.float64]]
 """steps (N,) and values (N,) or (N, layers)"""
 
 HEATMAP = "attention_heatmap"
-"""the one probe array that is kept for the last probed step alone, for its size"""
-
-SECONDARY: dict[str, tuple[str, str]] = {
-    "val/loss.last": ("nats per character", "validation loss at the end"),
-    "train/loss.last": ("nats per character", "training loss of the last batch"),
-    "best_step": ("step", "step of the lowest validation loss"),
-    "clipped_share": ("share of steps", "steps whose gradient was scaled down"),
-    "clip_scale_mean": ("factor", "mean scale over the scaled steps"),
-    "clip_scale_median": ("factor", "median scale over the scaled steps"),
-    "grad_norm_median": ("loss per weight", "median gradient norm before clipping"),
-    "grad_norm_max": ("loss per weight", "largest gradient norm before clipping"),
-    "spikes": ("count", "jumps of the training loss"),
-}
-"""Unit and meaning of every secondary scalar."""
+"""the one probe array that is kept for three steps alone, for its size"""
+EARLY = 0.1
+"""share of the run's steps near which the middle one of them lies; attention takes its shape early"""
 
 
 @dataclass(frozen=True)
@@ -152,22 +133,8 @@ class CellRecord:
 
     @cached_property
     def secondary(self) -> dict[str, float]:
-        """The scalars of `SECONDARY`; NaN where there is nothing to tell."""
-        val_steps, val_loss = self.curve(VAL_LOSS)
-        train_loss, norm, scale = (self.curve(key)[1] for key in (TRAIN_LOSS, GRAD_NORM, CLIP_SCALE))
-        scaled = scale[scale < 1]
-        norm, evaluated = norm[np.isfinite(norm)], np.isfinite(val_loss)
-        return {
-            "val/loss.last": _last(val_loss),
-            "train/loss.last": _last(train_loss),
-            "best_step": float(val_steps[evaluated][np.argmin(val_loss[evaluated])]) if evaluated.any() else math.nan,
-            "clipped_share": len(scaled) / len(scale) if len(scale) else math.nan,
-            "clip_scale_mean": float(scaled.mean()) if len(scaled) else math.nan,
-            "clip_scale_median": float(np.median(scaled)) if len(scaled) else math.nan,
-            "grad_norm_median": float(np.median(norm)) if len(norm) else math.nan,
-            "grad_norm_max": float(norm.max()) if len(norm) else math.nan,
-            "spikes": float(sum(event["kind"] == SPIKE for event in self.events)),
-        }
+        """See `gpt.study.secondary`."""
+        return secondary_scalars(self)
 
     @cached_property
     def events(self) -> list[dict[str, Any]]:
@@ -178,14 +145,25 @@ class CellRecord:
         """Each probe array over the probed steps: steps (N,) and values (N, ...)."""
         found: defaultdict[str, list[tuple[int, NDArray[np.float32]]]] = defaultdict(list)
         steps = self.cell.probe_steps()
+        kept = heatmap_steps(steps)
         for step in steps:
             for name, array in load_arrays(self.cell.probe_file(step)).items():
-                if name != HEATMAP or step == steps[-1]:
+                if name != HEATMAP or step in kept:
                     found[name].append((step, array.astype(np.float32)))
         return {
             name: (np.array([step for step, _ in taken]), np.stack([array for _, array in taken]))
             for name, taken in found.items()
         }
+
+    @cached_property
+    def long_range(self) -> dict[str, NDArray[np.float64]] | None:
+        """How the trained model uses its context, see `gpt.study.long_range`; None where it was not measured.
+
+        Raises:
+            InputError: the file is damaged.
+        """
+        path = self.cell.long_range
+        return {n: a.astype(np.float64) for n, a in load_arrays(path).items()} if path.exists() else None
 
     @property
     def sample(self) -> str:
@@ -198,8 +176,12 @@ def _part_norms(steps: list[int], parts: list[Any]) -> PartNorms:
     return PartNorms(np.array(steps), counts, np.array([norm for norms in parts for norm in norms], dtype=np.float64))
 
 
-def _last(values: NDArray[np.float64]) -> float:
-    return float(values[-1]) if len(values) else math.nan
+def heatmap_steps(steps: Sequence[int]) -> list[int]:
+    """Of the probed steps, the first, the one between them that is nearest to an early step, and the last."""
+    if not steps:
+        return []
+    early = min(steps[1:-1] or steps, key=lambda step: abs(step - EARLY * steps[-1]))
+    return sorted({steps[0], early, steps[-1]})
 
 
 @dataclass(frozen=True)

@@ -12,15 +12,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gpt.config import WITHOUT_EFFECT, canonical
-from gpt.records.schema import CLIP_SCALE, GRAD_NORM, TRAIN_LOSS
+from gpt.records.schema import CLIP_SCALE, GRAD_NORM, TRAIN_LOSS, VAL_LOSS
 from gpt.study.collect import BlockResults, CellRecord, Group, Results
 from gpt.study.plan import label
+from gpt.study.spec import ORDER_SEED
 from gpt.study.words import count, listed, percent
 
 CLIP_ROUNDING = 1e-4
 """relative error allowed between a clipped norm and its limit"""
 UNIT_RMS = 0.05
 """distance from 1 within which a freshly initialised layer counts as normalised"""
+SAME_START = 1e-5
+"""difference in loss, nats per character, that layouts may round to from the same initial weights"""
 
 
 def control(results: Results) -> dict[str, Any]:
@@ -29,7 +32,7 @@ def control(results: Results) -> dict[str, Any]:
     `holds` is None as long as no seed has finished in two variants of a block.
     """
     cells = [(block, group, seed, cell) for block, group, seed, cell in results.places() if cell.finished]
-    configs = {cell.fingerprint: flat(cell.run["config"]) for _, _, _, cell in cells}
+    configs = {cell.fingerprint: _recorded(results, block, group, cell) for block, group, _, cell in cells}
     between: set[str] = set()
     compared = 0
     for block in results.blocks:
@@ -56,6 +59,16 @@ def control(results: Results) -> dict[str, Any]:
         "data_sha256": hashes,
         "text": _control_text(results, effective, len(cells), hashes) if compared else "No pair has finished yet.",
     }
+
+
+def _recorded(results: Results, block: BlockResults, group: Group, cell: CellRecord) -> dict[str, Any]:
+    """A cell's configuration; another study may have made it that says, or leaves unsaid, that its order is its own."""
+    fields = flat(cell.run["config"])
+    base = results.study.base.data.order_seed
+    planned = {ORDER_SEED: base, **dict(block.block), results.study.factor: group.variant}[ORDER_SEED]
+    own, recorded = fields["seed"], fields.get(ORDER_SEED)
+    same = (own if planned is None else planned) == (own if recorded is None else recorded)
+    return fields | {ORDER_SEED: planned if same else recorded}
 
 
 def _control_text(results: Results, effective: Sequence[str], cells: int, hashes: Sequence[str]) -> str:
@@ -88,7 +101,8 @@ def treatment(block: BlockResults, factor: str) -> dict[str, Any]:
     whole = [i for i in range(len(block.groups[0].cells)) if all(g.cells[i].finished for g in block.groups)]
     if not whole:
         return {"holds": None, "evidence": ["No seed has finished in all variants yet."], "limits": ""}
-    parts = [_paths(block.groups, whole), _size(block.groups, whole)]
+    paths = _orders if factor == ORDER_SEED else _paths
+    parts = [paths(block.groups, whole), _size(block.groups, whole)]
     if factor == "optim.clip":
         parts.insert(0, _clipping(block.groups))
     if factor == "model.norm_placement":
@@ -137,6 +151,39 @@ def _paths(groups: Sequence[Group], whole: Sequence[int]) -> dict[str, Any]:
     if never:
         text += f" In {never} of {len(parted)} comparisons the losses never differ: there the factor did nothing."
     return {"holds": never == 0, "text": text, "first_step_loss": first, "paths_part_at_step": parted}
+
+
+def _orders(groups: Sequence[Group], whole: Sequence[int]) -> dict[str, Any]:
+    """Order seeds of one initialisation seed start at one loss, before any batch, and part with the first batch."""
+    starts, first = [], []
+    for i in whole:
+        starts.append([float(g.cells[i].curve(VAL_LOSS)[1][0]) for g in groups])
+        first.append([float(g.cells[i].curve(TRAIN_LOSS)[1][0]) for g in groups])
+    spread = [max(row) - min(row) for row in starts]
+    apart = sum(len(set(row)) == len(row) for row in first)
+    exact, close = sum(s == 0 for s in spread), all(s <= SAME_START for s in spread)
+    seeds, orders = count(len(whole), "initialisation seed"), len(groups)
+    if exact == len(whole):
+        weights = f"the {orders} order seeds have the same validation loss to the last bit, in {exact} of {seeds}"
+        meaning = "they start from the same weights"
+    elif close:
+        weights = f"the {orders} order seeds' validation losses differ by at most {max(spread):.2g}, in all {seeds}"
+        meaning = "they start from the same weights and round differently"
+    else:
+        weights = f"the order seeds' validation losses differ by up to {max(spread):.2g} within one initialisation seed"
+        meaning = "they do not start from the same weights"
+    between = max(row[0] for row in starts) - min(row[0] for row in starts)
+    text = (
+        f"Before any batch, {weights}: {meaning}. Between initialisation seeds that loss spans {between:.2g} nats per "
+        f"character. At step 1 the training loss differs between any two order seeds in {apart} of {seeds}: other "
+        f"batches from the first one on."
+    )
+    return {
+        "holds": close and apart == len(whole),
+        "text": text,
+        "loss_before_training": starts,
+        "first_step_loss": first,
+    }
 
 
 def _size(groups: Sequence[Group], whole: Sequence[int]) -> dict[str, Any]:

@@ -11,24 +11,19 @@ from pathlib import Path
 from typing import Any
 
 from gpt.config import canonical, flatten
-from gpt.study.collect import SECONDARY, BlockResults, CellRecord, Group, Results
+from gpt.study.collect import BlockResults, CellRecord, Group, Results
 from gpt.study.contrasts import Contrast, Judged, compare, contrast_from, judge
-from gpt.study.evidence import control, layouts_of, mean_probe, stack_of, treatment
+from gpt.study.crossed import crossed, said_of
+from gpt.study.evidence import control, layouts_of, stack_of, treatment
 from gpt.study.limitations import limitations
 from gpt.study.noise_scale import noise_scale
 from gpt.study.observations import observations
+from gpt.study.profiles import profiles
+from gpt.study.secondary import SECONDARY
 from gpt.study.sentences import sentence
 from gpt.study.spec import Study
 from gpt.study.statistics import mean_interval, paired_contrast
 from gpt.study.words import metric_words
-
-LAYER_PROBES = {
-    "residual_rms_before": ("residual_rms", 0),
-    "residual_rms_after": ("residual_rms", -1),
-    "attention_entropy_after": ("attention_entropy", -1),
-    "update_ratio_after": ("update_ratio", -1),
-}
-"""Layer-wise means kept in the findings: the probe array, and which of its steps."""
 
 
 def build_findings(results: Results) -> dict[str, Any]:
@@ -39,14 +34,13 @@ def build_findings(results: Results) -> dict[str, Any]:
     stack, stack_differences = stack_of(finished)
     judged = iter(judge([contrast for block in results.blocks for contrast in contrasts(results, block)]))
     blocks = [_block(results, block, judged) for block in results.blocks]
-    said = [contrast["sentence"] for block in blocks for contrast in block["contrasts"]]
     return {
         "study": _study(results),
         "complete": len(finished) == len(cells),
         "cells": {"planned": len(cells), "finished": len(finished), "states": dict(sorted(states.items()))},
         "progress": "complete" if len(finished) == len(cells) else f"incomplete: {len(finished)} of {len(cells)} cells",
-        "verdicts": said,
-        "family": blocks[0]["contrasts"][0]["family"],
+        "verdicts": [sentence for block in blocks for sentence in said_of(block)],
+        "family": max((contrast["family"] for block in blocks for contrast in block["contrasts"]), default=0),
         "control": control(results),
         "blocks": blocks,
         "data": _data(finished, results.data_sha256),
@@ -59,8 +53,8 @@ def build_findings(results: Results) -> dict[str, Any]:
 
 
 def contrasts(results: Results, block: BlockResults) -> list[Contrast]:
-    """Every variant against the first."""
-    first, *others = block.groups
+    """Every variant against the first; none where the answer is no difference between variants."""
+    first, *others = block.groups if results.study.kind == "contrasts" else block.groups[:1]
     found = []
     for other in others:
         pairs = [
@@ -109,11 +103,14 @@ def _study(results: Results) -> dict[str, Any]:
 
 def _block(results: Results, block: BlockResults, judged: Any) -> dict[str, Any]:
     variants = [_variant(results, group) for group in block.groups]
+    treated = treatment(block, results.study.factor)
+    about = {"label": block.label, "block": dict(block.block), "variants": variants}
+    if results.study.kind == "components":
+        taken_apart = {"contrasts": [], "components": crossed(results, block)}
+        return {**about, **taken_apart, "treatment": treated, "observations": []}
     said = [next(judged) for _ in block.groups[1:]]
     found = {
-        "label": block.label,
-        "block": dict(block.block),
-        "variants": variants,
+        **about,
         "contrasts": [
             {
                 **j.contrast.as_dict(),
@@ -125,7 +122,7 @@ def _block(results: Results, block: BlockResults, judged: Any) -> dict[str, Any]
             }
             for j, group in zip(said, block.groups[1:], strict=True)
         ],
-        "treatment": treatment(block, results.study.factor),
+        "treatment": treated,
     }
     return {**found, "observations": observations(found, results.study.base.model.context)}
 
@@ -148,7 +145,7 @@ def _variant(results: Results, group: Group) -> dict[str, Any]:
         "parameters": whole[0].run["parameters"] if whole else None,
         "training_flops_per_token": whole[0].run["training_flops_per_token"] if whole else None,
         "secondary": {name: _secondary(group, name) for name in SECONDARY},
-        "layers": _layers(group),
+        **profiles(group),
         **({} if noise is None else {"noise_scale": noise}),
     }
 
@@ -168,16 +165,6 @@ def _secondary_differences(a: Group, b: Group) -> dict[str, Any]:
     for name in SECONDARY:
         contrast = paired_contrast([x.secondary[name] for x, _ in pairs], [y.secondary[name] for _, y in pairs], None)
         found[name] = {"n": contrast.n, "mean": contrast.mean_difference, "low": contrast.low, "high": contrast.high}
-    return found
-
-
-def _layers(group: Group) -> dict[str, Any]:
-    """Names of the layers and, over the surviving runs, the layer-wise means of the probes."""
-    found: dict[str, Any] = {"names": group.survivors[0].run["layers"] if group.survivors else []}
-    for name, (probe, index) in LAYER_PROBES.items():
-        mean = mean_probe(group.survivors, probe, index)
-        if mean is not None:
-            found[name] = (mean.mean(axis=1) if mean.ndim == 2 else mean).tolist()
     return found
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from gpt.study.collect import Results
 from gpt.study.evidence import layouts_of
+from gpt.study.variance import sd_factors
 from gpt.study.words import count
 
 
@@ -15,7 +16,13 @@ def limitations(results: Results, blocks: Sequence[Mapping[str, Any]]) -> list[s
     Args:
         blocks: the blocks of the findings.
     """
-    return [*_detectable(blocks), *_unfinished_learning(results), *_layouts(results), *_scope(results, blocks)]
+    return [
+        *_detectable(blocks),
+        *_components(results),
+        *_unfinished_learning(results),
+        *_layouts(results),
+        *_scope(results, blocks),
+    ]
 
 
 def _detectable(blocks: Sequence[Mapping[str, Any]]) -> Iterator[str]:
@@ -30,6 +37,29 @@ def _detectable(blocks: Sequence[Mapping[str, Any]]) -> Iterator[str]:
                     f"observed spread, a true difference of {size:.2g} is found with a power of 80 % (before "
                     f"correction); smaller ones are mostly missed."
                 )
+
+
+def _components(results: Results) -> Iterator[str]:
+    study = results.study
+    if study.kind == "contrasts":
+        return
+    seeds, orders = len(study.seeds), len(study.variants)
+    yield (
+        f"{count(seeds, 'initialisation seed')} and {count(orders, 'order seed')} tell little about a variance: were "
+        f"there nothing else, the standard deviation of the first would be known to within factors of "
+        f"{_factors(seeds - 1)}, of the second {_factors(orders - 1)}, and of the rest, which they share, "
+        f"{_factors((seeds - 1) * (orders - 1))}. The intervals hold if effects are normal; estimates do not need that."
+    )
+    yield (
+        "A run with the same two seeds has the same bits, so the rest holds no noise of measurement: it is what a pair "
+        "of seeds does that neither does alone. How much of what a seed does carries over from one variant to another "
+        "is not measured here; the pair correlations of other studies show it."
+    )
+
+
+def _factors(df: int) -> str:
+    low, high = sd_factors(df)
+    return f"{low:.2f} to {high:.2f}"
 
 
 def _unfinished_learning(results: Results) -> Iterator[str]:
@@ -60,11 +90,16 @@ def _scope(results: Results, blocks: Sequence[Mapping[str, Any]]) -> Iterator[st
         f"One text and one model{f' ({size} parameters)' if size else ''}, {count(base.train.steps, 'step')}, "
         f"{seen:,} characters read in training: nothing here says what happens at another scale or on other data."
     )
-    if study.factor != "optim.lr" and "optim.lr" not in study.blocks:
+    if study.kind == "components":
+        yield "One set of choices in each block: another learning rate or architecture may spread its runs otherwise."
+    elif study.factor != "optim.lr" and "optim.lr" not in study.blocks:
         yield (
             f"One learning rate (`optim.lr = {base.optim.lr:g}`) for all variants: a variant that would need another "
             f"is judged at this one. To compare the variants at several, name them under `blocks`."
         )
     if study.metric.startswith("val/"):
         yield "The metric is read off the split that every evaluation uses; there is no third, untouched one."
-    yield "A seed changes initial weights, batch order and dropout together; the text and its split stay the same."
+    if study.kind == "components":
+        yield "`seed` changes initial weights and dropout, the factor the batches; text and split stay the same."
+    else:
+        yield "A seed changes initial weights, batch order and dropout together; the text and its split stay the same."

@@ -1,17 +1,22 @@
 """What the records show beside the primary metric, in sentences made from the numbers; described, not tested."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from gpt.records.schema import even_entropy
-from gpt.study.words import count, listed, percent
+from gpt.records.schema import NONFINITE, STUCK
+from gpt.study.even_attention import EVEN
+from gpt.study.profiles import BY_HEAD
+from gpt.study.secondary import SHORT_CONTEXT
+from gpt.study.words import count, listed, percent, short
+
+Variant = Mapping[str, Any]
 
 
 def observations(block: Mapping[str, Any], context: int) -> list[str]:
-    """Stability, gradients, clipping, residual stream and attention of one block's variants.
+    """Stability, loss, gradients, clipping, activations, attention and use of context of one block's variants.
 
     Args:
         block: a block of the findings, its variants filled in.
@@ -20,25 +25,53 @@ def observations(block: Mapping[str, Any], context: int) -> list[str]:
     variants = [v for v in block["variants"] if any(state in ("done", "diverged") for state in v["states"])]
     if not variants:
         return []
-    said = [_stability(variants), _gradients(variants), _clipping(variants)]
-    return [sentence for sentence in [*said, _residual(variants), _attention(variants, context)] if sentence]
+    said = [
+        _stability(variants),
+        _loss(variants),
+        _gradients(variants),
+        _gradients_by_layer(variants),
+        _clipping(variants),
+        _activations(variants),
+        _entropy(variants, context),
+        _heads(variants, context),
+        _long_range(variants),
+    ]
+    return [sentence for sentence in said if sentence]
 
 
-def _stability(variants: list[Mapping[str, Any]]) -> str:
+def _stability(variants: Sequence[Variant]) -> str:
     each = []
     for v in variants:
         finished = sum(state in ("done", "diverged") for state in v["states"])
-        spikes = sum(s for s in v["secondary"]["spikes"]["values"] if math.isfinite(s))
-        each.append((v["label"], sum(v["diverged"]), finished, int(spikes)))
-    if not any(diverged or spikes for _, diverged, _, spikes in each):
+        lost = sorted(s for s, gone in zip(v["steps_survived"], v["diverged"], strict=True) if gone and s is not None)
+        said = f"with `{v['label']}` {sum(v['diverged'])} of {count(finished, 'run')} diverged"
+        if lost:
+            kinds = [(NONFINITE, "left the finite numbers"), (STUCK, "never got below the unigram loss")]
+            how = [f"{v['events'][kind]['runs']} {words}" for kind, words in kinds if v["events"][kind]["runs"]]
+            when = f"at step {lost[0]}" if lost[0] == lost[-1] else f"at steps {lost[0]} to {lost[-1]}"
+            said += f" ({'; '.join([*how, when])})"
+        spikes, collapses = (v["events"][kind] for kind in ("spike", "entropy_collapse"))
+        said += f", {count(spikes['count'], 'loss spike')}"
+        if collapses["runs"]:
+            said += f", attention collapsed in {count(collapses['runs'], 'run')}"
+        each.append((said, bool(lost or spikes["count"] or collapses["runs"]), finished))
+    if not any(unstable for _, unstable, _ in each):
+        runs = count(sum(finished for _, _, finished in each), "run")
+        return f"Stability: none of {runs} diverged, no training loss spiked and no attention collapsed."
+    return f"Stability: {'; '.join(said for said, _, _ in each)}."
+
+
+def _loss(variants: Sequence[Variant]) -> str:
+    def said(v: Variant) -> str:
         return (
-            f"Stability: none of {count(sum(n for _, _, n, _ in each), 'run')} diverged, and no training loss spiked."
+            f"it is lowest at step {_of(v, 'best_step'):,.0f} on average and ends at {_of(v, 'val/loss.last'):.3f}, "
+            f"beside a training loss of {_of(v, 'train/loss.last'):.3f} in the last batch"
         )
-    parts = [f"with `{name}` {d} of {count(n, 'run')} diverged, {count(s, 'loss spike')}" for name, d, n, s in each]
-    return f"Stability: {'; '.join(parts)}."
+
+    return _each("Loss on validation text", variants, lambda v: _has(v, "val/loss.last"), said)
 
 
-def _gradients(variants: list[Mapping[str, Any]]) -> str:
+def _gradients(variants: Sequence[Variant]) -> str:
     medians = [f"{_mean(v, 'grad_norm_median')} with `{v['label']}`" for v in variants if _has(v, "grad_norm_median")]
     largest = [
         f"{max(x for x in v['secondary']['grad_norm_max']['values'] if math.isfinite(x)):.3g} with `{v['label']}`"
@@ -50,47 +83,135 @@ def _gradients(variants: list[Mapping[str, Any]]) -> str:
     return f"Gradients: the median norm before clipping is {listed(medians)}; the largest norm is {listed(largest)}."
 
 
-def _clipping(variants: list[Mapping[str, Any]]) -> str:
+def _gradients_by_layer(variants: Sequence[Variant]) -> str:
     parts = []
     for v in variants:
-        if _has(v, "clipped_share"):
-            share = v["secondary"]["clipped_share"]["mean"]["mean"]
-            scale = v["secondary"]["clip_scale_mean"]["mean"]["mean"]
-            by = f" (to {scale:.2f} of their length on average)" if math.isfinite(scale) else ""
-            parts.append(f"with `{v['label']}` {percent(share)}{by}")
-    return f"Clipping, share of steps whose gradient it scaled down: {'; '.join(parts)}." if parts else ""
+        if "gradient_quantiles" not in v:
+            continue
+        names, found = v["layers"]["names"], v["gradient_quantiles"]
+        median = np.array(found["by_layer"])[:, found["levels"].index(0.5)]
+        first = np.array(found["first_step"])
+        shown = np.flatnonzero(median > 0)
+        if len(shown):
+            parts.append(
+                f"with `{v['label']}` from {_extreme(names, median, shown, np.argmin)} to "
+                f"{_extreme(names, median, shown, np.argmax)}, at the first step from "
+                f"{_extreme(names, first, shown, np.argmin)} to {_extreme(names, first, shown, np.argmax)}"
+            )
+    return f"Gradients by layer, median norm over the steps after warm-up: {'; '.join(parts)}." if parts else ""
 
 
-def _residual(variants: list[Mapping[str, Any]]) -> str:
-    parts = [
-        f"with `{v['label']}` {rms[0]:.3f} and {rms[-1]:.3f}"
-        for v in variants
-        if (rms := v["layers"].get("residual_rms_after"))
-    ]
-    place = "Residual stream, root mean square after the embedding and after the last block at the end of training"
-    return f"{place}: {'; '.join(parts)}." if parts else ""
+def _extreme(names: Sequence[str], values: Any, shown: Any, which: Callable[[Any], Any]) -> str:
+    """`0.13 (block 2)`."""
+    layer = shown[which(values[shown])]
+    return f"{values[layer]:.3g} ({names[layer]})"
 
 
-def _attention(variants: list[Mapping[str, Any]], context: int) -> str:
-    parts = [
-        f"with `{v['label']}` {min(entropy):.2f} (block {int(np.argmin(entropy))}) to {max(entropy):.2f} "
-        f"(block {int(np.argmax(entropy))})"
-        for v in variants
-        if (entropy := v["layers"].get("attention_entropy_after"))
-    ]
-    if not parts:
-        return ""
-    return (
-        f"Attention, entropy in nats at the end of training, averaged over a block's heads: {'; '.join(parts)}; "
-        f"attention spread evenly over {context} positions would have {even_entropy(context):.2f}."
-    )
+def _clipping(variants: Sequence[Variant]) -> str:
+    def said(v: Variant) -> str:
+        scale, quarters = _of(v, "clip_scale_mean"), v.get("clipped_by_quarter")
+        by = f" (to {scale:.2f} of their length on average)" if math.isfinite(scale) else ""
+        when = ""
+        if quarters and max(quarters) > 0:
+            when = f", {percent(quarters[0])} in the first quarter of the run and {percent(quarters[-1])} in the last"
+        return f"{percent(_of(v, 'clipped_share'))}{by}{when}"
+
+    title = "Clipping, share of steps whose gradient it scaled down"
+    return _each(title, variants, lambda v: _has(v, "clipped_share"), said)
 
 
-def _has(variant: Mapping[str, Any], name: str) -> bool:
-    return math.isfinite(variant["secondary"][name]["mean"]["mean"])
+def _activations(variants: Sequence[Variant]) -> str:
+    def said(v: Variant) -> str:
+        layers = v["layers"]
+        rms = layers["residual_rms_after"]
+        words = (
+            f"the stream's root mean square is {rms[0]:.3f} after the embedding and {rms[-1]:.3f} after the last block"
+        )
+        if "residual_max_after" in layers:
+            words += f", its largest value {max(layers['residual_max_after']):.3g}"
+        if "residual_kurtosis_after" in layers:
+            words += f", its excess kurtosis at most {max(layers['residual_kurtosis_after']):.3g}"
+        if "dead_share_after" in layers:
+            silent = layers["dead_share_after"]
+            words += f", {percent(sum(silent) / len(silent))} of the feed-forward units are silent"
+        return words
+
+    title = "Activations at the end of training"
+    return _each(title, variants, lambda v: "residual_rms_after" in v["layers"], said)
 
 
-def _mean(variant: Mapping[str, Any], name: str) -> str:
+def _entropy(variants: Sequence[Variant], context: int) -> str:
+    def said(v: Variant) -> str:
+        entropy = v["layers"]["attention_entropy_after"]
+        return (
+            f"{min(entropy):.2f} (block {int(np.argmin(entropy))}) to {max(entropy):.2f} "
+            f"(block {int(np.argmax(entropy))})"
+        )
+
+    title = "Attention, entropy in nats at the end of training, averaged over a block's heads"
+    even = f"attention spread evenly over {context} positions would have {EVEN['attention_entropy'](context):.2f}"
+    return _each(title, variants, lambda v: "attention_entropy_after" in v["layers"], said, even)
+
+
+def _heads(variants: Sequence[Variant], context: int) -> str:
+    def said(v: Variant) -> str:
+        heads = v["heads"]
+        back = [sum(row) / len(row) for row in heads["attention_distance"]]
+        near, far = int(np.argmin(back)), int(np.argmax(back))
+        return (
+            f"heads look back {back[near]:.1f} (block {near}) to {back[far]:.1f} characters (block {far}) on average; "
+            f"the most weight that a head has on the previous character is {_best(heads['attention_previous'])}, on "
+            f"the first one {_best(heads['attention_first'])}, as an induction head "
+            f"{_best(heads['attention_induction'])}; the largest logit at any probed step is "
+            f"{_of(v, 'attention_logit_max'):.3g} on average"
+        )
+
+    even = EVEN["attention_distance"](context), EVEN["attention_previous"](context)
+    about = f"even attention would look back {even[0]:.1f} characters and have {even[1]:.2f} on the previous one"
+    title = "Attention heads and heatmaps at the end of training"
+    return _each(title, variants, lambda v: v["heads"].keys() >= set(BY_HEAD), said, about)
+
+
+def _best(ranked_LH: Sequence[Sequence[float]]) -> str:
+    """The highest head's score and its block."""
+    highest = [row[0] for row in ranked_LH]
+    return f"{max(highest):.2f} (block {int(np.argmax(highest))})"
+
+
+def _long_range(variants: Sequence[Variant]) -> str:
+    def said(v: Variant) -> str:
+        words = f"half of the gradient with respect to the past lies within {_mean(v, 'half_length')} characters"
+        if _has(v, "context_cut"):
+            words += f", seeing the last {SHORT_CONTEXT} alone costs {_mean(v, 'context_cut')} nats per character"
+        if _has(v, "beyond_context"):
+            words += f", positions beyond the trained context cost {_mean(v, 'beyond_context')}"
+        return words
+
+    return _each("Long-range use of context", variants, lambda v: _has(v, "half_length"), said)
+
+
+def _each(
+    title: str,
+    variants: Iterable[Variant],
+    needs: Callable[[Variant], bool],
+    said: Callable[[Variant], str],
+    about: str = "",
+) -> str:
+    """A sentence with a part for each variant that has what it needs; empty where none has."""
+    parts = [f"with `{v['label']}` {said(v)}" for v in variants if needs(v)]
+    return f"{title}: {'; '.join([*parts, about] if about else parts)}." if parts else ""
+
+
+def _of(variant: Variant, name: str) -> float:
+    mean: float = variant["secondary"][name]["mean"]["mean"]
+    return mean
+
+
+def _has(variant: Variant, name: str) -> bool:
+    return math.isfinite(_of(variant, name))
+
+
+def _mean(variant: Variant, name: str) -> str:
     mean = variant["secondary"][name]["mean"]
-    interval = f" ({mean['low']:.3g} to {mean['high']:.3g})" if math.isfinite(mean["low"]) else ""
-    return f"{mean['mean']:.3g}{interval}"
+    interval = f" ({short(mean['low'])} to {short(mean['high'])})" if math.isfinite(mean["low"]) else ""
+    return f"{short(mean['mean'])}{interval}"

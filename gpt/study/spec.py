@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -25,6 +25,12 @@ from gpt.records.schema import parse_metric
 
 Scalar = str | int | float | bool | None
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$", max_length=64)]
+Kind = Literal["contrasts", "components"]
+"""what a study's answer is: differences between variants, or where the spread between runs comes from"""
+ORDER_SEED = "data.order_seed"
+"""the factor of a study of the second kind: its seeds are crossed with the seeds of all else"""
+FEWEST_SEEDS = 3
+"""levels of either seed that a variance can be taken apart from"""
 NOT_FACTORS = WITHOUT_EFFECT | {"seed", "data.val_fraction"}
 """fields whose values cannot be compared: they change nothing, or what is measured"""
 
@@ -65,12 +71,32 @@ class Study(Strict):
     metric: str
     smallest_effect: float
 
+    @property
+    def kind(self) -> Kind:
+        return "components" if self.factor == ORDER_SEED else "contrasts"
+
     @model_validator(mode="after")
     def _seeds_make_a_sample(self) -> Self:
         if len(set(self.seeds)) < len(self.seeds):
             raise ValueError(f"seeds {list(self.seeds)} hold a duplicate; each seed must be named once")
         if len(self.seeds) < 2:
             raise ValueError(f"got {len(self.seeds)} seed; a difference needs at least 2 seeds to be judged")
+        return self
+
+    @model_validator(mode="after")
+    def _seeds_make_a_table(self) -> Self:
+        if self.kind == "components":
+            if None in self.variants:
+                raise ValueError(
+                    f"variants {list(self.variants)} hold off, the run's own seed; where {ORDER_SEED} is the factor, "
+                    "each variant must be a seed, so that every one meets every seed of `seeds`"
+                )
+            fewest = min(len(self.variants), len(self.seeds))
+            if fewest < FEWEST_SEEDS:
+                raise ValueError(
+                    f"got {len(self.variants)} variants and {len(self.seeds)} seeds; where {ORDER_SEED} is the factor, "
+                    f"a variance is taken apart, which needs at least {FEWEST_SEEDS} of either"
+                )
         return self
 
 

@@ -105,7 +105,7 @@ def mean_interval(values: ArrayLike, confidence: float = 0.95) -> MeanInterval:
     tail = _tail(confidence)
     everything = value_array(values, "values")
     finite = everything[np.isfinite(everything)]
-    mean, sd = _moments(finite, _rounding(finite))
+    mean, sd = _moments(finite, rounding_of(finite))
     margin = _margin(sd, len(finite), tail)
     return MeanInterval(mean, sd, mean - margin, mean + margin, len(finite), len(everything) - len(finite))
 
@@ -141,7 +141,7 @@ def paired_contrast(
     differences = np.full(len(finite), math.nan)
     differences[finite] = kept
     n = len(kept)
-    rounding = _rounding(np.concatenate([finite_a, finite_b]))
+    rounding = rounding_of(np.concatenate([finite_a, finite_b]))
     mean, sd = _moments(kept, rounding)
     margin = _margin(sd, n, tail)
     d_z = mean / sd if sd > 0 else math.nan
@@ -356,7 +356,7 @@ def _tail(confidence: float) -> float:
     return (1 - confidence) / 2
 
 
-def _rounding(values: Floats) -> float:
+def rounding_of(values: Floats) -> float:
     """Size of the rounding errors in a difference of two such values."""
     return 4 * float(np.finfo(np.float64).eps * np.max(np.abs(values), initial=0.0))
 
@@ -419,7 +419,7 @@ def _d_z_interval(d_z: float, n: int, tail: float) -> Interval:
 
 
 def _correlation(a: Floats, b: Floats) -> float:
-    if len(a) < 3 or np.ptp(a) <= _rounding(a) or np.ptp(b) <= _rounding(b):
+    if len(a) < 3 or np.ptp(a) <= rounding_of(a) or np.ptp(b) <= rounding_of(b):
         return math.nan
     from_mean_a, from_mean_b = a - a.mean(), b - b.mean()
     lengths = float(np.linalg.norm(from_mean_a) * np.linalg.norm(from_mean_b))

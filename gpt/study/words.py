@@ -53,6 +53,11 @@ def short(value: float | None) -> str:
     return f"{value:.3g}" if math.isfinite(value) else MISSING
 
 
+def significant(value: float) -> float:
+    """The number to six digits, which is more than any figure shows; for long lists in a record."""
+    return float(f"{value:.6g}")
+
+
 def p_text(p: float) -> str:
     """`= 0.016`, `< 0.001`, or words where the test could not be made."""
     if math.isnan(p):

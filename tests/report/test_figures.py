@@ -1,3 +1,4 @@
+import re
 import struct
 
 import matplotlib
@@ -7,15 +8,19 @@ import reported as reported_studies
 import synthetic
 from synthetic import Outcome
 
+from gpt.records.cell import load_arrays, save_arrays
 from gpt.report import style
 from gpt.report.figures import draw_all
 from gpt.report.layers import probed
+from gpt.report.sensitivity import strips
 from gpt.report.training import stacked
 from gpt.study.collect import collect
 from gpt.study.findings import build_findings
 
-NAMES = {
-    "paired", "loss", "gradients", "clipping", "residual", "updates", "entropy", "distance", "attention", "heads"
+ROWS = {"loss", "gradients", "gradient-distribution", "clipping"}
+NAMES = ROWS | {
+    "paired", "long-range", "activations", "updates", "entropy", "scores", "distance", "attention",
+    "attention-over-training", "heads",
 }  # fmt: skip
 
 
@@ -35,7 +40,9 @@ def pixels(data):
 def test_every_figure_is_a_readable_png_with_content_and_of_moderate_size(reported):
     files = sorted(reported.out.glob("studies/*/report/figures/*.png"))
     assert {file.stem for file in files if "clean" in str(file)} == NAMES
-    assert len(files) == len(NAMES) + 2 * 4
+    messy = {file.stem for file in files if "messy" in str(file)}
+    blocks = ("optim.lr-0.001-", "optim.lr-0.003-")
+    assert messy == {"sensitivity", "survival"} | {b + name for b in blocks for name in ROWS | {"paired", "long-range"}}
     for file in files:
         data = file.read_bytes()
         assert len(data) < 150_000, file
@@ -49,7 +56,16 @@ def test_every_figure_is_a_readable_png_with_content_and_of_moderate_size(report
 
 def test_a_variant_has_the_same_colour_in_every_figure_that_tells_variants_apart(reported):
     wanted = [np.array(matplotlib.colors.to_rgb(style.color(i))) for i in range(2)]
-    for name in ("paired", "loss", "clipping", "residual"):
+    for name in (
+        "paired",
+        "loss",
+        "clipping",
+        "activations",
+        "gradient-distribution",
+        "entropy",
+        "scores",
+        "long-range",
+    ):
         image = pixels((reported.clean.report / "figures" / f"{name}.png").read_bytes())[:, :, :3]
         for rgb in wanted:
             assert (np.abs(image - rgb).max(axis=2) < 0.01).sum() > 20, name
@@ -100,11 +116,51 @@ def test_figures_can_be_drawn_where_a_variant_always_diverged(tmp_path):
 
 def test_without_probes_only_the_figures_of_the_rows_are_drawn(tmp_path):
     folder = synthetic.write_study(tmp_path, synthetic.study(), reported_studies.clean_outcome)
-    for file in tmp_path.glob("cells/*/probes/*"):
+    for file in [*tmp_path.glob("cells/*/probes/*"), *tmp_path.glob("cells/*/long_range.safetensors")]:
         file.unlink()
     results = collect(folder)
     drawn = draw_all(results, build_findings(results))
-    assert {figure.file for figure in drawn} == {"paired.png", "loss.png", "gradients.png", "clipping.png"}
+    assert {figure.name for figure in drawn} == ROWS | {"paired"}
+
+
+def test_old_cells_that_recorded_fewer_arrays_give_the_figures_of_those(tmp_path):
+    planned = synthetic.study()
+    folder = synthetic.write_study(tmp_path, planned, reported_studies.clean_outcome)
+    for file in tmp_path.glob("cells/*/probes/*"):
+        arrays = load_arrays(file)
+        save_arrays(file, {n: arrays[n] for n in ("residual_rms", "attention_entropy")}, {})
+    results = collect(folder)
+    drawn = {figure.name for figure in draw_all(results, build_findings(results))}
+    assert drawn == ROWS | {"paired", "long-range", "activations", "entropy"}
+
+
+def test_the_figures_of_the_whole_study_come_first_and_only_where_they_show_something(reported):
+    names = [figure["name"] for figure in reported.findings(reported.messy)["figures"]]
+    assert names[:4] == ["sensitivity", "survival", "paired", "loss"]
+    assert names.count("sensitivity") == names.count("survival") == 1
+    clean = [figure["name"] for figure in reported.findings(reported.clean)["figures"]]
+    assert set(clean) == NAMES
+    headings = re.findall(r"^(#+) (.*)$", reported.page(reported.messy).split("\n## Figures\n")[1], re.MULTILINE)
+    assert headings[:4] == [
+        ("###", "The primary metric over `optim.lr`"),
+        ("###", "When runs diverged"),
+        ("###", "Figures at optim.lr = 0.001"),
+        ("####", "The primary metric, seed by seed"),
+    ]
+
+
+def test_blocks_are_laid_out_along_the_first_field_that_varies():
+    def block(**values):
+        return {"block": {key.replace("__", "."): value for key, value in values.items()}}
+
+    blocks = [block(optim__lr=lr, optim__clip=clip, seed=3) for lr in (1e-3, 1e-2) for clip in (1.0, None)]
+    first, second = strips(blocks)
+    assert (first.field, first.title, second.title) == ("optim.lr", "optim.clip = 1.0", "optim.clip = off")
+    assert first.places == pytest.approx([-3, -2])
+    assert first.blocks == [blocks[0], blocks[2]]
+    assert strips([block(optim__lr=1e-3)]) == strips([{"block": {}}]) == []
+    (words,) = strips([block(model__norm="layernorm"), block(model__norm="rmsnorm")])
+    assert words.places == [0, 1]
 
 
 def test_the_band_is_the_t_interval_of_each_steps_mean():

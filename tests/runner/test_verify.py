@@ -77,7 +77,7 @@ def test_a_flipped_bit_of_any_record_is_named(out: Path) -> None:
     dice = random.Random(0)
     records = [file for cell in cells_of(out) for file in (*cell.results(), cell.root / MANIFEST)]
     records += [path for path in StudyFolder(out, "tiny").root.iterdir() if path.is_file()]
-    assert len(records) == 4 * 10 + 3
+    assert len(records) == 4 * 11 + 3
     for file in records:
         whole = file.read_bytes()
         for _ in range(3 if whole else 0):
@@ -115,6 +115,13 @@ def cut_rows_and_seal_again(out: Path) -> str:
     return "metrics.jsonl: must hold each step from 0 to 8 once"
 
 
+def lose_the_use_of_context_and_seal_again(out: Path) -> str:
+    cell = cells_of(out)[0]
+    cell.long_range.unlink()
+    write_manifest(cell.root, cell.results())
+    return "long_range.safetensors: missing, must hold what 128 windows showed of the use of context"
+
+
 def swap_two_cells(out: Path) -> str:
     first, second = cells_of(out)[:2]
     first.root.rename(out / "cells" / "aside")
@@ -148,7 +155,8 @@ def lose_the_table(out: Path) -> str:
 @pytest.mark.parametrize(
     "spoil",
     [
-        remove_a_cell, fail_a_cell, add_a_probe, cut_rows_and_seal_again, swap_two_cells, change_the_report,
+        remove_a_cell, fail_a_cell, add_a_probe, cut_rows_and_seal_again,
+        lose_the_use_of_context_and_seal_again, swap_two_cells, change_the_report,
         plan_another_cell, lose_the_table,
     ],
 )  # fmt: skip

@@ -9,8 +9,9 @@ from synthetic import STEPS, Outcome
 
 from gpt.errors import InputError
 from gpt.records.schema import parse_metric
-from gpt.study.collect import collect
+from gpt.study.collect import collect, heatmap_steps
 from gpt.study.folder import cell_at
+from gpt.study.plan import plan
 
 
 def only_cell(results):
@@ -60,7 +61,7 @@ def test_means_fall_back_on_diverged_runs_only_where_no_run_survived(tmp_path):
 
 
 def test_secondary_scalars_are_those_counted_by_hand(tmp_path):
-    outcome = Outcome(1.5, norm=2.5, scale=0.4, first_loss=3.0, spikes=2)
+    outcome = Outcome(1.5, norm=2.5, scale=0.4, first_loss=3.0, spikes=2, collapses=1, logit=5.0, rms=(0.1, 0.3, 0.2))
     folder = synthetic.write_study(tmp_path, synthetic.study(seeds=2), lambda cell: outcome)
     found = only_cell(collect(folder)).secondary
     assert found == pytest.approx({
@@ -73,7 +74,28 @@ def test_secondary_scalars_are_those_counted_by_hand(tmp_path):
         "grad_norm_median": 2.5,
         "grad_norm_max": 2.5,
         "spikes": 2,
-    })  # fmt: skip
+        "entropy_collapses": 1,
+        "attention_entropy": 1.3 - 0.4,
+        "attention_logit_max": 5.0,
+        "attention_previous": 0.2 + 0.3,
+        "attention_induction": 0.1 + 0.6,
+        "residual_growth": 2.0,
+        "residual_kurtosis": 3.0,
+        "dead_share": 0.05,
+        "context_cut": math.nan,
+        "beyond_context": (2.3 + 0.2 * 4.5) - (3.0 - 0.1 * 5.5),
+        "half_length": 3,
+    }, nan_ok=True)  # fmt: skip
+
+
+def test_a_run_that_recorded_nothing_but_rows_has_no_other_scalars(tmp_path):
+    outcome = Outcome(probes=False, long_range=False)
+    cell = only_cell(collect(synthetic.write_study(tmp_path, synthetic.study(seeds=2), lambda cell: outcome)))
+    assert cell.long_range is None
+    assert cell.probes == {}
+    missing = {name for name, value in cell.secondary.items() if math.isnan(value)}
+    assert missing >= {"attention_entropy", "attention_logit_max", "residual_growth", "dead_share", "half_length"}
+    assert math.isfinite(cell.secondary["val/loss.last"])
 
 
 def test_a_run_without_a_scaled_step_has_no_clip_scale_rather_than_one(tmp_path):
@@ -99,14 +121,21 @@ def test_a_key_that_was_never_recorded_has_an_empty_curve_and_no_value(tmp_path)
     assert math.isnan(only_cell(results).value(parse_metric("train/loss.mean")))
 
 
-def test_probe_arrays_are_stacked_over_steps_and_heatmaps_kept_for_the_last_alone(tmp_path):
+def test_probe_arrays_are_stacked_over_steps_and_heatmaps_kept_for_three_steps(tmp_path):
     results = collect(synthetic.write_study(tmp_path, synthetic.study(), lambda cell: Outcome(rms=(0.1, 0.2, 0.3))))
     probes = only_cell(results).probes
     assert probes["residual_rms"][0].tolist() == [0, 20, 40]
     assert probes["residual_rms"][1][-1] == pytest.approx([0.2, 0.4, 0.6])
     assert probes["update_ratio"][0].tolist() == [20, 40]
-    assert probes["attention_heatmap"][0].tolist() == [40]
-    assert probes["attention_heatmap"][1].shape == (1, 2, 2, 8, 8)
+    assert probes["attention_heatmap"][0].tolist() == [0, 20, 40]
+    assert probes["attention_heatmap"][1].shape == (3, 2, 2, 8, 8)
+
+
+def test_heatmaps_are_kept_for_the_first_an_early_and_the_last_step():
+    assert heatmap_steps(range(0, 2001, 100)) == [0, 200, 2000]
+    assert heatmap_steps([0, 100]) == [0, 100]
+    assert heatmap_steps([0]) == [0]
+    assert heatmap_steps([]) == []
 
 
 def test_studies_that_share_a_cell_share_its_record(tmp_path):
@@ -131,6 +160,19 @@ def damage_row(cell):
 def lose_values(cell):
     rows = [json.loads(line) for line in cell.metrics.read_text().splitlines()]
     cell.metrics.write_text("".join(json.dumps({**row, "val/loss": None}) + "\n" for row in rows))
+
+
+def test_long_range_arrays_are_read_as_they_were_written_and_refused_when_damaged(tmp_path):
+    folder = synthetic.write_study(tmp_path, synthetic.study(), lambda cell: Outcome())
+    cell = only_cell(collect(folder))
+    planned = plan(synthetic.study(), synthetic.DATA)[0]
+    for name, array in synthetic.long_range_arrays(planned).items():
+        assert cell.long_range[name].tolist() == array.astype(np.float64).tolist()
+    path = cell.cell.long_range
+    assert path in cell.cell.results()
+    path.write_bytes(path.read_bytes()[:-1] + b"!")
+    with pytest.raises(InputError, match=r"long_range\.safetensors: damaged"):
+        _ = only_cell(collect(folder)).long_range
 
 
 @pytest.mark.parametrize(

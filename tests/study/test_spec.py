@@ -26,7 +26,7 @@ def test_every_shipped_study_loads_has_seven_seeds_and_opens_with_its_command(re
     assert len(files) >= 3
     for path in files:
         study = load_study(path)
-        assert len(study.seeds) >= 7 or "baseline" in study.name
+        assert len(study.seeds) >= 7 or "baseline" in study.name or study.kind == "components"
         assert f"gpt study run {path.relative_to(repository)}" in path.read_text()
     names = [load_study(path).name for path in files]
     assert len(set(names)) == len(names)
@@ -76,6 +76,42 @@ def test_a_study_that_answers_nothing_is_refused_by_name(tiny_study: Path, old: 
     message = refused(edited(tiny_study, old, new))
     assert expected in message
     assert str(tiny_study.parent) in message
+
+
+@pytest.mark.parametrize(
+    ("variants", "seeds", "expected"),
+    [
+        ("[0, 1]", "3", "got 2 variants and 3 seeds; where data.order_seed is the factor"),
+        ("[0, 1, 2]", "2", "got 3 variants and 2 seeds"),
+        ("[0, 1, off]", "3", "hold off, the run's own seed"),
+        ("[0, 1, -1]", "3", "data.order_seed"),
+        ("[0, 1, 1.5]", "3", "data.order_seed: got 1.5"),
+        ("[0, 1, true]", "3", "data.order_seed"),
+        ("[0, 1, 1]", "3", "two variants are the same"),
+    ],
+)
+def test_order_seeds_that_make_no_table_are_refused(tiny_study: Path, variants: str, seeds: str, expected: str) -> None:
+    edited(tiny_study, "model.norm_placement", "data.order_seed")
+    edited(tiny_study, "[pre, post]", variants)
+    assert expected in refused(edited(tiny_study, "seeds: 3", f"seeds: {seeds}"))
+
+
+def test_a_study_of_order_seeds_crosses_them_with_its_seeds_and_is_of_the_other_kind(tiny_study: Path) -> None:
+    assert load_study(tiny_study).kind == "contrasts"
+    edited(tiny_study, "model.norm_placement", "data.order_seed")
+    study = load_study(edited(tiny_study, "[pre, post]", "[0, 7, 9]"))
+    assert (study.kind, study.variants) == ("components", (0, 7, 9))
+    cells = plan(study, "data")
+    assert len({c.fingerprint for c in cells}) == 9
+    assert {(c.config.seed, c.config.data.order_seed) for c in cells} == {(s, o) for s in range(3) for o in (0, 7, 9)}
+
+
+def test_where_both_seeds_are_one_a_cell_is_the_one_that_names_no_order(tiny_study: Path) -> None:
+    ordinary = {c.fingerprint for c in plan(load_study(tiny_study), "data") if c.variant == "pre"}
+    edited(tiny_study, "model.norm_placement", "data.order_seed")
+    crossed = plan(load_study(edited(tiny_study, "[pre, post]", "[0, 1, 2]")), "data")
+    assert {c.fingerprint for c in crossed if c.variant == c.seed} == ordinary
+    assert not {c.fingerprint for c in crossed if c.variant != c.seed} & ordinary
 
 
 def test_off_and_null_are_one_variant(tiny_study: Path) -> None:

@@ -1,0 +1,76 @@
+"""Figures of the layers' gradient norms: over training, and how they are distributed."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from gpt.records.schema import LAYER_GRAD_NORM
+from gpt.report.style import (
+    beside,
+    color,
+    draw_band,
+    label_bottom,
+    layer_colors,
+    legend_below,
+    log_axis,
+    marker,
+    panels,
+    windows,
+)
+from gpt.report.training import TRAIN_WINDOWS, drawn_groups, stacked
+from gpt.study.collect import BlockResults
+
+
+def over_training(figure: Figure, block: BlockResults) -> None:
+    """Gradient norm of each layer before clipping; a panel for each variant, one scale for all."""
+    groups = [(i, g, found) for i, g in drawn_groups(block) if (found := stacked(g.shown, LAYER_GRAD_NORM)) is not None]
+    rows = panels(figure, len(groups))
+    lowest, highest = np.inf, 0.0
+    for axes, (_, group, (steps, values_SNL)) in zip(rows, groups, strict=True):
+        names = group.shown[0].run["layers"]
+        for layer, (name, shade) in enumerate(zip(names, layer_colors(len(names)), strict=True)):
+            norm_SN = values_SNL[:, :, layer]
+            if not (norm_SN > 0).all():
+                continue
+            ends, smooth = windows(steps, np.log(norm_SN).T, TRAIN_WINDOWS)
+            smooth_SN = np.exp(smooth.T)
+            draw_band(axes, ends, smooth_SN, shade, name, log=True)
+            lowest, highest = min(lowest, smooth_SN.min()), max(highest, smooth_SN.max())
+        axes.set_title(f"{group.label}, {group.shown_runs}")
+    label_bottom(rows, "step")
+    rows[0].set_ylabel("gradient norm of the layer")
+    log_axis(rows[0], lowest, highest)
+    legend_below(figure, max(rows, key=lambda axes: len(axes.lines)))
+
+
+def distribution(figure: Figure, found: Mapping[str, Any]) -> None:
+    """Quantiles of each layer's gradient norm over the steps after warm-up, variants side by side.
+
+    Args:
+        found: findings of one block.
+    """
+    axes = figure.subplots()
+    drawn = [(i, v) for i, v in enumerate(found["variants"]) if "gradient_quantiles" in v]
+    lowest, highest = np.inf, 0.0
+    for place, (index, variant) in enumerate(drawn):
+        quantiles_GQ = np.array(variant["gradient_quantiles"]["by_layer"])
+        layers = np.flatnonzero((quantiles_GQ > 0).all(axis=1))
+        low, lower, middle, upper, high = quantiles_GQ[layers].T
+        x = layers + beside(place, len(drawn))
+        shade = color(index)
+        axes.vlines(x, low, high, color=shade, linewidth=1.4)
+        axes.vlines(x, lower, upper, color=shade, linewidth=8, alpha=0.45)
+        axes.plot(x, middle, marker=marker(index), color=shade, linestyle="", markersize=6, label=variant["label"])
+        first = np.array(variant["gradient_quantiles"]["first_step"])[layers]
+        axes.plot(x, first, marker=marker(index), color=shade, linestyle="", markersize=6, markerfacecolor="white",
+                  label=f"{variant['label']}, first step")  # fmt: skip
+        lowest, highest = min(lowest, low.min(), first.min()), max(highest, high.max(), first.max())
+    names = drawn[0][1]["layers"]["names"]
+    axes.set_xticks(range(len(names)), names)
+    axes.set_xlim(-0.6, len(names) - 0.4)
+    axes.grid(visible=False, axis="x")
+    axes.set_ylabel("gradient norm of the layer")
+    log_axis(axes, lowest, highest)
+    legend_below(figure, axes)
