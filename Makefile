@@ -2,8 +2,10 @@
 # make test    environment, the whole default suite
 # make chaos   every fault there is, injected; what became of them as one JSON document
 # make results the evidence in results/ and the findings in README.md, made again
+# make studies the studies at full size, hours on two cores, and their evidence; interrupted, it goes on
 # make env     the environment alone, in .venv
-# make gpu     what a GPU is needed for: its tests, its certificate, the quick studies; into $OUT where that is set
+# make gpu     what a GPU is needed for: its tests, its certificate, the quick studies, eight minutes of the full-scale
+#              ones (again, and it goes on with them); into $OUT where that is set
 
 PYTHON ?= python3
 TORCH ?= torch==2.13.0
@@ -15,7 +17,7 @@ NEEDED ?=
 
 BIN := .venv/bin
 
-.PHONY: env study test test-slow chaos lint results gpu clean
+.PHONY: env study studies test test-slow chaos lint results gpu clean
 
 env: .venv/.ready
 
@@ -41,6 +43,12 @@ results: env study
 	$(BIN)/python tests/chaos.py results/faults/faults.json README.md
 	$(BIN)/gpt verify results
 
+studies: env
+	$(BIN)/gpt study run configs/studies/normalization.yaml configs/studies/positions.yaml \
+		configs/studies/clipping.yaml configs/studies/seed_variance.yaml --out out/full
+	$(BIN)/gpt study publish out/full
+	$(BIN)/gpt verify results
+
 test: env lint
 	GPT_TEST_NEEDED="$(NEEDED)" $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
 
@@ -55,6 +63,7 @@ gpu: env
 	$(BIN)/python -m pytest -m gpu -o addopts=''
 	$(BIN)/gpt certify --device cuda --out $(OUT)/certificate
 	$(BIN)/gpt study run configs/studies/quick/*.yaml --device cuda --out $(OUT)
+	timeout 480 $(BIN)/gpt study run configs/studies/gpu/*.yaml --device cuda --out $(OUT)/full || [ $$? = 124 ]
 
 lint: env
 	$(BIN)/ruff check
