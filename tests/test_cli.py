@@ -7,12 +7,21 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from typing import cast
 
 import pytest
+import torch
 
 from gpt.cli import main
 from gpt.commands.place import check_writable
+from gpt.commands.training import NAMED, run_planned
+from gpt.config import RunConfig
 from gpt.errors import InputError
+from gpt.runner.exits import CELLS_FAILED
+from gpt.runner.layout import Layout
+from gpt.runner.place import Place
+from gpt.runner.processes import Outcome
+from gpt.study.plan import PlannedCell
 
 
 def gpt(capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> tuple[int, str, str]:
@@ -160,3 +169,21 @@ def test_fields_shows_every_field_with_the_files_value(
     assert "--optim.lr" in said
     assert "0.002" in said
     assert "peak learning rate" in said
+
+
+def test_of_many_cells_without_a_result_some_are_named_and_the_rest_counted(
+    capsys: pytest.CaptureFixture[str], tiny: RunConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def failing(cells: list[PlannedCell], *rest: object) -> Outcome:
+        return Outcome(
+            stopped=False, unfinished=[(cell, "a process ended with code -9") for cell in cells], elsewhere=0
+        )
+
+    monkeypatch.setattr("gpt.runner.run.train_cells", failing)
+    place = Place(tmp_path, tmp_path, torch.device("cpu"))
+    for many, counted in ((NAMED, []), (NAMED + 3, [f"not done: 3 more; `gpt study status {tmp_path}` counts them"])):
+        cells = [PlannedCell("x", (), seed, tiny, f"{seed:016x}") for seed in range(many)]
+        assert run_planned(cells, place, None, cast(Layout, None)) == CELLS_FAILED
+        said = capsys.readouterr().err.splitlines()
+        assert [line for line in said if "a process ended with code -9" in line] == said[:NAMED]
+        assert said[NAMED:] == counted

@@ -22,6 +22,10 @@ if TYPE_CHECKING:
     from gpt.study.plan import PlannedCell
 
 
+NAMED = 20
+"""cells without a result that are named one by one"""
+
+
 def train(options: argparse.Namespace) -> int:
     """Train one run; any field can be set as --optim.lr 3e-4."""
     config = load_run(options.run, options.overrides)
@@ -104,8 +108,10 @@ def run_planned(cells: "Sequence[PlannedCell]", place: "Place", launch: "Launch 
     if outcome.stopped:
         print("stopped on request; run the same command again to go on", file=sys.stderr)
         return STOPPED
-    for cell, why in outcome.unfinished:
+    for cell, why in outcome.unfinished[:NAMED]:
         print(f"not done: {describe(cell)}, cell {cell.fingerprint}: {why}", file=sys.stderr)
+    if (unnamed := len(outcome.unfinished) - NAMED) > 0:
+        print(f"not done: {unnamed} more; `gpt study status {place.out}` counts them", file=sys.stderr)
     if outcome.elsewhere:
         print(
             f"left to the commands that are training them: {outcome.elsewhere} of {len(cells)} cells", file=sys.stderr

@@ -19,7 +19,7 @@ from gpt.runner.layout import Layout
 from gpt.runner.place import Place
 from gpt.runner.processes import POLL_SECONDS, Outcome, be_rank, outcome
 from gpt.runner.progress import Progress
-from gpt.runner.pulse import Watch
+from gpt.runner.pulse import BUSY, Watch
 from gpt.runner.row import Seat, end_process
 from gpt.runner.stack import describe_stack
 from gpt.runner.stop import LAUNCHER_ENDED, STOP_SIGNALS, stop_on_signals
@@ -111,7 +111,8 @@ def _wait_for_others(store: dist.Store, world: int, timeout: float) -> None:
             if store.check([f"ended/{rank}"]):
                 others.remove(rank)
             elif watch.silent(rank):
-                print(f"gpt: rank {rank} of {world} was lost: no sign of life for {timeout:g} s", file=sys.stderr)
+                why = f"no sign of life for {timeout:g} s ({BUSY})"
+                print(f"gpt: rank {rank} of {world} was lost: {why}", file=sys.stderr)
                 end_process(RANK_LOST)
         time.sleep(POLL_SECONDS)
 

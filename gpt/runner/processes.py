@@ -17,7 +17,7 @@ from gpt.runner.exits import RANK_LOST
 from gpt.runner.layout import Layout
 from gpt.runner.place import Place
 from gpt.runner.progress import Progress
-from gpt.runner.pulse import Watch, beating
+from gpt.runner.pulse import BUSY, Watch, beating
 from gpt.runner.row import RankLostError, Row, Seat, backend_for, end_process, held_key
 from gpt.runner.stop import LAUNCHER_ENDED, STOP_SIGNALS, stop_on_signals
 from gpt.runner.worker import work
@@ -71,7 +71,7 @@ def run_cells(packs: Sequence[Sequence[PlannedCell]], place: Place, layout: Layo
                 if worker.is_alive() and late:
                     _kill(rank, worker, f"it has not ended {layout.timeout:g} s after it was told to stop")
                 elif worker.is_alive() and watch.silent(rank):
-                    _kill(rank, worker, f"no sign of life for {layout.timeout:g} s")
+                    _kill(rank, worker, f"no sign of life for {layout.timeout:g} s ({BUSY})")
             _end_rows_of_the_dead(workers, layout.ranks_per_run, died)
             progress.update()
             time.sleep(POLL_SECONDS)

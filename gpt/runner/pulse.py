@@ -12,6 +12,7 @@ from collections.abc import Iterator
 import torch.distributed as dist
 
 BEAT_SECONDS = 1.0
+BUSY = "where a machine is so busy that processes starve, give a longer --timeout"
 START_SECONDS = 120.0
 """time that a process has to load what it needs before its silence means anything"""
 
