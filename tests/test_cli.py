@@ -185,5 +185,5 @@ def test_of_many_cells_without_a_result_some_are_named_and_the_rest_counted(
         cells = [PlannedCell("x", (), seed, tiny, f"{seed:016x}") for seed in range(many)]
         assert run_planned(cells, place, None, cast(Layout, None)) == CELLS_FAILED
         said = capsys.readouterr().err.splitlines()
-        assert [line for line in said if "a process ended with code -9" in line] == said[:NAMED]
+        assert [line for line in said if "ended with code -9" in line] == said[:NAMED]
         assert said[NAMED:] == counted
