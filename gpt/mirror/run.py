@@ -97,7 +97,7 @@ class CellRun:
         cell = self.place.cell
         media = self._attention(cell.probe_steps()[-1]) if cell.probe_steps() else {}
         for name, (columns, rows) in tables(cell).items():
-            media[name] = wandb.Table(columns=columns, data=rows)
+            media[name] = wandb.Table(columns=list(columns), data=rows)
         if cell.samples.exists():
             text = html.escape(read_bytes(cell.samples).decode("utf-8", "replace"))
             media["sample"] = wandb.Html(f"<pre>{text}</pre>")

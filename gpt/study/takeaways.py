@@ -10,7 +10,7 @@ from gpt.study.words import count, decimals, fixed, interval, listed, number, si
 
 
 def takeaway(findings: Mapping[str, Any], judged: Sequence[Judged]) -> str:
-    """Where the verdict is which and by how much, what diverged, and each variant's best block; or what spread is whose.
+    """Where the verdict is which and by how much, what diverged, each variant's best block; or which spread is whose.
 
     Args:
         judged: the study's contrasts, corrected together with those of other studies.
