@@ -1,8 +1,7 @@
-"""What a cell's folder has for a mirror: rows after a step, arrays as named numbers, a picture, a summary."""
+"""What a cell's folder has for a mirror: rows after a step, arrays as named numbers, pictures."""
 
 import itertools
 import math
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,10 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gpt.errors import InputError
-from gpt.records.cell import Cell, Status, load_arrays
-from gpt.records.files import parse_json, read_json
-from gpt.records.jsonl import read_jsonl
-from gpt.records.schema import EVENTS, LAYER_GRAD_NORM, VAL_LOSS, Metric
+from gpt.records.cell import Cell, load_arrays
+from gpt.records.files import parse_json
+from gpt.records.schema import LAYER_GRAD_NORM
 from gpt.study.collect import HEATMAP
 
 MOST_SERIES = 256
@@ -133,23 +131,36 @@ def probed(cell: Cell, step: int, layers: Sequence[str]) -> dict[str, float]:
 
 def _axes(name: str, shape: Sequence[int], layers: Sequence[str]) -> list[list[str]]:
     """What the entries along each axis of a probe array are called."""
-    blocks = [f"block {i}" for i in range(shape[0])] if shape else []
-    if name == "attention_entropy":
-        return [blocks, [f"head {i}" for i in range(shape[1])]]
-    if name == "residual_rms":
-        return [["embedding", *blocks[:-1]]]
-    if len(shape) == 1 and shape[0] == len(layers):
-        return [list(layers)]
+    blocks = [layer for layer in layers if layer.startswith("block")]
+    if name.startswith("attention_"):
+        named = [blocks, [f"head {i}" for i in range(shape[1])]]
+    elif name.startswith("residual_"):
+        named = [["embedding", *blocks]]
+    else:
+        named = [blocks if name == "dead_share" else list(layers)]
+    if [len(axis) for axis in named] == list(shape):
+        return named
     return [[str(i) for i in range(size)] for size in shape]
 
 
-def heatmap(cell: Cell) -> NDArray[np.uint8] | None:
-    """Attention at the last probed step as one grey picture, blocks downwards and heads across; None if not recorded.
+def heatmap_due(step: int, every: int) -> bool:
+    """Whether a probed step's heatmap is shown: the first, and those after 1, 2, 4, 8, ... times `every` steps.
+
+    Attention takes its shape early, and a picture of every probed step would be most of a mirror's bytes.
+    """
+    if every == 0 or step % every:
+        return False
+    times = step // every
+    return times & (times - 1) == 0
+
+
+def heatmap(cell: Cell, step: int) -> NDArray[np.uint8] | None:
+    """Attention at a probed step as one grey picture, blocks downwards and heads across; None if not recorded.
 
     White is no weight, black the largest weight of that head.
     """
-    steps = cell.probe_steps()
-    weights_LHTU = load_arrays(cell.probe_file(steps[-1])).get(HEATMAP) if steps else None
+    path = cell.probe_file(step)
+    weights_LHTU = load_arrays(path).get(HEATMAP) if path.exists() else None
     if weights_LHTU is None or not weights_LHTU.size:
         return None
     blocks, heads, size, _ = weights_LHTU.shape
@@ -162,25 +173,3 @@ def heatmap(cell: Cell) -> NDArray[np.uint8] | None:
         tile = np.kron(grey_TU, np.ones((PIXELS, PIXELS), dtype=np.uint8))
         picture[top : top + size * PIXELS, left : left + size * PIXELS] = tile
     return picture
-
-
-def config_of(run: Mapping[str, Any]) -> dict[str, Any]:
-    """run.json as a tracker's configuration: the resolved fields, and under `record` how they were computed."""
-    apart = ("config", "layers", "probe_text")
-    return {**run["config"], "record": {key: value for key, value in run.items() if key not in apart}}
-
-
-def summary_of(cell: Cell, status: Status) -> dict[str, Any]:
-    """What a person asks first of a run: how it ended, its lowest validation loss over all rows, what happened."""
-    rows = read_jsonl(cell.metrics) if cell.metrics.exists() else []
-    events = Counter(event["kind"] for event in (read_jsonl(cell.events) if cell.events.exists() else []))
-    lowest = Metric(VAL_LOSS, "min").of(rows)
-    return {
-        "status": status.state,
-        "why": status.why,
-        "attempts": status.attempts,
-        "seconds": status.seconds,
-        **{f"events/{kind}": events[kind] for kind in EVENTS},
-        **({VAL_LOSS: {"min": lowest}} if math.isfinite(lowest) else {}),
-        "final_weights_sha256": read_json(cell.run_json).get("final_weights_sha256"),
-    }

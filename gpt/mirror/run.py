@@ -10,7 +10,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from gpt.mirror.cell_rows import Row, config_of, heatmap, probed, scalars, summary_of
+from gpt.mirror.cell_end import config_of, summary_of, tables
+from gpt.mirror.cell_rows import Row, heatmap, heatmap_due, probed, scalars
 from gpt.mirror.places import Place
 from gpt.records.cell import Status
 from gpt.records.files import read_bytes, read_json
@@ -50,6 +51,7 @@ class CellRun:
         run = read_json(place.cell.run_json)
         self.place = place
         self._layers: Sequence[str] = run["layers"]
+        self._probes_every: int = run["config"]["probes"]["every"]
         self._run = _init(
             mode,
             project=place.project,
@@ -74,19 +76,28 @@ class CellRun:
         for index, row in enumerate(rows):
             values: dict[str, Any] = scalars(row, self._layers)
             values |= probed(self.place.cell, row["step"], self._layers)
+            if heatmap_due(row["step"], self._probes_every):
+                values |= self._attention(row["step"])
             if finished and index == len(rows) - 1:
                 values |= self._media()
             self._run.log(values, step=row["step"], commit=True)
             beat()
 
+    def _attention(self, step: int) -> dict[str, Any]:
+        import wandb
+
+        picture = heatmap(self.place.cell, step)
+        caption = f"step {step}: blocks downwards, heads across; darker is more attention"
+        return {} if picture is None else {"attention": wandb.Image(picture, caption=caption)}
+
     def _media(self) -> dict[str, Any]:
+        """What a finished cell has to show: the last heatmap, what was measured once, and a sample."""
         import wandb
 
         cell = self.place.cell
-        media: dict[str, Any] = {}
-        if (picture := heatmap(cell)) is not None:
-            caption = "blocks downwards, heads across; darker is more attention"
-            media["attention"] = wandb.Image(picture, caption=caption)
+        media = self._attention(cell.probe_steps()[-1]) if cell.probe_steps() else {}
+        for name, (columns, rows) in tables(cell).items():
+            media[name] = wandb.Table(columns=list(columns), data=rows)
         if cell.samples.exists():
             text = html.escape(read_bytes(cell.samples).decode("utf-8", "replace"))
             media["sample"] = wandb.Html(f"<pre>{text}</pre>")

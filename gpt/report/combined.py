@@ -8,9 +8,12 @@ from gpt.report.markup import plain, table
 from gpt.report.tables import row, tests_note, warnings
 from gpt.study.contrasts import Judged
 from gpt.study.sentences import sentence
-from gpt.study.words import count, slug
+from gpt.study.words import count
 
-HEADER = ("study", "comparison", "difference", "95 % interval", "corrected p", "seeds", "diverged", "verdict")
+HEADER = (
+    "study", "comparison", "difference", "95 % interval", "corrected p", "d_z", "pair correlation", "seeds", "diverged",
+    "verdict",
+)  # fmt: skip
 Studies = Sequence[tuple[Mapping[str, Any], Sequence[Judged]]]
 """findings and contrasts of each study, corrected together"""
 Link = Callable[[str], str]
@@ -26,7 +29,7 @@ def combined_page(studies: Studies, report: Link, figures_of: Link) -> str:
     """
     lines = [f"# {count(len(studies), 'question')}", "", *findings_table(studies, report)]
     for findings, judged in studies:
-        lines += ["", *study_section(findings, judged, report, figures_of, ("paired", "loss"))]
+        lines += ["", *study_section(findings, judged, report, figures_of, ("sensitivity", "paired", "loss"))]
     return "\n".join(lines) + "\n"
 
 
@@ -40,12 +43,15 @@ def findings_table(studies: Studies, report: Link) -> list[str]:
             shown = row(each)
             rows.append([
                 f"[{name}]({report(name)}){progress}", shown.comparison, shown.difference, shown.interval, shown.p,
-                shown.seeds, shown.diverged, shown.verdict,
+                shown.d_z, shown.correlation, shown.seeds, shown.diverged, shown.verdict,
             ])  # fmt: skip
             notes += [f"- {plain(shown.note)}"] if shown.note else []
         notes += [f"- **{plain(warning)}**" for warning in warnings(findings)]
     units = sorted({findings["study"]["metric"]["unit"] for findings, judged in studies if judged})
-    about = f"Difference: first minus second, {' or '.join(units)}; diverged: runs of first / second."
+    about = (
+        f"Difference: first minus second, {' or '.join(units)}; d_z: mean difference over its standard deviation; "
+        f"diverged: runs of first / second."
+    )
     every = [each for _, judged in studies for each in judged]
     contrasts = [*table(HEADER, rows), "", f"{about} {tests_note(every)}"] if rows else []
     parts = [part for part in (contrasts, crossed_table(studies, report), notes) if part]
@@ -55,7 +61,7 @@ def findings_table(studies: Studies, report: Link) -> list[str]:
 def study_section(
     findings: Mapping[str, Any], judged: Sequence[Judged], report: Link, figures_of: Link, figures: Sequence[str]
 ) -> list[str]:
-    """Question, answer, and the named figures of the study's first block."""
+    """Question, answer, and the named figures of the whole study or of its first block."""
     study = findings["study"]
     lines = [f"## {plain(study['question'])}", "", *(f"- {sentence(each)}" for each in judged), *answers(findings)]
     for figure in main_figures(findings, figures):
@@ -71,10 +77,12 @@ def main_figures(findings: Mapping[str, Any], of_contrasts: Sequence[str]) -> Se
     return ("crossed",) if blocks[0][1]["split"] is None else ("components", "crossed")
 
 
-def embedded(findings: Mapping[str, Any], figure: str, figures_of: Link) -> list[str]:
-    """A figure of the study's first block; nothing while no run has finished."""
-    if not findings["cells"]["finished"]:
-        return []
-    name, label = findings["study"]["name"], findings["blocks"][0]["label"]
-    prefix = f"{slug(label)}-" if label else ""
-    return ["", f"![{name}, {figure}]({figures_of(name)}/figures/{prefix}{figure}.png)"]
+def embedded(findings: Mapping[str, Any], name: str, figures_of: Link) -> list[str]:
+    """A figure of the whole study or of its first block; nothing where it was not drawn."""
+    study, first = findings["study"]["name"], findings["blocks"][0]["label"]
+    return [
+        line
+        for figure in findings["figures"]
+        if figure["name"] == name and figure["block"] in ("", first)
+        for line in ("", f"![{study}, {name}]({figures_of(study)}/figures/{figure['file']})")
+    ]

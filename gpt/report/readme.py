@@ -1,7 +1,7 @@
-"""Evidence small enough to keep beside the code: published studies, and the README's table made from them."""
+"""Evidence small enough to keep beside the code: published studies, and what the README says of them."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -9,16 +9,27 @@ from gpt.errors import InputError
 from gpt.records.files import make_folder, read_bytes, read_json, utf8, write_atomic, write_json
 from gpt.records.manifest import files_below, write_manifest
 from gpt.report.build import Built, write_report
-from gpt.report.combined import embedded, findings_table, main_figures
+from gpt.report.combined import Studies, findings_table, main_figures
+from gpt.report.condensed import condensed, explained
 from gpt.report.crossed import answers
+from gpt.report.literature import papers_table
 from gpt.report.markdown import CellLinks
 from gpt.report.markup import plain
 from gpt.report.provenance import rerun_files
 from gpt.study.findings import judge_together
 from gpt.study.folder import StudyFolder
 from gpt.study.sentences import sentence
+from gpt.study.takeaways import best_block, takeaway
 
-BEGIN, END = "<!-- findings:begin -->", "<!-- findings:end -->"
+ANSWERS = ("sensitivity", "paired")
+"""figures that show the metric: the first, or the second where there is none"""
+TELLING = {
+    "model.norm_placement": ("gradient-distribution", "activations"),
+    "model.position": ("long-range", "attention-over-training"),
+    "optim.clip": ("clipping", "survival"),
+}
+"""By factor, the figures that say most about how it acts."""
+OTHERWISE = ("loss",)
 TO_SUMMARY = CellLinks(
     lambda text, _: text,
     "[cells.json](cells.json) has every run's fingerprint, state, numbers and the SHA-256 of its last weights.",
@@ -66,11 +77,8 @@ def cells_summary(built: Built) -> list[dict[str, Any]]:
     ]
 
 
-def render(results: Path, link: str | None = None) -> str:
-    """The findings of all published studies in Markdown, from their findings.json alone.
-
-    Args:
-        link: how the page that holds the text names the folder; its own name if None.
+def published(results: Path) -> Studies:
+    """Findings and contrasts, corrected together, of every published study.
 
     Raises:
         InputError: nothing was published there.
@@ -79,27 +87,77 @@ def render(results: Path, link: str | None = None) -> str:
     if not files:
         raise InputError(f"{results}: holds no published study; `gpt study publish OUT --results {results}` makes one")
     many = [read_json(file) for file in files]
-    studies = list(zip(many, judge_together(many), strict=True))
-    root = results.name if link is None else link
+    return list(zip(many, judge_together(many), strict=True))
+
+
+def render(studies: Studies, root: str) -> str:
+    """The findings of all published studies in Markdown, from their findings.json alone.
+
+    Args:
+        root: how the page that holds the text names the folder of results.
+    """
     lines = findings_table(studies, lambda name: f"{root}/{name}/report.md")
     for findings, judged in studies:
         lines += ["", f"### {plain(findings['study']['question'])}", "", *(f"- {sentence(each)}" for each in judged)]
-        lines += answers(findings)
-        for figure in main_figures(findings, ("paired",)):
-            lines += embedded(findings, figure, lambda name: f"{root}/{name}")
+        lines += [*answers(findings), *_figures(findings, root)]
         if observed := _observations(findings):
             lines += ["", *observed]
     return "\n".join(lines) + "\n"
 
 
-def _observations(findings: dict[str, Any]) -> Sequence[str]:
-    """What was described beside the metric, block by block."""
-    blocks = [(f"At {block['label']}: " if block["label"] else "", block) for block in findings["blocks"]]
-    return [f"- {where}{text}" for where, block in blocks for text in block["observations"]]
+def render_takeaways(studies: Studies, root: str) -> str:
+    """What each study comes to."""
+    said = [(findings["study"]["name"], takeaway(findings, judged)) for findings, judged in studies]
+    each = "".join(f"- [{name}]({root}/{name}/report.md): {text}\n" for name, text in said if text)
+    return f"Differences of the primary metric with 95 % intervals; verdicts as in the table of findings.\n\n{each}"
+
+
+def render_papers(studies: Studies, _: str) -> str:
+    """The findings beside what papers claim."""
+    return "\n".join(papers_table(studies)) + "\n"
+
+
+SECTIONS: dict[str, Callable[[Studies, str], str]] = {
+    "findings": render,
+    "takeaways": render_takeaways,
+    "papers": render_papers,
+}
+"""What a README may have between `<!-- NAME:begin -->` and `<!-- NAME:end -->`; it must have the findings."""
+
+
+def _figures(findings: Mapping[str, Any], root: str) -> list[str]:
+    """The figure that answers, and those that tell most about the factor, at the block where the first variant is best.
+
+    Each with its caption, for who reads figures alone.
+    """
+    study, figures = findings["study"], findings.get("figures", [])
+    best = best_block(findings, 0)
+    block = best["label"] if best else ""
+    wanted = main_figures(findings, (*ANSWERS, *TELLING.get(study["factor"], OTHERWISE)))
+    shown = [f for name in wanted for f in figures if f["name"] == name and f["block"] in ("", block)]
+    if any(f["name"] == ANSWERS[0] for f in shown):
+        shown = [f for f in shown if f["name"] != ANSWERS[1]]
+    lines = []
+    for figure in shown:
+        title = f"{figure['title']}, {figure['block']}" if figure["block"] else figure["title"]
+        path = f"{root}/{study['name']}/figures/{figure['file']}"
+        lines += ["", f"![{study['name']}: {title}]({path})", "", f"<sub>**{title}.** {figure['caption']}</sub>"]
+    return lines
+
+
+def _observations(findings: Mapping[str, Any]) -> list[str]:
+    """What was described beside the metric; of several blocks a table of all, and sentences on one."""
+    blocks = findings["blocks"]
+    best = best_block(findings, 0)
+    if len(blocks) == 1 or best is None or not best["observations"]:
+        return [f"- {text}" for block in blocks for text in block["observations"]]
+    where = f"At {best['label']}, where `{best['variants'][0]['label']}` does best:"
+    said = [f"- {text}" for text in best["observations"]]
+    return [*condensed(findings), "", f"<sub>{explained(findings)}</sub>", "", where, "", *said]
 
 
 def update(readme: Path, results: Path, check: bool = False) -> None:
-    """Replace what is between the two markers of a README by `render(results)`.
+    """Replace what is between the markers of each section of a README; those that it does not have are left out.
 
     Args:
         check: write nothing, and complain if the text between the markers is another.
@@ -107,13 +165,18 @@ def update(readme: Path, results: Path, check: bool = False) -> None:
     Raises:
         InputError: a marker is missing or stands twice, nothing is published, or with `check` the text is stale.
     """
-    text = read_bytes(readme).decode("utf-8")
-    if text.count(BEGIN) != 1 or text.count(END) != 1 or text.index(BEGIN) > text.index(END):
-        raise InputError(f"{readme}: must hold {BEGIN} and, below it, {END}, each once")
-    before, _, rest = text.partition(BEGIN)
-    _, _, after = rest.partition(END)
-    link = Path(os.path.relpath(results, readme.parent)).as_posix()
-    new = f"{before}{BEGIN}\n{render(results, link)}{END}{after}"
+    text = new = read_bytes(readme).decode("utf-8")
+    studies = published(results)
+    root = Path(os.path.relpath(results, readme.parent)).as_posix()
+    for name, section in SECTIONS.items():
+        begin, end = f"<!-- {name}:begin -->", f"<!-- {name}:end -->"
+        if name != "findings" and begin not in text and end not in text:
+            continue
+        if new.count(begin) != 1 or new.count(end) != 1 or new.index(begin) > new.index(end):
+            raise InputError(f"{readme}: must hold {begin} and, below it, {end}, each once")
+        before, _, rest = new.partition(begin)
+        _, _, after = rest.partition(end)
+        new = f"{before}{begin}\n{section(studies, root)}{end}{after}"
     if new == text:
         return
     if check:

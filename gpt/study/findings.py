@@ -19,6 +19,7 @@ from gpt.study.limitations import limitations
 from gpt.study.noise_scale import noise_scale
 from gpt.study.observations import observations
 from gpt.study.profiles import profiles
+from gpt.study.rate_sensitivity import rate_sensitivity
 from gpt.study.secondary import SECONDARY
 from gpt.study.sentences import sentence
 from gpt.study.spec import Study
@@ -43,6 +44,7 @@ def build_findings(results: Results) -> dict[str, Any]:
         "family": max((contrast["family"] for block in blocks for contrast in block["contrasts"]), default=0),
         "control": control(results),
         "blocks": blocks,
+        "rate_sensitivity": rate_sensitivity(results),
         "data": _data(finished, results.data_sha256),
         "stack": stack,
         "stack_differences": stack_differences,

@@ -51,7 +51,7 @@ def profiles(group: Group) -> dict[str, Any]:
     found["events"] = _events(finished)
     found["steps_survived"] = [cell.status.step if cell.finished else None for cell in group.cells]
     for name, part in (
-        ("gradient_quantiles", _gradient_quantiles(group.survivors)),
+        ("gradient_quantiles", gradient_quantiles(group.survivors)),
         ("clipped_by_quarter", _clipped_by_quarter(group.survivors)),
         ("long_range", _long_range(group.survivors)),
     ):
@@ -92,7 +92,7 @@ def _events(finished: Sequence[CellRecord]) -> dict[str, dict[str, int]]:
     }
 
 
-def _gradient_quantiles(cells: Sequence[CellRecord]) -> dict[str, Any] | None:
+def gradient_quantiles(cells: Sequence[CellRecord]) -> dict[str, Any] | None:
     """Each layer's gradient norm before clipping: at the first step, and its quantiles over the steps after warm-up."""
     first_SG, quantiles_SQG = [], []
     for cell in cells:

@@ -8,6 +8,12 @@ from commands import rows_of
 from gpt.records.cell import Cell, load_arrays
 from gpt.records.files import read_json
 
+HEADS = (
+    "attention_entropy", "attention_distance", "attention_previous", "attention_first", "attention_induction",
+    "attention_logit_max",
+)  # fmt: skip
+"""probe arrays by block and head"""
+
 
 def expected_rows(cell: Cell) -> list[dict[str, float]]:
     """Each row with its lists and its step's probe arrays taken apart by hand."""
@@ -23,12 +29,16 @@ def expected_rows(cell: Cell) -> list[dict[str, float]]:
                 flat[key] = value
         if row["step"] in cell.probe_steps():
             arrays = load_arrays(cell.probe_file(row["step"]))
-            for block, heads in enumerate(arrays["attention_entropy"]):
-                for head, entropy in enumerate(heads):
-                    flat[f"probe/attention_entropy/block {block}/head {head}"] = float(entropy)
+            for name in HEADS:
+                for block, heads in enumerate(arrays[name]):
+                    for head, value in enumerate(heads):
+                        flat[f"probe/{name}/block {block}/head {head}"] = float(value)
             stream = ["embedding", *(layer for layer in layers if layer.startswith("block"))]
-            for layer, rms in zip(stream, arrays["residual_rms"], strict=True):
-                flat[f"probe/residual_rms/{layer}"] = float(rms)
+            for name in ("residual_rms", "residual_max", "residual_kurtosis"):
+                for layer, value in zip(stream, arrays[name], strict=True):
+                    flat[f"probe/{name}/{layer}"] = float(value)
+            for layer, share in zip(stream[1:], arrays["dead_share"], strict=True):
+                flat[f"probe/dead_share/{layer}"] = float(share)
             for layer, ratio in zip(layers, arrays.get("update_ratio", []), strict=False):
                 flat[f"probe/update_ratio/{layer}"] = float(ratio)
         expected.append({key: math.nan if value is None else value for key, value in flat.items()})

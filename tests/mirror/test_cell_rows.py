@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from mirrored import HEADS
 from synthetic import LAYERS, STEPS, Outcome, study, write_study
 
 from gpt.errors import InputError
-from gpt.mirror.cell_rows import PIXELS, RowReader, heatmap, probed, scalars, summary_of
+from gpt.mirror.cell_rows import PIXELS, RowReader, heatmap, heatmap_due, probed, scalars
 from gpt.records.cell import Cell, load_arrays
 
 
@@ -94,20 +95,25 @@ def test_probe_arrays_become_numbers_by_layer_block_and_head(cell: Cell) -> None
     arrays = load_arrays(cell.probe_file(20))
     found = probed(cell, 20, LAYERS)
     naive = {}
-    for block in range(2):
-        for head in range(2):
-            naive[f"probe/attention_entropy/block {block}/head {head}"] = arrays["attention_entropy"][block, head]
-    for name, value in zip(["embedding", "block 0", "block 1"], arrays["residual_rms"], strict=True):
-        naive[f"probe/residual_rms/{name}"] = value
+    for name in HEADS:
+        for block in range(2):
+            for head in range(2):
+                naive[f"probe/{name}/block {block}/head {head}"] = arrays[name][block, head]
+    for name in ("residual_rms", "residual_max", "residual_kurtosis"):
+        for layer, value in zip(["embedding", "block 0", "block 1"], arrays[name], strict=True):
+            naive[f"probe/{name}/{layer}"] = value
+    for layer, value in zip(["block 0", "block 1"], arrays["dead_share"], strict=True):
+        naive[f"probe/dead_share/{layer}"] = value
     for name, value in zip(LAYERS, arrays["update_ratio"], strict=True):
         naive[f"probe/update_ratio/{name}"] = value
     np.testing.assert_equal(found, {key: float(value) for key, value in naive.items()})
     assert probed(cell, 21, LAYERS) == {}
 
 
-def test_the_heatmap_shows_each_head_of_the_last_probed_step(cell: Cell) -> None:
-    picture = heatmap(cell)
-    weights = load_arrays(cell.probe_file(STEPS))["attention_heatmap"].astype(np.float64)
+@pytest.mark.parametrize("step", [0, 20, STEPS])
+def test_the_heatmap_shows_each_head_of_a_probed_step(cell: Cell, step: int) -> None:
+    picture = heatmap(cell, step)
+    weights = load_arrays(cell.probe_file(step))["attention_heatmap"].astype(np.float64)
     assert picture is not None
     side = (8 + 1) * PIXELS
     assert picture.shape == (2 * side, 2 * side)
@@ -118,13 +124,10 @@ def test_the_heatmap_shows_each_head_of_the_last_probed_step(cell: Cell) -> None
             np.testing.assert_allclose(shown, 255 * weights[block, head] / weights[block, head].max(), atol=0.5)
 
 
-def test_the_summary_says_how_the_cell_ended(cell: Cell) -> None:
-    status = cell.read_status()
-    summary = summary_of(cell, status)
-    assert summary["status"] == "done"
-    assert summary["val/loss"] == {"min": 1.5}
-    assert {key: n for key, n in summary.items() if key.startswith("events/")} == {
-        "events/nonfinite": 0,
-        "events/spike": 2,
-        "events/stuck": 0,
-    }
+def test_heatmaps_are_shown_at_the_first_step_and_ever_more_rarely_after() -> None:
+    assert [step for step in range(2001) if heatmap_due(step, 100)] == [0, 100, 200, 400, 800, 1600]
+    assert not any(heatmap_due(step, 0) for step in range(5))
+
+
+def test_a_step_that_was_not_probed_has_no_picture(cell: Cell) -> None:
+    assert heatmap(cell, 21) is None

@@ -15,10 +15,11 @@ from mirrored import expected_rows, same
 from synthetic import Outcome, study, write_study
 from wandb_files import OfflineRun, offline_runs
 
-from gpt.records.cell import Cell
+from gpt.records.cell import Cell, load_arrays
 from gpt.records.files import read_json
+from gpt.study.collect import CellRecord
 
-NOT_ROWS = ("_step", "attention", "sample")
+NOT_ROWS = ("_step", "attention", "sample", "long_range", "events")
 """keys of W&B's history that are not the records' numbers"""
 
 
@@ -48,7 +49,28 @@ def holds_all_of(runs: list[OfflineRun], cell: Cell) -> None:
     assert last.summary["status"] == status.state
     losses = [row["val/loss"] for row in rows_of(cell) if "val/loss" in row]
     assert last.summary["val/loss"]["min"] == min(losses)
+    for name, value in CellRecord(cell).secondary.items():
+        assert last.summary.get(f"scalar/{name.replace('.', '/')}", math.nan) == pytest.approx(value, nan_ok=True)
     assert last.exit_code == 0
+
+
+def has_the_tables_of(mirror: OfflineRun, cell: Cell) -> None:
+    """Every number of the cell's use of context and its events, in the last row."""
+    arrays = load_arrays(cell.long_range)
+    lengths = arrays["context_lengths"].tolist()
+    expected = {
+        "long_range/loss_by_position": list(enumerate(arrays["loss_by_position"].tolist(), start=1)),
+        "long_range/context_loss": list(zip(lengths, arrays["context_loss"].tolist(), strict=True)),
+        "long_range/dependency": list(enumerate(arrays["dependency"].tolist())),
+    }
+    for name, rows in expected.items():
+        table = json.loads((mirror.root / "files" / mirror.history[-1][f"{name}/path"]).read_text())
+        assert [tuple(row) for row in table["data"]] == rows
+    happened = [json.loads(line) for line in cell.events.read_text().splitlines()]
+    assert ("events/path" in mirror.history[-1]) == bool(happened)
+    if happened:
+        table = json.loads((mirror.root / "files" / mirror.history[-1]["events/path"]).read_text())
+        assert [row[:2] for row in table["data"]] == [[event["step"], event["kind"]] for event in happened]
 
 
 @pytest.fixture
@@ -77,7 +99,10 @@ def test_a_study_is_mirrored_while_it_runs_one_run_for_each_cell(two_seeds: Path
         assert about.config["record"]["stack"] == kept["stack"]
         assert {metric.step_metric for metric in about.metrics if metric.glob_name == "*"} == {"step"}
         media = about.root / "files" / "media"
-        assert len(list(media.glob("images/attention_*.png"))) == 1
+        shown = [row["step"] for row in rows_of(cell) if row["step"] in (0, 20, 40)]
+        assert [row["_step"] for row in about.history if "attention/path" in row] == shown
+        assert len(list(media.glob("images/attention_*.png"))) == len(shown)
+        has_the_tables_of(about, cell)
         (sample,) = media.glob("html/sample_*.html")
         assert html.escape(cell.samples.read_text()) in sample.read_text()
     reports = [mirror for mirror in offline_runs(out / "wandb") if mirror.job_type == "report"]

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import reported as reported_studies
 import synthetic
-from test_figures import NAMES, pixels
+from test_figures import ROWS, pixels
 
 from gpt.records.files import read_json
 from gpt.report import style
@@ -136,7 +136,7 @@ def test_noise_scales_are_shown_to_three_digits_and_never_with_an_exponent(value
 def test_the_figure_shows_every_variant_in_its_colour(noisy):
     for folder in noisy.values():
         files = {file.stem for file in folder.report.glob("figures/*.png")}
-        assert files == (NAMES & {"paired", "loss", "gradients", "clipping"}) | {"noise"}
+        assert files == ROWS | {"paired", "long-range", "noise"}
         image = pixels((folder.report / "figures" / "noise.png").read_bytes())[:, :, :3]
         for index in range(2):
             rgb = np.array(matplotlib.colors.to_rgb(style.color(index)))

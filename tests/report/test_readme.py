@@ -6,12 +6,25 @@ from test_build import links_of
 
 from gpt.errors import InputError
 from gpt.records.files import read_json
-from gpt.report.readme import BEGIN, END, publish, render, update
+from gpt.report import papers
+from gpt.report.literature import MEASURES, NONE_PUBLISHED
+from gpt.report.readme import (
+    SECTIONS,
+    publish,
+    render,
+    render_papers,
+    render_takeaways,
+    update,
+)
+from gpt.report.readme import (
+    published as published_in,
+)
 from gpt.study.spec import load_study
 from gpt.study.statistics import holm
-from gpt.study.words import p_cell, signed
+from gpt.study.words import fixed, p_cell, signed
 
-README = f"# Title\n\nBefore.\n\n{BEGIN}\nold\n{END}\n\nAfter.\n"
+BEGIN, END = "<!-- findings:begin -->", "<!-- findings:end -->"
+README = f"# Title\n\nBefore.\n\n{BEGIN}\nOUTDATED\n{END}\n\nAfter.\n"
 
 
 @pytest.fixture(scope="module")
@@ -22,6 +35,10 @@ def published(reported, tmp_path_factory):
         publish(folder, root / "results")
     (root / "README.md").write_text(README)
     return root
+
+
+def rendered(root, section=render):
+    return section(published_in(root / "results"), "results")
 
 
 def test_a_published_study_is_whole_and_small(published, reported):
@@ -82,7 +99,7 @@ def test_the_same_cells_give_the_same_bytes_whatever_order_they_were_made_in(pub
 
 def test_the_rendered_table_shows_the_numbers_of_findings_json(published):
     contrast = read_json(published / "results" / "clean" / "findings.json")["blocks"][0]["contrasts"][0]
-    text = render(published / "results")
+    text = rendered(published)
     row = next(line for line in text.splitlines() if line.startswith("| [clean](results/clean/report.md)"))
     cells = [cell.strip() for cell in row.split("|")[2:-1]]
     paired = contrast["paired"]
@@ -92,12 +109,14 @@ def test_the_rendered_table_shows_the_numbers_of_findings_json(published):
         signed(paired["mean_difference"], 4),
         f"[{signed(paired['low'], 4)}, {signed(paired['high'], 4)}]",
         p_cell(holm([contrast["p"], *messy])[0]),
+        signed(paired["d_z"], 2),
+        fixed(paired["correlation"], 2),
         "3",
         "0 / 0",
         "inconclusive",
     ]
     assert "corrected for the 3 contrasts shown" in text
-    assert "![clean, paired](results/clean/figures/paired.png)" in text
+    assert "](results/clean/figures/paired.png)" in text
     for observation in read_json(published / "results" / "clean" / "findings.json")["blocks"][0]["observations"]:
         assert f"- {observation}" in text
 
@@ -109,8 +128,8 @@ def test_update_replaces_what_is_between_the_markers_and_nothing_else(published)
     text = readme.read_text()
     assert text.startswith(f"# Title\n\nBefore.\n\n{BEGIN}\n| study |")
     assert text.endswith(f"{END}\n\nAfter.\n")
-    assert "old" not in text
-    assert text.split(BEGIN)[1].split(END)[0] == "\n" + render(published / "results")
+    assert "OUTDATED" not in text
+    assert text.split(BEGIN)[1].split(END)[0] == "\n" + rendered(published)
     for link in links_of(readme):
         assert link.exists()
     update(readme, published / "results")
@@ -162,4 +181,99 @@ def test_a_readme_without_its_two_markers_is_refused(published, tmp_path, text):
 
 def test_a_folder_without_published_studies_is_refused(tmp_path):
     with pytest.raises(InputError, match="holds no published study"):
-        render(tmp_path)
+        published_in(tmp_path)
+
+
+def test_several_blocks_are_told_by_one_table_and_the_block_where_the_first_variant_does_best(published):
+    findings = read_json(published / "results" / "messy" / "findings.json")
+    text = rendered(published)
+    part = text.split("| `pre`, optim.lr = 0.001 |")[1]
+    assert "| `post`, optim.lr = 0.003 | 2.3800 (0.0600) | 2 of 5 |" in text
+    assert "| `pre`, optim.lr = 0.003 | 2.1050 (0.0071) | 0 of 2 |" in text
+    best = findings["blocks"][1]
+    assert f"At {best['label']}, where `pre` does best:" in part
+    for observation in best["observations"]:
+        assert f"- {observation}" in part
+    assert findings["blocks"][0]["observations"][0] not in text
+    assert "](results/messy/figures/sensitivity.png)" in text
+    assert "](results/messy/figures/optim.lr-0.003-gradient-distribution.png)" in text
+    assert "messy/figures/optim.lr-0.003-paired.png" not in text
+
+
+def test_findings_from_before_figures_and_probes_were_listed_are_rendered_too(published, tmp_path):
+    old = read_json(published / "results" / "clean" / "findings.json")
+    del old["figures"], old["rate_sensitivity"]
+    for variant in old["blocks"][0]["variants"]:
+        for name in ("heads", "events", "steps_survived", "gradient_quantiles", "long_range"):
+            variant.pop(name)
+        variant["secondary"] = {name: variant["secondary"][name] for name in ("clipped_share", "spikes")}
+    (tmp_path / "results" / "old").mkdir(parents=True)
+    (tmp_path / "results" / "old" / "findings.json").write_text(json.dumps(old))
+    assert "off vs 0.5" in rendered(tmp_path)
+    assert "`off` against `0.5`" in rendered(tmp_path, render_takeaways)
+
+
+def test_a_study_without_contrasts_is_rendered_too(published, tmp_path):
+    alone = read_json(published / "results" / "messy" / "findings.json")
+    for block in alone["blocks"]:
+        block["contrasts"] = []
+    (tmp_path / "results" / "alone").mkdir(parents=True)
+    (tmp_path / "results" / "alone" / "findings.json").write_text(json.dumps(alone))
+    assert "At optim.lr = 0.003, where `pre` does best:" in rendered(tmp_path)
+    assert "Diverged: 2 of 5 runs with `post`" in rendered(tmp_path, render_takeaways)
+    assert rendered(tmp_path, render_papers).strip() == NONE_PUBLISHED
+
+
+def test_takeaways_say_where_which_verdict_holds_and_by_how_much(published):
+    clean, messy = rendered(published, render_takeaways).splitlines()[2:]
+    assert clean == (
+        "- [clean](results/clean/report.md): `off` against `0.5`: **inconclusive**, +0.0200 [-0.0048, +0.0448]. "
+        "None of 6 runs diverged."
+    )
+    assert messy.startswith(
+        "- [messy](results/messy/report.md): `post` against `pre`: **inconclusive** at optim.lr = 0.001 ("
+    )
+    assert (
+        "and optim.lr = 0.003 (no pair survived). Diverged: 2 of 5 runs with `post` at optim.lr = 0.003; no other."
+        in messy
+    )
+    assert "Each at its best: `pre` 2.1050 at optim.lr = 0.003 and `post` 2.3200 at optim.lr = 0.001." in messy
+
+
+def test_papers_stand_beside_the_studies_that_bear_on_them_and_no_others(published, tmp_path):
+    assert rendered(published, render_papers).strip() == NONE_PUBLISHED
+    for name, source in (("clipping", "clean"), ("normalization", "messy")):
+        found = read_json(published / "results" / source / "findings.json")
+        found["study"]["name"] = name
+        (tmp_path / "results" / name).mkdir(parents=True)
+        (tmp_path / "results" / name / "findings.json").write_text(json.dumps(found))
+    text = rendered(tmp_path, render_papers)
+    assert text.count("\n| [") == sum(claim.study in ("clipping", "normalization") for claim in papers.CLAIMS)
+    assert "RoFormer" not in text
+    assert "Steps whose gradient was scaled down: 90.0 % with `0.5` and 0.0 % with `off`." in text
+    assert "with `pre` 0.1 in the first block and 0.05 in the last (ratio 0.50)" in text
+    assert "Mean loss above the best rate's, over 0.001 and 0.003: 0.000 with `pre` and 0.400 with `post`" in text
+
+
+def test_every_claim_names_measures_that_there_are():
+    for claim in papers.CLAIMS:
+        assert set(claim.measures) <= set(MEASURES)
+    assert {name for claim in papers.CLAIMS for name in claim.measures} == set(MEASURES)
+    assert len({claim.arxiv for claim in papers.CLAIMS}) == 4
+
+
+def test_every_section_that_a_readme_has_markers_for_is_renewed(published, tmp_path):
+    readme = published / "ALL.md"
+    readme.write_text("".join(f"<!-- {name}:begin -->\nOUTDATED\n<!-- {name}:end -->\n" for name in reversed(SECTIONS)))
+    update(readme, published / "results")
+    text = readme.read_text()
+    assert "OUTDATED" not in text
+    for name, section in SECTIONS.items():
+        inside = text.split(f"<!-- {name}:begin -->\n")[1].split(f"<!-- {name}:end -->")[0]
+        assert inside == rendered(published, section)
+    readme.write_text(text.replace("inconclusive", "different"))
+    with pytest.raises(InputError, match="its findings are not those of"):
+        update(readme, published / "results", check=True)
+    readme.write_text(text.replace("<!-- papers:end -->", ""))
+    with pytest.raises(InputError, match="must hold <!-- papers:begin --> and, below it, <!-- papers:end -->"):
+        update(readme, published / "results")

@@ -11,7 +11,7 @@ from test_readme import README
 
 from gpt.records.files import read_json
 from gpt.report.build import build_report, print_findings
-from gpt.report.readme import publish, render, update
+from gpt.report.readme import publish, published, render, render_takeaways, update
 from gpt.runner.verify import verify
 from gpt.study.spec import load_study
 from gpt.study.words import fixed
@@ -117,7 +117,9 @@ def test_a_folder_of_nothing_but_seeds_has_no_table_of_contrasts(tmp_path, capsy
     assert "comparison" not in printed
     assert "comes from initial weights" in " ".join(printed.split())
     publish(folder, tmp_path / "results")
-    assert "comparison" not in render(tmp_path / "results")
+    studies = published(tmp_path / "results")
+    assert "comparison" not in render(studies, "results")
+    assert "comes from initial weights" in render_takeaways(studies, "results")
     assert "| comparison" not in (tmp_path / "out" / "report.md").read_text()
 
 
