@@ -1,0 +1,80 @@
+"""The interactive page of one study: a single file that needs no network, equal for equal records."""
+
+import base64
+import gzip
+import json
+import re
+from collections.abc import Mapping, Sequence
+from importlib import resources
+from typing import Any
+
+from gpt.records.files import jsonable, utf8
+from gpt.report.page_data import cell_rows, page_data
+from gpt.report.provenance import made_of, rerun_files
+from gpt.report.tables import CONTRAST_HEADER, contrast_cells, row, tests_note, warnings
+from gpt.study.collect import Results
+from gpt.study.contrasts import Judged
+from gpt.study.sentences import sentence
+
+SCRIPTS = ("plots.js", "answer.js", "training.js", "layers.js", "heatmaps.js", "start.js")
+"""the page's own, in the order in which they are read"""
+
+
+def html_page(results: Results, findings: Mapping[str, Any], judged: Sequence[Judged]) -> bytes:
+    """The whole page.
+
+    Args:
+        findings: as findings.json has them.
+        judged: the study's contrasts, corrected for one another.
+    """
+    import jinja2
+    from markupsafe import Markup
+
+    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True,
+                                     lstrip_blocks=True, keep_trailing_newline=True)  # fmt: skip
+    environment.filters["marked"] = marked
+    template = environment.from_string(_own("report.html.jinja"))
+    data = page_data(results, findings)
+    study = findings["study"]
+    verdicts = [(row(each).verdict, sentence(each)) for each in judged]
+    text = template.render(
+        findings=findings,
+        study=study,
+        verdicts=verdicts or [("", said) for said in findings.get("verdicts", [])],
+        warnings=warnings(findings),
+        header=CONTRAST_HEADER,
+        contrasts=[contrast_cells(row(each)) for each in judged],
+        notes=[note for each in judged if (note := row(each).note)],
+        tests_note=tests_note(judged),
+        variants=data.figures["variants"],
+        cells=list(cell_rows(results, findings)),
+        made=made_of(findings),
+        files=rerun_files(study),
+        style=Markup(_own("page.css")),
+        script=Markup("\n".join(_own(name) for name in SCRIPTS)),
+        figures=packed(utf8(json.dumps(jsonable(data.figures), separators=(",", ":"), allow_nan=False))),
+        weights=packed(data.weights),
+        plotly=packed(_plotly()),
+    )
+    return utf8(text)
+
+
+def packed(data: bytes) -> str:
+    """Bytes as text that no page can mistake for markup: gzip without a date, then base64."""
+    return base64.b64encode(gzip.compress(data, 9, mtime=0)).decode("ascii")
+
+
+def marked(text: str) -> Any:
+    """A sentence as HTML: everything escaped, what stands between backticks in code."""
+    from markupsafe import Markup, escape
+
+    return Markup(re.sub(r"`([^`]*)`", r"<code>\1</code>", str(escape(text))))
+
+
+def _own(name: str) -> str:
+    return (resources.files("gpt.report") / "page" / name).read_text(encoding="utf-8")
+
+
+def _plotly() -> bytes:
+    """The drawing library as the plotly package ships it, its licence at the top."""
+    return (resources.files("plotly") / "package_data" / "plotly.min.js").read_bytes()
