@@ -9,11 +9,12 @@ from importlib import resources
 from typing import Any
 
 from gpt.records.files import jsonable, utf8
-from gpt.report.page_data import cell_rows, page_data
+from gpt.report.page_data import block_names, cell_rows, page_data
 from gpt.report.provenance import made_of, rerun_files
 from gpt.report.tables import CONTRAST_HEADER, contrast_cells, row, tests_note, warnings
 from gpt.study.collect import Results
 from gpt.study.contrasts import Judged
+from gpt.study.plan import label
 from gpt.study.sentences import sentence
 
 SCRIPTS = ("plots.js", "answer.js", "training.js", "layers.js", "heatmaps.js", "start.js")
@@ -36,17 +37,21 @@ def html_page(results: Results, findings: Mapping[str, Any], judged: Sequence[Ju
     template = environment.from_string(_own("report.html.jinja"))
     data = page_data(results, findings)
     study = findings["study"]
+    names = block_names(results)
+    header, contrasts = _contrasts(findings, judged, names)
     verdicts = [(row(each).verdict, sentence(each)) for each in judged]
     text = template.render(
         findings=findings,
         study=study,
         verdicts=verdicts or [("", said) for said in findings.get("verdicts", [])],
         warnings=warnings(findings),
-        header=CONTRAST_HEADER,
-        contrasts=[contrast_cells(row(each)) for each in judged],
+        header=header,
+        contrasts=contrasts,
         notes=[note for each in judged if (note := row(each).note)],
         tests_note=tests_note(judged),
         variants=data.figures["variants"],
+        block_names=names,
+        fixed_blocks=", ".join(f"{key} = {label(v[0])}" for key, v in results.study.blocks.items() if len(v) == 1),
         cells=list(cell_rows(results, findings)),
         made=made_of(findings),
         files=rerun_files(study),
@@ -57,6 +62,19 @@ def html_page(results: Results, findings: Mapping[str, Any], judged: Sequence[Ju
         plotly=packed(_plotly()),
     )
     return utf8(text)
+
+
+def _contrasts(
+    findings: Mapping[str, Any], judged: Sequence[Judged], names: Sequence[str]
+) -> tuple[list[str], list[list[str]]]:
+    """Header and rows of the table of findings, the blocks in a column of their own where there are several."""
+    blocks = [name for name, block in zip(names, findings["blocks"], strict=True) for _ in block["contrasts"]]
+    comparison, *rest = CONTRAST_HEADER
+    rows = []
+    for each, block in zip(judged, blocks, strict=True):
+        compared = [f"{each.contrast.b} vs {each.contrast.a}", *([block] if len(names) > 1 else [])]
+        rows.append([*compared, *contrast_cells(row(each))[1:]])
+    return [comparison, *(["block"] if len(names) > 1 else []), *rest], rows
 
 
 def packed(data: bytes) -> str:

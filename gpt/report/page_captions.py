@@ -1,11 +1,11 @@
 """One or two sentences under each interactive figure: what to see, and the numbers of the block that is shown."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from gpt.config import RunConfig
-from gpt.study.words import count, fixed, listed, number
+from gpt.study.words import count, decimals, fixed, listed, number
 
 BANDS = "Bands are 95 % t intervals of the mean over seeds"
 
@@ -19,7 +19,7 @@ def captions(
         data: what the page draws of the block.
         found: the block in the findings.
     """
-    unit, labels = study["metric"]["unit"], [v["label"] for v in found["variants"]]
+    labels = [v["label"] for v in found["variants"]]
     runs = listed([f"{v['runs']} with `{label}`" for v, label in zip(data["variants"], labels, strict=True)])
     bands = f"{BANDS} ({runs})."
     context = base.model.context
@@ -45,11 +45,38 @@ def captions(
         "positions": "The context is longer on the right: where the lines stop falling, more characters help no more. "
         f"Beyond position {context} (shaded) the model meets distances it was never trained on. {bands}",
         "context": "The same characters are predicted every time; only how far the model may look back changes. "
-        f"{_context(data, labels)}{bands}",
+        f"{_context(data, labels)}",
         "dependency": "Share of the gradient with respect to the past that falls on the character so many places back; "
-        f"vertical lines mark the half-length. {_halves(data, labels)}{bands}",
-        "values": f"{study['metric']['words'].capitalize()}, {unit}.",
+        f"vertical lines mark the half-length. {_halves(data, labels)}",
+        "updates": "Norm of one step's change over the norm of the weights: layers far apart learn at very different "
+        f"speeds. {bands}",
     }
+
+
+def sensitivity(findings: Mapping[str, Any], names: Sequence[str]) -> str:
+    """The caption of the figure over all blocks: at which of them each variant's mean is best.
+
+    Args:
+        names: of the blocks.
+    """
+    study = findings["study"]
+    lower, places = study["metric"]["lower_is_better"] is not False, decimals(study["smallest_effect"])
+    said = []
+    for i, variant in enumerate(findings["blocks"][0]["variants"]):
+        shown = [(block["variants"][i], name) for block, name in zip(findings["blocks"], names, strict=True)]
+        means = [(number(v["mean"]["mean"]), v, name) for v, name in shown if v["mean"]["n"]]
+        if not means:
+            said.append(f"no run of `{variant['label']}` survived")
+            continue
+        mean, best, name = (min if lower else max)(means, key=lambda each: each[0])
+        lost = sum(best["diverged"])
+        alone = f" ({lost} of {count(len(best['diverged']), 'run')} diverged there)" if lost else ""
+        said.append(f"`{variant['label']}` is best at {name}, {fixed(mean, places)}{alone}")
+    text = f"{'; '.join(said)}. "
+    return (
+        f"{text[0].upper()}{text[1:]}Small marks are runs, large ones their means with 95 % t intervals; crosses count "
+        "diverged runs, which have no value. The figures below show the shaded block."
+    )
 
 
 def _paired(found: Mapping[str, Any], study: Mapping[str, Any]) -> str:

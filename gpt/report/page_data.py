@@ -6,11 +6,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from gpt.report import page_probes, page_series
-from gpt.report.page_captions import captions
+from gpt.report.page_captions import captions, sensitivity
 from gpt.report.page_series import Json
 from gpt.report.style import color
 from gpt.study.collect import BlockResults, Results
 from gpt.study.observations import uniform_entropy
+from gpt.study.plan import label
 from gpt.study.words import decimals, fixed, interval, signed
 
 SYMBOLS = ("circle", "square", "triangle-up", "diamond", "triangle-down", "cross", "x")
@@ -51,6 +52,7 @@ def page_data(results: Results, findings: Mapping[str, Any]) -> PageData:
             for i, group in enumerate(results.blocks[0].groups)
         ],
         "axis": _axis(results),
+        "sensitivity": sensitivity(findings, block_names(results)),
         "blocks": [
             _block(results, block, found, study, weights)
             for block, found in zip(results.blocks, findings["blocks"], strict=True)
@@ -59,13 +61,20 @@ def page_data(results: Results, findings: Mapping[str, Any]) -> PageData:
     return PageData(figures, bytes(weights.bytes))
 
 
+def block_names(results: Results) -> list[str]:
+    """Each block by the fields that differ between blocks."""
+    varied = {key for key, values in results.study.blocks.items() if len(values) > 1}
+    names = [", ".join(f"{key} = {label(value)}" for key, value in b.block if key in varied) for b in results.blocks]
+    return [name or "all runs" for name in names]
+
+
 def _axis(results: Results) -> Json:
-    """Where the blocks lie on an axis: at the numbers of the one blocked field that has them, else in a row."""
-    fields = results.study.blocks
-    values = list(*fields.values()) if len(fields) == 1 else []
+    """Where the blocks lie on an axis: at the numbers of the one field that differs between them, else in a row."""
+    varied = {key: values for key, values in results.study.blocks.items() if len(values) > 1}
+    values = list(*varied.values()) if len(varied) == 1 else []
     if values and all(isinstance(value, int | float) and not isinstance(value, bool) for value in values):
-        return {"title": next(iter(fields)), "values": values, "log": min(values) > 0}
-    return {"title": ", ".join(fields), "values": [block.label or "all runs" for block in results.blocks], "log": None}
+        return {"title": next(iter(varied)), "values": values, "log": min(values) > 0}
+    return {"title": "", "values": block_names(results), "log": None}
 
 
 def _block(
@@ -89,6 +98,7 @@ def _block(
         "loss": page_series.loss(block, seeds),
         "gradients": page_series.gradients(block),
         "clipping": page_series.clipping(block),
+        "updates": page_probes.updates(block),
         "activations": page_probes.activations(block),
         "attention": page_probes.attention(block),
         "collapses": page_probes.collapses(block, seeds),

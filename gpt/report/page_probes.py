@@ -45,6 +45,20 @@ def activations(block: BlockResults) -> dict[str, list[Json]] | None:
     return found or None
 
 
+def updates(block: BlockResults) -> list[Json] | None:
+    """Norm of one step's change of each layer over the norm of its weights, at the probed steps."""
+    found = []
+    for index, group, steps, ratio_SNL in probed(block, "update_ratio"):
+        layers = [
+            {"name": name, "x": steps.tolist(), **mean_band(ratio_SNL[:, :, layer], log=True)}
+            for layer, name in enumerate(group.shown[0].run["layers"])
+            if np.isfinite(ratio_SNL[:, :, layer]).all() and (ratio_SNL[:, :, layer] > 0).all()
+        ]
+        if layers:
+            found.append({"variant": index, "runs": group.shown_runs, "layers": layers})
+    return found or None
+
+
 def attention(block: BlockResults) -> dict[str, list[Json]] | None:
     """Of each measure, by variant: each block's mean over heads with its band over seeds, every head of the first run
     that is shown, and every head of every run at the last probed step; heads of different runs are not matched."""

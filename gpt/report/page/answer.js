@@ -101,10 +101,10 @@ function differences(block, panels) {
     if (contrast.size) {
       traces.push({ type: "scatter", mode: "markers", x: [contrast.mean], y: [row], marker: { color, symbol, size: 13, line: { color: css("--paper"), width: 1.5 } }, name: plain(contrast.b), hovertemplate: `mean: ${plain(contrast.size)}<extra></extra>` });
     }
-    const alone = contrast.among_survivors ? ", survivors alone" : "";
-    const said = contrast.size ? `${contrast.size}${alone}` : "no seed survived in both";
-    annotations.push(note(0.5, row, `${contrast.b}: ${said}`, { xref: "paper", yshift: 34, font: { size: 13, color } }));
-    annotations.push(note(0.5, row, contrast.verdict, { xref: "paper", yshift: 18, font: { size: 12, color: css("--ink"), weight: 700 } }));
+    const nothing = contrast.among_survivors ? "no seed survived in both" : "no seed has finished in both";
+    const alone = contrast.among_survivors && contrast.size ? "<br>among survivors alone" : "";
+    const said = { ...note(0.5, row, ""), xref: "paper", yanchor: "bottom", yshift: 10, font: { size: 12.5, color } };
+    annotations.push({ ...said, text: `<b>${plain(contrast.b)}: ${plain(contrast.verdict)}</b><br>${plain(contrast.size || nothing)}${alone}` });
   });
   const reach = finite(block.contrasts.flatMap((c) => [...c.differences, c.low, c.high, 0, effect, -effect]));
   const better = page.study.metric.lower_is_better;
@@ -113,12 +113,12 @@ function differences(block, panels) {
     annotations.push(note(1, 1, better ? "worse →" : "better →", { xref: "paper", yref: "paper", xanchor: "right", yanchor: "bottom" }));
   }
   panels.plot(`Difference from ${first}`, traces, {
-    height: Math.max(340, 120 + 105 * block.contrasts.length), hovermode: "closest", annotations, margin: { l: 20, r: 10, t: 24, b: 40 },
+    height: Math.max(340, 120 + 120 * block.contrasts.length), hovermode: "closest", annotations, margin: { l: 20, r: 10, t: 24, b: 40 },
     shapes: [
       { type: "rect", yref: "paper", y0: 0, y1: 1, x0: -effect, x1: effect, fillcolor: css("--zone"), line: { width: 0 }, layer: "below" },
       { type: "line", yref: "paper", y0: 0, y1: 1, x0: 0, x1: 0, line: { color: css("--soft"), width: 1.2 } },
     ],
     xaxis: axis(`difference from ${first}, ${page.study.metric.unit}`, { range: linearRange(reach) }),
-    yaxis: axis("", { tickvals: range(block.contrasts.length), ticktext: block.contrasts.map((c) => plain(c.b)), range: [block.contrasts.length - 0.5, -0.62], showgrid: false }),
+    yaxis: axis("", { tickvals: range(block.contrasts.length), ticktext: block.contrasts.map((c) => plain(c.b)), range: [block.contrasts.length - 0.55, -0.68], showgrid: false }),
   });
 }

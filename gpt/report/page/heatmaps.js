@@ -62,7 +62,7 @@ figure("heatmap", (block) => block.heatmaps, (block, panels) => {
   const kept = [...new Set(variants.flatMap((group) => group.one.map((each) => each.step)))].sort((a, b) => a - b);
   element("heat-shown").textContent =
     `This page holds the weights of one run of each variant at steps ${kept.map((s) => s.toLocaleString("en")).join(", ")}, and the mean over all runs ` +
-    `at the last step (heads are not matched between runs), each weight to 1/${levels}. Point at a square to read it; choose a head with the small maps.`;
+    `at the last step (heads are not matched between runs), each weight to 1/${levels}. Point at a square to read it; choose a head with the small maps, blocks down and heads across.`;
   for (const group of variants.filter((each) => checked.includes(each.variant))) {
     const { step: at, at: place } = nearest(group[run], step);
     const z = square(group, place, layer, head, levels), characters = [...group.text].slice(0, group.size);
@@ -71,9 +71,9 @@ figure("heatmap", (block) => block.heatmaps, (block, panels) => {
     const who = run === "one" ? `seed ${group.seed}` : group.runs;
     const panel = panels.plot(`${page.variants[group.variant].label}, ${who}, step ${at.toLocaleString("en")}`, [{
       type: "heatmap", z, text, hovertemplate: "%{text}<extra></extra>", hoverongaps: false, zmin: 0, zmax: FULL, colorscale: dark() ? DARK : LIGHT, xgap: 0.5, ygap: 0.5,
-      colorbar: { orientation: "h", thickness: 8, len: 0.6, y: -0.16, yanchor: "top", outlinewidth: 0, tickvals: [0, 0.25, FULL], ticktext: ["0", "0.25", `${FULL} or more`], title: { text: "attention weight", side: "top", font: { size: 11.5 } } },
+      colorbar: { orientation: "h", thickness: 8, len: 0.6, y: -0.12, yanchor: "top", outlinewidth: 0, tickvals: [0, 0.25, FULL], ticktext: ["0", "0.25", `${FULL} or more`], title: { text: "attention weight", side: "top", font: { size: 11.5 } } },
     }], {
-      kind: "square", height: 470, hovermode: "closest", margin: { l: 30, r: 6, t: 6, b: 80 },
+      kind: "square", hovermode: "closest", margin: { l: 30, r: 6, t: 6, b: 80 },
       xaxis: axis("character looked at", ticks), yaxis: axis("character that looks", { ...ticks, autorange: "reversed", scaleanchor: "x" }),
     });
     thumbnails(panel, group, place, layer, head, levels);

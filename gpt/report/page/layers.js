@@ -18,10 +18,9 @@ const MEASURES = {
 figure("activations", (block) => block.activations, (block, panels) => {
   const slider = element("activation-step");
   const steps = longest(Object.values(block.activations).flat().map((group) => group.steps));
-  const asked = slider.dataset.block === block.label && slider.dataset.touched ? Number(slider.value) : steps.length - 1;
+  const asked = slider.dataset.touched ? Math.min(Number(slider.value), steps.length - 1) : steps.length - 1;
   slider.max = steps.length - 1;
   slider.value = asked;
-  slider.dataset.block = block.label;
   slider.setAttribute("aria-valuetext", `step ${steps[slider.value]}`);
   element("activation-at").textContent = steps[slider.value].toLocaleString("en");
   panels.legend([["repeating-linear-gradient(90deg, currentColor 0 4px, transparent 4px 7px)", "before training"], ["currentColor", `step ${steps[slider.value]}`]]);
@@ -30,7 +29,7 @@ figure("activations", (block) => block.activations, (block, panels) => {
     if (!groups) continue;
     const share = name === "dead_share", scale = share ? 100 : 1;
     const scaled = (curve, at) => Object.fromEntries(["mean", "low", "high"].map((key) => [key, curve[key][at].map((v) => (v === null ? null : v * scale))]));
-    const everything = groups.flatMap((group) => group.mean.flat()).map((v) => (v === null ? null : v * scale));
+    const everything = groups.flatMap((group) => [...group.mean, ...group.low, ...group.high].flat()).map((v) => (v === null ? null : v * scale));
     const log = sizes && finite(everything).every((v) => v > 0);
     const depth = groups[0].mean[0].length;
     const names = share ? range(depth).map((i) => `block ${i}`) : block.depth.slice(0, depth);
@@ -42,13 +41,13 @@ figure("activations", (block) => block.activations, (block, panels) => {
     });
     panels.plot(title, traces, {
       height: 270,
-      xaxis: axis("", { tickvals: range(depth), ticktext: names.map(plain), range: [-0.3, depth - 0.7] }),
+      xaxis: namedAxis(names, [-0.3, depth - 0.7]),
       yaxis: log ? logAxis("", { range: logRange(everything) }) : axis("", { range: share ? [-3, Math.max(10, 1.1 * Math.max(...finite(everything)))] : linearRange(everything, 0) }),
     });
   }
 });
 
-const longest = (lists) => lists.reduce((most, list) => (list.length > most.length ? list : most), []);
+figure("updates", (block) => block.updates, (block, panels) => layerPanels(block.updates, panels, "update / weight", { symbol: "circle" }));
 
 /** The chosen measure of a block, or the first that it has. */
 function measured(block) {
@@ -104,7 +103,7 @@ figure("heads", (block) => block.attention, (block, panels) => {
   });
   panels.plot(`${MEASURES[name][0]}, at the last probed step`, traces, {
     height: 300, hovermode: "closest", ...(name === "attention_entropy" ? level(page.study.even_entropy, "even attention") : {}),
-    xaxis: axis("", { tickvals: range(layers), ticktext: range(layers).map((l) => `block ${l}`), range: [-0.5, layers - 0.5], showgrid: false }),
+    xaxis: namedAxis(range(layers).map((l) => `block ${l}`), [-0.5, layers - 0.5], { showgrid: false }),
     yaxis: axis(MEASURES[name][0].toLowerCase(), { rangemode: "tozero" }),
   });
 });
@@ -136,7 +135,7 @@ figure("dependency", used, (block, panels) => {
     type: "line", yref: "paper", y0: 0, y1: 1, x0: group.half, x1: group.half, line: { color: variantColor(group.variant), width: 1.6, dash: "dot" },
   }));
   panels.plot("", byVariant(block, (group) => range(group.dependency.mean.length).map((i) => i + 1), "dependency"), {
-    shapes, xaxis: axis("characters back, 1 the last one", { type: "log", dtick: "D2" }),
-    yaxis: logAxis("share of the gradient", { tickformat: ".1~%", range: logRange(block.long_range.flatMap((group) => group.dependency.mean)) }),
+    shapes, xaxis: axis("characters back, 1 the last one", { type: "log", tickvals: [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000], ticktext: [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000] }),
+    yaxis: logAxis("share of the gradient", { words: (value) => `${Number((100 * value).toPrecision(1))} %`, range: logRange(block.long_range.flatMap((group) => group.dependency.mean)) }),
   });
 });

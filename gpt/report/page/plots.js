@@ -11,6 +11,7 @@ const dark = () => matchMedia("(prefers-color-scheme: dark)").matches;
 const css = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 const element = (id) => document.getElementById(id);
 const finite = (values) => values.filter((value) => value !== null && value !== undefined && Number.isFinite(value));
+const longest = (lists) => lists.reduce((most, list) => (list.length > most.length ? list : most), []);
 const range = (n) => Array.from({ length: n }, (_, i) => i);
 /** Words as plotly shows them as they are; it reads some HTML in its texts. */
 const plain = (text) => String(text).replace(/&/g, "&amp;").replace(/</g, "&lt;").replace(/>/g, "&gt;");
@@ -30,7 +31,7 @@ function make(tag, attributes = {}, ...children) {
 
 /** A sentence into an element, what stands between backticks as code. */
 function say(host, text) {
-  host.replaceChildren(...text.split("`").map((part, i) => (i % 2 ? make("code", {}, part) : part)));
+  host.replaceChildren(...text.replace(/ %/g, "\u00a0%").split("`").map((part, i) => (i % 2 ? make("code", {}, part) : part)));
 }
 
 function variantColor(index) {
@@ -99,7 +100,16 @@ function axis(title, more = {}) {
 
 /** A logarithmic axis whose numbers are written out. */
 function logAxis(title, more = {}) {
-  return axis(title, { type: "log", dtick: more.range && more.range[1] - more.range[0] > 2.5 ? 1 : "D2", exponentformat: "power", minexponent: 4, ...more });
+  const [low, high] = more.range ?? [0, 1];
+  const steps = high - low > 2.5 ? [1] : high - low > 1.2 ? [1, 3] : [1, 2, 5];
+  const ticks = range(Math.ceil(high) - Math.floor(low) + 1).flatMap((i) => steps.map((step) => Number((step * 10 ** (Math.floor(low) + i)).toPrecision(1))));
+  const words = more.words ?? ((value) => (value >= 1e-4 && value < 1e5 ? String(value) : value.toExponential(0)));
+  return axis(title, { type: "log", tickvals: ticks, ticktext: ticks.map(words), ...more, words: undefined });
+}
+
+/** An axis of named places in a row. */
+function namedAxis(names, ends, more = {}) {
+  return axis("", { tickvals: range(names.length), ticktext: names.map(plain), range: ends, tickangle: innerWidth < 620 && names.length > 4 ? -45 : 0, ...more });
 }
 
 /** Ends of a logarithmic axis that holds all values above 0. */
@@ -147,11 +157,11 @@ class Panels {
     plot.setAttribute("role", "img");
     plot.setAttribute("aria-label", title);
     Plotly.react(plot, traces, {
-      height, autosize: true, margin: { l: 50, r: 10, t: 8, b: 40 }, showlegend: false, hovermode: "x unified",
+      height: kind === "square" ? place.clientWidth + 70 : height, autosize: true, margin: { l: 50, r: 10, t: 8, b: 40 }, showlegend: false, hovermode: "x unified",
       paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", font: { family: FONT, size: 12, color: css("--ink") },
       hoverlabel: { bgcolor: css("--card"), bordercolor: css("--line"), font: { family: FONT, size: 12, color: css("--ink") } },
       dragmode: matchMedia("(pointer: coarse)").matches ? false : "zoom", ...layout,
-    }, { displaylogo: false, responsive: true, modeBarButtonsToRemove: ["select2d", "lasso2d", "autoScale2d"] });
+    }, { displayModeBar: false, responsive: true });
     return place;
   }
 

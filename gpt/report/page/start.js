@@ -19,7 +19,7 @@ function drawOne(host) {
   if (there) draw(block, panels, shownBlock);
   panels.end();
   const caption = host.querySelector("figcaption");
-  if (caption) say(caption, block.captions[name] ?? "");
+  if (caption) say(caption, name === "sensitivity" ? page.sensitivity : block.captions[name]);
 }
 
 function redraw(...names) {
@@ -91,6 +91,7 @@ async function start() {
   document.head.append(make("script", {}, await unpackText("packed-plotly")));
   drawLegend();
   wire();
+  document.documentElement.classList.add("drawn");
   const chosen = document.querySelector('input[name="block"]:checked');  // a reloaded page may remember another
   shownBlock = chosen ? Number(chosen.value) : 0;
   await drawAll();

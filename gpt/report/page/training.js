@@ -46,19 +46,23 @@ function belowLevel(groups, unigram) {
   return [bottom - 0.04 * (unigram - bottom), Math.min(top, unigram + 0.35 * (unigram - bottom))];
 }
 
-figure("gradients", (block) => block.gradients, (block, panels) => {
-  const names = block.gradients.reduce((most, group) => (group.layers.length > most.length ? group.layers.map((l) => l.name) : most), []);
-  const color = (name) => depthColor(names.indexOf(name), names.length);
-  const ends = logRange(block.gradients.flatMap((group) => group.layers.flatMap((layer) => [...layer.low, ...layer.high])));
+figure("gradients", (block) => block.gradients, (block, panels) => layerPanels(block.gradients, panels, "gradient norm"));
+
+/** A panel for each variant with a line for each layer, all on one logarithmic scale. */
+function layerPanels(groups, panels, title, more) {
+  const names = layerNames(groups), color = (name) => depthColor(names.indexOf(name), names.length);
+  const ends = logRange(groups.flatMap((group) => group.layers.flatMap((layer) => [...layer.low, ...layer.high])));
   panels.legend(names.map((name) => [color(name), name]));
-  for (const group of block.gradients) {
-    const traces = group.layers.flatMap((layer) => bandTraces(layer.x, layer, color(layer.name), layer.name));
-    panels.plot(`${page.variants[group.variant].label}, ${group.runs}`, traces, { xaxis: axis("step"), yaxis: logAxis("gradient norm", { range: ends }) });
+  for (const group of groups) {
+    const traces = group.layers.flatMap((layer) => bandTraces(layer.x, layer, color(layer.name), layer.name, more));
+    panels.plot(`${page.variants[group.variant].label}, ${group.runs}`, traces, { xaxis: axis("step"), yaxis: logAxis(title, { range: ends }) });
   }
-});
+}
+
+const layerNames = (groups) => longest(groups.map((group) => group.layers.map((layer) => layer.name)));
 
 figure("quantiles", (block) => block.gradients, (block, panels) => {
-  const names = block.gradients.reduce((most, group) => (group.layers.length > most.length ? group.layers.map((l) => l.name) : most), []);
+  const names = layerNames(block.gradients);
   const count = block.gradients.length, traces = [];
   block.gradients.forEach((group, place) => {
     const color = variantColor(group.variant), variant = page.variants[group.variant];
@@ -76,7 +80,7 @@ figure("quantiles", (block) => block.gradients, (block, panels) => {
   });
   const ends = logRange(block.gradients.flatMap((group) => group.layers.flatMap((layer) => layer.quantiles)));
   panels.plot("", traces, {
-    height: 320, hovermode: "closest", xaxis: axis("", { tickvals: range(names.length), ticktext: names.map(plain), range: [-0.5, names.length - 0.5], showgrid: false }),
+    height: 320, hovermode: "closest", xaxis: namedAxis(names, [-0.5, names.length - 0.5], { showgrid: false }),
     yaxis: logAxis("gradient norm of single steps", { range: ends }),
   });
 });
