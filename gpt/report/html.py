@@ -67,14 +67,15 @@ def html_page(results: Results, findings: Mapping[str, Any], judged: Sequence[Ju
 def _contrasts(
     findings: Mapping[str, Any], judged: Sequence[Judged], names: Sequence[str]
 ) -> tuple[list[str], list[list[str]]]:
-    """Header and rows of the table of findings, the blocks in a column of their own where there are several."""
+    """Header and rows of the table of findings: the verdict early, blocks in a column of their own if several."""
     blocks = [name for name, block in zip(names, findings["blocks"], strict=True) for _ in block["contrasts"]]
-    comparison, *rest = CONTRAST_HEADER
-    rows = []
-    for each, block in zip(judged, blocks, strict=True):
-        compared = [f"{each.contrast.b} vs {each.contrast.a}", *([block] if len(names) > 1 else [])]
-        rows.append([*compared, *contrast_cells(row(each))[1:]])
-    return [comparison, *(["block"] if len(names) > 1 else []), *rest], rows
+    rows = [list(CONTRAST_HEADER), *(contrast_cells(row(each)) for each in judged)]
+    first = [["block"], *([block] for block in blocks)] if len(names) > 1 else [[] for _ in rows]
+    compared = [CONTRAST_HEADER[0], *(f"{each.contrast.b} vs {each.contrast.a}" for each in judged)]
+    header, *shown = [
+        [what, *where, cells[-1], *cells[1:-1]] for what, where, cells in zip(compared, first, rows, strict=True)
+    ]
+    return header, shown
 
 
 def packed(data: bytes) -> str:

@@ -44,7 +44,7 @@ figure("samples", (block) => block.samples, (block, panels) => {
   const place = Number(options("sample-seed", page.seeds.map((seed, i) => [i, seed]), 0));
   page.variants.forEach((variant, v) => {
     const panel = panels.next(variant.label, "text");
-    panel.querySelector(".plot").replaceChildren(make("pre", {}, block.samples[v][place] || "(nothing was written)"));
+    panel.querySelector(".plot").replaceChildren(make("pre", {}, block.samples[v][place] || `(no text: ${block.variants[v].states[place]})`));
   });
 });
 
