@@ -5,6 +5,7 @@ import gzip
 import json
 import re
 from collections.abc import Mapping, Sequence
+from functools import cache
 from importlib import resources
 from typing import Any
 
@@ -59,7 +60,7 @@ def html_page(results: Results, findings: Mapping[str, Any], judged: Sequence[Ju
         script=Markup("\n".join(_own(name) for name in SCRIPTS)),
         figures=packed(utf8(json.dumps(jsonable(data.figures), separators=(",", ":"), allow_nan=False))),
         weights=packed(data.weights),
-        plotly=packed(_plotly()),
+        plotly=_plotly(),
     )
     return utf8(text)
 
@@ -94,6 +95,7 @@ def _own(name: str) -> str:
     return (resources.files("gpt.report") / "page" / name).read_text(encoding="utf-8")
 
 
-def _plotly() -> bytes:
-    """The drawing library as the plotly package ships it, its licence at the top."""
-    return (resources.files("plotly") / "package_data" / "plotly.min.js").read_bytes()
+@cache
+def _plotly() -> str:
+    """The drawing library, packed, as the plotly package ships it, its licence at the top."""
+    return packed((resources.files("plotly") / "package_data" / "plotly.min.js").read_bytes())

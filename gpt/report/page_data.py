@@ -5,12 +5,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from gpt.records.schema import even_entropy
 from gpt.report import page_probes, page_series
 from gpt.report.page_captions import captions, sensitivity
 from gpt.report.page_series import Json
 from gpt.report.style import color
 from gpt.study.collect import BlockResults, Results
-from gpt.study.observations import uniform_entropy
 from gpt.study.plan import label
 from gpt.study.words import decimals, fixed, interval, signed
 
@@ -44,7 +44,7 @@ def page_data(results: Results, findings: Mapping[str, Any]) -> PageData:
             "smallest_effect": study["smallest_effect"],
             "places": decimals(study["smallest_effect"]),
             "context": context,
-            "even_entropy": uniform_entropy(context),
+            "even_entropy": even_entropy(context),
         },
         "seeds": list(results.study.seeds),
         "variants": [

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from gpt.records.cell import load_arrays
+from gpt.records.schema import ENTROPY_COLLAPSE
 from gpt.report.layers import probed
 from gpt.report.page_series import Json, mean_band, rounded
 from gpt.report.style import Floats
@@ -83,7 +84,7 @@ def collapses(block: BlockResults, seeds: Sequence[int]) -> list[Json]:
         for index, group in enumerate(block.groups)
         for seed, cell in zip(seeds, group.cells, strict=True)
         for event in cell.events
-        if event["kind"] == "entropy_collapse"
+        if event["kind"] == ENTROPY_COLLAPSE
     ]
 
 

@@ -73,6 +73,13 @@ function wire() {
   element("measure").addEventListener("change", () => redraw("attention", "heads"));
   for (const id of ["heat-seed", "heat-step", "heat-layer", "heat-head"]) element(id).addEventListener("change", () => redraw("heatmap"));
   element("sample-seed").addEventListener("change", () => redraw("samples"));
+  let width = innerWidth, waiting;
+  addEventListener("resize", () => {
+    if (innerWidth === width) return;  // the bars of a phone's browser come and go
+    width = innerWidth;
+    clearTimeout(waiting);
+    waiting = setTimeout(drawAll, 150);
+  });
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => {
     drawLegend();
     drawAll();
