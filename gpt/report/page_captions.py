@@ -25,15 +25,15 @@ def captions(
     context = base.model.context
     return {
         "paired": _paired(found, study),
-        "loss": "Thin lines are single runs, thick ones means over those that did not diverge; dots that end in a cross "
-        "are diverged runs; the dashed level is that of a model that knows only how frequent each character is. Right: "
-        f"below zero, the variant is ahead of `{labels[0]}` at that step. {bands}",
+        "loss": "Thin lines are single runs, thick ones means over those that did not diverge; dots that end in a "
+        "cross are diverged runs; the dashed level is that of a model that knows only how frequent each character is. "
+        f"Right: below zero, the variant is ahead of `{labels[0]}` at that step. {bands}",
         "gradients": "Before clipping: lines far apart are layers that learn from gradients of very different size. "
         f"Geometric means over windows of steps. {bands}",
         "quantiles": "How the norm of single steps spreads in each layer, all runs together: dot the median, thick bar "
         "the middle half, thin bar 5 % to 95 %. A long upper arm is a layer with bursts.",
-        "clipping": f"Left: how often the gradient was scaled down. Right: by what factor, steps left alone counting as "
-        f"1. In windows of steps. {bands}",
+        "clipping": "Left: how often the gradient was scaled down. Right: by what factor, steps left alone counting "
+        f"as 1. In windows of steps. {bands}",
         "activations": "From the input on the left to the output on the right, at the chosen step: a size that grows "
         "from block to block is a stream that every block adds to; a high kurtosis is a few outlying channels; dead "
         f"units answer to no position. {bands}",
@@ -42,7 +42,8 @@ def captions(
         "heads": "Every head of every run at the last probed step. Heads are not matched between seeds, so look at the "
         "spread: which variants, and which depth, have heads of a kind at all.",
         "heatmap": "Row: the character that looks; column: the character it looks at; the blank half is the future.",
-        "positions": "The context is longer on the right: where the lines stop falling, more characters help no more. "
+        "positions": "The context is longer on the right: where the lines stop falling, more characters help no more "
+        "(from the ninth position on, means over four). "
         f"Beyond position {context} (shaded) the model meets distances it was never trained on. {bands}",
         "context": "The same characters are predicted every time; only how far the model may look back changes. "
         f"{_context(data, labels)}",

@@ -71,9 +71,10 @@ def block_names(results: Results) -> list[str]:
 def _axis(results: Results) -> Json:
     """Where the blocks lie on an axis: at the numbers of the one field that differs between them, else in a row."""
     varied = {key: values for key, values in results.study.blocks.items() if len(values) > 1}
-    values = list(*varied.values()) if len(varied) == 1 else []
-    if values and all(isinstance(value, int | float) and not isinstance(value, bool) for value in values):
-        return {"title": next(iter(varied)), "values": values, "log": min(values) > 0}
+    values = next(iter(varied.values())) if len(varied) == 1 else ()
+    numbers = [value for value in values if isinstance(value, int | float) and not isinstance(value, bool)]
+    if numbers and len(numbers) == len(values):
+        return {"title": next(iter(varied)), "values": numbers, "log": min(numbers) > 0}
     return {"title": "", "values": block_names(results), "log": None}
 
 

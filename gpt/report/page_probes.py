@@ -6,7 +6,6 @@ step, D place in the depth, L block, H head, T position, U key position.
 
 import math
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
@@ -31,6 +30,8 @@ ATTENTION = (
 )
 HEATMAP_STEPS = 5
 """probed steps whose heatmaps a page holds of the first seed; of the mean over seeds it holds the last"""
+ALONE, TOGETHER = 8, 4
+"""positions of a window whose losses are drawn one by one, and how many of the later ones are averaged"""
 LEVELS = 255
 """a weight of 1 in a heatmap's bytes"""
 
@@ -66,14 +67,16 @@ def attention(block: BlockResults) -> dict[str, list[Json]] | None:
     found: dict[str, list[Json]] = {}
     for name in ATTENTION:
         for index, group, steps, values_SNLH in probed(block, name):
-            found.setdefault(name, []).append({
-                "variant": index,
-                "runs": group.shown_runs,
-                "steps": steps.tolist(),
-                "blocks": mean_band(values_SNLH.mean(axis=3)),
-                "heads": rounded(values_SNLH[0], 3),
-                "last": rounded(values_SNLH[:, -1], 3),
-            })
+            found.setdefault(name, []).append(
+                {
+                    "variant": index,
+                    "runs": group.shown_runs,
+                    "steps": steps.tolist(),
+                    "blocks": mean_band(values_SNLH.mean(axis=3)),
+                    "heads": rounded(values_SNLH[0], 3),
+                    "last": rounded(values_SNLH[:, -1], 3),
+                }
+            )
     return found or None
 
 
@@ -114,17 +117,19 @@ def heatmaps(block: BlockResults, seeds: Sequence[int], weights: Weights) -> Jso
         one = [(step, weights.add(load_arrays(run.cell.probe_file(step))[HEATMAP])) for step in shown]
         mean = [(int(steps[-1]), weights.add(weights_SNLHTU[:, -1].mean(axis=0)))]
         _, _, layers, heads, size, _ = weights_SNLHTU.shape
-        variants.append({
-            "variant": index,
-            "seed": seeds[group.cells.index(run)],
-            "runs": group.shown_runs,
-            "layers": layers,
-            "heads": heads,
-            "size": size,
-            "text": run.run["probe_text"][:size],
-            "one": [{"step": step, "at": at} for step, at in one],
-            "mean": [{"step": step, "at": at} for step, at in mean],
-        })
+        variants.append(
+            {
+                "variant": index,
+                "seed": seeds[group.cells.index(run)],
+                "runs": group.shown_runs,
+                "layers": layers,
+                "heads": heads,
+                "size": size,
+                "text": run.run["probe_text"][:size],
+                "one": [{"step": step, "at": at} for step, at in one],
+                "mean": [{"step": step, "at": at} for step, at in mean],
+            }
+        )
     return {"levels": LEVELS, "variants": variants} if variants else None
 
 
@@ -148,17 +153,33 @@ def long_range(block: BlockResults) -> list[Json] | None:
         by_position, loss, dependency = (
             np.stack([each[name] for each in arrays]) for name in ("loss_by_position", "context_loss", "dependency")
         )
+        at, position_means = by_few_positions(by_position)
         total = dependency.sum(axis=1, keepdims=True)
         shares = dependency / np.where(total > 0, total, np.nan)
         halves = [half for row in dependency if math.isfinite(half := half_length(row))]
-        found.append({
-            "variant": index,
-            "runs": len(arrays),
-            "positions": mean_band(by_position),
-            "lengths": arrays[0]["context_lengths"].astype(int).tolist(),
-            "context": mean_band(loss),
-            "dependency": mean_band(shares),
-            "halves": rounded(halves),
-            "half": float(np.mean(halves)) if halves else None,
-        })
+        found.append(
+            {
+                "variant": index,
+                "runs": len(arrays),
+                "beyond": by_position.shape[1],
+                "positions": {"x": rounded(at), **mean_band(position_means)},
+                "lengths": arrays[0]["context_lengths"].astype(int).tolist(),
+                "context": mean_band(loss),
+                "dependency": mean_band(shares),
+                "halves": rounded(halves),
+                "half": float(np.mean(halves)) if halves else None,
+            }
+        )
     return found or None
+
+
+def by_few_positions(loss_SX: Floats) -> tuple[Floats, Floats]:
+    """Losses at the first positions one by one, then means over few: each position alone tells most of its characters.
+
+    Returns:
+        Positions, counted from 1, and losses (S, windows).
+    """
+    positions = loss_SX.shape[1]
+    starts = np.array([*range(min(ALONE, positions)), *range(ALONE, positions, TOGETHER)])
+    sizes = np.diff(np.append(starts, positions))
+    return starts + (sizes + 1) / 2, np.add.reduceat(loss_SX, starts, axis=1) / sizes

@@ -84,7 +84,7 @@ def _run(cell: CellRecord, key: str) -> Json:
 
 
 def gradients(block: BlockResults) -> list[Json] | None:
-    """Gradient norm of each layer before clipping: geometric means over windows of steps, and quantiles of all steps."""
+    """Gradient norm of each layer before clipping: geometric means over windows, and quantiles of all steps."""
     found = []
     for index, group in drawn_groups(block):
         if (over := stacked(group.shown, LAYER_GRAD_NORM)) is None:

@@ -26,8 +26,8 @@ TO_SUMMARY = CellLinks(
 
 
 def publish(folder: StudyFolder, results: Path) -> None:
-    """Write a study's report into results/<name>/, whole in itself: findings, pages, figures, files to run it again, and
-    a summary of every cell in place of the cells.
+    """Write a study's report into results/<name>/, whole in itself: findings, pages, figures, files to run it again,
+    and a summary of every cell in place of the cells.
 
     Raises:
         InputError: a record is damaged, or the folder cannot be written to.

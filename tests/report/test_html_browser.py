@@ -135,6 +135,8 @@ def test_every_figure_is_drawn(page):
         "samples": 0,
     }
     assert all(count > 0 for panels in counts.values() for count in panels)
+    wide = "plot.querySelector('.main-svg').getBoundingClientRect().width - plot.parentElement.clientWidth"
+    assert page.run(f"return [...document.querySelectorAll('.js-plotly-plot')].every((plot) => {wide} < 1)")
     assert page.run("return document.querySelectorAll('.absent:not([hidden])').length") == 0
     assert page.run("return [...document.querySelectorAll('figcaption')].every((caption) => caption.textContent)")
 

@@ -115,9 +115,9 @@ const byVariant = (block, x, key) => block.long_range.flatMap((group) => {
 });
 
 figure("positions", used, (block, panels) => {
-  const context = page.study.context, last = Math.max(...block.long_range.map((group) => group.positions.mean.length));
+  const context = page.study.context, last = Math.max(...block.long_range.map((group) => group.beyond));
   const beyond = last > context ? [{ type: "rect", yref: "paper", y0: 0, y1: 1, x0: context + 0.5, x1: last + 0.5, fillcolor: css("--zone"), line: { width: 0 }, layer: "below" }] : [];
-  panels.plot("", byVariant(block, (group) => range(group.positions.mean.length).map((i) => i + 1), "positions"), {
+  panels.plot("", byVariant(block, (group) => group.positions.x, "positions"), {
     shapes: beyond, annotations: beyond.length ? [note((context + last) / 2, 1, "never trained", { yref: "paper", yanchor: "top" })] : [],
     xaxis: axis("position in the window"), yaxis: axis("loss, nats per character"),
   });

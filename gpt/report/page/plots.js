@@ -130,11 +130,13 @@ function linearRange(values, from) {
   return [low === from ? low - room / 3 : low - room, high + room];
 }
 
-/** The panels of one figure, drawn in order; those of an earlier drawing that are no more are taken away. */
+/** The panels of one figure, in order. They are drawn at the end, when all are there and have their widths; those of an
+ * earlier drawing that are no more are taken away. */
 class Panels {
   constructor(host) {
     this.host = host;
     this.count = 0;
+    this.waiting = [];
   }
 
   next(title, kind = "") {
@@ -156,12 +158,12 @@ class Panels {
     const plot = place.querySelector(".plot");
     plot.setAttribute("role", "img");
     plot.setAttribute("aria-label", title);
-    Plotly.react(plot, traces, {
+    this.waiting.push(() => Plotly.react(plot, traces, {
       height: kind === "square" ? place.clientWidth + 70 : height, autosize: true, margin: { l: 50, r: 10, t: 8, b: 40 }, showlegend: false, hovermode: "x unified",
       paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", font: { family: FONT, size: 12, color: css("--ink") },
       hoverlabel: { bgcolor: css("--card"), bordercolor: css("--line"), font: { family: FONT, size: 12, color: css("--ink") } },
       dragmode: matchMedia("(pointer: coarse)").matches ? false : "zoom", ...layout,
-    }, { displayModeBar: false, responsive: true });
+    }, { displayModeBar: false, responsive: true }));
     return place;
   }
 
@@ -184,5 +186,6 @@ class Panels {
       this.host.lastElementChild.querySelectorAll(".js-plotly-plot").forEach((plot) => Plotly.purge(plot));
       this.host.lastElementChild.remove();
     }
+    this.waiting.forEach((draw) => draw());
   }
 }
