@@ -165,7 +165,7 @@ def long_range(block: BlockResults) -> list[Json] | None:
                 "positions": {"x": rounded(at), **mean_band(position_means)},
                 "lengths": arrays[0]["context_lengths"].astype(int).tolist(),
                 "context": mean_band(loss),
-                "dependency": mean_band(shares),
+                "dependency": mean_band(shares, log=bool((shares > 0).all())),
                 "halves": rounded(halves),
                 "half": float(np.mean(halves)) if halves else None,
             }
