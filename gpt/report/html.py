@@ -18,7 +18,7 @@ from gpt.study.contrasts import Judged
 from gpt.study.plan import label
 from gpt.study.sentences import sentence
 
-SCRIPTS = ("plots.js", "answer.js", "training.js", "layers.js", "heatmaps.js", "start.js")
+SCRIPTS = ("plots.js", "answer.js", "components.js", "training.js", "layers.js", "heatmaps.js", "start.js")
 """the page's own, in the order in which they are read"""
 
 

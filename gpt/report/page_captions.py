@@ -25,6 +25,7 @@ def captions(
     context = base.model.context
     return {
         "paired": _paired(found, study),
+        **_components(found, study),
         "loss": "Thin lines are single runs, thick ones means over those that did not diverge; dots that end in a "
         "cross are diverged runs; the dashed level is that of a model that knows only how frequent each character is. "
         f"Right: below zero, the variant is ahead of `{labels[0]}` at that step. {bands}",
@@ -90,6 +91,19 @@ def _paired(found: Mapping[str, Any], study: Mapping[str, Any]) -> str:
             f"too small to matter ({effect})."
         )
     return f"{said} {shown}".strip()
+
+
+def _components(found: Mapping[str, Any], study: Mapping[str, Any]) -> dict[str, str]:
+    """Of a study that takes the spread between runs apart."""
+    if "components" not in found:
+        return {}
+    return {
+        "components": f"{' '.join(found['components']['sentences'])} Marks are estimates, bars their 95 % intervals.",
+        "crossed": f"{study['metric']['words'].capitalize()} of each run, {study['metric']['unit']}: blue is lower and "
+        "red higher than the mean. Where one seed decides, rows (or columns) have one colour.",
+        "during": "Standard deviation of the validation loss between runs, by source, at every evaluation; estimates "
+        "without intervals, negative ones shown as 0.",
+    }
 
 
 def _context(data: Mapping[str, Any], labels: list[str]) -> str:

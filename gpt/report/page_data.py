@@ -96,6 +96,7 @@ def _block(
             for group, shown in zip(block.groups, found["variants"], strict=True)
         ],
         "contrasts": [_contrast(results, contrast) for contrast in found.get("contrasts", [])],
+        "components": found.get("components"),
         "loss": page_series.loss(block, seeds),
         "gradients": page_series.gradients(block),
         "clipping": page_series.clipping(block),

@@ -28,8 +28,10 @@ ATTENTION = (
     "attention_induction",
     "attention_logit_max",
 )
-HEATMAP_STEPS = 5
-"""probed steps whose heatmaps a page holds of the first seed; of the mean over seeds it holds the last"""
+HEATMAP_STEPS, OF_MANY = 5, 2
+"""probed steps whose heatmaps a page holds of the first seed, and where it shows more variants than `MANY`; of the mean
+over seeds it holds the last"""
+MANY = 4
 ALONE, TOGETHER = 8, 4
 """positions of a window whose losses are drawn one by one, and how many of the later ones are averaged"""
 LEVELS = 255
@@ -113,7 +115,7 @@ def heatmaps(block: BlockResults, seeds: Sequence[int], weights: Weights) -> Jso
     variants = []
     for index, group, steps, weights_SNLHTU in probed(block, HEATMAP):
         run = next(cell for cell in group.shown if HEATMAP in cell.probes)
-        shown = spread(_steps_with_heatmap(run))
+        shown = spread(_steps_with_heatmap(run), HEATMAP_STEPS if len(block.groups) <= MANY else OF_MANY)
         one = [(step, weights.add(load_arrays(run.cell.probe_file(step))[HEATMAP])) for step in shown]
         mean = [(int(steps[-1]), weights.add(weights_SNLHTU[:, -1].mean(axis=0)))]
         _, _, layers, heads, size, _ = weights_SNLHTU.shape
@@ -137,9 +139,9 @@ def _steps_with_heatmap(cell: CellRecord) -> list[int]:
     return [step for step in cell.cell.probe_steps() if HEATMAP in load_arrays(cell.cell.probe_file(step))]
 
 
-def spread(steps: Sequence[int]) -> list[int]:
-    """A few of the steps, the first and the last among them, closer together early, where attention takes shape."""
-    places = np.unique(np.rint(np.geomspace(1, len(steps), min(HEATMAP_STEPS, len(steps)))).astype(int) - 1)
+def spread(steps: Sequence[int], few: int) -> list[int]:
+    """So few of the steps, the first and the last among them, closer together early, where attention takes shape."""
+    places = np.unique(np.rint(np.geomspace(1, len(steps), min(few, len(steps)))).astype(int) - 1)
     return [steps[place] for place in places]
 
 

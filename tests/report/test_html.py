@@ -127,7 +127,17 @@ def test_code_is_marked_after_everything_was_escaped():
 def test_a_study_without_a_run_has_a_page_without_figures(tmp_path):
     page = page_of(tmp_path, lambda cell: Outcome(state="planned"))
     (block,) = figures_of(page)["blocks"]
-    drawn = ("loss", "gradients", "clipping", "updates", "activations", "attention", "heatmaps", "long_range")
+    drawn = (
+        "components",
+        "loss",
+        "gradients",
+        "clipping",
+        "updates",
+        "activations",
+        "attention",
+        "heatmaps",
+        "long_range",
+    )
     assert {name: block[name] for name in drawn} == dict.fromkeys(drawn)
     assert unpacked(page, "weights") == b""
     assert "no pair yet" in Parsed(page).text
@@ -149,7 +159,7 @@ def test_a_variant_whose_runs_all_diverged_is_drawn_as_such(tmp_path):
 
 def test_what_was_not_probed_is_absent_and_nothing_else(messy, clean):
     block = figures_of(messy.text)["blocks"][0]
-    assert (block["activations"], block["attention"], block["heatmaps"], block["long_range"]) == (None,) * 4
+    assert (block["activations"], block["attention"], block["heatmaps"]) == (None,) * 3
     assert None not in (block["loss"], block["gradients"], block["clipping"])
     assert set(figures_of(clean.text)["blocks"][0]["attention"]) == {
         "attention_entropy",
@@ -194,9 +204,9 @@ def test_a_page_keeps_one_runs_heatmaps_at_a_few_steps_and_the_mean_at_the_last(
 
 
 def test_steps_are_spread_from_the_first_to_the_last_and_closer_early():
-    assert spread(range(0, 2001, 100)) == [0, 100, 400, 900, 2000]
+    assert spread(range(0, 2001, 100), HEATMAP_STEPS) == [0, 100, 400, 900, 2000]
     for n in range(1, 30):
-        steps = spread(list(range(n)))
+        steps = spread(list(range(n)), HEATMAP_STEPS)
         assert (steps[0], steps[-1]) == (0, n - 1)
         assert len(set(steps)) == len(steps) <= HEATMAP_STEPS
 
