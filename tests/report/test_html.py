@@ -237,4 +237,17 @@ def test_findings_without_contrasts_still_give_a_page(clean):
     page = html_page(clean.results, findings, []).decode()
     assert "Most of the spread comes from seed ." in Parsed(page).text
     assert "findings" not in Parsed(page).tables
+    assert "Seed by seed, and the differences" in Parsed(page).text
     assert figures_of(page)["blocks"][0]["contrasts"] == []
+
+
+def test_a_study_of_seeds_shows_where_its_spread_comes_from_in_place_of_differences(clean):
+    apart = {"sentences": ["Most comes from `seed`."], "finished": 6, "split": None, "words": {"init": "weights"}}
+    block = {**clean.findings["blocks"][0], "contrasts": [], "components": apart}
+    page = html_page(clean.results, {**clean.findings, "blocks": [block], "verdicts": apart["sentences"]}, []).decode()
+    drawn = {attributes["data-figure"] for _, attributes in Parsed(page).tags if "data-figure" in attributes}
+    assert {"components", "crossed", "during"} <= drawn
+    assert "paired" not in drawn
+    (data,) = figures_of(page)["blocks"]
+    assert data["components"] == apart
+    assert data["captions"]["components"].startswith("Most comes from `seed`.")

@@ -34,14 +34,15 @@ figure("crossed", (block) => block.components?.finished, (block, panels) => {
   const z = page.seeds.map((_, i) => page.variants.map((_, v) => value(v, i)));
   const all = finite(z.flat()), mean = all.reduce((sum, each) => sum + each, 0) / (all.length || 1);
   const far = Math.max(...all.map((each) => Math.abs(each - mean))) || 1;
-  const text = z.map((row, i) => row.map((each, v) => (each === null ? block.variants[v].states[i] : each.toFixed(page.study.places))));
+  const text = z.map((row, i) => row.map((each, v) => (each === null ? "" : each.toFixed(page.study.places))));
+  const lost = z.flatMap((row, i) => row.map((each, v) => (each === null ? note(v, i, block.variants[v].states[i], { color: css("--bad") }) : null))).filter(Boolean);
   const hover = text.map((row, i) => row.map((words, v) => `initialisation seed ${page.seeds[i]}, order seed ${plain(page.variants[v].label)}: ${words}`));
   const wide = innerWidth >= 900 && page.variants.length <= 12;
   panels.plot("", [{
     type: "heatmap", z, text, customdata: hover, texttemplate: wide ? "%{text}" : "", hovertemplate: "%{customdata}<extra></extra>", zmin: mean - far, zmax: mean + far,
     colorscale: BLUE_RED, xgap: 1, ygap: 1, colorbar: { thickness: 10, outlinewidth: 0, title: { text: plain(page.study.metric.words), side: "right", font: { size: 12 } } },
   }], {
-    height: 110 + 34 * page.seeds.length, hovermode: "closest",
+    height: 110 + 34 * page.seeds.length, hovermode: "closest", annotations: lost,
     xaxis: axis("order seed", { tickvals: range(page.variants.length), ticktext: page.variants.map((v) => plain(v.label)), showgrid: false }),
     yaxis: axis("initialisation seed", { tickvals: range(page.seeds.length), ticktext: page.seeds, autorange: "reversed", showgrid: false }),
   });

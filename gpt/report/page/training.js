@@ -12,7 +12,7 @@ figure("loss", (block) => block.loss, (block, panels) => {
       yaxis: axis("nats per character", { range: belowLevel(groups, unigram) }),
     });
   }
-  if (!differences.length) return;
+  if (!differences.length || block.components) return;
   const traces = [], shapes = [{ type: "line", xref: "paper", x0: 0, x1: 1, y0: 0, y1: 0, line: { color: variantColor(0), width: 1.5 } }];
   for (const each of differences) {
     const color = variantColor(each.variant), variant = page.variants[each.variant];
