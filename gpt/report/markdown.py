@@ -27,6 +27,9 @@ class CellLinks:
     """sentence under the table of values"""
 
 
+BESIDE = "To look into it yourself, open [report.html](report.html) in a browser: one file, no network needed."
+
+
 @dataclass(frozen=True)
 class Shown:
     """A figure's place on the page."""
@@ -55,7 +58,7 @@ def page(
     """
     study = findings["study"]
     sections = [
-        [f"# {study['name']}", "", f"**{plain(study['question'])}**"],
+        [f"# {study['name']}", "", f"**{plain(study['question'])}**", "", BESIDE],
         _answer(findings, judged),
         _table(findings, judged),
         crossed_section(findings),

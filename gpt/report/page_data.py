@@ -85,7 +85,7 @@ def _block(
     study: Mapping[str, Any],
     weights: page_probes.Weights,
 ) -> Json:
-    seeds = results.study.seeds
+    seeds, groups = results.study.seeds, sum(len(each.groups) for each in results.blocks)
     data = {
         "label": block.label,
         "variants": [
@@ -104,7 +104,7 @@ def _block(
         "activations": page_probes.activations(block),
         "attention": page_probes.attention(block),
         "collapses": page_probes.collapses(block, seeds),
-        "heatmaps": page_probes.heatmaps(block, seeds, weights),
+        "heatmaps": page_probes.heatmaps(block, seeds, weights, page_probes.heatmap_steps(groups)),
         "long_range": page_probes.long_range(block),
         "samples": _samples(block),
         "depth": next((cell.run["layers"] for g in block.groups for cell in g.cells if "layers" in cell.run), []),

@@ -28,10 +28,9 @@ ATTENTION = (
     "attention_induction",
     "attention_logit_max",
 )
-HEATMAP_STEPS, OF_MANY = 5, 2
-"""probed steps whose heatmaps a page holds of the first seed, and where it shows more variants than `MANY`; of the mean
-over seeds it holds the last"""
-MANY = 4
+HEATMAP_STEPS, HEATMAPS = 5, 30
+"""at most so many probed steps whose heatmaps a page holds of a variant's first run, and about so many of all its runs
+and steps together; of the mean over runs it holds the last step"""
 ALONE, TOGETHER = 8, 4
 """positions of a window whose losses are drawn one by one, and how many of the later ones are averaged"""
 LEVELS = 255
@@ -109,13 +108,13 @@ class Weights:
         return start
 
 
-def heatmaps(block: BlockResults, seeds: Sequence[int], weights: Weights) -> Json | None:
+def heatmaps(block: BlockResults, seeds: Sequence[int], weights: Weights, few: int) -> Json | None:
     """Where in `weights` the attention of each variant lies: of its first shown run at a few steps, and the mean over
     its shown runs at the last step."""
     variants = []
     for index, group, steps, weights_SNLHTU in probed(block, HEATMAP):
         run = next(cell for cell in group.shown if HEATMAP in cell.probes)
-        shown = spread(_steps_with_heatmap(run), HEATMAP_STEPS if len(block.groups) <= MANY else OF_MANY)
+        shown = spread(_steps_with_heatmap(run), few)
         one = [(step, weights.add(load_arrays(run.cell.probe_file(step))[HEATMAP])) for step in shown]
         mean = [(int(steps[-1]), weights.add(weights_SNLHTU[:, -1].mean(axis=0)))]
         _, _, layers, heads, size, _ = weights_SNLHTU.shape
@@ -137,6 +136,11 @@ def heatmaps(block: BlockResults, seeds: Sequence[int], weights: Weights) -> Jso
 
 def _steps_with_heatmap(cell: CellRecord) -> list[int]:
     return [step for step in cell.cell.probe_steps() if HEATMAP in load_arrays(cell.cell.probe_file(step))]
+
+
+def heatmap_steps(groups: int) -> int:
+    """How many steps a page holds of each of so many variants in blocks."""
+    return min(HEATMAP_STEPS, max(2, HEATMAPS // groups))
 
 
 def spread(steps: Sequence[int], few: int) -> list[int]:

@@ -6,7 +6,7 @@ from reported import write_clean, write_messy
 from synthetic import Outcome
 
 from gpt.report.html import html_page, marked, packed
-from gpt.report.page_probes import HEATMAP_STEPS, Weights, by_few_positions, heatmaps, spread
+from gpt.report.page_probes import HEATMAP_STEPS, Weights, by_few_positions, heatmap_steps, heatmaps, spread
 from gpt.report.page_series import gradients, rounded
 from gpt.study.words import fixed, p_cell, signed
 
@@ -196,7 +196,7 @@ def test_weights_come_back_to_half_a_level():
 def test_a_page_keeps_one_runs_heatmaps_at_a_few_steps_and_the_mean_at_the_last(clean):
     block = clean.results.blocks[0]
     kept = Weights()
-    found = heatmaps(block, (10, 11, 12), kept)["variants"]
+    found = heatmaps(block, (10, 11, 12), kept, 5)["variants"]
     assert [[each["step"] for each in group["one"]] for group in found] == [[0, 20, 40]] * 2
     assert [[each["step"] for each in group["mean"]] for group in found] == [[40]] * 2
     assert {group["seed"] for group in found} == {10}
@@ -209,6 +209,10 @@ def test_steps_are_spread_from_the_first_to_the_last_and_closer_early():
         steps = spread(list(range(n)), HEATMAP_STEPS)
         assert (steps[0], steps[-1]) == (0, n - 1)
         assert len(set(steps)) == len(steps) <= HEATMAP_STEPS
+
+
+def test_the_more_variants_and_blocks_the_fewer_steps_down_to_the_first_and_the_last():
+    assert [heatmap_steps(groups) for groups in (1, 2, 6, 9, 10, 40)] == [5, 5, 5, 3, 3, 2]
 
 
 def test_later_positions_are_averaged_and_none_is_left_out():
