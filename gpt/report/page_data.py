@@ -99,6 +99,7 @@ def _block(
         "components": found.get("components"),
         "loss": page_series.loss(block, seeds),
         "gradients": page_series.gradients(block),
+        "quantiles": page_series.quantiles(found),
         "clipping": page_series.clipping(block),
         "updates": page_probes.updates(block),
         "activations": page_probes.activations(block),

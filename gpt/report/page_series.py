@@ -4,6 +4,7 @@ Every function takes one block of a study; it gives None where no run recorded w
 L layer. A `band` holds the mean over seeds with the ends of its 95 % t interval.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,6 @@ Json = dict[str, Any]
 
 DIGITS = 4
 """significant digits of a number that is drawn; those that are read come from the findings, whole"""
-QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 
 
 def rounded(values: Any, digits: int = DIGITS) -> Any:
@@ -84,7 +84,7 @@ def _run(cell: CellRecord, key: str) -> Json:
 
 
 def gradients(block: BlockResults) -> list[Json] | None:
-    """Gradient norm of each layer before clipping: geometric means over windows, and quantiles of all steps."""
+    """Gradient norm of each layer before clipping: geometric means over windows of steps."""
     found = []
     for index, group in drawn_groups(block):
         if (over := stacked(group.shown, LAYER_GRAD_NORM)) is None:
@@ -96,10 +96,31 @@ def gradients(block: BlockResults) -> list[Json] | None:
             if (norm_SN > 0).all():
                 ends, smooth_NS = windows(steps, np.log(norm_SN).T, TRAIN_WINDOWS)
                 curve = {"x": ends.tolist(), **mean_band(np.exp(smooth_NS.T), log=True)}
-                layers.append({"name": name, **curve, "quantiles": rounded(np.quantile(norm_SN, QUANTILES))})
+                layers.append({"name": name, **curve})
         if layers:
             found.append({"variant": index, "runs": group.shown_runs, "layers": layers})
     return found or None
+
+
+def quantiles(found: Mapping[str, Any]) -> list[Json] | None:
+    """The findings' quantiles of each layer's gradient norm, and its norm at the first step.
+
+    Args:
+        found: the block in the findings.
+    """
+    shown = []
+    for index, variant in enumerate(found["variants"]):
+        if (norms := variant.get("gradient_quantiles")) is None:
+            continue
+        layers = [
+            {"name": name, "quantiles": rounded(levels), "first": rounded(first)}
+            for name, levels, first in zip(
+                variant["layers"]["names"], norms["by_layer"], norms["first_step"], strict=True
+            )
+            if min(levels) > 0
+        ]
+        shown.append({"variant": index, "layers": layers})
+    return shown or None
 
 
 def clipping(block: BlockResults) -> list[Json] | None:

@@ -7,7 +7,7 @@ from synthetic import Outcome
 
 from gpt.report.html import html_page, marked, packed
 from gpt.report.page_probes import HEATMAP_STEPS, Weights, by_few_positions, heatmap_steps, heatmaps, spread
-from gpt.report.page_series import gradients, rounded
+from gpt.report.page_series import rounded
 from gpt.study.words import fixed, p_cell, signed
 
 HOSTILE = "</script><script>window.hacked = 1</script><b>Does & it `help`?</b>"
@@ -223,12 +223,12 @@ def test_later_positions_are_averaged_and_none_is_left_out():
     assert by_few_positions(loss[:, :3])[1].tolist() == loss[:, :3].tolist()
 
 
-def test_the_quantiles_are_those_of_all_steps_of_all_runs(clean):
-    block = clean.results.blocks[0]
-    norms = np.concatenate([cell.curve("grad/layer_norm")[1][:, 0] for cell in block.groups[0].cells])
-    (embedding, *_), _ = (group["layers"] for group in gradients(block))
-    assert embedding["name"] == "embedding"
-    assert embedding["quantiles"] == pytest.approx(np.quantile(norms, [0.05, 0.25, 0.5, 0.75, 0.95]), rel=1e-3)
+def test_the_quantiles_are_those_of_the_findings(clean):
+    for group, found in zip(figures_of(clean.text)["blocks"][0]["quantiles"], clean.findings["blocks"][0]["variants"],
+                            strict=True):  # fmt: skip
+        assert [layer["name"] for layer in group["layers"]] == ["embedding", "block 0", "block 1"]  # the head has none
+        for layer, levels in zip(group["layers"], found["gradient_quantiles"]["by_layer"][:3], strict=True):
+            assert layer["quantiles"] == pytest.approx(levels, rel=1e-3)
 
 
 def test_numbers_are_rounded_and_what_is_not_finite_is_none():

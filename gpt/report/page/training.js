@@ -61,10 +61,10 @@ function layerPanels(groups, panels, title, more) {
 
 const layerNames = (groups) => longest(groups.map((group) => group.layers.map((layer) => layer.name)));
 
-figure("quantiles", (block) => block.gradients, (block, panels) => {
-  const names = layerNames(block.gradients);
-  const count = block.gradients.length, traces = [];
-  block.gradients.forEach((group, place) => {
+figure("quantiles", (block) => block.quantiles, (block, panels) => {
+  const names = layerNames(block.quantiles);
+  const count = block.quantiles.length, traces = [];
+  block.quantiles.forEach((group, place) => {
     const color = variantColor(group.variant), variant = page.variants[group.variant];
     const dodge = (place - (count - 1) / 2) * Math.min(0.22, 0.7 / count);
     const x = group.layers.map((layer) => names.indexOf(layer.name) + dodge);
@@ -76,9 +76,12 @@ figure("quantiles", (block) => block.gradients, (block, panels) => {
       type: "scatter", mode: "markers", x, y: group.layers.map((l) => l.quantiles[2]), customdata: group.layers.map((l) => [l.name, ...l.quantiles]),
       marker: { color: css("--paper"), size: 8, symbol: variant.symbol, line: { color, width: 2 } },
       hovertemplate: `${plain(variant.label)}, %{customdata[0]}<br>5 %: %{customdata[1]:.3~g}, 25 %: %{customdata[2]:.3~g}<br>median: %{customdata[3]:.3~g}<br>75 %: %{customdata[4]:.3~g}, 95 %: %{customdata[5]:.3~g}<extra></extra>`,
+    }, {
+      type: "scatter", mode: "markers", x, y: group.layers.map((l) => l.first), marker: { color, symbol: "x-thin", size: 7, line: { color, width: 1.8 } },
+      hovertemplate: `${plain(variant.label)}, first step: %{y:.3~g}<extra></extra>`,
     });
   });
-  const ends = logRange(block.gradients.flatMap((group) => group.layers.flatMap((layer) => layer.quantiles)));
+  const ends = logRange(block.quantiles.flatMap((group) => group.layers.flatMap((layer) => [...layer.quantiles, layer.first])));
   panels.plot("", traces, {
     height: 320, hovermode: "closest", xaxis: namedAxis(names, [-0.5, names.length - 0.5], { showgrid: false }),
     yaxis: logAxis("gradient norm of single steps", { range: ends }),
