@@ -32,8 +32,8 @@ def captions(
         "gradients": "Before clipping: lines far apart are layers that learn from gradients of very different size. "
         f"Geometric means over windows of steps. {bands}",
         "quantiles": "How the norm of single steps after warm-up spreads in each layer, mean over the runs that did "
-        "not diverge: mark the median, thick bar the middle half, thin bar 5 % to 95 %; crosses are the first step. A long "
-        "upper arm is a layer with bursts.",
+        "not diverge: mark the median, thick bar the middle half, thin bar 5 % to 95 %; crosses are the first step. A "
+        "long upper arm is a layer with bursts.",
         "clipping": "Left: how often the gradient was scaled down. Right: by what factor, steps left alone counting "
         f"as 1. In windows of steps. {bands}",
         "activations": "From the input on the left to the output on the right, at the chosen step: a size that grows "

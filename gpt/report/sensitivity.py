@@ -135,7 +135,7 @@ def _differences(axes: Axes, strip: Strip, study: Mapping[str, Any]) -> None:
             look: dict[str, Any] = {"marker": marker(index), "color": color(index), "linestyle": ""}
             axes.plot(spread, each, markersize=3.5, alpha=0.45, **look)
             axes.vlines([x], contrast.paired.low, contrast.paired.high, color=color(index), linewidth=3)
-            face = {"markerfacecolor": "white"} if contrast.among_survivors else {}
+            face: dict[str, Any] = {"markerfacecolor": "white"} if contrast.among_survivors else {}
             axes.plot([x], [contrast.paired.mean_difference], markersize=7.5, **face, **look)
             line.append((x, contrast.paired.mean_difference))
         if line:
