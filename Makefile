@@ -12,7 +12,7 @@ TORCH ?= torch==2.13.0
 OUT ?= out/quick
 WORKERS ?= auto
 FAULTS ?= out/faults/faults.json
-# "slurm shellcheck": a machine that lacks one of them fails its tests, instead of leaving them out
+# "slurm shellcheck chromium": a machine that lacks one of them fails its tests, instead of leaving them out
 NEEDED ?=
 
 BIN := .venv/bin

@@ -26,7 +26,7 @@ MAY_IMPORT = {
 }
 MAY_IMPORT["commands"] = set(MAY_IMPORT)
 LIGHT_ROOMS = ("errors", "randomness", "config", "records", "study", "mirror", "commands")
-HEAVY = {"torch", "wandb", "deepspeed", "accelerate", "scipy", "matplotlib", "plotly", "tyro", "tqdm"}
+HEAVY = {"torch", "wandb", "deepspeed", "accelerate", "scipy", "matplotlib", "plotly", "jinja2", "tyro", "tqdm"}
 
 
 def modules(repository: Path, room: str) -> list[Path]:

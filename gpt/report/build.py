@@ -14,6 +14,7 @@ from gpt.study.collect import CellRecord, Results, collect
 from gpt.study.findings import build_findings, judge_together
 from gpt.study.folder import StudyFolder
 
+INTERACTIVE = "report.html"
 INTERRUPTED = "interrupted"
 """a cell whose status says that it runs while nobody works on it"""
 STATES = ("done", "diverged", "running", INTERRUPTED, "preempted", "failed", "planned")
@@ -41,7 +42,7 @@ class Built:
 
 
 def build_report(folder: StudyFolder, known: dict[str, CellRecord] | None = None) -> dict[str, Any]:
-    """Write findings.json, report.md and the figures of a study, finished or not.
+    """Write findings.json, report.md, report.html and the figures of a study, finished or not.
 
     Args:
         known: cells that were read for another study of the same folder, see `collect`.
@@ -57,6 +58,8 @@ def build_report(folder: StudyFolder, known: dict[str, CellRecord] | None = None
 
 def write_report(folder: StudyFolder, known: dict[str, CellRecord] | None = None) -> Built:
     """`build_report`, with everything that the report was made of."""
+    from gpt.report.html import html_page
+
     results = collect(folder, known)
     findings = jsonable(build_findings(results))
     shown = write_figures(results, findings, folder.report / "figures")
@@ -64,6 +67,7 @@ def write_report(folder: StudyFolder, known: dict[str, CellRecord] | None = None
     built = Built(results, findings, shown, samples(results))
     write_json(folder.findings, findings)
     write_atomic(folder.report / "report.md", utf8(built.page(TO_FOLDERS)))
+    write_atomic(folder.report / INTERACTIVE, html_page(results, findings, judge_together([findings])[0]))
     return built
 
 

@@ -10,7 +10,7 @@ from gpt.report.crossed import answers, crossed_section, taken_apart
 from gpt.report.markup import fenced, plain, table
 from gpt.report.noise import noise_section
 from gpt.report.provenance import made
-from gpt.report.tables import Row, row, warnings
+from gpt.report.tables import CONTRAST_HEADER, contrast_cells, row, warnings
 from gpt.study.contrasts import ALPHA, Judged
 from gpt.study.secondary import is_share
 from gpt.study.sentences import sentence
@@ -27,10 +27,7 @@ class CellLinks:
     """sentence under the table of values"""
 
 
-CONTRAST_HEADER = (
-    "comparison", "difference", "95 % interval", "corrected p", "d_z", "pair correlation", "P(better)", "seeds",
-    "diverged", "detectable", "verdict",
-)  # fmt: skip
+BESIDE = "To look into it yourself, open [report.html](report.html) in a browser: one file, no network needed."
 
 
 @dataclass(frozen=True)
@@ -61,7 +58,7 @@ def page(
     """
     study = findings["study"]
     sections = [
-        [f"# {study['name']}", "", f"**{plain(study['question'])}**"],
+        [f"# {study['name']}", "", f"**{plain(study['question'])}**", "", BESIDE],
         _answer(findings, judged),
         _table(findings, judged),
         crossed_section(findings),
@@ -101,7 +98,7 @@ def _table(findings: Mapping[str, Any], judged: Sequence[Judged]) -> list[str]:
     return [
         "## Findings",
         "",
-        *table(CONTRAST_HEADER, [_contrast_cells(s) for s in shown]),
+        *table(CONTRAST_HEADER, [contrast_cells(s) for s in shown]),
         "",
         *(f"{plain(note)}\n" for note in notes),
         f"- **Metric**, named before the run: {metric['words']} (`{metric['name']}`: {metric['description']}), in "
@@ -119,13 +116,6 @@ def _table(findings: Mapping[str, Any], judged: Sequence[Judged]) -> list[str]:
         "- **verdict**: *different*, the corrected test says so; *equivalent*, two one-sided tests place the "
         "difference within the smallest one that matters; *inconclusive*, neither, which is no evidence of equality.",
     ]
-
-
-def _contrast_cells(shown: Row) -> list[str]:
-    return [
-        shown.comparison, shown.difference, shown.interval, shown.p, shown.d_z, shown.correlation, shown.better,
-        shown.seeds, shown.diverged, shown.detectable, shown.verdict,
-    ]  # fmt: skip
 
 
 def _seeds(findings: Mapping[str, Any], links: CellLinks) -> list[str]:

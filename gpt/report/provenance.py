@@ -15,8 +15,19 @@ STUDY = "study.yaml"
 
 def made(findings: Mapping[str, Any]) -> list[str]:
     """The page's section on data, stack, hardware and running it again."""
-    data, study = findings["data"], findings["study"]
+    study = findings["study"]
     lines = ["## How it was made", ""]
+    shown = [line.replace("---:", "---") for line in table(("what", "which"), made_of(findings))]
+    lines += [*shown, "", "To run it again, put these two files side by side and run", ""]
+    lines += fenced("gpt study run study.yaml --out out", "sh")
+    for name, text in rerun_files(study).items():
+        lines += ["", f"<details><summary>{name}</summary>", "", *fenced(text, "yaml"), "", "</details>"]
+    return lines
+
+
+def made_of(findings: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Text, split, stack, layouts and hardware: what, and which."""
+    data, study = findings["data"], findings["study"]
     rows = [("text", f"`{study['base']['data.source']}`, SHA-256 `{data['sha256']}`")]
     if "vocabulary" in data:
         rows.append((
@@ -31,12 +42,7 @@ def made(findings: Mapping[str, Any]) -> list[str]:
         rows.append(("layout", _layout(layout)))
     for hardware in findings["hardware"]:
         rows.append(("hardware", ", ".join(f"{key} {value}" for key, value in hardware.items() if value is not None)))
-    shown = [line.replace("---:", "---") for line in table(("what", "which"), rows)]
-    lines += [*shown, "", "To run it again, put these two files side by side and run", ""]
-    lines += fenced("gpt study run study.yaml --out out", "sh")
-    for name, text in rerun_files(study).items():
-        lines += ["", f"<details><summary>{name}</summary>", "", *fenced(text, "yaml"), "", "</details>"]
-    return lines
+    return rows
 
 
 def _layout(layout: Mapping[str, Any]) -> str:

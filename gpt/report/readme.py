@@ -8,7 +8,7 @@ from typing import Any
 from gpt.errors import InputError
 from gpt.records.files import make_folder, read_bytes, read_json, utf8, write_atomic, write_json
 from gpt.records.manifest import files_below, write_manifest
-from gpt.report.build import Built, write_report
+from gpt.report.build import INTERACTIVE, Built, write_report
 from gpt.report.combined import Studies, findings_table, main_figures
 from gpt.report.condensed import condensed, explained
 from gpt.report.crossed import answers
@@ -37,8 +37,8 @@ TO_SUMMARY = CellLinks(
 
 
 def publish(folder: StudyFolder, results: Path) -> None:
-    """Write a study's report into results/<name>/, whole in itself: findings, page, figures, files to run it again, and
-    a summary of every cell in place of the cells.
+    """Write a study's report into results/<name>/, whole in itself: findings, pages, figures, files to run it again,
+    and a summary of every cell in place of the cells.
 
     Raises:
         InputError: a record is damaged, or the folder cannot be written to.
@@ -56,6 +56,7 @@ def publish(folder: StudyFolder, results: Path) -> None:
     write_json(target / "cells.json", cells_summary(built))
     write_json(target / "findings.json", built.findings)
     write_atomic(target / "report.md", utf8(built.page(TO_SUMMARY)))
+    write_atomic(target / INTERACTIVE, read_bytes(folder.report / INTERACTIVE))
     write_manifest(target, files_below(target))
 
 

@@ -12,6 +12,10 @@ from gpt.study.words import count, decimals, fixed, interval, p_cell, signed
 TERMINAL_WIDTH = 100
 NOTHING = "no pair yet"
 """in place of a verdict where no seed has finished in both variants"""
+CONTRAST_HEADER = (
+    "comparison", "difference", "95 % interval", "corrected p", "d_z", "pair correlation", "P(better)", "seeds",
+    "diverged", "detectable", "verdict",
+)  # fmt: skip
 SHORT_VERDICT = {"different but smaller than matters": "different, small"}
 
 
@@ -63,6 +67,14 @@ def row(judged: Judged) -> Row:
         verdict=judged.verdict if contrast.seeds else NOTHING,
         note=" ".join(notes),
     )
+
+
+def contrast_cells(shown: Row) -> list[str]:
+    """The cells of a page's table of findings, under `CONTRAST_HEADER`."""
+    return [
+        shown.comparison, shown.difference, shown.interval, shown.p, shown.d_z, shown.correlation, shown.better,
+        shown.seeds, shown.diverged, shown.detectable, shown.verdict,
+    ]  # fmt: skip
 
 
 def tests_note(judged: Sequence[Judged]) -> str:

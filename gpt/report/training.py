@@ -103,9 +103,13 @@ def _seed_line(axes: Axes, cell: CellRecord, key: str, index: int) -> None:
         axes.plot(steps[finite][-1:], values[finite][-1:], marker="x", color=color(index), markersize=7, linestyle="")
 
 
-def _difference_over_training(axes: Axes, block: BlockResults, smallest_effect: float | None) -> None:
-    first = block.groups[0]
-    drawn = False
+def loss_differences(block: BlockResults) -> list[tuple[int, Group, NDArray[np.int64], Floats]]:
+    """Validation loss of each variant minus the first one's, over the evaluations that all pairs of survivors share.
+
+    Returns:
+        Index and variant, steps (N,), differences (S, N); only of variants that have a pair.
+    """
+    first, found = block.groups[0], []
     for index, group in enumerate(block.groups[1:], 1):
         pairs = [(a, b) for a, b in zip(first.cells, group.cells, strict=True) if survived(a) and survived(b)]
         rows = []
@@ -113,12 +117,18 @@ def _difference_over_training(axes: Axes, block: BlockResults, smallest_effect: 
             steps, in_a, in_b = np.intersect1d(a.curve(VAL_LOSS)[0], b.curve(VAL_LOSS)[0], return_indices=True)
             rows.append((steps, b.curve(VAL_LOSS)[1][in_b] - a.curve(VAL_LOSS)[1][in_a]))
         if rows:
-            drawn = True
-            for steps, difference in rows:
-                axes.plot(steps, difference, color=color(index), linewidth=0.6, alpha=0.5)
             shared = min(len(steps) for steps, _ in rows)
-            draw_band(axes, rows[0][0][:shared], np.stack([d[:shared] for _, d in rows]), color(index), group.label,
-                      marker=marker(index), markersize=4)  # fmt: skip
+            found.append((index, group, rows[0][0][:shared], np.stack([d[:shared] for _, d in rows])))
+    return found
+
+
+def _difference_over_training(axes: Axes, block: BlockResults, smallest_effect: float | None) -> None:
+    first = block.groups[0]
+    drawn = loss_differences(block)
+    for index, group, steps, difference_SN in drawn:
+        for difference in difference_SN:
+            axes.plot(steps, difference, color=color(index), linewidth=0.6, alpha=0.5)
+        draw_band(axes, steps, difference_SN, color(index), group.label, marker=marker(index), markersize=4)
     if not drawn:
         empty(axes, "no pair of runs\nto compare")
         return

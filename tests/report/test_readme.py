@@ -47,6 +47,7 @@ def test_a_published_study_is_whole_and_small(published, reported):
         names = {path.name for path in folder.iterdir()}
         assert names == {
             "findings.json",
+            "report.html",
             "report.md",
             "figures",
             "study.yaml",
@@ -57,8 +58,9 @@ def test_a_published_study_is_whole_and_small(published, reported):
         assert read_json(folder / "findings.json") == reported.findings(getattr(reported, name))
         for link in links_of(folder / "report.md"):
             assert link.exists(), link
+        assert (folder / "report.html").read_bytes() == (getattr(reported, name).report / "report.html").read_bytes()
         assert "../" not in (folder / "report.md").read_text()
-        assert sum(file.stat().st_size for file in folder.rglob("*") if file.is_file()) < 2_500_000
+        assert sum(file.stat().st_size for file in folder.rglob("*") if file.is_file()) < 3_000_000
         for file in folder.rglob("*.*"):
             assert b"/somewhere" not in file.read_bytes(), file
 

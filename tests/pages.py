@@ -1,0 +1,76 @@
+"""What a test reads out of an interactive page."""
+
+import base64
+import gzip
+import json
+import re
+from dataclasses import dataclass
+from html.parser import HTMLParser
+from typing import Any
+
+from gpt.records.files import jsonable
+from gpt.report.html import html_page
+from gpt.study.collect import Results, collect
+from gpt.study.findings import build_findings, judge_together
+
+
+@dataclass
+class Interactive:
+    """A study's interactive page, made without the rest of its report."""
+
+    results: Results
+    findings: dict[str, Any]
+    text: str
+
+
+def interactive(folder):
+    """The page of a study's folder as it is now."""
+    results = collect(folder)
+    findings = jsonable(build_findings(results))
+    page = html_page(results, findings, judge_together([findings])[0])
+    return Interactive(results, findings, page.decode("utf-8"))
+
+
+def unpacked(page, name):
+    """The bytes that a page carries under a name."""
+    (found,) = re.findall(rf'<script type="text/plain" id="packed-{name}">([^<]*)</script>', page)
+    return gzip.decompress(base64.b64decode(found))
+
+
+def figures_of(page):
+    """What its script draws."""
+    return json.loads(unpacked(page, "figures"))
+
+
+class Parsed(HTMLParser):
+    """Words outside scripts and styles, tags with their attributes, and the rows of every table by its id."""
+
+    def __init__(self, page):
+        super().__init__()
+        self.tags, self.words, self.tables = [], [], {}
+        self._silent, self._table, self._cell = False, None, False
+        self.feed(page)
+        self.text = " ".join(" ".join(self.words).split())
+
+    def handle_starttag(self, tag, attributes):
+        self.tags.append((tag, dict(attributes)))
+        self._silent |= tag in ("script", "style")
+        if tag == "table":
+            self._table = self.tables.setdefault(dict(attributes).get("id"), [])
+        if tag == "tr":
+            self._table.append([])
+        if tag in ("td", "th"):
+            self._table[-1].append("")
+            self._cell = True
+
+    def handle_endtag(self, tag):
+        if tag in ("script", "style"):
+            self._silent = False
+        if tag in ("td", "th"):
+            self._cell = False
+
+    def handle_data(self, data):
+        if not self._silent:
+            self.words.append(data)
+        if self._cell:
+            self._table[-1][-1] += data

@@ -1,0 +1,262 @@
+"""A page in a real browser, from a file: what it draws, that its controls work, that it asks nobody for anything."""
+
+import json
+import shutil
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+import synthetic
+from needs import go_without
+from pages import interactive
+from synthetic import Outcome
+
+from gpt.study.words import signed
+
+QUESTION = "Which </script> one; <b>&amp; why</b>?"
+SECONDS = 60
+"""for all figures to be drawn on a busy machine"""
+
+
+def outcome(cell):
+    """Two learning rates; `post` is worse, more so at the larger one, where it loses a run."""
+    post, large = cell.variant == "post", dict(cell.block)["optim.lr"] > 2e-3
+    made = Outcome(2.0 + 0.01 * cell.seed + (0.3 if large else 0.1) * post, rms=(0.1, 0.2 + large, 0.4 + post))
+    if post and large and cell.seed == 0:
+        made.state, made.nan_at, made.why = "diverged", 25, "train/loss not finite at step 25"
+    return made
+
+
+@dataclass
+class Seen:
+    """A page as a file, and the findings behind it."""
+
+    url: str
+    findings: dict[str, Any]
+
+
+@pytest.fixture(scope="module")
+def seen(tmp_path_factory):
+    study = synthetic.study("model.norm_placement", ["pre", "post"], seeds=3, name="seen", question=QUESTION,
+                            blocks={"optim.lr": [1e-3, 3e-3]})  # fmt: skip
+    made = interactive(synthetic.write_study(tmp_path_factory.mktemp("seen"), study, outcome))
+    path = tmp_path_factory.mktemp("page") / "report.html"
+    path.write_text(made.text, encoding="utf-8")
+    return Seen(path.as_uri(), made.findings)
+
+
+@pytest.fixture(scope="module")
+def browser():
+    chromium, driver = shutil.which("chromium"), shutil.which("chromedriver")
+    if not (chromium and driver):
+        go_without("chromium", "apt-get install chromium chromium-driver")
+    from selenium.webdriver import Chrome, ChromeOptions
+    from selenium.webdriver.chrome.service import Service
+
+    options = ChromeOptions()
+    options.binary_location = chromium
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
+    for argument in ("headless=new", "no-sandbox", "disable-gpu", "disable-dev-shm-usage", "window-size=1200,900"):
+        options.add_argument(f"--{argument}")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("no_proxy", "localhost,127.0.0.1")
+        opened = Chrome(options=options, service=Service(driver))
+        yield opened
+        opened.quit()
+
+
+class Page:
+    """The open page; keys and clicks go the way a reader's do."""
+
+    def __init__(self, browser):
+        self.browser = browser
+        self.run = browser.execute_script
+
+    def drawn(self):
+        """Wait until every figure is drawn."""
+        end = time.monotonic() + SECONDS
+        while self.run("return document.documentElement.dataset.drawn") != "yes":
+            assert time.monotonic() < end, "the figures were not drawn"
+            time.sleep(0.05)
+
+    def data(self, figure, panel=0):
+        """The traces of one panel of a figure, as plotly has them."""
+        find = "document.querySelectorAll(`[data-figure='${arguments[0]}'] .js-plotly-plot`)[arguments[1]]"
+        return self.run(
+            f"return {find}.data.map(({{type, x, y, z, text, name}}) => ({{type, x, y, z, text, name}}))", figure, panel
+        )
+
+    def press(self, selector, *keys):
+        """Focus an element and press keys."""
+        element = self.browser.find_element("css selector", selector)
+        self.run("arguments[0].focus()", element)
+        element.send_keys(*keys)
+
+    def show(self, block):
+        """Choose a block by the arrow keys."""
+        from selenium.webdriver.common.keys import Keys
+
+        while (at := self.run("return shownBlock")) != block:
+            self.press("#blocks input:checked", Keys.ARROW_RIGHT if block > at else Keys.ARROW_LEFT)
+            self.drawn()
+
+
+@pytest.fixture(scope="module")
+def page(browser, seen):
+    browser.get(seen.url)
+    opened = Page(browser)
+    opened.drawn()
+    return opened
+
+
+def test_every_figure_is_drawn(page):
+    page.show(0)
+    counts = page.run(
+        "return Object.fromEntries([...document.querySelectorAll('[data-figure]')].map((host) => "
+        "[host.dataset.figure, [...host.querySelectorAll('.js-plotly-plot')].map((plot) => "
+        "plot.querySelectorAll('.scatterlayer .trace, .heatmaplayer image').length)]))"
+    )
+    assert {name: len(panels) for name, panels in counts.items()} == {
+        "sensitivity": 1,
+        "paired": 2,
+        "loss": 3,
+        "gradients": 2,
+        "quantiles": 1,
+        "updates": 2,
+        "clipping": 2,
+        "activations": 4,
+        "attention": 2,
+        "heads": 1,
+        "heatmap": 2,
+        "positions": 1,
+        "context": 1,
+        "dependency": 1,
+        "samples": 0,
+    }
+    assert all(count > 0 for panels in counts.values() for count in panels)
+    wide = "plot.querySelector('.main-svg').getBoundingClientRect().width - plot.parentElement.clientWidth"
+    assert page.run(f"return [...document.querySelectorAll('.js-plotly-plot')].every((plot) => {wide} < 1)")
+    assert page.run("return document.querySelectorAll('.absent:not([hidden])').length") == 0
+    assert page.run("return [...document.querySelectorAll('figcaption')].every((caption) => caption.textContent)")
+
+
+def test_what_is_drawn_are_the_findings_numbers(page, seen):
+    for i, block in enumerate(seen.findings["blocks"]):
+        page.show(i)
+        points = [trace for trace in page.data("paired") if trace["text"]]
+        for variant, shown in zip(block["variants"], points, strict=True):
+            kept = [v for v, lost in zip(variant["values"], variant["diverged"], strict=True) if not lost]
+            assert shown["y"] == kept
+        (contrast,) = block["contrasts"]
+        each, interval, mean = page.data("paired", 1)
+        assert each["x"] == [d for d in contrast["paired"]["differences"] if d is not None]
+        assert interval["x"] == [contrast["paired"]["low"], contrast["paired"]["high"]]
+        assert mean["x"] == [contrast["paired"]["mean_difference"]]
+        table = page.browser.find_elements("css selector", "#findings tbody tr")[i].text
+        assert signed(contrast["paired"]["mean_difference"], 4) in table
+        assert contrast["verdict"] in table
+
+
+def test_the_block_selector_changes_figures_captions_and_runs(page):
+    page.show(0)
+    before = [page.data(name) for name in ("paired", "loss", "activations")]
+    rows = page.browser.find_elements("css selector", "#cells tbody tr")
+    assert [row.is_displayed() for row in rows].count(True) == 6
+    assert not any("diverged" in row.text for row in rows if row.is_displayed())
+    page.show(1)
+    assert all(old != page.data(name) for old, name in zip(before, ("paired", "loss", "activations"), strict=True))
+    assert "optim.lr = 0.003" in page.browser.find_element("css selector", "[data-figure=paired] figcaption").text
+    assert [row.text for row in rows if row.is_displayed() and "diverged" in row.text] != []
+    crosses = [trace for trace in page.data("sensitivity") if trace["text"] and "diverged" in trace["text"][0]]
+    assert [trace["text"] for trace in crosses] == [["1 of 3 diverged: seed 0"]]
+
+
+def test_the_heatmap_follows_its_pickers_from_the_keyboard(page):
+    from selenium.webdriver.common.keys import Keys
+
+    page.show(0)
+    (heat,) = page.data("heatmap")
+    even = [[1 / (row + 1) if column <= row else None for column in range(8)] for row in range(8)]
+    assert all(
+        (a is None) == (b is None) and (a is None or abs(a - b) < 0.5 / 255 + 1e-3)
+        for row, other in zip(heat["z"], even, strict=True)
+        for a, b in zip(row, other, strict=True)
+    )
+    assert heat["text"][3][1] == "$ at 3 looks at ↵ at 1: 0.251"
+    title = "[data-figure=heatmap] h4"
+    assert page.browser.find_element("css selector", title).text == "pre, seed 0, step 40"
+    page.press("#heat-step", Keys.ARROW_UP)
+    assert page.browser.find_element("css selector", title).text == "pre, seed 0, step 20"
+    page.press("#heat-seed", Keys.ARROW_DOWN)
+    assert page.browser.find_element("css selector", title).text == "pre, 3 runs, step 40"
+    page.run("weights.fill(51, 36, 72)")  # block 0, head 1 of the first array: a fifth everywhere
+    page.press("#heat-seed", Keys.ARROW_UP)
+    page.press("#heat-step", Keys.HOME)
+    page.press("[data-figure=heatmap] .thumbs button:nth-child(2)", Keys.ENTER)
+    assert page.run("return element('heat-head').value") == "1"
+    assert page.data("heatmap")[0]["z"][7] == pytest.approx([0.2] * 8)
+    page.press("#heat-variant-1", Keys.SPACE)
+    assert page.run("return document.querySelectorAll('[data-figure=heatmap] .js-plotly-plot').length") == 1
+    page.press("#heat-variant-1", Keys.SPACE)
+
+
+def test_the_step_slider_moves_the_activations(page):
+    from selenium.webdriver.common.keys import Keys
+
+    page.show(0)
+    last = page.data("activations")[1]["y"]
+    page.press("#activation-step", Keys.HOME)
+    first = page.data("activations")[1]["y"]
+    assert last == pytest.approx([2 * value for value in first])
+    assert page.browser.find_element("id", "activation-at").text == "0"
+
+
+def test_the_measure_changes_both_figures_of_attention(page):
+    from selenium.webdriver.common.keys import Keys
+
+    before = page.data("heads")
+    page.press("#measure", Keys.END)
+    assert page.data("heads") != before
+    assert "logit" in page.browser.find_element("css selector", "[data-figure=heads] h4").text.lower()
+    page.press("#measure", Keys.HOME)
+
+
+def test_words_of_a_user_are_shown_as_they_are(page):
+    assert page.browser.find_element("css selector", "h1").text == QUESTION
+    page.show(0)
+    samples = page.browser.find_elements("css selector", "[data-figure=samples] pre")
+    assert [sample.text for sample in samples] == ["pre wrote ``` this", "post wrote ``` this"]
+
+
+def test_a_narrow_page_never_scrolls_sideways(page):
+    page.browser.execute_cdp_cmd(
+        "Emulation.setDeviceMetricsOverride", {"width": 375, "height": 800, "deviceScaleFactor": 1, "mobile": True}
+    )
+    try:
+        end = time.monotonic() + SECONDS
+        while page.run("return document.documentElement.scrollWidth") > 375 and time.monotonic() < end:
+            time.sleep(0.05)  # figures follow the width a moment later
+        assert page.run("return document.documentElement.scrollWidth") == 375
+        page.drawn()
+    finally:
+        page.browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+
+
+def test_nothing_is_asked_of_a_network_and_nothing_is_wrong_on_the_console(page):
+    messages = [json.loads(entry["message"])["message"] for entry in page.browser.get_log("performance")]
+    asked = [m["params"]["request"]["url"] for m in messages if m["method"] == "Network.requestWillBeSent"]
+    assert any(url.startswith("file:") and url.endswith("report.html") for url in asked)
+    assert [url for url in asked if not url.startswith(("file:", "data:", "blob:"))] == []
+    assert page.browser.get_log("browser") == []
+
+
+def test_a_browser_that_cannot_unpack_the_figures_says_so(page, seen):
+    script = page.browser.execute_cdp_cmd(
+        "Page.addScriptToEvaluateOnNewDocument", {"source": "delete window.DecompressionStream"}
+    )
+    page.browser.get(seen.url)
+    page.browser.execute_cdp_cmd("Page.removeScriptToEvaluateOnNewDocument", script)
+    assert "cannot unpack the figures" in page.browser.find_element("id", "trouble").text
+    assert not page.browser.find_element("id", "figures").is_displayed()
+    assert page.browser.find_element("id", "findings").is_displayed()
