@@ -17,25 +17,25 @@ NONE_PUBLISHED = "None of the studies that bear on these papers is published yet
 
 
 def papers_table(studies: Sequence[tuple[Findings, Sequence[Judged]]]) -> list[str]:
-    """A row for each claim whose study is published.
+    """A row for each claim on which a published study bears: the one at full size, else the quick one.
 
     Args:
         studies: findings and the contrasts of each, corrected together.
     """
     published = {findings["study"]["name"]: (findings, judged) for findings, judged in studies}
-    rows = [_row(claim, *published[claim.study]) for claim in CLAIMS if claim.study in published]
+    rows = []
+    for claim in CLAIMS:
+        name = next((name for name in (claim.study, f"quick-{claim.study}") if name in published), None)
+        if name and (said := _measured(claim, *published[name])):
+            paper = f"[{claim.paper}](https://arxiv.org/abs/{claim.arxiv})"
+            rows.append([paper, claim.claim, f"*{name}*: {said}", claim.scales])
     return [line.replace("---:", "---") for line in table(HEADER, rows)] if rows else [NONE_PUBLISHED]
 
 
-def _row(claim: Claim, findings: Findings, judged: Sequence[Judged]) -> list[str]:
+def _measured(claim: Claim, findings: Findings, judged: Sequence[Judged]) -> str:
+    """Everything of the findings that bears on a claim; empty where none of it was recorded."""
     measured = [MEASURES[name](findings, judged) for name in claim.measures]
-    said = " ".join(f"{text}." for text in measured if text)
-    return [
-        f"[{claim.paper}](https://arxiv.org/abs/{claim.arxiv})",
-        claim.claim,
-        f"*{claim.study}*: {said or 'not recorded.'}",
-        claim.scales,
-    ]
+    return " ".join(f"{text}." for text in measured if text)
 
 
 def _differences(_: Findings, judged: Sequence[Judged]) -> str:

@@ -257,6 +257,16 @@ def test_papers_stand_beside_the_studies_that_bear_on_them_and_no_others(publish
     assert "Mean loss above the best rate's, over 0.001 and 0.003: 0.000 with `pre` and 0.400 with `post`" in text
 
 
+def test_a_quick_study_stands_in_until_the_one_at_full_size_is_published(published, tmp_path):
+    found = read_json(published / "results" / "clean" / "findings.json")
+    for name, expected in (("quick-clipping", "*quick-clipping*: "), ("clipping", "*clipping*: ")):
+        found["study"]["name"] = name
+        (tmp_path / "results" / name).mkdir(parents=True)
+        (tmp_path / "results" / name / "findings.json").write_text(json.dumps(found))
+        (row,) = [line for line in rendered(tmp_path, render_papers).splitlines() if line.startswith("| [")]
+        assert expected in row
+
+
 def test_every_claim_names_measures_that_there_are():
     for claim in papers.CLAIMS:
         assert set(claim.measures) <= set(MEASURES)
