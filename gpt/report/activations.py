@@ -56,7 +56,8 @@ def _by_depth(axes: Axes, block: BlockResults, name: str) -> None:
         _kurtosis_axis(axes, values)
         axes.axhline(0, color="#777777", linewidth=0.9, linestyle=":")
     else:
-        axes.set_ylim(bottom=min(-1.0, -0.04 * values.max(initial=0)))
+        top = max(1.0, 1.1 * values.max(initial=0))
+        axes.set_ylim(-0.05 * top, top)
     if name == "residual_rms":
         axes.axhline(1, color="#777777", linewidth=0.9, linestyle=":")
 

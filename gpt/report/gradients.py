@@ -53,12 +53,14 @@ def distribution(figure: Figure, found: Mapping[str, Any]) -> None:
     """
     axes = figure.subplots()
     drawn = [(i, v) for i, v in enumerate(found["variants"]) if "gradient_quantiles" in v]
+    names = list(dict.fromkeys(name for _, variant in drawn for name in variant["layers"]["names"]))
     lowest, highest = np.inf, 0.0
     for place, (index, variant) in enumerate(drawn):
         quantiles_GQ = np.array(variant["gradient_quantiles"]["by_layer"])
         layers = np.flatnonzero((quantiles_GQ > 0).all(axis=1))
         low, lower, middle, upper, high = quantiles_GQ[layers].T
-        x = layers + beside(place, len(drawn))
+        at = np.array([names.index(name) for name in variant["layers"]["names"]])  # not all variants have a head
+        x = at[layers] + beside(place, len(drawn))
         shade = color(index)
         axes.vlines(x, low, high, color=shade, linewidth=1.4)
         axes.vlines(x, lower, upper, color=shade, linewidth=8, alpha=0.45)
@@ -67,7 +69,6 @@ def distribution(figure: Figure, found: Mapping[str, Any]) -> None:
         axes.plot(x, first, marker=marker(index), color=shade, linestyle="", markersize=6, markerfacecolor="white",
                   label=f"{variant['label']}, first step")  # fmt: skip
         lowest, highest = min(lowest, low.min(), first.min()), max(highest, high.max(), first.max())
-    names = drawn[0][1]["layers"]["names"]
     axes.set_xticks(range(len(names)), names)
     axes.set_xlim(-0.6, len(names) - 0.4)
     axes.grid(visible=False, axis="x")

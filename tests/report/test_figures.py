@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 import reported as reported_studies
 import synthetic
+from matplotlib.figure import Figure
 from synthetic import Outcome
 
 from gpt.records.cell import load_arrays, save_arrays
-from gpt.report import style
+from gpt.report import gradients, style
 from gpt.report.figures import draw_all
 from gpt.report.layers import probed
 from gpt.report.sensitivity import strips
@@ -161,6 +162,22 @@ def test_blocks_are_laid_out_along_the_first_field_that_varies():
     assert strips([block(optim__lr=1e-3)]) == strips([{"block": {}}]) == []
     (words,) = strips([block(model__norm="layernorm"), block(model__norm="rmsnorm")])
     assert words.places == [0, 1]
+
+
+def test_a_layers_quantiles_stand_at_its_name_though_not_all_variants_have_it():
+    def variant(label, names):
+        quantiles = {"by_layer": [[1.0, 2.0, 3.0, 4.0, 5.0]] * len(names), "first_step": [2.5] * len(names)}
+        return {"label": label, "layers": {"names": names}, "gradient_quantiles": quantiles}
+
+    short, whole = ["embedding", "block 0"], ["embedding", "block 0", "head"]
+    figure = Figure(layout="constrained")
+    gradients.distribution(figure, {"variants": [variant("post", short), variant("pre", whole)]})
+    (axes,) = figure.axes
+    assert [text.get_text() for text in axes.get_xticklabels()] == whole
+    medians = {line.get_label(): line for line in axes.lines}
+    assert medians["post"].get_xdata().round().tolist() == [0, 1]
+    assert medians["pre"].get_xdata().round().tolist() == [0, 1, 2]
+    assert medians["pre"].get_ydata().tolist() == [3, 3, 3]
 
 
 def test_the_band_is_the_t_interval_of_each_steps_mean():
