@@ -8,6 +8,8 @@ from commands import rows_of
 from gpt.records.cell import Cell, load_arrays
 from gpt.records.files import read_json
 
+NOT_NUMBERS = ("attention", "sample", "long_range", "events", "_step", "_runtime", "_timestamp", "_wandb")
+"""what keys of W&B's history begin with that are not the records' numbers"""
 HEADS = (
     "attention_entropy", "attention_distance", "attention_previous", "attention_first", "attention_induction",
     "attention_logit_max",

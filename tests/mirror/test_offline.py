@@ -11,16 +11,13 @@ from typing import Any
 
 import pytest
 from commands import GPT, accelerate, cells_of, rows_of, run, started, wait_for
-from mirrored import expected_rows, same
+from mirrored import NOT_NUMBERS, expected_rows, same
 from synthetic import Outcome, study, write_study
 from wandb_files import OfflineRun, offline_runs
 
 from gpt.records.cell import Cell, load_arrays
 from gpt.records.files import read_json
 from gpt.study.collect import CellRecord
-
-NOT_ROWS = ("_step", "attention", "sample", "long_range", "events")
-"""keys of W&B's history that are not the records' numbers"""
 
 
 def cell_runs(out: Path) -> dict[str, list[OfflineRun]]:
@@ -34,7 +31,7 @@ def cell_runs(out: Path) -> dict[str, list[OfflineRun]]:
 
 def history(runs: list[OfflineRun]) -> list[dict[str, Any]]:
     return [
-        {key: value for key, value in row.items() if key.split("/")[0] not in NOT_ROWS}
+        {key: value for key, value in row.items() if key.split("/")[0] not in NOT_NUMBERS}
         for mirror in runs
         for row in mirror.history
     ]

@@ -11,17 +11,16 @@ from typing import Any
 
 import pytest
 from commands import GPT, Command, cells_of, records, rows_of, run, started, wait_for
-from mirrored import expected_rows, same
+from mirrored import NOT_NUMBERS, expected_rows, same
 from tally import Tally
 from wandb_server import KEY, Server, serving
 
 LONGEST = 60 + 45
 """seconds: what the mirror has after training, and a tiny run on a busy machine"""
-MEDIA = ("attention", "sample", "_step", "_runtime", "_timestamp", "_wandb")
 
 
 def numbers(history: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    return [{key: value for key, value in row.items() if key.split("/")[0] not in MEDIA} for row in history]
+    return [{key: value for key, value in row.items() if key.split("/")[0] not in NOT_NUMBERS} for row in history]
 
 
 def holds_all_cells(server: Server, out: Path, project: str) -> None:
@@ -78,6 +77,8 @@ def test_the_server_holds_a_study_and_its_report(online: pytest.MonkeyPatch, tin
         assert "mirror" not in said
         holds_all_cells(server, out, "tiny")
         assert len(server.runs) == 5
+        tables = [path for path in server.uploads if path.endswith(".table.json")]
+        assert any("dependency" in path for path in tables)
         assert "/upload/artifact/report.md" in server.uploads
         about = server.runs["tiny", cells_of(out)[0].root.name].attributes
         assert about["jobType"] == "cell"
