@@ -79,9 +79,13 @@ def test_every_file_that_the_readme_names_is_there(repository: Path) -> None:
 
 
 def test_the_readme_states_what_became_of_the_faults(repository: Path) -> None:
-    found = read_json(RESULTS / "faults/faults.json")
+    published = RESULTS / "faults/faults.json"
+    found = read_json(published) if published.exists() else None
+    text = (repository / "README.md").read_text()
+    assert text.split("<!-- faults:begin -->\n")[1].split("\n<!-- faults:end -->")[0] == sentence(found)
+    if found is None:
+        return
     total = found["total"]
-    assert sentence(found) in (repository / "README.md").read_text()
     assert total["injected"] >= 2000
     assert total["survived"] == total["injected"]
     assert found["safeguards"]["noticed"] == found["safeguards"]["taken out"] > 0
