@@ -115,8 +115,8 @@ def _study(folder: StudyFolder) -> Iterator[str]:
         yield from differences(folder.root, [folder.study_yaml, folder.cells_json])
         study = folder.read()
         planned = plan(study, folder.data_sha256())
-        table = read_json(folder.cells_json)["cells"]
-        yield from _table(folder.cells_json, planned, table)
+        found = read_json(folder.cells_json)
+        yield from _table(folder.cells_json, planned, found.get("cells") if isinstance(found, dict) else None)
         for cell in planned:
             status = cell_at(folder.out, cell.fingerprint).read_status()
             if status.state not in ("done", "diverged"):
@@ -151,8 +151,8 @@ def _published(folder: Path) -> Iterator[str]:
         yield str(error)
 
 
-def _table(place: Path, planned: list[PlannedCell], table: list[dict[str, Any]]) -> Iterator[str]:
-    """Whether a table has every planned cell once, and no other."""
+def _table(place: Path, planned: list[PlannedCell], table: Any) -> Iterator[str]:
+    """Whether what was read as a table has every planned cell once, and no other."""
     try:
         rows = {_key(row["variant"], row["block"], row["seed"]): row["cell"] for row in table}
     except (KeyError, TypeError):

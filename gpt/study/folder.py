@@ -86,7 +86,10 @@ class StudyFolder:
         return parse(Study, document.data, document)
 
     def data_sha256(self) -> str:
-        return str(read_json(self.cells_json)["data_sha256"])
+        try:
+            return str(read_json(self.cells_json)["data_sha256"])
+        except (KeyError, TypeError):
+            raise InputError(f"{self.cells_json}: damaged, must hold the data's hash") from None
 
 
 def _changes(old: Study, new: Study) -> list[tuple[str, Any, Any]]:

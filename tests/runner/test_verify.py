@@ -91,6 +91,17 @@ def test_a_flipped_bit_of_any_record_is_named(out: Path) -> None:
     assert verify(out).wrong == []
 
 
+def test_a_table_of_cells_under_another_name_is_no_table(out: Path) -> None:
+    table = StudyFolder(out, "tiny").cells_json
+    whole = table.read_bytes()
+    for damaged in (whole.replace(b'"cells"', b'"cellr"'), b"[]\n"):
+        assert damaged != whole
+        table.write_bytes(damaged)
+        assert any(line.startswith(f"{table}: ") for line in verify(out).wrong)
+    table.write_bytes(whole)
+    assert verify(out).wrong == []
+
+
 def remove_a_cell(out: Path) -> str:
     shutil.rmtree(cells_of(out)[0].root)
     return "cell .*, is not finished: planned"
