@@ -14,6 +14,7 @@ from gpt.study.spec import load_study
 
 RESULTS = Path(__file__).parents[1] / "results"
 PUBLISHED = sorted(path.parent for path in RESULTS.glob("*/findings.json"))
+HALF_AN_HOUR = 1800
 NANOGPT_TARGET = 1.91
 """nats per character over the whole validation split; nanoGPT's own checkpoint of the recipe, one seed, has 1.898"""
 
@@ -90,7 +91,7 @@ def test_the_readme_states_what_became_of_the_faults(repository: Path) -> None:
     assert total["survived"] == total["injected"]
     assert found["safeguards"]["noticed"] == found["safeguards"]["taken out"] > 0
     assert found["tests failed"] == 0
-    assert found["seconds"] < 600
+    assert found["seconds"] < HALF_AN_HOUR
     for tally in found["classes"].values():
         lost = [value for what, value in tally["worst"].items() if re.search("lost|used", what)]
         assert set(lost) <= {0}
