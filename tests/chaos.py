@@ -90,13 +90,8 @@ def _page(written: dict[str, Any]) -> str:
     return "\n".join(lines).rstrip() + "\n"
 
 
-UNPUBLISHED = "The evidence of a whole run is not published at present."
-
-
-def sentence(written: dict[str, Any] | None) -> str:
+def sentence(written: dict[str, Any]) -> str:
     """What the README says of it."""
-    if written is None:
-        return UNPUBLISHED
     total, classes = written["total"], written["classes"]
     longest = max(classes, key=lambda name: classes[name]["worst"].get(WAIT, 0.0))
     return (

@@ -119,7 +119,7 @@ class Follower:
                     live += cell.live - before
             for study in self._destination.studies if last else ():
                 self._report(study)
-        except Exception as error:
+        except Exception as error:  # W&B's library may raise anything, and a mirror tries again
             if last:
                 raise
             say(f"next try in {RETRY_SECONDS:g} s: {type(error).__name__}: {error}")

@@ -150,7 +150,7 @@ def _init(mode: str, **identity: Any) -> Any:
     }
     try:
         return wandb.init(
-            mode=mode,  # type: ignore[arg-type]
+            mode=mode,  # type: ignore[arg-type]  # a literal to the library; MODES has its words
             resume="allow",
             reinit="create_new",
             settings=wandb.Settings(**settings),
