@@ -131,7 +131,7 @@ class Pack:
     def _finish(self, index: int, step: int, weights: dict[str, Tensor]) -> None:
         """Write what is made once, of a trained model, then manifest and final status; checkpoints have served."""
         cell = self.cells[index]
-        _write_samples(cell, self.planned[index])
+        _write_samples(cell, self.planned[index], self.engine.device)
         last = {name: value[index] for name, value in weights.items()}
         if not self.recorder.cells[index].ended:
             _write_long_range(cell, self.config, self.data, last)
@@ -154,7 +154,7 @@ def build_engine(
 ) -> ReplicaEngine | ZeroEngine:
     """The engine that the launch asks for."""
     if place.zero_stage is None:
-        return ReplicaEngine(config, vocabulary, seeds, place.device, ranks)
+        return ReplicaEngine(config, vocabulary, seeds, place.device, ranks, place.compiled)
     return ZeroEngine(config, vocabulary, seeds, place.device, ranks)
 
 
@@ -180,10 +180,11 @@ def train_pack(planned: Sequence[PlannedCell], place: Place, stop: Callable[[], 
     return pack.train(stop)
 
 
-def _write_samples(cell: Cell, planned: PlannedCell) -> None:
+def _write_samples(cell: Cell, planned: PlannedCell, device: torch.device) -> None:
     sample = planned.config.sample
     if sample.characters:
         model, tokenizer, context = load_model(cell.model)
+        model.to(device)
         text = sample_text(
             model, tokenizer, context, sample.prompt, sample.characters, sample.temperature, planned.seed
         )
