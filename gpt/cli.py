@@ -156,8 +156,6 @@ def add_place(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, default=Path("out"), help="folder of cells and studies (default: out)")
     parser.add_argument("--threads", type=int, default=1, help="CPU threads of each process (default: 1)")
     parser.add_argument("--device", default="auto", help="cpu, cuda or auto (default)")
-    parser.add_argument("--compile", action="store_true",
-        help="train by torch.compile's fused kernels: a minute to start, then faster on a GPU")  # fmt: skip
     parser.add_argument("--ranks-per-run", type=int, metavar="R", help="processes that share a batch; "
         "default: 1 for a study, all for gpt train and with DeepSpeed")  # fmt: skip
     parser.add_argument("--timeout", type=float, default=120.0, metavar="SECONDS",

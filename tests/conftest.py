@@ -9,8 +9,9 @@ import torch
 from chaos import Chaos
 from tally import Tally
 
+from gpt.commands.place import cache_folder
 from gpt.config import RunConfig, load_run
-from gpt.data.corpus import default_cache, load_text
+from gpt.data.corpus import load_text
 
 TINY_RUN = """\
 data: {{source: {source}, val_fraction: 0.1}}
@@ -36,7 +37,7 @@ def repository() -> Path:
 @pytest.fixture(scope="session")
 def excerpt(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The first 8,000 characters of Tiny Shakespeare, as a file."""
-    text, _ = load_text("tiny_shakespeare", default_cache())
+    text, _ = load_text("tiny_shakespeare", cache_folder())
     path = tmp_path_factory.mktemp("text") / "excerpt.txt"
     path.write_text(text[:8000], encoding="utf-8", newline="")
     return path

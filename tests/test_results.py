@@ -56,6 +56,23 @@ def test_every_value_of_the_findings_is_in_the_summary_of_its_cell(folder: Path)
                 assert len(summary[fingerprint]["final_weights_sha256"]) == 64
 
 
+def test_the_readme_says_what_was_seen_on_a_gpu(repository: Path) -> None:
+    seen = read_json(RESULTS / "gpu" / "baby_gpt.json")
+    runs = [sorted((loss, step) for step, loss in run["val_loss"])[0] for run in seen["pre_layer_norm"]]
+    losses = [loss for loss, _ in runs]
+    readme = " ".join((repository / "README.md").read_text(encoding="utf-8").split())
+    assert (len(runs), {step for _, step in runs}) == (10, {1250, 1500})
+    assert (
+        f"{sum(losses) / 10:.4f} nats per character on average, from {min(losses):.4f} to {max(losses):.4f}" in readme
+    )
+    assert seen["stack"]["device"] in readme
+    assert seen["stack"]["torch"] in readme
+    each = {t["compiled"]: t["step_milliseconds"] / t["seeds_together"] for t in seen["step_times"][1:3]}
+    assert f"{each[True]:.1f} ms for each seed against {each[False]:.1f} ms uncompiled" in readme
+    assert len(seen["post_layer_norm"]["ten_seeds"]) == 10
+    assert seen["tests"]["passed"] == 4
+
+
 def test_nanogpts_recipe_reaches_nanogpts_loss() -> None:
     learned = findings("baseline")["blocks"][0]["variants"][0]
     assert learned["label"] == "learned"

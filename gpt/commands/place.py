@@ -39,10 +39,8 @@ def make_place(options: argparse.Namespace, launch: "Launch | None") -> "Place":
     device = find_device("cpu" if launch and launch.cpu else options.device)
     check_writable(options.out)
     if launch is None:
-        return Place(options.out, cache_folder(), device, compiled=options.compile)
-    if options.compile and launch.zero_stage is not None:
-        raise InputError("--compile: must be left out with DeepSpeed, whose engine changes the model")
-    return Place(options.out, cache_folder(), device_of(device, launch.local_rank), launch.zero_stage, options.compile)
+        return Place(options.out, cache_folder(), device)
+    return Place(options.out, cache_folder(), device_of(device, launch.local_rank), launch.zero_stage)
 
 
 def make_layout(

@@ -4,7 +4,6 @@ A mask is a hash of the element's number, so packing seeds or spreading samples 
 same mask comes out on a CPU and on a GPU.
 """
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -17,23 +16,12 @@ _MASK32 = 0xFFFFFFFF
 
 @dataclass(frozen=True)
 class Noise:
-    """What a training step's dropout masks are keyed by; nothing that changes with the step is a Python number.
+    """What a training step's dropout masks are keyed by."""
 
-    A compiled step is compiled anew for other numbers, and not for other tensors.
-    """
-
+    seeds: tuple[int, ...]
+    step: int
     samples: range
     """the global numbers of the samples in this batch"""
-    words: Mapping[str, Tensor]
-    """(2, S) of each site: lower and upper half of each seed's word for this step"""
-
-
-def draw_noise(model: nn.Module, seeds: Sequence[int], step: int, samples: range, device: torch.device) -> Noise:
-    """The noise for every site of a model that drops something."""
-    sites = [part.site for part in model.modules() if isinstance(part, Dropout) and part.rate > 0]
-    words = [[int(randomness.raw(seed, f"dropout/{site}", 1, step)[0]) for seed in seeds] for site in sites]
-    halves = [[[word & _MASK32 for word in of_site], [word >> 32 for word in of_site]] for of_site in words]
-    return Noise(samples, dict(zip(sites, torch.tensor(halves, dtype=torch.int64, device=device), strict=True)))
 
 
 def mix32(x: Tensor) -> Tensor:
@@ -57,16 +45,16 @@ class Dropout(nn.Module):
         """(S, B, ...) -> (S, B, ...)."""
         if noise is None or self.rate == 0.0:
             return x
-        return x * self.keep(x.shape, noise) / (1 - self.rate)
+        return x * self.keep(x.shape, noise, x.device) / (1 - self.rate)
 
-    def keep(self, shape: torch.Size, noise: Noise) -> Tensor:
+    def keep(self, shape: torch.Size, noise: Noise, device: torch.device) -> Tensor:
         """(S, B, ...) booleans: which elements stay."""
         per_sample = shape[2:].numel()
         assert max(noise.samples) * per_sample + per_sample <= 2**32, "more elements than the hash tells apart"
-        words_2S = noise.words[self.site]
-        low_S11, high_S11 = words_2S.view(2, -1, 1, 1)
-        samples = noise.samples
-        sample_B = torch.arange(samples.start, samples.stop, samples.step, device=words_2S.device)
-        element_BE = sample_B[:, None] * per_sample + torch.arange(per_sample, device=words_2S.device)
+        words = [int(randomness.raw(s, f"dropout/{self.site}", 1, noise.step)[0]) for s in noise.seeds]
+        low_S11 = torch.tensor([w & _MASK32 for w in words], device=device).view(-1, 1, 1)
+        high_S11 = torch.tensor([w >> 32 for w in words], device=device).view(-1, 1, 1)
+        sample_B1 = torch.tensor(noise.samples, device=device)[:, None] * per_sample
+        element_BE = sample_B1 + torch.arange(per_sample, device=device)
         hashed_SBE = mix32((mix32(element_BE ^ low_S11) + high_S11) & _MASK32)
         return (hashed_SBE >= round(self.rate * 2**32)).view(shape)

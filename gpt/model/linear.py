@@ -4,6 +4,7 @@ Shapes: S seed, N rows (every other leading dimension folded), I inputs, O outpu
 """
 
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +51,7 @@ def onednn(x_SNI: Tensor, w_SIO: Tensor) -> Tensor:
 PRODUCTS: dict[str, Product] = {"batched": batched, "single": single, "onednn": onednn}
 
 
+@cache
 def _mkl_is_slow_here() -> bool:
     """MKL leaves AVX-512 unused on processors that are not Intel's; oneDNN asks for features, not for a vendor.
 
@@ -60,13 +62,10 @@ def _mkl_is_slow_here() -> bool:
     return torch.backends.mkldnn.is_available() and "AuthenticAMD" in cpu and "avx512f" in cpu
 
 
-MKL_IS_SLOW = _mkl_is_slow_here()
-
-
 def product_for(x_SNI: Tensor) -> str:
     """The name of the fastest known product for this input, a key of `PRODUCTS`."""
     fp32_on_cpu = x_SNI.device.type == "cpu" and x_SNI.dtype == torch.float32
-    if fp32_on_cpu and MKL_IS_SLOW and not torch.is_autocast_enabled("cpu"):  # autocast knows the others only
+    if fp32_on_cpu and _mkl_is_slow_here() and not torch.is_autocast_enabled("cpu"):  # autocast knows the others only
         return "onednn"
     return "single" if x_SNI.shape[0] == 1 else "batched"
 

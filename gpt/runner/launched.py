@@ -46,7 +46,7 @@ def meet(
         "processes": layout.processes,
         "ranks-per-run": layout.ranks_per_run,
         "zero_stage": launch.zero_stage,
-        **describe_stack(place.device, place.compiled),
+        **describe_stack(place.device),
         "cells": [[cell.fingerprint for cell in pack] for pack in packs],
     }
     store.set(f"about/{launch.rank}", json.dumps(about))

@@ -154,7 +154,7 @@ def build_engine(
 ) -> ReplicaEngine | ZeroEngine:
     """The engine that the launch asks for."""
     if place.zero_stage is None:
-        return ReplicaEngine(config, vocabulary, seeds, place.device, ranks, place.compiled)
+        return ReplicaEngine(config, vocabulary, seeds, place.device, ranks)
     return ZeroEngine(config, vocabulary, seeds, place.device, ranks)
 
 

@@ -17,5 +17,3 @@ class Place:
     device: torch.device
     zero_stage: int | None = None
     """DeepSpeed's stage where the launch asks for DeepSpeed"""
-    compiled: bool = False
-    """whether training steps run as a compiled graph"""

@@ -25,7 +25,7 @@ def train_cells(cells: Sequence[PlannedCell], place: Place, launch: Launch | Non
         InputError: a cell was begun by another stack; or the ranks of the launch are not alike.
     """
     torch.set_num_threads(layout.threads)
-    stack = describe_stack(place.device, place.compiled)
+    stack = describe_stack(place.device)
     folders = [cell_at(place.out, cell.fingerprint) for cell in cells]
     for folder in folders:
         if folder.run_json.exists():

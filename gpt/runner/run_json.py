@@ -39,7 +39,7 @@ def describe_run(planned: PlannedCell, data: Dataset, place: Place) -> None:
         "training_flops_per_token": training_flops_per_token(config.model, vocabulary),
         "probe_text": data.tokenizer.decode(data.val[: min(config.probes.heatmap_characters, config.model.context)]),
     }
-    made_by = {"stack": describe_stack(place.device, place.compiled), "hardware": describe_hardware(place.device)}
+    made_by = {"stack": describe_stack(place.device), "hardware": describe_hardware(place.device)}
     if not cell.run_json.exists():
         write_json(cell.run_json, {**run, **made_by})
         return

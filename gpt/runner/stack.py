@@ -40,7 +40,7 @@ def _is_docstring(line: ast.stmt) -> bool:
     return isinstance(line, ast.Expr) and isinstance(line.value, ast.Constant) and isinstance(line.value.value, str)
 
 
-def describe_stack(device: torch.device, compiled: bool = False) -> dict[str, Any]:
+def describe_stack(device: torch.device) -> dict[str, Any]:
     """Everything that two cells must share for their numbers to be compared bit by bit."""
     return {
         "gpt": gpt.__version__,
@@ -52,7 +52,6 @@ def describe_stack(device: torch.device, compiled: bool = False) -> dict[str, An
         "threads": torch.get_num_threads(),
         "cpu_capability": torch.backends.cpu.get_cpu_capability(),
         "product": product_for(torch.empty(1, 1, 1, device=device)),
-        "compiled": compiled,
     }
 
 

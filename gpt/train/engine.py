@@ -7,13 +7,13 @@ micro-batch of any rank.
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, ClassVar, Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
 
 from gpt.config import RunConfig
-from gpt.model.dropout import Noise, draw_noise
+from gpt.model.dropout import Noise
 from gpt.model.gpt import build_model, layer_index, layer_names, token_losses
 from gpt.train.parts import micro_batches
 from gpt.train.ranks import ALONE, Ranks
@@ -110,32 +110,11 @@ class Autocast(nn.Module):
             return self.model(*inputs, **options)
 
 
-class Compiled(nn.Module):
-    """A model whose training steps are one graph of fused kernels; evaluations and probes, of other shapes, are not."""
-
-    HOW: ClassVar[dict[str, Any]] = {"dynamic": False, "fullgraph": True}
-
-    def __init__(self, model: nn.Module):
-        super().__init__()
-        self.model = model
-        torch.compiler.reset()  # of one function no more than eight graphs are kept, those of earlier packs among them
-        self.compiled = torch.compile(model.forward, **self.HOW)
-
-    def forward(self, tokens_SBT: Tensor, want: Collection[str] = (), noise: Noise | None = None) -> Any:
-        return (self.model if noise is None else self.compiled)(tokens_SBT, want, noise)
-
-
 class ModelEngine:
     """What is computed alike wherever the weights lie; a subclass says what becomes of the gradients."""
 
     def __init__(
-        self,
-        config: RunConfig,
-        vocabulary: int,
-        seeds: Sequence[int],
-        device: torch.device,
-        ranks: Ranks = ALONE,
-        compiled: bool = False,
+        self, config: RunConfig, vocabulary: int, seeds: Sequence[int], device: torch.device, ranks: Ranks = ALONE
     ):
         self.seeds = tuple(seeds)
         self.config = config
@@ -149,8 +128,6 @@ class ModelEngine:
         self.layer_count = len(layer_names(config.model))
         self.forward: nn.Module = Autocast(self.model, device) if config.train.precision == "bf16" else self.model
         """what a batch goes through: the model, or what an engine has wrapped it in"""
-        if compiled:
-            self.forward = Compiled(self.forward)
         self.part_norms = (
             PartNorms(list(self.parameters.values()), len(self.seeds)) if config.probes.noise_scale else None
         )
@@ -158,8 +135,7 @@ class ModelEngine:
     def _loss(self, step: int, batch_SBT: Tensor, samples: range) -> Tensor:
         """(S,): mean loss of one micro-batch of this rank's batch, with its graph."""
         part_SBT = batch_SBT[:, samples.start - self.samples.start : samples.stop - self.samples.start].to(self.device)
-        noise = draw_noise(self.model, self.seeds, step, samples, self.device)
-        logits_SBTV, _ = self.forward(part_SBT[..., :-1], noise=noise)
+        logits_SBTV, _ = self.forward(part_SBT[..., :-1], noise=Noise(self.seeds, step, samples))
         return token_losses(logits_SBTV, part_SBT[..., 1:]).mean((1, 2))
 
     def _of_all_parts(self, values_XSA: Tensor) -> Tensor:

@@ -25,15 +25,9 @@ class ReplicaEngine(ModelEngine):
     """One process on one device, or DistributedDataParallel; with `train.reduction: ordered`, sums in a fixed order."""
 
     def __init__(
-        self,
-        config: RunConfig,
-        vocabulary: int,
-        seeds: Sequence[int],
-        device: torch.device,
-        ranks: Ranks = ALONE,
-        compiled: bool = False,
+        self, config: RunConfig, vocabulary: int, seeds: Sequence[int], device: torch.device, ranks: Ranks = ALONE
     ):
-        super().__init__(config, vocabulary, seeds, device, ranks, compiled)
+        super().__init__(config, vocabulary, seeds, device, ranks)
         self.optimizer = build_optimizer(self.model, config.optim)
         self.gathers_parts = config.train.reduction == "ordered" and ranks.size > 1
         self.averages = None if ranks.size == 1 or self.gathers_parts else DistributedDataParallel(self.forward)
