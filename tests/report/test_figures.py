@@ -46,7 +46,7 @@ def test_every_figure_is_a_readable_png_with_content_and_of_moderate_size(report
     assert messy == {"sensitivity", "survival"} | {b + name for b in blocks for name in ROWS | {"paired", "long-range"}}
     for file in files:
         data = file.read_bytes()
-        assert len(data) < 150_000, file
+        assert len(data) < 60_000, file
         width, _ = struct.unpack(">II", data[16:24])
         assert width == round(style.WIDTH * style.DPI)
         image = pixels(data)[:, :, :3]
