@@ -15,7 +15,6 @@ from gpt.report.provenance import made_of, rerun_files
 from gpt.report.tables import CONTRAST_HEADER, contrast_cells, row, tests_note, warnings
 from gpt.study.collect import Results
 from gpt.study.contrasts import Judged
-from gpt.study.plan import label
 from gpt.study.sentences import sentence
 
 SCRIPTS = ("plots.js", "answer.js", "components.js", "training.js", "layers.js", "heatmaps.js", "start.js")
@@ -52,7 +51,6 @@ def html_page(results: Results, findings: Mapping[str, Any], judged: Sequence[Ju
         tests_note=tests_note(judged),
         variants=data.figures["variants"],
         block_names=names,
-        fixed_blocks=", ".join(f"{key} = {label(v[0])}" for key, v in results.study.blocks.items() if len(v) == 1),
         cells=list(cell_rows(results, findings)),
         made=made_of(findings),
         files=rerun_files(study),

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from gpt.report.crossed import answers, crossed_section, taken_apart
-from gpt.report.markup import fenced, plain, table
+from gpt.report.markup import fenced, held, plain, table
 from gpt.report.noise import noise_section
 from gpt.report.provenance import made
 from gpt.report.tables import CONTRAST_HEADER, contrast_cells, row, warnings
@@ -58,7 +58,7 @@ def page(
     """
     study = findings["study"]
     sections = [
-        [f"# {study['name']}", "", f"**{plain(study['question'])}**", "", BESIDE],
+        [f"# {study['name']}", "", f"**{plain(study['question'])}**", *held(study), "", BESIDE],
         _answer(findings, judged),
         _table(findings, judged),
         crossed_section(findings),

@@ -1,12 +1,22 @@
 """Pieces of Markdown."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 
 def plain(text: str) -> str:
     """A user's words as Markdown that shows them as they are, on one line."""
     return re.sub(r"([\\`*_<>\[\]|#])", r"\\\1", " ".join(text.split()))
+
+
+def held(study: Mapping[str, Any]) -> list[str]:
+    """What all of a study's runs share against its base, if anything.
+
+    Args:
+        study: what the findings say of the study.
+    """
+    return ["", f"All runs at {plain(study['held'])}."] if study.get("held") else []
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:

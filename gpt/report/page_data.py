@@ -11,7 +11,6 @@ from gpt.report.page_captions import captions, sensitivity
 from gpt.report.page_series import Json
 from gpt.report.style import color
 from gpt.study.collect import BlockResults, Results
-from gpt.study.plan import label
 from gpt.study.words import decimals, fixed, interval, signed
 
 SYMBOLS = ("circle", "square", "triangle-up", "diamond", "triangle-down", "cross", "x")
@@ -62,15 +61,13 @@ def page_data(results: Results, findings: Mapping[str, Any]) -> PageData:
 
 
 def block_names(results: Results) -> list[str]:
-    """Each block by the fields that differ between blocks."""
-    varied = {key for key, values in results.study.blocks.items() if len(values) > 1}
-    names = [", ".join(f"{key} = {label(value)}" for key, value in b.block if key in varied) for b in results.blocks]
-    return [name or "all runs" for name in names]
+    """What each block is called where there must be a name."""
+    return [block.label or "all runs" for block in results.blocks]
 
 
 def _axis(results: Results) -> Json:
     """Where the blocks lie on an axis: at the numbers of the one field that differs between them, else in a row."""
-    varied = {key: values for key, values in results.study.blocks.items() if len(values) > 1}
+    varied = results.study.varied
     values = next(iter(varied.values())) if len(varied) == 1 else ()
     numbers = [value for value in values if isinstance(value, int | float) and not isinstance(value, bool)]
     if numbers and len(numbers) == len(values):

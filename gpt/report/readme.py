@@ -14,7 +14,7 @@ from gpt.report.condensed import condensed, explained
 from gpt.report.crossed import answers
 from gpt.report.literature import papers_table
 from gpt.report.markdown import CellLinks
-from gpt.report.markup import plain
+from gpt.report.markup import held, plain
 from gpt.report.provenance import rerun_files
 from gpt.study.findings import judge_together
 from gpt.study.folder import StudyFolder
@@ -99,7 +99,8 @@ def render(studies: Studies, root: str) -> str:
     """
     lines = findings_table(studies, lambda name: f"{root}/{name}/report.md")
     for findings, judged in studies:
-        lines += ["", f"### {plain(findings['study']['question'])}", "", *(f"- {sentence(each)}" for each in judged)]
+        lines += ["", f"### {plain(findings['study']['question'])}", *held(findings["study"]), ""]
+        lines += [f"- {sentence(each)}" for each in judged]
         lines += [*answers(findings), *_figures(findings, root)]
         if observed := _observations(findings):
             lines += ["", *observed]

@@ -17,7 +17,7 @@ from gpt.records.files import read_bytes, read_json
 from gpt.records.jsonl import read_jsonl
 from gpt.records.schema import PART_GRAD_NORM, Metric, parse_metric
 from gpt.study.folder import StudyFolder, cell_at
-from gpt.study.plan import Block, blocks_of, label
+from gpt.study.plan import Block, blocks_of, fields_text, label
 from gpt.study.secondary import secondary_scalars
 from gpt.study.spec import Scalar, Study
 from gpt.study.words import count
@@ -219,11 +219,8 @@ class BlockResults:
     block: Block
     groups: tuple[Group, ...]
     """one for each variant, in the study's order"""
-
-    @property
-    def label(self) -> str:
-        """`optim.lr = 0.001`; empty where nothing is blocked."""
-        return ", ".join(f"{key} = {label(value)}" for key, value in self.block)
+    label: str
+    """`optim.lr = 0.001`, by what differs between blocks; empty where there is one"""
 
 
 @dataclass(frozen=True)
@@ -278,6 +275,7 @@ def collect(folder: StudyFolder, known: dict[str, CellRecord] | None = None) -> 
         BlockResults(
             block,
             tuple(Group(v, tuple(record(v, block, seed) for seed in study.seeds)) for v in study.variants),
+            fields_text({key: value for key, value in block if key in study.varied}),
         )
         for block in blocks_of(study)
     )

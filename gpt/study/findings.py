@@ -18,6 +18,7 @@ from gpt.study.evidence import control, layouts_of, stack_of, treatment
 from gpt.study.limitations import limitations
 from gpt.study.noise_scale import noise_scale
 from gpt.study.observations import observations
+from gpt.study.plan import fields_text
 from gpt.study.profiles import profiles
 from gpt.study.rate_sensitivity import rate_sensitivity
 from gpt.study.secondary import SECONDARY
@@ -90,6 +91,7 @@ def _study(results: Results) -> dict[str, Any]:
         "factor": study.factor,
         "variants": list(study.variants),
         "blocks": {key: list(values) for key, values in study.blocks.items()},
+        "held": fields_text(study.held),
         "seeds": list(study.seeds),
         "metric": {
             "name": study.metric,

@@ -1,6 +1,7 @@
 """From a study to its cells: every variant in every block with every seed."""
 
 import itertools
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from gpt.config import RunConfig, fingerprint, with_values
@@ -41,6 +42,11 @@ def plan(study: Study, data_sha256: str) -> list[PlannedCell]:
 def label(value: Scalar) -> str:
     """A factor's value as tables and file names show it."""
     return "off" if value is None else str(value).lower() if isinstance(value, bool) else f"{value}"
+
+
+def fields_text(fields: Mapping[str, Scalar]) -> str:
+    """`optim.lr = 0.001, optim.clip = off`."""
+    return ", ".join(f"{key} = {label(value)}" for key, value in fields.items())
 
 
 def name_arm(variant: Scalar, block: Block) -> str:

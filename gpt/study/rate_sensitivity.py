@@ -21,8 +21,7 @@ def rate_sensitivity(results: Results) -> dict[str, Any] | None:
     (Wortsman et al. 2023, arXiv 2309.14322, section 2). None where the blocks differ in another field than the
     learning rate, or in none, where variants are not compared, or the metric is no validation loss.
     """
-    varied = [key for key, values in results.study.blocks.items() if len(values) > 1]
-    if results.study.kind != "contrasts" or varied != [RATE] or results.metric.key != VAL_LOSS:
+    if results.study.kind != "contrasts" or [*results.study.varied] != [RATE] or results.metric.key != VAL_LOSS:
         return None
     each = [
         [_of_seed(results, [block.groups[i].cells[seed] for block in results.blocks]) for seed in _seeds(results)]

@@ -75,6 +75,16 @@ class Study(Strict):
     def kind(self) -> Kind:
         return "components" if self.factor == ORDER_SEED else "contrasts"
 
+    @property
+    def varied(self) -> dict[str, tuple[Scalar, ...]]:
+        """The blocked fields that take several values; they tell blocks apart."""
+        return {key: values for key, values in self.blocks.items() if len(values) > 1}
+
+    @property
+    def held(self) -> dict[str, Scalar]:
+        """The blocked fields of a single value, which all runs share."""
+        return {key: values[0] for key, values in self.blocks.items() if len(values) == 1}
+
     @model_validator(mode="after")
     def _seeds_make_a_sample(self) -> Self:
         if len(set(self.seeds)) < len(self.seeds):

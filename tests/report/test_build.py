@@ -6,9 +6,10 @@ import synthetic
 from synthetic import Outcome
 
 from gpt.config import read_yaml
-from gpt.records.files import jsonable
+from gpt.records.files import jsonable, read_json
 from gpt.report import build
 from gpt.report.build import build_report, print_findings, status_lines
+from gpt.report.readme import publish, published, render
 from gpt.study.spec import load_study
 from gpt.study.statistics import holm
 from gpt.study.words import fixed, p_cell, signed
@@ -202,7 +203,7 @@ def test_columns_line_up(reported):
 
 
 def test_a_comparison_too_long_for_its_column_gets_a_line_of_its_own(tmp_path, capsys):
-    blocks = {"optim.weight_decay": [0.125], "optim.warmup_steps": [3], "train.eval_batch_size": [32]}
+    blocks = {"optim.weight_decay": [0.125, 0.25], "optim.warmup_steps": [3, 5], "train.eval_batch_size": [32, 16]}
     planned = synthetic.study("model.position", ["sinusoidal", "learned"], blocks=blocks)
     folder = synthetic.write_study(tmp_path, planned, lambda cell: Outcome(state="planned"))
     print_findings(tmp_path, [folder])
@@ -238,3 +239,16 @@ def test_the_report_does_not_touch_the_study_or_its_cells(reported):
     written = {p.relative_to(reported.clean.root).parts[0] for p in reported.clean.root.rglob("*")}
     assert written == {"study.yaml", "cells.json", "manifest.json", "report"}
     assert build.STATES[:2] == ("done", "diverged")
+
+
+def test_a_block_is_named_by_what_differs_between_blocks_and_the_rest_is_said_once(tmp_path):
+    blocks = {"optim.lr": [0.01, 0.02], "optim.warmup_steps": [3]}
+    planned = synthetic.study(blocks=blocks)
+    folder = synthetic.write_study(tmp_path, planned, lambda cell: Outcome())
+    publish(folder, tmp_path / "results")
+    found = read_json(tmp_path / "results" / planned.name / "findings.json")
+    assert [block["label"] for block in found["blocks"]] == ["optim.lr = 0.01", "optim.lr = 0.02"]
+    assert [block["block"]["optim.warmup_steps"] for block in found["blocks"]] == [3, 3]
+    said = r"All runs at optim.warmup\_steps = 3."
+    assert (tmp_path / "results" / planned.name / "report.md").read_text().splitlines()[4] == said
+    assert said in render(published(tmp_path / "results"), "results").splitlines()
