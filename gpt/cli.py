@@ -6,21 +6,26 @@
 
 import argparse
 import os
+import signal
 import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from types import FrameType
 from typing import TYPE_CHECKING, NoReturn
 
 from gpt.commands import studies, tools, training
+from gpt.config import read_yaml
 from gpt.errors import InputError
 from gpt.runner.exits import BAD_INPUT, STOPPED
+from gpt.runner.stop import STOP_SIGNALS
 
 if TYPE_CHECKING:
     from gpt.runner.roll import Signed
 
 LAUNCHED = ("train", "study")
 """commands that `gpt launch` starts; the first of these words begins one"""
+STOPPED_EARLY = "gpt: stopped on request; run the same command again to go on"
 LATER_RANKS_SECONDS = 5
 """time that ranks other than 0 wait before they complain of what rank 0 will most likely have complained of"""
 
@@ -37,13 +42,16 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run one command and exit with its code."""
     signed = sign_on()
     options = read_arguments(sys.argv[1:] if arguments is None else arguments)
+    if options.command in (training.train, training.run_studies, launch_ranks):
+        for number in STOP_SIGNALS:
+            signal.signal(number, stop_at_once)
     try:
         code = options.command(options)
     except (InputError, OSError) as error:
         complain(error)
         code = BAD_INPUT
     except KeyboardInterrupt:
-        print("gpt: stopped on request; run the same command again to go on", file=sys.stderr)
+        print(STOPPED_EARLY, file=sys.stderr)
         code = STOPPED
     if signed:
         code = signed.note(code)
@@ -75,6 +83,12 @@ def read_arguments(arguments: Sequence[str]) -> argparse.Namespace:
         parser.error(f"unknown argument {overrides[0]}")
     options.overrides, options.launched = overrides, words[own:]
     return options
+
+
+def stop_at_once(_number: int, _frame: FrameType | None) -> NoReturn:
+    """Obey a request to stop that comes while nothing is trained: before the first step, or while a report is made."""
+    os.write(2, f"{STOPPED_EARLY}\n".encode())
+    os._exit(STOPPED)
 
 
 def complain(error: Exception) -> None:
@@ -168,6 +182,8 @@ def launch_ranks(options: argparse.Namespace) -> int:
 
     if not options.launch.is_file():
         raise InputError(f"{options.launch}: no such file; LAUNCH.yaml comes first, launch/ has some")
+    if "distributed_type" not in read_yaml(options.launch).data:
+        raise InputError(f"{options.launch}: no distributed_type, must be a file for accelerate; launch/ has some")
     if options.n is not None and options.n < 1:
         raise InputError(f"-n: got {options.n}, must be at least 1")
     if not options.grace > 0:

@@ -14,43 +14,66 @@
 : "${GPT_ACCOUNT:=}"
 : "${GPT_SETUP:=}"           # file that the jobs source (module load ..., activate ...); empty: .venv of this checkout
 : "${GPT_SBATCH:=}"          # more options for the jobs of the array: --mem=16G --constraint=a100
+: "${GPT_MAX_REQUEUES:=100}" # how often a job that was stopped goes back into the queue
 set -euo pipefail
 
+USE='use: slurm/submit.sh [--dry-run] STUDY.yaml [STUDY.yaml ...]'
+
 refuse() {
-    echo "slurm/submit.sh: $1; use: slurm/submit.sh [--dry-run] STUDY.yaml [STUDY.yaml ...]" >&2
+    echo "slurm/submit.sh: $1; $USE" >&2
     exit 2
 }
 
 whole() {
     case ${!1} in
-        '' | *[!0-9]* | 0?*) refuse "$1 is '${!1}', must be a whole number" ;;
+        '' | *[!0-9]* | 0?* | ??????????*) refuse "$1 is '${!1}', must be a whole number" ;;
     esac
     [ "${!1}" -ge "$2" ] || refuse "$1 is '${!1}', must be at least $2"
 }
 
+# Slurm expands % in the names of logs, and cuts what it exports at commas.
+plain() {
+    case $1 in
+        *[%,]*) refuse "$1 has a % or a comma in it, which Slurm does not take as it is" ;;
+    esac
+}
+
 dry=
-if [ "${1:-}" = --dry-run ]; then
-    dry=yes
-    shift
-fi
-[ $# -ge 1 ] || refuse "no STUDY.yaml"
 studies=()
 for study in "$@"; do
+    case $study in
+        --help | -h)
+            echo "$USE"
+            exit
+            ;;
+        --dry-run)
+            dry=yes
+            continue
+            ;;
+    esac
     [ -f "$study" ] || refuse "no file $study"
     studies+=("$(realpath "$study")")
 done
+[ ${#studies[@]} -ge 1 ] || refuse "no STUDY.yaml"
 whole GPT_TASKS 1
 [ -z "$GPT_AT_ONCE" ] || whole GPT_AT_ONCE 1
 whole GPT_GPUS 0
 whole GPT_CPUS 1
 whole GPT_WARNING 1
+whole GPT_MAX_REQUEUES 0
 [ -z "$GPT_SETUP" ] || [ -f "$GPT_SETUP" ] || refuse "GPT_SETUP names no file"
 [ -z "$GPT_SETUP" ] || GPT_SETUP=$(realpath "$GPT_SETUP")
 
 GPT_HOME=$(cd -- "$(dirname -- "$0")/.." && pwd)
 out=$(realpath -m "$GPT_OUT")
+plain "$out"
+plain "$GPT_HOME"
+plain "$GPT_SETUP"
+gpt=$(command -v "$GPT_HOME/.venv/bin/gpt" gpt | head -n 1) || true
+[ -n "$GPT_SETUP$gpt" ] || refuse "the jobs would find no gpt: run make env, or name a file to source in GPT_SETUP"
 
-both=(sbatch --parsable --export="ALL,GPT_HOME=$GPT_HOME,GPT_SETUP=$GPT_SETUP")
+passed="GPT_HOME=$GPT_HOME,GPT_SETUP=$GPT_SETUP,GPT_MAX_REQUEUES=$GPT_MAX_REQUEUES"
+both=(sbatch --parsable --export="ALL,$passed")
 [ -z "$GPT_PARTITION" ] || both+=(--partition="$GPT_PARTITION")
 [ -z "$GPT_ACCOUNT" ] || both+=(--account="$GPT_ACCOUNT")
 array=("${both[@]}" --array="0-$((GPT_TASKS - 1))${GPT_AT_ONCE:+%$GPT_AT_ONCE}")
@@ -67,6 +90,8 @@ if [ -n "$dry" ]; then
     printf '\n'
     exit
 fi
+command -v sbatch >/dev/null || refuse "there is no sbatch here: run it where jobs are submitted"
+[ -z "$gpt" ] || "$gpt" study check "${studies[@]}" >&2 || exit 2
 mkdir -p "$out/slurm"
 number=$("${array[@]}")
 number=${number%%;*} # a federation adds the cluster's name

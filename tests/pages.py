@@ -11,7 +11,7 @@ from typing import Any
 from gpt.records.files import jsonable
 from gpt.report.html import html_page
 from gpt.study.collect import Results, collect
-from gpt.study.findings import build_findings, judge_together
+from gpt.study.findings import build_findings, judged_of
 
 
 @dataclass
@@ -27,7 +27,7 @@ def interactive(folder):
     """The page of a study's folder as it is now."""
     results = collect(folder)
     findings = jsonable(build_findings(results))
-    page = html_page(results, findings, judge_together([findings])[0])
+    page = html_page(results, findings, judged_of(findings))
     return Interactive(results, findings, page.decode("utf-8"))
 
 

@@ -3,9 +3,11 @@
 import contextlib
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 from typing import cast
 
@@ -187,3 +189,27 @@ def test_of_many_cells_without_a_result_some_are_named_and_the_rest_counted(
         said = capsys.readouterr().err.splitlines()
         assert [line for line in said if "ended with code -9" in line] == said[:NAMED]
         assert said[NAMED:] == counted
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGUSR1])
+def test_a_request_to_stop_before_anything_is_trained_is_obeyed(tiny_study: Path, tmp_path: Path, number: int) -> None:
+    command = [sys.executable, "-m", "gpt", "study", "run", str(tiny_study), "--out", str(tmp_path / "out")]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        time.sleep(1.5)  # the command is importing torch
+        process.send_signal(number)
+        _, said = process.communicate(timeout=60)
+    assert process.returncode == 75, said
+    assert "stopped on request; run the same command again to go on" in said
+    assert "Traceback" not in said
+
+
+def test_a_run_file_in_place_of_a_launch_file_is_bad_input(
+    repository: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = str(repository / "configs/runs/char_quick.yaml")
+    with pytest.raises(SystemExit) as ended:
+        main(["launch", run, "train", run])
+    assert ended.value.code == 2
+    assert (
+        capsys.readouterr().err == f"gpt: {run}: no distributed_type, must be a file for accelerate; launch/ has some\n"
+    )

@@ -54,8 +54,11 @@ def show_status(options: argparse.Namespace) -> int:
 def report_studies(options: argparse.Namespace) -> int:
     """Write the reports of a folder's studies again and print their findings."""
     from gpt.report.build import print_findings
+    from gpt.runner.verify import refuse_damaged
 
-    print_findings(options.out, started(options.out))
+    folders = started(options.out)
+    refuse_damaged(folders)
+    print_findings(options.out, folders)
     return DONE
 
 
@@ -63,10 +66,14 @@ def publish_studies(options: argparse.Namespace) -> int:
     """Copy the reports of a folder's finished studies to results/ and renew the findings in the README."""
     from gpt.records.files import read_json
     from gpt.report.build import status_lines
-    from gpt.report.readme import publish, update
+    from gpt.report.readme import marked, publish, update
+    from gpt.runner.verify import refuse_damaged
     from gpt.study.folder import cell_at
 
-    for folder in started(options.out):
+    marked(options.readme)
+    folders = started(options.out)
+    refuse_damaged(folders)
+    for folder in folders:
         if any(not cell_at(folder.out, c["cell"]).finished for c in read_json(folder.cells_json)["cells"]):
             raise InputError(f"{status_lines(folder)[0]}; only finished studies are published")
         publish(folder, options.results)

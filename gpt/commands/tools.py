@@ -4,7 +4,7 @@ import argparse
 import os
 import sys
 
-from gpt.commands.place import cache_folder, find_device
+from gpt.commands.place import cache_folder, check_writable, find_device
 from gpt.config import SampleConfig, parse
 from gpt.errors import InputError
 from gpt.runner.exits import CELLS_FAILED, DONE, WRONG
@@ -26,6 +26,8 @@ def certify_layouts(options: argparse.Namespace) -> int:
     from gpt.runner.stack import describe_stack
 
     device = find_device(options.device)
+    if options.out:
+        check_writable(options.out)
     torch.set_num_threads(1)
     places = torch.cuda.device_count() if device.type == "cuda" else sys.maxsize
     fitting = [case for case in cases() if case.ranks <= places]

@@ -67,6 +67,7 @@ def run_studies(options: argparse.Namespace) -> int:
     """Train every missing cell of the studies, then report; run again, it does only what is missing."""
     from gpt.mirror.start import mirrored
     from gpt.report.build import print_findings
+    from gpt.runner.verify import refuse_damaged
     from gpt.study.folder import StudyFolder, cell_at
 
     mirror_to = destination(options)
@@ -93,7 +94,12 @@ def run_studies(options: argparse.Namespace) -> int:
         if missing == 0 and all(folder.findings.exists() for folder in folders):
             print(f"report: {place.out / 'report.md'}")
             return code
-        print_findings(place.out, folders)
+        refuse_damaged(folders)
+        try:
+            print_findings(place.out, folders)
+        except OSError as error:
+            print(f"gpt: the report cannot be written: {error}; `gpt study report` writes it later", file=sys.stderr)
+            code = CELLS_FAILED
     return code
 
 

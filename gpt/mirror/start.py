@@ -122,7 +122,7 @@ def _start(destination: Destination, patience: float, total: float) -> "subproce
         print(f"gpt: the mirror to W&B did not start, see {destination.log}", file=sys.stderr)
         return None
     raise InputError(
-        f"W&B is wanted online, but {answer}; set WANDB_API_KEY, or use --wandb offline and `wandb sync` later"
+        f"W&B is wanted online, but {answer.rstrip('.')}; set WANDB_API_KEY, or mirror offline and `wandb sync` later"
     )
 
 

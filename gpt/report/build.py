@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from gpt.records.files import jsonable, make_folder, utf8, write_atomic, write_json
+from gpt.records.manifest import files_below, write_manifest
 from gpt.report.combined import combined_page
 from gpt.report.markdown import CellLinks, Shown, page
 from gpt.report.tables import terminal
 from gpt.study.collect import CellRecord, Results, collect
-from gpt.study.findings import build_findings, judge_together
+from gpt.study.findings import build_findings, judged_of
 from gpt.study.folder import StudyFolder
 
 INTERACTIVE = "report.html"
@@ -38,7 +39,7 @@ class Built:
 
     def page(self, links: CellLinks) -> str:
         """The report, its values linked to cells in one way or another."""
-        return page(self.findings, judge_together([self.findings])[0], self.shown, self.samples, links)
+        return page(self.findings, judged_of(self.findings), self.shown, self.samples, links)
 
 
 def build_report(folder: StudyFolder, known: dict[str, CellRecord] | None = None) -> dict[str, Any]:
@@ -67,7 +68,8 @@ def write_report(folder: StudyFolder, known: dict[str, CellRecord] | None = None
     built = Built(results, findings, shown, samples(results))
     write_json(folder.findings, findings)
     write_atomic(folder.report / "report.md", utf8(built.page(TO_FOLDERS)))
-    write_atomic(folder.report / INTERACTIVE, html_page(results, findings, judge_together([findings])[0]))
+    write_atomic(folder.report / INTERACTIVE, html_page(results, findings, judged_of(findings)))
+    write_manifest(folder.report, files_below(folder.report))
     return built
 
 
@@ -98,7 +100,7 @@ def print_findings(out: Path, folders: Sequence[StudyFolder]) -> None:
     """Build the report of each study and a page for all of them, and print one table of all findings."""
     known: dict[str, CellRecord] = {}
     many = [build_report(folder, known) for folder in folders]
-    studies = list(zip(many, judge_together(many), strict=True))
+    studies = [(findings, judged_of(findings)) for findings in many]
     path = out / "report.md"
     text = combined_page(
         studies, lambda name: f"studies/{name}/report/report.md", lambda name: f"studies/{name}/report"

@@ -15,7 +15,7 @@ HEADER = (
     "verdict",
 )  # fmt: skip
 Studies = Sequence[tuple[Mapping[str, Any], Sequence[Judged]]]
-"""findings and contrasts of each study, corrected together"""
+"""findings and contrasts of each study"""
 Link = Callable[[str], str]
 """name of a study -> relative path"""
 

@@ -108,8 +108,7 @@ def _table(findings: Mapping[str, Any], judged: Sequence[Judged]) -> list[str]:
         f"the same random streams; with its 95 % t interval. **d_z**: that mean over its standard deviation. **pair "
         f"correlation**: how much pairing helped (near 0, it did not).",
         f"- **corrected p**: {flips} of the differences, after {family}; where a run diverged, the sign test with "
-        f"divergence as the worst outcome. It is judged at {ALPHA:g}. A table over several studies corrects for all of "
-        f"its contrasts, so its p values are larger.",
+        f"divergence as the worst outcome. It is judged at {ALPHA:g}.",
         f"- **P(better)**: share of seeds in which the variant does better than `{first}`, ties counted half. "
         f"**diverged**: runs of the variant / of `{first}`. **detectable**: the true difference that this many pairs, "
         f"with this spread, find with a power of 80 %.",

@@ -35,8 +35,9 @@ CLAIMS = (
         "translation models).",
         study="normalization",
         measures=("first_gradients",),
-        scales="The theory is about the last layer as depth and width grow; four narrow blocks with a tied head leave "
-        "little room for a trend over depth.",
+        scales="The theory is about the last layer as depth and width grow; here there are few narrow blocks and a "
+        "tied head. It also starts from a stream of unit size: here weights of 0.02 make Pre-LN's stream small at "
+        "first, and its norms, which divide by that size, raise the gradients of every block.",
     ),
     Claim(
         *XIONG,
@@ -44,8 +45,9 @@ CLAIMS = (
         "results comparable with warmed-up Post-LN (IWSLT14, WMT14, BERT pre-training).",
         study="normalization",
         measures=("differences", "divergences"),
-        scales="They train 6 to 12 layers and more with Adam on translation and masked language modelling. Depth makes "
-        "Post-LN harder to train; a shallow model on characters may forgive what a deep one does not.",
+        scales="They train 6 to 12 layers and more with Adam on translation and masked language modelling. A study "
+        "that warms up bears on the claim's last part alone. Depth makes Post-LN harder to train, so that a shallow "
+        "model may bear a rate that breaks a deep one.",
     ),
     Claim(
         *SU,

@@ -16,7 +16,7 @@ from gpt.report.literature import papers_table
 from gpt.report.markdown import CellLinks
 from gpt.report.markup import held, plain
 from gpt.report.provenance import rerun_files
-from gpt.study.findings import judge_together
+from gpt.study.findings import judged_of
 from gpt.study.folder import StudyFolder
 from gpt.study.sentences import sentence
 from gpt.study.takeaways import best_block, takeaway
@@ -79,7 +79,7 @@ def cells_summary(built: Built) -> list[dict[str, Any]]:
 
 
 def published(results: Path) -> Studies:
-    """Findings and contrasts, corrected together, of every published study.
+    """Findings and contrasts of every published study.
 
     Raises:
         InputError: nothing was published there.
@@ -88,7 +88,7 @@ def published(results: Path) -> Studies:
     if not files:
         raise InputError(f"{results}: holds no published study; `gpt study publish OUT --results {results}` makes one")
     many = [read_json(file) for file in files]
-    return list(zip(many, judge_together(many), strict=True))
+    return [(findings, judged_of(findings)) for findings in many]
 
 
 def render(studies: Studies, root: str) -> str:
@@ -158,6 +158,27 @@ def _observations(findings: Mapping[str, Any]) -> list[str]:
     return [*condensed(findings), "", f"<sub>{explained(findings)}</sub>", "", where, "", *said]
 
 
+def marked(readme: Path) -> tuple[str, list[str]]:
+    """A README's text and the names of the sections that it has markers for.
+
+    Raises:
+        InputError: it cannot be read, or a marker is missing or stands twice.
+    """
+    text, found = read_bytes(readme).decode("utf-8"), []
+    for name in SECTIONS:
+        begin, end = _markers(name)
+        if name != "findings" and begin not in text and end not in text:
+            continue
+        if text.count(begin) != 1 or text.count(end) != 1 or text.index(begin) > text.index(end):
+            raise InputError(f"{readme}: must hold {begin} and, below it, {end}, each once")
+        found.append(name)
+    return text, found
+
+
+def _markers(name: str) -> tuple[str, str]:
+    return f"<!-- {name}:begin -->", f"<!-- {name}:end -->"
+
+
 def update(readme: Path, results: Path, check: bool = False) -> None:
     """Replace what is between the markers of each section of a README; those that it does not have are left out.
 
@@ -167,18 +188,14 @@ def update(readme: Path, results: Path, check: bool = False) -> None:
     Raises:
         InputError: a marker is missing or stands twice, nothing is published, or with `check` the text is stale.
     """
-    text = new = read_bytes(readme).decode("utf-8")
-    studies = published(results)
+    text, sections = marked(readme)
+    new, studies = text, published(results)
     root = Path(os.path.relpath(results, readme.parent)).as_posix()
-    for name, section in SECTIONS.items():
-        begin, end = f"<!-- {name}:begin -->", f"<!-- {name}:end -->"
-        if name != "findings" and begin not in text and end not in text:
-            continue
-        if new.count(begin) != 1 or new.count(end) != 1 or new.index(begin) > new.index(end):
-            raise InputError(f"{readme}: must hold {begin} and, below it, {end}, each once")
+    for name in sections:
+        begin, end = _markers(name)
         before, _, rest = new.partition(begin)
         _, _, after = rest.partition(end)
-        new = f"{before}{begin}\n{section(studies, root)}{end}{after}"
+        new = f"{before}{begin}\n{SECTIONS[name](studies, root)}{end}{after}"
     if new == text:
         return
     if check:

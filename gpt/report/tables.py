@@ -82,9 +82,7 @@ def tests_note(judged: Sequence[Judged]) -> str:
     exact = all(j.contrast.paired.sign_flip_exact for j in judged)
     test = "exact sign-flip test" if exact else "sign-flip test (drawn at random above 20 pairs)"
     family = max((j.family for j in judged), default=0)
-    over = (
-        f"corrected for the {family} contrasts shown by Holm's method" if family > 1 else "one contrast, so uncorrected"
-    )
+    over = "corrected for the contrasts of one study by Holm's method" if family > 1 else "one contrast, so uncorrected"
     return f"p: {test} of the paired differences, {over}; intervals: 95 % t, not corrected."
 
 

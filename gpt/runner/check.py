@@ -14,6 +14,7 @@ from gpt.study.plan import PlannedCell, blocks_of, label
 from gpt.study.spec import Kind, Study
 from gpt.study.statistics import detectable_d_z
 from gpt.study.variance import detectable_sd, sd_factors
+from gpt.study.words import count
 from gpt.train.replica import ReplicaEngine
 
 VARIANTS: dict[Kind, str] = {"contrasts": "variants", "components": "order seeds"}
@@ -45,8 +46,8 @@ def describe_study(study: Study, cells: Sequence[PlannedCell], cache: Path) -> s
     lines += [
         f"  cells       {len(unique)}: {len(study.variants)} {VARIANTS[study.kind]} x {len(blocks_of(study))} blocks "
         f"x {len(study.seeds)} seeds",
-        f"  cost        about {seconds / 60:.0f} minutes of one CPU core (measured just now over {TIMED_STEPS} steps, "
-        "evaluations not counted)",
+        f"  cost        about {count(max(1, round(seconds / 60)), 'minute')} of one CPU core (measured just now over "
+        f"{TIMED_STEPS} steps, evaluations not counted)",
         f"  metric      {study.metric}; a difference below {study.smallest_effect:g} would not matter",
         *(_precision(study) if study.kind == "components" else _detectable(study)),
     ]

@@ -1,17 +1,17 @@
 """Is everything there, and is it what was written? Every checksum, record and planned cell; nothing is changed."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from gpt.errors import InputError
-from gpt.records.cell import Cell
+from gpt.records.cell import Cell, State
 from gpt.records.files import jsonable, read_json
 from gpt.records.jsonl import read_jsonl
 from gpt.records.manifest import MANIFEST, differences, files_below
-from gpt.records.schema import NONFINITE, parse_metric
+from gpt.records.schema import NONFINITE, STUCK, parse_metric
 from gpt.runner.resume import check_records
 from gpt.runner.run_json import made_from
 from gpt.study.collect import CellRecord, collect
@@ -20,6 +20,8 @@ from gpt.study.plan import PlannedCell, describe, plan
 from gpt.study.spec import load_study
 from gpt.study.words import count
 from gpt.train import checkpoint
+
+ENDS: dict[bool, State] = {True: "diverged", False: "done"}
 
 
 @dataclass(frozen=True)
@@ -42,12 +44,25 @@ def verify(folder: Path) -> Verdict:
         return _output(folder)
     if Cell(folder).status_json.exists() or Cell(folder).run_json.exists():
         return Verdict("1 cell", list(_cell(Cell(folder))))
-    published = [place for place in (folder, *_folders(folder)) if _is_published(place)]
-    if not published:
+    if _is_published(folder):
+        return Verdict("1 published folder", list(_published(folder)))
+    places = _folders(folder)
+    if not any(map(_is_published, places)):
         raise InputError(f"{folder}: holds no cells, no studies and no published results")
-    return Verdict(
-        count(len(published), "published folder"), [line for place in published for line in _published(place)]
-    )
+    return Verdict(count(len(places), "published folder"), [line for place in places for line in _published(place)])
+
+
+def refuse_damaged(folders: Iterable[StudyFolder]) -> None:
+    """Refuse studies with a finished cell that is not as it was written: a report would make its numbers look whole.
+
+    Raises:
+        InputError: names the first such file.
+    """
+    cells = {c["cell"]: folder for folder in folders for c in read_json(folder.cells_json)["cells"]}
+    for fingerprint, folder in cells.items():
+        cell = cell_at(folder.out, fingerprint)
+        if cell.finished and (changed := differences(cell.root, cell.results())):
+            raise InputError(f"{changed[0]}; move {cell.root} away and run the study again")
 
 
 def _output(out: Path) -> Verdict:
@@ -95,6 +110,9 @@ def _finished(record: CellRecord) -> Iterator[str]:
     finite = all(event["kind"] != NONFINITE for event in record.events)
     if finite and asked and record.long_range is None:
         yield f"{record.cell.long_range}: missing, must hold what {asked} windows showed of the use of context"
+    ended = any(event["kind"] in (NONFINITE, STUCK) for event in record.events)
+    if record.diverged != ended:
+        yield f"{record.cell.status_json}: says {record.status.state}, its events say {ENDS[ended]}"
     if "final_weights_sha256" not in record.run:
         yield f"{record.cell.run_json}: must hold the hash of the last weights"
 
@@ -123,6 +141,7 @@ def _study(folder: StudyFolder) -> Iterator[str]:
                 why = f" ({status.why})" if status.why else ""
                 yield f"{folder.root}: {describe(cell)}, cell {cell.fingerprint}, is not finished: {status.state}{why}"
         if folder.findings.exists():
+            yield from differences(folder.report, files_below(folder.report))
             results = collect(folder)
             values = [cell.value(results.metric) for _, _, _, cell in results.places()]
             yield from _findings(folder.findings, jsonable(values))

@@ -97,10 +97,13 @@ def _fail(cells: Sequence[PlannedCell], place: Place, fall: Fall) -> None:
     for planned in cells:
         cell = cell_at(place.out, planned.fingerprint)
         why = fall.why
-        if fall.trace:
-            write_atomic(cell.failure, fall.trace.encode())
-            why = f"{why} (see {cell.failure.name})"
-        before = cell.read_status()
-        cell.write_status(
-            Status("failed", before.step, planned.config.train.steps, why, before.attempts, before.seconds)
-        )
+        try:
+            if fall.trace:
+                write_atomic(cell.failure, fall.trace.encode())
+                why = f"{why} (see {cell.failure.name})"
+            before = cell.read_status()
+            cell.write_status(
+                Status("failed", before.step, planned.config.train.steps, why, before.attempts, before.seconds)
+            )
+        except (InputError, OSError) as error:  # what made it fail, a full disk, may keep it from being written down
+            print(f"gpt: {describe(planned)}: {why}; and that cannot be written: {error}", file=sys.stderr)

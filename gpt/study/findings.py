@@ -70,11 +70,9 @@ def contrasts(results: Results, block: BlockResults) -> list[Contrast]:
     return found
 
 
-def judge_together(many: Sequence[Mapping[str, Any]]) -> list[list[Judged]]:
-    """The contrasts of several studies' findings, corrected for all of them together; one list for each study."""
-    each = [[contrast_from(c) for block in findings["blocks"] for c in block["contrasts"]] for findings in many]
-    judged = iter(judge([contrast for study in each for contrast in study]))
-    return [[next(judged) for _ in study] for study in each]
+def judged_of(findings: Mapping[str, Any]) -> list[Judged]:
+    """A study's contrasts, corrected for each other; what else is shown or published beside them changes no verdict."""
+    return judge([contrast_from(contrast) for block in findings["blocks"] for contrast in block["contrasts"]])
 
 
 def shown_config(study: Study) -> dict[str, Any]:

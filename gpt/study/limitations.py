@@ -102,4 +102,7 @@ def _scope(results: Results, blocks: Sequence[Mapping[str, Any]]) -> Iterator[st
     if study.kind == "components":
         yield "`seed` changes initial weights and dropout, the factor the batches; text and split stay the same."
     else:
-        yield "A seed changes initial weights, batch order and dropout together; the text and its split stay the same."
+        changes = (
+            "initial weights, batch order and dropout" if base.model.dropout else "initial weights and batch order"
+        )
+        yield f"A seed changes {changes} together; the text and its split stay the same."

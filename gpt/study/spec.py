@@ -31,8 +31,10 @@ ORDER_SEED = "data.order_seed"
 """the factor of a study of the second kind: its seeds are crossed with the seeds of all else"""
 FEWEST_SEEDS = 3
 """levels of either seed that a variance can be taken apart from"""
-NOT_FACTORS = WITHOUT_EFFECT | {"seed", "data.val_fraction"}
+NOT_FACTORS = WITHOUT_EFFECT | {"seed", "data.val_fraction", "train.eval_every"}
 """fields whose values cannot be compared: they change nothing, or what is measured"""
+NOT_FACTOR_GROUPS = ("probes.", "sample.")
+"""groups of such fields"""
 
 
 class StudyFile(Strict):
@@ -179,5 +181,5 @@ def _check_key(key: str, where: tuple[str, ...], document: Document) -> None:
         near = nearest_key(RunConfig, key)
         hint = f"; did you mean {near}?" if near else ""
         raise InputError(f"{document.where(where)}: {key} is no field of a run{hint}")
-    if key in NOT_FACTORS:
+    if key in NOT_FACTORS or key.startswith(NOT_FACTOR_GROUPS):
         raise InputError(f"{document.where(where)}: {key} cannot be varied; it is no choice that is compared")

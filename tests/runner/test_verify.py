@@ -2,6 +2,7 @@
 
 import json
 import random
+import re
 import shutil
 import subprocess
 import sys
@@ -264,3 +265,48 @@ def test_the_command_says_it_and_exits_1(out: Path, tmp_path: Path) -> None:
 def test_a_folder_that_holds_nothing_is_bad_input(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="holds no cells, no studies and no published results"):
         verify(tmp_path)
+
+
+def test_a_finished_cell_whose_bytes_changed_gets_into_no_report(out: Path, tmp_path: Path) -> None:
+    cell = cells_of(out)[0]
+    cell.metrics.write_text(cell.metrics.read_text().replace('"val/loss":', '"val/loss":1', 1))
+    readme = tmp_path / "README.md"
+    readme.write_text("<!-- findings:begin -->\n<!-- findings:end -->\n")
+    results = tmp_path / "results"
+    for words in (["report", out], ["publish", out, "--results", results, "--readme", readme]):
+        code, said = run([*GPT, "study", *words], tmp_path)
+        assert code == 2
+        assert re.search(rf"{cell.metrics}: .*; move {cell.root} away and run the study again", said), said
+    assert not results.exists()
+
+
+def test_a_readme_without_markers_is_refused_before_anything_is_published(out: Path, tmp_path: Path) -> None:
+    (tmp_path / "README.md").write_text("nothing\n")
+    words = ["--results", tmp_path / "results", "--readme", tmp_path / "README.md"]
+    code, said = run([*GPT, "study", "publish", out, *words], tmp_path)
+    assert (code, (tmp_path / "results").exists()) == (2, False)
+    assert "must hold <!-- findings:begin -->" in said
+
+
+def test_a_status_that_the_events_do_not_bear_out_is_named(out: Path) -> None:
+    cell = cells_of(out)[0]
+    before = cell.read_status()
+    other = "done" if before.state == "diverged" else "diverged"
+    cell.write_status(replace(before, state=other))
+    assert f"{cell.status_json}: says {other}, its events say {before.state}" in verify(out).wrong
+
+
+def test_a_changed_or_missing_page_of_a_report_is_named(out: Path) -> None:
+    report = StudyFolder(out, "tiny").report
+    (report / "report.html").unlink()
+    page = report / "report.md"
+    page.write_text(page.read_text().replace("pre", "post"))
+    wrong = "\n".join(verify(out).wrong)
+    assert str(page) in wrong
+    assert str(report / "report.html") in wrong
+
+
+def test_a_folder_without_a_manifest_among_published_ones_is_named(out: Path, tmp_path: Path) -> None:
+    publish(StudyFolder(out, "tiny"), tmp_path / "results")
+    (tmp_path / "results" / "other").mkdir()
+    assert only(tmp_path / "results").startswith(f"{tmp_path / 'results' / 'other' / MANIFEST}: ")

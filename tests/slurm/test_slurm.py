@@ -235,6 +235,9 @@ def test_a_dry_run_shows_both_commands_and_submits_nothing(repository: Path, stu
         (["STUDY"], {"GPT_TASKS": "0"}, "GPT_TASKS is '0', must be at least 1"),
         (["STUDY"], {"GPT_GPUS": "two"}, "GPT_GPUS is 'two', must be a whole number"),
         (["STUDY"], {"GPT_SETUP": "nowhere/setup.sh"}, "GPT_SETUP names no file"),
+        (["STUDY"], {"GPT_TASKS": "9" * 20}, "GPT_TASKS is '9{20}', must be a whole number"),
+        (["STUDY"], {"GPT_OUT": "a%u"}, ".*/a%u has a % or a comma in it, which Slurm does not take as it is"),
+        (["STUDY"], {"GPT_OUT": "a,b"}, ".*/a,b has a % or a comma in it, which Slurm does not take as it is"),
     ],
 )
 def test_bad_use_is_refused_with_one_line(
@@ -244,6 +247,29 @@ def test_bad_use_is_refused_with_one_line(
     ended = submit_here(repository, tmp_path, *words, **variables)
     assert (ended.returncode, ended.stdout) == (2, "")
     assert re.fullmatch(rf"slurm/submit\.sh: {why}; use: .*\n", ended.stderr), ended.stderr
+
+
+def test_help_is_no_mistake(repository: Path, tmp_path: Path) -> None:
+    ended = submit_here(repository, tmp_path, "--help")
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert ended.stdout.startswith("use: slurm/submit.sh ")
+
+
+@pytest.mark.slurm
+def test_a_study_that_cannot_run_is_not_submitted(empty: Cluster, repository: Path, tmp_path: Path) -> None:
+    bad = tmp_path / "bad.yaml"
+    bad.write_text("name: ../../evil\n")
+    ended = subprocess.run(
+        [repository / "slurm/submit.sh", bad],
+        env=empty.environment | {"GPT_OUT": str(tmp_path / "out")},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ended.returncode == 2
+    assert f"{bad}:1: name: " in ended.stderr
+    assert empty.run("squeue", "--noheader") == ""
+    assert not (tmp_path / "out").exists()
 
 
 def submit_here(repository: Path, folder: Path, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:

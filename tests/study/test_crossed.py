@@ -10,7 +10,7 @@ from synthetic import Outcome
 from gpt.config import RunConfig, parse
 from gpt.records.files import jsonable
 from gpt.study.collect import collect
-from gpt.study.findings import build_findings, contrasts, judge_together
+from gpt.study.findings import build_findings, contrasts, judged_of
 from gpt.study.variance import component_sds, pairs_needed, variance_components
 
 TABLE = np.array([[seeds.value(s, o) for o in range(5)] for s in range(5)])
@@ -40,7 +40,7 @@ def test_a_study_of_seeds_makes_no_contrast_and_no_family(tmp_path):
     findings = build_findings(results)
     assert contrasts(results, results.blocks[0]) == findings["blocks"][0]["contrasts"] == []
     assert findings["family"] == 0
-    assert judge_together([jsonable(findings)]) == [[]]
+    assert judged_of(jsonable(findings)) == []
     assert findings["verdicts"] == only(findings)["sentences"]
     assert findings["complete"]
 

@@ -5,10 +5,11 @@ import pytest
 import synthetic
 from synthetic import Outcome
 
-from gpt.records.files import jsonable
+from gpt.records.files import jsonable, make_folder, write_json
+from gpt.report.readme import published
 from gpt.study.collect import collect
 from gpt.study.contrasts import contrast_from
-from gpt.study.findings import build_findings, judge_together
+from gpt.study.findings import build_findings, judged_of
 from gpt.study.sentences import sentence
 
 A = [2.00, 2.03, 2.05, 2.01, 2.04, 2.02, 2.06]
@@ -88,16 +89,17 @@ def test_holms_correction_goes_over_all_contrasts_of_the_study(tmp_path):
     assert [c["verdict"] for c in contrasts] == ["different", "inconclusive", "different"]
 
 
-def test_contrasts_of_several_studies_are_corrected_together(tmp_path):
+def test_other_studies_beside_it_change_no_verdict(tmp_path):
     many = [
         jsonable(of_differences(tmp_path / str(i), [0.1, 0.11, 0.12, 0.1, 0.11, 0.13, 0.1], name=f"study-{i}"))
         for i in range(4)
     ]
     assert [only_contrast(f)["verdict"] for f in many] == ["different"] * 4
-    together = judge_together(many)
-    assert [len(judged) for judged in together] == [1] * 4
-    assert [judged[0].p_adjusted for judged in together] == [4 * 2 / 128] * 4
-    assert [judged[0].verdict for judged in together] == ["inconclusive"] * 4
+    for findings in many:
+        make_folder(tmp_path / "results" / findings["study"]["name"])
+        write_json(tmp_path / "results" / findings["study"]["name"] / "findings.json", findings)
+    assert [judged.p_adjusted for _, (judged,) in published(tmp_path / "results")] == [2 / 128] * 4
+    assert [judged.verdict for _, (judged,) in published(tmp_path / "results")] == ["different"] * 4
 
 
 @pytest.mark.parametrize(
@@ -264,7 +266,7 @@ def test_a_contrast_survives_json(tmp_path):
         data = json.loads(json.dumps(jsonable(only_contrast(findings)), allow_nan=False))
         again = contrast_from(data)
         assert jsonable(again.as_dict()) == {key: data[key] for key in again.as_dict()}
-        (judged,) = judge_together([jsonable(findings)])[0]
+        (judged,) = judged_of(jsonable(findings))
         assert sentence(judged) == data["sentence"]
 
 

@@ -60,6 +60,8 @@ def test_variants_of_every_shipped_study_differ_in_the_factor_alone(repository: 
         ("factor: model.norm_placement", "factor: seed", "seed cannot be varied"),
         ("factor: model.norm_placement", "factor: train.checkpoint_every", "cannot be varied"),
         ("factor: model.norm_placement", "factor: data.val_fraction", "cannot be varied"),
+        ("factor: model.norm_placement", "factor: train.eval_every", "cannot be varied"),
+        ("factor: model.norm_placement", "factor: probes.every", "cannot be varied"),
         ("seeds: 3", "seeds: 3\nmetric: lr.max", "lr.max is neither better high nor low"),
         ("seeds: 3", "seeds: 3\nmetric: val/los.min", "did you mean val/loss.min?"),
         ("seeds: 3", "seeds: 3\nblocks: {optim.lr: [1e-3, 0.001]}", "holds a duplicate"),
