@@ -68,7 +68,10 @@ def test_the_readme_says_what_was_seen_on_a_gpu(repository: Path) -> None:
     assert seen["stack"]["device"] in readme
     assert seen["stack"]["torch"] in readme
     each = {t["compiled"]: t["step_milliseconds"] / t["seeds_together"] for t in seen["step_times"][1:3]}
-    assert f"{each[True]:.1f} ms for each seed against {each[False]:.1f} ms uncompiled" in readme
+    assert (
+        f"{each[True]:.1f} ms for each of ten seeds, against {each[False]:.1f} ms for each of six uncompiled" in readme
+    )
+    assert [t["seeds_together"] for t in seen["step_times"][1:3]] == [10, 6]
     assert len(seen["post_layer_norm"]["ten_seeds"]) == 10
     assert seen["tests"]["passed"] == 4
 

@@ -64,17 +64,15 @@ def report_studies(options: argparse.Namespace) -> int:
 
 def publish_studies(options: argparse.Namespace) -> int:
     """Copy the reports of a folder's finished studies to results/ and renew the findings in the README."""
-    from gpt.records.files import read_json
     from gpt.report.build import status_lines
     from gpt.report.readme import marked, publish, update
     from gpt.runner.verify import refuse_damaged
-    from gpt.study.folder import cell_at
 
     marked(options.readme)
     folders = started(options.out)
     refuse_damaged(folders)
     for folder in folders:
-        if any(not cell_at(folder.out, c["cell"]).finished for c in read_json(folder.cells_json)["cells"]):
+        if not all(cell.finished for cell in folder.cells()):
             raise InputError(f"{status_lines(folder)[0]}; only finished studies are published")
         publish(folder, options.results)
         print(options.results / folder.name)

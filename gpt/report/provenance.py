@@ -78,8 +78,8 @@ def rerun_files(study: Mapping[str, Any]) -> dict[str, str]:
 def _yaml(value: Any, lists_on_a_line: bool) -> str:
     yaml = YAML(typ="safe", pure=True)
     yaml.default_flow_style = None if lists_on_a_line else False
-    # keys stay in the order of their meaning; the library annotates this switch as None alone
-    yaml.sort_base_mapping_type_on_output = False  # type: ignore[assignment]
+    # keys stay in the order of their meaning
+    yaml.sort_base_mapping_type_on_output = False  # type: ignore[assignment]  # annotated as None alone
     yaml.width = 100
     stream = io.StringIO()
     yaml.dump(value, stream)

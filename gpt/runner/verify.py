@@ -58,9 +58,8 @@ def refuse_damaged(folders: Iterable[StudyFolder]) -> None:
     Raises:
         InputError: names the first such file.
     """
-    cells = {c["cell"]: folder for folder in folders for c in read_json(folder.cells_json)["cells"]}
-    for fingerprint, folder in cells.items():
-        cell = cell_at(folder.out, fingerprint)
+    cells = {cell.root: cell for folder in folders for cell in folder.cells()}
+    for cell in cells.values():
         if cell.finished and (changed := differences(cell.root, cell.results())):
             raise InputError(f"{changed[0]}; move {cell.root} away and run the study again")
 

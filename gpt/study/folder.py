@@ -51,6 +51,18 @@ class StudyFolder:
     def findings(self) -> Path:
         return self.report / "findings.json"
 
+    def cells(self) -> list[Cell]:
+        """The folder of every planned cell.
+
+        Raises:
+            InputError: the table of cells is damaged.
+        """
+        table = read_json(self.cells_json)
+        try:
+            return [cell_at(self.out, str(entry["cell"])) for entry in table["cells"]]
+        except (KeyError, TypeError):
+            raise InputError(f"{self.cells_json}: damaged, must hold a table of cells") from None
+
     def start(self, study: Study, data_sha256: str, cells: Sequence[PlannedCell]) -> None:
         """Write the study down, or hold it against what was written when it was started.
 

@@ -310,3 +310,13 @@ def test_a_folder_without_a_manifest_among_published_ones_is_named(out: Path, tm
     publish(StudyFolder(out, "tiny"), tmp_path / "results")
     (tmp_path / "results" / "other").mkdir()
     assert only(tmp_path / "results").startswith(f"{tmp_path / 'results' / 'other' / MANIFEST}: ")
+
+
+def test_a_damaged_table_of_cells_ends_no_command_with_a_traceback(out: Path, tmp_path: Path) -> None:
+    StudyFolder(out, "tiny").cells_json.write_text("[]\n")
+    readme = tmp_path / "README.md"
+    readme.write_text("<!-- findings:begin -->\n<!-- findings:end -->\n")
+    for words in (["report", out], ["publish", out, "--results", tmp_path / "results", "--readme", readme]):
+        code, said = run([*GPT, "study", *words], tmp_path)
+        assert (code, len(said.splitlines())) == (2, 1), said
+        assert "cells.json: damaged" in said
