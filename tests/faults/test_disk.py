@@ -118,3 +118,17 @@ train: {{steps: 8, batch_size: 4, eval_every: 4}}
         remount(disk, "rw")
         one.train(disk / "out")
         one.check(disk / "out")
+
+
+def test_a_study_on_a_full_disk_fails_in_plain_words_and_goes_on_with_more_room(
+    tiny_study: Path, tmp_path: Path
+) -> None:
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    command = [*GPT, "study", "run", tiny_study, "--out", disk / "out", "--device", "cpu"]
+    with small_disk(disk, 160):
+        code, said = run(command, tmp_path)
+        assert (code, "No space left on device" in said, "Traceback" in said) == (3, True, False), said
+        remount(disk, "size=64m")
+        code, said = run(command, tmp_path)
+        assert code == 0, said
