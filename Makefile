@@ -1,8 +1,8 @@
 # make study   environment, data, the three quick studies, a report to open
 # make test    environment, the whole default suite
 # make chaos   every fault there is, injected; what became of them as one JSON document
-# make results the evidence in results/ and the findings in README.md, made again
-# make studies the studies at full size, hours on two cores, and their evidence; interrupted, it goes on
+# make results the evidence in results/ and the findings in README.md, made again: the studies at full size, the baseline,
+#              the certificate and the faults, many hours on two cores; interrupted, it goes on
 # make env     the environment alone, in .venv
 # make gpu     what a GPU is needed for: its tests, its certificate, the quick studies, eight minutes of the full-scale
 #              ones (again, and it goes on with them); into $OUT where that is set
@@ -17,7 +17,7 @@ NEEDED ?=
 
 BIN := .venv/bin
 
-.PHONY: env study studies test test-slow chaos lint results gpu clean
+.PHONY: env study test test-slow chaos lint results gpu clean
 
 env: .venv/.ready
 
@@ -34,19 +34,15 @@ env: .venv/.ready
 study: env
 	$(BIN)/gpt study run configs/studies/quick/*.yaml --out $(OUT)
 
-results: env study
+results: env
+	$(BIN)/gpt study run configs/studies/normalization.yaml configs/studies/positions.yaml \
+		configs/studies/clipping.yaml configs/studies/seed_variance.yaml --out out/full
 	$(BIN)/gpt study run configs/studies/baseline.yaml --out out/baseline
+	$(BIN)/gpt study publish out/full
 	$(BIN)/gpt study publish out/baseline
-	$(BIN)/gpt study publish $(OUT)
 	$(BIN)/gpt certify --out results/certificate
 	$(MAKE) chaos FAULTS=results/faults/faults.json >/dev/null
 	$(BIN)/python tests/chaos.py results/faults/faults.json README.md
-	$(BIN)/gpt verify results
-
-studies: env
-	$(BIN)/gpt study run configs/studies/normalization.yaml configs/studies/positions.yaml \
-		configs/studies/clipping.yaml configs/studies/seed_variance.yaml --out out/full
-	$(BIN)/gpt study publish out/full
 	$(BIN)/gpt verify results
 
 test: env lint

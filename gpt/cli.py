@@ -50,6 +50,9 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     except (InputError, OSError) as error:
         complain(error)
         code = BAD_INPUT
+    except RecursionError:
+        complain(InputError("a file is nested too deeply, or contains itself; must be plain keys and values"))
+        code = BAD_INPUT
     except KeyboardInterrupt:
         print(STOPPED_EARLY, file=sys.stderr)
         code = STOPPED

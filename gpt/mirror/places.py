@@ -138,10 +138,7 @@ class Destination:
 
     def arrived(self, place: Place) -> bool:
         """Whether nothing is missing of the cell; of one that somebody is training, nothing is."""
-        try:
-            status = place.cell.read_status()
-        except InputError:
-            return False
+        status = place.cell.read_status()
         return status.state not in RESTING or self.read_cursor(place).status == asdict(status)
 
     def count_missing(self, places: Sequence[Place]) -> int:

@@ -131,6 +131,13 @@ class Cell:
         return self.root / "lease"
 
     def read_status(self) -> Status:
+        """The state last written; a cell without one is planned, one whose file is damaged has failed."""
+        try:
+            return self.parse_status()
+        except InputError as error:
+            return Status("failed", 0, 0, str(error))
+
+    def parse_status(self) -> Status:
         """The state last written; a cell without one is planned.
 
         Raises:

@@ -105,7 +105,7 @@ def _block(
         "heatmaps": page_probes.heatmaps(block, seeds, weights, page_probes.heatmap_steps(groups)),
         "long_range": page_probes.long_range(block),
         "samples": _samples(block),
-        "depth": next((cell.run["layers"] for g in block.groups for cell in g.cells if "layers" in cell.run), []),
+        "depth": next((cell.run["layers"] for g in block.groups for cell in g.shown), []),
     }
     return {**data, "captions": captions(data, found, study, results.study.base)}
 

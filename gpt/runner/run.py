@@ -12,7 +12,7 @@ from gpt.runner.place import Place
 from gpt.runner.processes import Outcome, run_cells
 from gpt.runner.progress import Progress
 from gpt.runner.row import backend_for
-from gpt.runner.run_json import check_stack
+from gpt.runner.run_json import check_stacks
 from gpt.runner.stack import describe_stack
 from gpt.study.folder import cell_at
 from gpt.study.plan import PlannedCell
@@ -27,9 +27,7 @@ def train_cells(cells: Sequence[PlannedCell], place: Place, launch: Launch | Non
     torch.set_num_threads(layout.threads)
     stack = describe_stack(place.device)
     folders = [cell_at(place.out, cell.fingerprint) for cell in cells]
-    for folder in folders:
-        if folder.run_json.exists():
-            check_stack(folder, stack)
+    check_stacks(folders, stack)
     missing = sum(not folder.finished for folder in folders)
     packs = packs_of(cells, layout.seeds_per_pack)
     progress = Progress(cells, place.out)

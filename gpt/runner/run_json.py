@@ -1,5 +1,6 @@
 """run.json: what a cell is, what made it, and how."""
 
+from collections.abc import Iterable
 from typing import Any
 
 from gpt.config import RunConfig, fingerprint, parse
@@ -49,7 +50,7 @@ def describe_run(planned: PlannedCell, data: Dataset, place: Place) -> None:
     same = {key: there.get(key) == value for key, value in jsonable(run).items()}
     same["config"] = made_from(cell) == planned.fingerprint
     for key in [key for key, is_same in same.items() if not is_same]:
-        raise InputError(f"{cell.run_json}: damaged, holds another {key} than this run's; remove the cell's folder")
+        raise InputError(f"{cell.run_json}: damaged, holds another {key} than this run's; move the cell's folder away")
 
 
 def made_from(cell: Cell) -> str:
@@ -71,10 +72,33 @@ def check_stack(cell: Cell, stack: dict[str, Any]) -> None:
     Raises:
         InputError: names what differs.
     """
+    _compare(cell, _made_by(cell), stack)
+
+
+def check_stacks(cells: Iterable[Cell], stack: dict[str, Any]) -> None:
+    """Refuse, before anything is trained, cells that another stack has begun; of damaged ones nothing is said yet.
+
+    Raises:
+        InputError: names what differs.
+    """
+    for cell in cells:
+        if cell.run_json.exists():
+            try:
+                made_by = _made_by(cell)
+            except InputError:  # ends that cell alone, when its turn comes
+                continue
+            _compare(cell, made_by, stack)
+
+
+def _made_by(cell: Cell) -> dict[str, Any]:
     run = read_json(cell.run_json)
     made_by = run.get("stack") if isinstance(run, dict) else None
     if not isinstance(made_by, dict):
-        raise InputError(f"{cell.run_json}: damaged, must say which stack made the cell; remove the cell's folder")
+        raise InputError(f"{cell.run_json}: damaged, must say which stack made the cell; move the cell's folder away")
+    return made_by
+
+
+def _compare(cell: Cell, made_by: dict[str, Any], stack: dict[str, Any]) -> None:
     for key, now in stack.items():
         if made_by.get(key) != now:
             raise InputError(

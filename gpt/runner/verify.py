@@ -79,6 +79,7 @@ def _cell(cell: Cell) -> Iterator[str]:
     if cell.in_use:
         return
     try:
+        cell.parse_status()
         record = CellRecord(cell)
         yield from _identity(cell)
         if record.finished:

@@ -52,6 +52,11 @@ def _lease(pack: Sequence[PlannedCell], place: Place, row: Row, leases: contextl
                 row.note_held(planned.fingerprint)
                 continue
             leases.enter_context(lease)
+            status = cell.read_status()
+            if status.state == "failed":
+                print(
+                    f"gpt: {describe(planned)} is tried again; it had failed: {status.why}", file=sys.stderr, flush=True
+                )
             if not cell.finished:
                 ready[index] = resumable_steps(cell)
         except (InputError, OSError) as error:

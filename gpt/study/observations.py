@@ -129,8 +129,8 @@ def _activations(variants: Sequence[Variant]) -> str:
         )
         if "residual_max_after" in layers:
             words += f", its largest value {max(layers['residual_max_after']):.3g}"
-        if "residual_kurtosis_after" in layers:
-            words += f", its excess kurtosis at most {max(layers['residual_kurtosis_after']):.3g}"
+        if _has(v, "residual_kurtosis"):
+            words += f", its largest excess kurtosis {_of(v, 'residual_kurtosis'):.3g}"
         if "dead_share_after" in layers:
             silent = layers["dead_share_after"]
             words += f", {percent(sum(silent) / len(silent))} of the feed-forward units are silent"
@@ -160,9 +160,9 @@ def _heads(variants: Sequence[Variant], context: int) -> str:
         near, far = int(np.argmin(back)), int(np.argmax(back))
         return (
             f"heads look back {back[near]:.1f} (block {near}) to {back[far]:.1f} characters (block {far}) on average; "
-            f"the most weight that a head has on the previous character is {_best(heads['attention_previous'])}, on "
-            f"the first one {_best(heads['attention_first'])}, as an induction head "
-            f"{_best(heads['attention_induction'])}; the largest logit at any probed step is "
+            f"a block's best head has up to {_best(heads['attention_previous'])} of its weight on the previous "
+            f"character, up to {_best(heads['attention_first'])} on the first one, and up to "
+            f"{_best(heads['attention_induction'])} as an induction head; the largest logit at any probed step is "
             f"{_of(v, 'attention_logit_max'):.3g} on average"
         )
 

@@ -4,6 +4,7 @@ import fcntl
 import json
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -166,7 +167,10 @@ def test_a_damaged_status_is_named(cell, text, problem):
     cell.root.mkdir(parents=True)
     cell.status_json.write_text(text)
     with pytest.raises(InputError, match=rf"status\.json: damaged.*{problem}"):
-        cell.read_status()
+        cell.parse_status()
+    assert cell.read_status().state == "failed"
+    assert re.search(rf"status\.json: damaged.*{problem}", cell.read_status().why)
+    assert not cell.finished
 
 
 def test_probe_files_are_found_by_step(cell):

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -196,11 +197,41 @@ def test_cells_made_by_another_stack_are_refused(tiny_study: Path, tmp_path: Pat
     ended = run(tiny_study, out, "--seeds", "2")
     assert ended.returncode == 2
     assert "made with threads = 8, now it is 1" in ended.stderr
-    path.write_text("{}")
+
+
+@pytest.mark.fault("a status or run.json of a finished cell damaged, while others are left to train")
+def test_damaged_files_of_some_cells_keep_no_other_from_being_trained(tiny_study: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    assert run(tiny_study, out, "--seeds", "2").returncode == 0
+    before = contents(out)
+    lost, damaged, missing, _ = cells_of(out)
+    lost.status_json.write_text("{}")
+    damaged.run_json.write_text("{}")
+    missing.root.rename(tmp_path / "missing")
     ended = run(tiny_study, out, "--seeds", "2")
-    assert ended.returncode == 2
-    assert "run.json: damaged" in ended.stderr
+    assert ended.returncode == 2, "a finished cell whose bytes changed gets into no report"
+    assert f"is tried again; it had failed: {lost.status_json}: damaged" in ended.stderr
+    assert f"move {damaged.root} away and run the study again" in ended.stderr
     assert "Traceback" not in ended.stderr
+    assert [cell.read_status().state for cell in (lost, missing)] == ["done", "done"]
+    damaged.root.rename(tmp_path / "damaged")
+    ended = run(tiny_study, out, "--seeds", "2")
+    assert ended.returncode == 0, ended.stderr
+    assert contents(out) == before
+
+
+def test_an_unfinished_cell_whose_run_json_is_damaged_fails_alone(tiny_study: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    assert run(tiny_study, out, "--seeds", "2").returncode == 0
+    damaged, missing = cells_of(out)[:2]
+    damaged.write_status(replace(damaged.read_status(), state="preempted"))
+    damaged.run_json.write_text("{}")
+    missing.root.rename(tmp_path / "missing")
+    ended = run(tiny_study, out, "--seeds", "2")
+    assert ended.returncode == 3
+    named = rf"^not done: .*{damaged.root.name}: {damaged.run_json}: damaged.*; move the cell's folder away"
+    assert re.search(named, ended.stderr, re.MULTILINE), ended.stderr
+    assert missing.read_status().state == "done"
 
 
 @pytest.mark.fault("two commands on one output folder")
