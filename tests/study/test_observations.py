@@ -38,12 +38,13 @@ def test_sentences_hold_the_numbers_of_the_records(tmp_path):
     )
     assert (
         "with `1.0` the stream's root mean square is 0.200 after the embedding and 0.800 after the last block, its "
-        "largest value 4, its excess kurtosis at most 3, 5.0 % of the feed-forward units are silent"
+        "largest value 4, its largest excess kurtosis 3, 5.0 % of the feed-forward units are silent"
         in found["Activations at the end of training"]
     )
     heads = found["Attention heads and heatmaps at the end of training"]
     assert "look back 1.1 (block 0) to 1.6 characters (block 1)" in heads
-    assert "previous character is 0.50 (block 1), on the first one 0.30 (block 0), as an induction head 0.70" in heads
+    assert "a block's best head has up to 0.50 (block 1) of its weight on the previous character" in heads
+    assert "up to 0.30 (block 0) on the first one, and up to 0.70" in heads
     assert "even attention would look back 1.8 characters and have 0.25 on the previous one" in heads
     context = found["Long-range use of context"]
     assert "within 2.67 (1.23 to 4.1) characters, positions beyond the trained context cost 0.75" in context
