@@ -71,7 +71,7 @@ class FollowedCell:
         status = cell.read_status()
         if status.state == "planned" or not cell.run_json.exists():
             return
-        finished, closing = status.state in ("done", "diverged"), last or status.state in RESTING
+        finished, closing = status.finished, last or status.state in RESTING
         if self._run is None and not (room or closing):
             return
         self._waiting += self._rows.new(finished)

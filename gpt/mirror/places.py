@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from gpt.errors import InputError
-from gpt.records.cell import Cell, Status
+from gpt.records.cell import FINISHED, Cell, Status
 from gpt.records.files import read_bytes, read_json, write_json
 from gpt.study.folder import StudyFolder, cell_at, studies_in
 from gpt.study.plan import name_arm
@@ -16,7 +16,7 @@ from gpt.study.plan import name_arm
 MODES = ("online", "offline", "disabled")
 LONE_PROJECT = "gpt-study"
 """project of cells that belong to no study, unless WANDB_PROJECT says otherwise"""
-RESTING = ("done", "diverged", "failed", "preempted")
+RESTING = (*FINISHED, "failed", "preempted")
 """states in which nobody trains the cell"""
 
 
@@ -56,7 +56,7 @@ class Cursor:
     @property
     def ended(self) -> bool:
         """Nothing more will come."""
-        return self.status is not None and self.status["state"] in ("done", "diverged")
+        return self.status is not None and self.status["state"] in FINISHED
 
 
 @dataclass(frozen=True)

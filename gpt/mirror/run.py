@@ -106,7 +106,7 @@ class CellRun:
     def close(self, status: Status) -> None:
         """Write the summary and wait until everything has arrived."""
         self._run.summary.update(summary_of(self.place.cell, status))
-        self._run.finish(exit_code=0 if status.state in ("done", "diverged") else 1)
+        self._run.finish(exit_code=0 if status.finished else 1)
 
 
 def send_report(folder: Path, study: str, project: str, mode: str) -> None:

@@ -21,6 +21,8 @@ from gpt.errors import InputError
 from gpt.records.files import make_folder, naming, read_bytes, read_json, remove_leftovers, write_atomic, write_json
 
 State = Literal["planned", "running", "done", "diverged", "failed", "preempted"]
+FINISHED: tuple[State, ...] = ("done", "diverged")
+"""states in which nothing is left to do: a diverged run is a result too"""
 
 _PROBE = re.compile(r"step-(\d{8,})\.safetensors")
 
@@ -40,6 +42,10 @@ class Status:
     """times that work on the cell was begun"""
     seconds: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
     """time spent on the cell, all attempts together"""
+
+    @property
+    def finished(self) -> bool:
+        return self.state in FINISHED
 
 
 class Lease:
@@ -161,8 +167,8 @@ class Cell:
 
     @property
     def finished(self) -> bool:
-        """Nothing is left to do: a diverged run is a result too."""
-        return self.read_status().state in ("done", "diverged")
+        """Nothing is left to do."""
+        return self.read_status().finished
 
     def try_lease(self) -> Lease | None:
         """Take the cell, or None at once if somebody has it. Removes what a killed holder left half written.

@@ -4,6 +4,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from gpt.records.cell import FINISHED
 from gpt.report.markup import table
 from gpt.study.secondary import is_share
 from gpt.study.words import MISSING, decimals, fixed, number, percent, short
@@ -36,7 +37,7 @@ def condensed(findings: Mapping[str, Any]) -> list[str]:
     rows = []
     for block in blocks:
         for variant in block["variants"]:
-            mean, finished = variant["mean"], sum(state in ("done", "diverged") for state in variant["states"])
+            mean, finished = variant["mean"], sum(state in FINISHED for state in variant["states"])
             loss = f"{fixed(mean['mean'], places)} ({fixed(mean['sd'], places)})"
             rows.append([
                 f"`{variant['label']}`, {block['label']}",

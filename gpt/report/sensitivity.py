@@ -9,6 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from gpt.records.cell import FINISHED
 from gpt.report.style import color, legend_below, marker
 from gpt.study.contrasts import contrast_from
 from gpt.study.plan import label
@@ -91,7 +92,7 @@ def _metric(axes: Axes, strip: Strip, metric: Mapping[str, Any]) -> None:
                 axes.plot(spread, finite, marker=marker(index), color=color(index), linestyle="", markersize=3.5,
                           alpha=0.45)  # fmt: skip
             if any(variant["diverged"]):
-                finished = sum(state in ("done", "diverged") for state in variant["states"])
+                finished = sum(state in FINISHED for state in variant["states"])
                 lost.append((place, index, f"\N{MULTIPLICATION X}\n{sum(variant['diverged'])} of {finished}"))
         mean, low, high = (
             np.array([v["mean"][end] for v in here], dtype=np.float64) for end in ("mean", "low", "high")

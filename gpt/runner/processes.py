@@ -179,7 +179,7 @@ def outcome(
     left, elsewhere = [], 0
     for planned in cells:
         status = cell_at(place.out, planned.fingerprint).read_status()
-        if status.state in ("done", "diverged"):
+        if status.finished:
             continue
         if status.state != "failed" and store.check([held_key(planned.fingerprint)]):
             elsewhere += 1

@@ -45,7 +45,7 @@ class Progress:
             status = cell.read_status()
             if status.state == "running":
                 running.append(f"{self._names[fingerprint]} ({100 * status.step // max(1, status.steps)}%)")
-            elif status.state in ("done", "diverged"):
+            elif status.finished:
                 self._ended.add(fingerprint)
                 self._say(f"{self._names[fingerprint]}: {status.state} after {status.seconds:.0f} s")
         done = self._steps_done()

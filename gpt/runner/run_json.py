@@ -72,7 +72,13 @@ def check_stack(cell: Cell, stack: dict[str, Any]) -> None:
     Raises:
         InputError: names what differs.
     """
-    _compare(cell, _made_by(cell), stack)
+    made_by = _made_by(cell)
+    for key, now in stack.items():
+        if made_by.get(key) != now:
+            raise InputError(
+                f"{cell.run_json}: made with {key} = {made_by.get(key)!r}, now it is {now!r}; "
+                "results of the two are not merged: use another --out, or remove the cell"
+            )
 
 
 def check_stacks(cells: Iterable[Cell], stack: dict[str, Any]) -> None:
@@ -84,10 +90,10 @@ def check_stacks(cells: Iterable[Cell], stack: dict[str, Any]) -> None:
     for cell in cells:
         if cell.run_json.exists():
             try:
-                made_by = _made_by(cell)
+                _made_by(cell)
             except InputError:  # ends that cell alone, when its turn comes
                 continue
-            _compare(cell, made_by, stack)
+            check_stack(cell, stack)
 
 
 def _made_by(cell: Cell) -> dict[str, Any]:
@@ -96,15 +102,6 @@ def _made_by(cell: Cell) -> dict[str, Any]:
     if not isinstance(made_by, dict):
         raise InputError(f"{cell.run_json}: damaged, must say which stack made the cell; move the cell's folder away")
     return made_by
-
-
-def _compare(cell: Cell, made_by: dict[str, Any], stack: dict[str, Any]) -> None:
-    for key, now in stack.items():
-        if made_by.get(key) != now:
-            raise InputError(
-                f"{cell.run_json}: made with {key} = {made_by.get(key)!r}, now it is {now!r}; "
-                "results of the two are not merged: use another --out, or remove the cell"
-            )
 
 
 def note_layout(cell: Cell, layout: dict[str, Any]) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from gpt.errors import InputError
-from gpt.records.cell import Cell, State
+from gpt.records.cell import FINISHED, Cell, State
 from gpt.records.files import jsonable, read_json
 from gpt.records.jsonl import read_jsonl
 from gpt.records.manifest import MANIFEST, differences, files_below
@@ -137,7 +137,7 @@ def _study(folder: StudyFolder) -> Iterator[str]:
         yield from _table(folder.cells_json, planned, found.get("cells") if isinstance(found, dict) else None)
         for cell in planned:
             status = cell_at(folder.out, cell.fingerprint).read_status()
-            if status.state not in ("done", "diverged"):
+            if not status.finished:
                 why = f" ({status.why})" if status.why else ""
                 yield f"{folder.root}: {describe(cell)}, cell {cell.fingerprint}, is not finished: {status.state}{why}"
         if folder.findings.exists():
@@ -163,7 +163,7 @@ def _published(folder: Path) -> Iterator[str]:
             yield from (
                 f"{folder / 'cells.json'}: cell {cell['cell']} is not finished: {cell['state']}"
                 for cell in cells
-                if cell["state"] not in ("done", "diverged")
+                if cell["state"] not in FINISHED
             )
             yield from _findings(folder / "findings.json", [cell["values"][metric] for cell in cells])
     except InputError as error:

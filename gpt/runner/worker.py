@@ -57,7 +57,7 @@ def _lease(pack: Sequence[PlannedCell], place: Place, row: Row, leases: contextl
                 print(
                     f"gpt: {describe(planned)} is tried again; it had failed: {status.why}", file=sys.stderr, flush=True
                 )
-            if not cell.finished:
+            if not status.finished:
                 ready[index] = resumable_steps(cell)
         except (InputError, OSError) as error:
             print(f"gpt: {describe(planned)}: {error}", file=sys.stderr, flush=True)

@@ -57,7 +57,7 @@ class CellRecord:
     @property
     def finished(self) -> bool:
         """Its result will not change any more; a diverged run is a result too."""
-        return self.status.state in ("done", "diverged")
+        return self.status.finished
 
     @property
     def begun(self) -> bool:

@@ -4,6 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from gpt.records.cell import FINISHED
 from gpt.study.contrasts import Contrast, Judged
 from gpt.study.crossed import said_of
 from gpt.study.words import count, decimals, fixed, interval, listed, number, signed
@@ -59,7 +60,7 @@ def divergences(findings: Mapping[str, Any]) -> str:
     for block in findings["blocks"]:
         where = f" at {block['label']}" if block["label"] else ""
         for variant in block["variants"]:
-            finished = sum(state in ("done", "diverged") for state in variant["states"])
+            finished = sum(state in FINISHED for state in variant["states"])
             runs += finished
             if lost := sum(variant["diverged"]):
                 said.append(f"{lost} of {count(finished, 'run')} with `{variant['label']}`{where}")
