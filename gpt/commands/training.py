@@ -91,10 +91,10 @@ def run_studies(options: argparse.Namespace) -> int:
         mirror.hurry = code == STOPPED
         if code == STOPPED or not leads(launch):
             return code
+        refuse_damaged(folders)
         if missing == 0 and all(folder.findings.exists() for folder in folders):
             print(f"report: {place.out / 'report.md'}")
             return code
-        refuse_damaged(folders)
         try:
             print_findings(place.out, folders)
         except OSError as error:

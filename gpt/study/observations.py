@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from gpt.records.cell import FINISHED
 from gpt.records.schema import NONFINITE, STUCK
 from gpt.study.even_attention import EVEN
 from gpt.study.profiles import BY_HEAD
@@ -22,7 +23,7 @@ def observations(block: Mapping[str, Any], context: int) -> list[str]:
         block: a block of the findings, its variants filled in.
         context: positions of a probed window.
     """
-    variants = [v for v in block["variants"] if any(state in ("done", "diverged") for state in v["states"])]
+    variants = [v for v in block["variants"] if any(state in FINISHED for state in v["states"])]
     if not variants:
         return []
     said = [
@@ -42,11 +43,11 @@ def observations(block: Mapping[str, Any], context: int) -> list[str]:
 def _stability(variants: Sequence[Variant]) -> str:
     each = []
     for v in variants:
-        finished = sum(state in ("done", "diverged") for state in v["states"])
+        finished = sum(state in FINISHED for state in v["states"])
         lost = sorted(s for s, gone in zip(v["steps_survived"], v["diverged"], strict=True) if gone and s is not None)
         said = f"with `{v['label']}` {sum(v['diverged'])} of {count(finished, 'run')} diverged"
         if lost:
-            kinds = [(NONFINITE, "left the finite numbers"), (STUCK, "never got below the unigram loss")]
+            kinds = [(NONFINITE, "left the finite numbers"), (STUCK, "stayed at the unigram loss")]
             how = [f"{v['events'][kind]['runs']} {words}" for kind, words in kinds if v["events"][kind]["runs"]]
             when = f"at step {lost[0]}" if lost[0] == lost[-1] else f"at steps {lost[0]} to {lost[-1]}"
             said += f" ({'; '.join([*how, when])})"

@@ -218,6 +218,12 @@ def test_damaged_files_of_some_cells_keep_no_other_from_being_trained(tiny_study
     ended = run(tiny_study, out, "--seeds", "2")
     assert ended.returncode == 0, ended.stderr
     assert contents(out) == before
+    damaged, *_ = cells_of(out)
+    damaged.metrics.write_bytes(damaged.metrics.read_bytes()[:-1])
+    ended = run(tiny_study, out, "--seeds", "2")
+    assert (ended.returncode, f"move {damaged.root} away" in ended.stderr) == (2, True), (
+        "with nothing left to train too"
+    )
 
 
 def test_an_unfinished_cell_whose_run_json_is_damaged_fails_alone(tiny_study: Path, tmp_path: Path) -> None:
