@@ -1,7 +1,7 @@
 """The `gpt` command: reads arguments, calls a command, turns its answer into an exit code.
 
 0 done; 1 a layout (`gpt certify`) or a record (`gpt verify`) is wrong, or a launch lost a rank; 2 bad input, one line;
-3 some cells failed, named; 75 stopped on request, run again to go on.
+3 some cells failed, named; 75 stopped on request, run again to go on; 141 whoever read the output closed it.
 """
 
 import argparse
@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, NoReturn
 from gpt.commands import studies, tools, training
 from gpt.config import read_yaml
 from gpt.errors import InputError
-from gpt.runner.exits import BAD_INPUT, STOPPED
+from gpt.runner.exits import BAD_INPUT, OUTPUT_CLOSED, STOPPED
 from gpt.runner.stop import STOP_SIGNALS
 
 if TYPE_CHECKING:
@@ -47,6 +47,10 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
             signal.signal(number, stop_at_once)
     try:
         code = options.command(options)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nothing is left to complain at exit
+        code = OUTPUT_CLOSED
     except (InputError, OSError) as error:
         complain(error)
         code = BAD_INPUT

@@ -13,6 +13,7 @@ from typing import cast
 
 import pytest
 import torch
+from commands import GPT
 
 from gpt.cli import main
 from gpt.commands.place import check_writable
@@ -54,6 +55,14 @@ def test_missing_files_are_named(capsys: pytest.CaptureFixture[str], tmp_path: P
         assert "none.yaml: no such file" in refused(capsys, *command, tmp_path / "none.yaml")
     assert "holds no study" in refused(capsys, "study", "status", tmp_path)
     assert "holds no model" in refused(capsys, "sample", tmp_path)
+
+
+def test_output_that_nobody_reads_any_more_is_no_complaint(tiny_file: Path) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    ended = subprocess.run([*GPT, "data", tiny_file], stdout=writer, stderr=subprocess.PIPE, check=False)
+    os.close(writer)
+    assert (ended.returncode, ended.stderr) == (141, b"")
 
 
 @pytest.mark.parametrize("content", ["a: &a [*a]\n", "a: " + "[" * 600 + "]" * 600], ids=["recursive", "deep"])

@@ -10,12 +10,15 @@ from chaos import sentence
 from gpt.records.files import read_json
 from gpt.report.readme import update
 from gpt.runner.verify import verify
+from gpt.study.contrasts import Judged
+from gpt.study.findings import judged_of
 from gpt.study.spec import load_study
 
 RESULTS = Path(__file__).parents[1] / "results"
 PUBLISHED = sorted(path.parent for path in RESULTS.glob("*/findings.json"))
 HALF_AN_HOUR = 1800
 """seconds that the README gives a whole `make chaos` on two cores"""
+LARGE = ("normalization", "positions", "clipping")
 NANOGPT_TARGET = 1.91
 """nats per character over the whole validation split; nanoGPT's own checkpoint of the recipe, one seed, has 1.898"""
 
@@ -23,6 +26,11 @@ NANOGPT_TARGET = 1.91
 def findings(name: str) -> dict[str, Any]:
     found: dict[str, Any] = read_json(RESULTS / name / "findings.json")
     return found
+
+
+def prose(repository: Path) -> str:
+    """The README, however its lines are broken."""
+    return " ".join((repository / "README.md").read_text(encoding="utf-8").split())
 
 
 def test_the_three_questions_and_the_baseline_are_published() -> None:
@@ -60,7 +68,7 @@ def test_the_readme_says_what_was_seen_on_a_gpu(repository: Path) -> None:
     seen = read_json(RESULTS / "gpu" / "baby_gpt.json")
     runs = [sorted((loss, step) for step, loss in run["val_loss"])[0] for run in seen["pre_layer_norm"]]
     losses = [loss for loss, _ in runs]
-    readme = " ".join((repository / "README.md").read_text(encoding="utf-8").split())
+    readme = prose(repository)
     assert (len(runs), {step for _, step in runs}) == (10, {1250, 1500})
     assert (
         f"{sum(losses) / 10:.4f} nats per character on average, from {min(losses):.4f} to {max(losses):.4f}" in readme
@@ -76,6 +84,40 @@ def test_the_readme_says_what_was_seen_on_a_gpu(repository: Path) -> None:
     assert seen["tests"]["passed"] == 4
 
 
+def test_the_answers_at_the_top_of_the_readme_are_those_of_the_findings() -> None:
+    low, middle, high = judged_of(findings("normalization"))
+    assert worse_or_better(low, middle) == [("different", 0.0), ("different", 1.0)]
+    assert high.contrast.divergence.diverged_b == high.contrast.divergence.n == 10
+    assert high.contrast.divergence.diverged_a == 0
+    rope = judged_of(findings("positions"))
+    assert worse_or_better(*rope) == [("different", 1.0)] * 3
+    assert sorted(differences(rope), reverse=True) == differences(rope)
+    off = judged_of(findings("clipping"))
+    assert max(differences(off)) < 0
+    assert all(each.contrast.divergence.diverged_b == 0 for each in off)
+    lowest = {label: mean for name in LARGE for label, mean in lowest_means(name)}
+    assert min(lowest, key=lambda label: lowest[label]) == "post, optim.lr = 0.003"
+
+
+def worse_or_better(*judged: Judged) -> list[tuple[str, float]]:
+    """Verdict, and share of seeds in which the second variant does better."""
+    return [(each.verdict, each.contrast.rank.probability_b_better) for each in judged]
+
+
+def differences(judged: list[Judged]) -> list[float]:
+    return [each.contrast.paired.mean_difference for each in judged]
+
+
+def lowest_means(name: str) -> list[tuple[str, float]]:
+    """Mean lowest validation loss of each variant in each block, where there is one."""
+    return [
+        (f"{variant['label']}, {block['label']}", variant["mean"]["mean"])
+        for block in findings(name)["blocks"]
+        for variant in block["variants"]
+        if variant["mean"]["n"]
+    ]
+
+
 def test_nanogpts_recipe_reaches_nanogpts_loss() -> None:
     learned = findings("baseline")["blocks"][0]["variants"][0]
     assert learned["label"] == "learned"
@@ -86,9 +128,9 @@ def test_nanogpts_recipe_reaches_nanogpts_loss() -> None:
 def test_the_readme_states_the_baselines_means(repository: Path) -> None:
     learned, rope = findings("baseline")["blocks"][0]["variants"]
     means = (
-        f"means of {learned['mean']['mean']:.4f} (learned\npositions, nanoGPT's recipe) and {rope['mean']['mean']:.4f}"
+        f"means of {learned['mean']['mean']:.4f} (learned positions, nanoGPT's recipe) and {rope['mean']['mean']:.4f}"
     )
-    assert means in (repository / "README.md").read_text()
+    assert means in prose(repository)
 
 
 def test_every_file_that_the_readme_names_is_there(repository: Path) -> None:

@@ -9,3 +9,5 @@ BAD_INPUT = 2
 CELLS_FAILED = 3
 STOPPED = 75
 """stopped on request; the same command goes on"""
+OUTPUT_CLOSED = 141
+"""as a shell says of a program that SIGPIPE ended: `gpt study status | head`"""
