@@ -26,6 +26,8 @@ from gpt.errors import InputError
 from gpt.train.ranks import Ranks
 
 POLL_SECONDS = 0.1
+UNCLEAR = {"could not create a primitive": "oneDNN found no room for a kernel: most likely, memory ran out"}
+"""messages of libraries that leave out what a reader must know, and that"""
 
 
 class RankLostError(Exception):
@@ -147,7 +149,7 @@ class Row:
             RankLostError: a rank is dead, or did not answer within the timeout.
         """
         known = isinstance(error, InputError)
-        why = str(error) if known else f"{type(error).__name__}: {error}"
+        why = str(error) if known else clear(error)
         trace = "" if known else "".join(traceback.format_exception(error))
         if self.ranks.size == 1:
             return Fall(why, trace)
@@ -235,3 +237,9 @@ def _hang_up(sockets: set[int]) -> None:
     for descriptor in sockets:
         with contextlib.suppress(OSError), socket.socket(fileno=os.dup(descriptor)) as copy:
             copy.shutdown(socket.SHUT_RDWR)
+
+
+def clear(error: Exception) -> str:
+    """An exception's name and message, and what the message should have said."""
+    meaning = [f" ({meaning})" for message, meaning in UNCLEAR.items() if message in str(error)]
+    return "".join([f"{type(error).__name__}: {error}", *meaning])

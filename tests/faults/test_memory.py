@@ -9,9 +9,12 @@ from children import Say, in_child
 from small import Small, make, plan, train
 from tally import Tally
 
+from gpt.runner.row import clear
 from gpt.study.folder import cell_at
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+
+NO_MEMORY = "can't allocate memory|MemoryError|Cannot allocate memory|memory ran out"
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +49,12 @@ def test_a_cell_that_needs_too_much_memory_fails_alone(
             assert in_child(work).status == 0
             status = cell_at(out, large[0].fingerprint).read_status()
             assert status.state == "failed"
-            assert re.search("can't allocate memory|MemoryError|Cannot allocate memory", status.why), status.why
+            assert re.search(NO_MEMORY, status.why), status.why
             for name, content in neighbours.whole.items():
                 if name.startswith("cells/"):
                     assert (out / name).read_bytes() == content
+
+
+def test_a_library_that_does_not_speak_of_memory_is_made_clear() -> None:
+    assert re.search(NO_MEMORY, clear(RuntimeError("could not create a primitive")))
+    assert clear(ValueError("x")) == "ValueError: x"
