@@ -70,7 +70,7 @@ def scores(figure: Figure, block: BlockResults, context: int) -> None:
     for axes in rows[-min(SCORE_COLUMNS, len(rows)) :]:
         axes.set_xlabel("block")
         axes.tick_params(axis="x", labelbottom=True)
-    legend_below(figure, max(rows, key=lambda axes: len(axes.get_legend_handles_labels()[1])))
+    legend_below(figure, *rows)
 
 
 def distance(figure: Figure, block: BlockResults) -> None:

@@ -13,6 +13,7 @@ from gpt.report.style import (
     draw_band,
     label_bottom,
     layer_colors,
+    layers_of_all,
     legend_below,
     log_axis,
     marker,
@@ -27,22 +28,22 @@ def over_training(figure: Figure, block: BlockResults) -> None:
     """Gradient norm of each layer before clipping; a panel for each variant, one scale for all."""
     groups = [(i, g, found) for i, g in drawn_groups(block) if (found := stacked(g.shown, LAYER_GRAD_NORM)) is not None]
     rows = panels(figure, len(groups))
+    shades = layer_colors(layers_of_all([group.shown[0].run["layers"] for _, group, _ in groups]))
     lowest, highest = np.inf, 0.0
     for axes, (_, group, (steps, values_SNL)) in zip(rows, groups, strict=True):
-        names = group.shown[0].run["layers"]
-        for layer, (name, shade) in enumerate(zip(names, layer_colors(len(names)), strict=True)):
+        for layer, name in enumerate(group.shown[0].run["layers"]):
             norm_SN = values_SNL[:, :, layer]
             if not (norm_SN > 0).all():
                 continue
             ends, smooth = windows(steps, np.log(norm_SN).T, TRAIN_WINDOWS)
             smooth_SN = np.exp(smooth.T)
-            draw_band(axes, ends, smooth_SN, shade, name, log=True)
+            draw_band(axes, ends, smooth_SN, shades[name], name, log=True)
             lowest, highest = min(lowest, smooth_SN.min()), max(highest, smooth_SN.max())
         axes.set_title(f"{group.label}, {group.shown_runs}")
     label_bottom(rows, "step")
     rows[0].set_ylabel("gradient norm of the layer")
     log_axis(rows[0], lowest, highest)
-    legend_below(figure, max(rows, key=lambda axes: len(axes.lines)))
+    legend_below(figure, *rows)
 
 
 def distribution(figure: Figure, found: Mapping[str, Any]) -> None:
@@ -53,7 +54,7 @@ def distribution(figure: Figure, found: Mapping[str, Any]) -> None:
     """
     axes = figure.subplots()
     drawn = [(i, v) for i, v in enumerate(found["variants"]) if "gradient_quantiles" in v]
-    names = list(dict.fromkeys(name for _, variant in drawn for name in variant["layers"]["names"]))
+    names = layers_of_all([variant["layers"]["names"] for _, variant in drawn])
     lowest, highest = np.inf, 0.0
     for place, (index, variant) in enumerate(drawn):
         quantiles_GQ = np.array(variant["gradient_quantiles"]["by_layer"])

@@ -4,7 +4,16 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from gpt.report.style import Floats, draw_band, label_bottom, layer_colors, legend_below, log_axis, panels
+from gpt.report.style import (
+    Floats,
+    draw_band,
+    label_bottom,
+    layer_colors,
+    layers_of_all,
+    legend_below,
+    log_axis,
+    panels,
+)
 from gpt.study.collect import BlockResults, Group
 
 
@@ -23,16 +32,16 @@ def updates(figure: Figure, block: BlockResults) -> None:
     """Size of an update relative to the weights it changes, layer by layer, over training."""
     groups = probed(block, "update_ratio")
     rows = panels(figure, len(groups))
+    shades = layer_colors(layers_of_all([group.shown[0].run["layers"] for _, group, _, _ in groups]))
     lowest, highest = np.inf, 0.0
     for axes, (_, group, steps, ratio_SNL) in zip(rows, groups, strict=True):
-        names = group.shown[0].run["layers"]
-        for layer, (name, shade) in enumerate(zip(names, layer_colors(len(names)), strict=True)):
+        for layer, name in enumerate(group.shown[0].run["layers"]):
             ratio_SN = ratio_SNL[:, :, layer]
             if np.isfinite(ratio_SN).all() and (ratio_SN > 0).all():
-                draw_band(axes, steps, ratio_SN, shade, name, log=True, marker="o", markersize=3)
+                draw_band(axes, steps, ratio_SN, shades[name], name, log=True, marker="o", markersize=3)
                 lowest, highest = min(lowest, ratio_SN.min()), max(highest, ratio_SN.max())
         axes.set_title(f"{group.label}, {group.shown_runs}")
     label_bottom(rows, "step")
     rows[0].set_ylabel("update / weight")
     log_axis(rows[0], lowest, highest)
-    legend_below(figure, max(rows, key=lambda axes: len(axes.lines)))
+    legend_below(figure, *rows)

@@ -140,15 +140,25 @@ def windows(steps: NDArray[np.int64], values: Floats, wanted: int) -> tuple[NDAr
     return steps[starts + counts - 1], sums / counts.reshape(-1, *[1] * (values.ndim - 1))
 
 
-def layer_colors(count: int) -> list[Any]:
+def layers_of_all(names: Sequence[Sequence[str]]) -> list[str]:
+    """Every layer that a variant has, once, from the input to the output.
+
+    Args:
+        names: each variant's own layers in that order.
+    """
+    return list(dict.fromkeys(name for each in sorted(names, key=len, reverse=True) for name in each))
+
+
+def layer_colors(names: Sequence[str]) -> dict[str, Any]:
     """From dark (near the input) to light (near the output)."""
-    return [matplotlib.colormaps["viridis"](x) for x in np.linspace(0.0, 0.88, max(count, 1))[:count]]
+    places = np.linspace(0.0, 0.88, max(len(names), 1))[: len(names)]
+    return {name: matplotlib.colormaps["viridis"](place) for name, place in zip(names, places, strict=True)}
 
 
-def legend_below(figure: Figure, axes: Axes, columns: int = 7) -> None:
-    """One legend for all panels, under them."""
-    handles, labels = axes.get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=min(columns, max(1, len(labels))))
+def legend_below(figure: Figure, *panels: Axes, columns: int = 7) -> None:
+    """One legend for all panels, under them: what several of them label alike stands there once."""
+    shown = {label: handle for axes in panels for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)}
+    figure.legend([*shown.values()], [*shown], loc="outside lower center", ncols=min(columns, max(1, len(shown))))
 
 
 def columns_for(count: int) -> int:

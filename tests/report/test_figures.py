@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from synthetic import Outcome
 
 from gpt.records.cell import load_arrays, save_arrays
-from gpt.report import gradients, style
+from gpt.report import gradients, layers, style
 from gpt.report.figures import draw_all
 from gpt.report.layers import probed
 from gpt.report.sensitivity import strips
@@ -178,6 +178,30 @@ def test_a_layers_quantiles_stand_at_its_name_though_not_all_variants_have_it():
     assert medians["post"].get_xdata().round().tolist() == [0, 1]
     assert medians["pre"].get_xdata().round().tolist() == [0, 1, 2]
     assert medians["pre"].get_ydata().tolist() == [3, 3, 3]
+
+
+@pytest.mark.parametrize("draw_layers", [gradients.over_training, layers.updates], ids=["gradients", "updates"])
+def test_a_layer_has_one_colour_though_not_all_variants_have_it(draw_layers, tmp_path):
+    def outcome(cell):
+        return Outcome(changes={"layers": synthetic.LAYERS[:2]} if cell.variant == "post" else {})
+
+    planned = synthetic.study("model.norm_placement", ["post", "pre"])
+    figure = Figure(layout="constrained")
+    draw_layers(figure, collect(synthetic.write_study(tmp_path, planned, outcome)).blocks[0])
+    post, pre = [{line.get_label(): line.get_color() for line in axes.lines} for axes in figure.axes]
+    (legend,) = figure.legends
+    shown = [text.get_text() for text in legend.get_texts()]
+    entries = dict(zip(shown, [handle.get_color() for handle in legend.legend_handles], strict=True))
+    assert list(post) == ["embedding", "block 0"]
+    assert list(pre) == shown == ["embedding", "block 0", "block 1"]
+    assert post == {name: pre[name] for name in post}
+    assert pre == entries
+    assert len({*pre.values()}) == 3
+
+
+def test_layers_are_listed_from_input_to_output_whichever_variant_has_them():
+    short, whole = ["embedding", "block 0", "head"], ["embedding", "block 0", "block 1", "head"]
+    assert style.layers_of_all([short, whole, ["embedding"]]) == whole
 
 
 def test_the_band_is_the_t_interval_of_each_steps_mean():
