@@ -132,7 +132,7 @@ def test_a_folder_that_is_not_ours_to_write_is_refused() -> None:
     [
         ("--processes", "0", "--processes: got '0', must be auto or a whole number from 1"),
         ("--processes", "many", "--processes: got 'many'"),
-        ("--threads", "0", "--threads: got 0, must be at least 1"),
+        ("--threads", "0", "--threads: got 0, must be at least 1 and at most 1024"),
         ("--device", "tpu", "--device: got 'tpu', must be cpu, cuda or auto"),
         ("--seeds", "1", "at least 2 seeds"),
         ("--seeds", "x", "argument --seeds: invalid int value: 'x'"),
@@ -162,8 +162,9 @@ def test_train_check_sample_and_status_work_together(
     out = tmp_path / "out"
     code, said, _ = gpt(capsys, "study", "check", tiny_study)
     assert code == 0
-    for expected in ("model.norm_placement alone: pre, post", "2 variants x 1 blocks x 3 seeds", "can detect"):
+    for expected in ("model.norm_placement alone: pre, post", "2 variants x 1 blocks x 3 seeds", "it needs 6 seeds"):
         assert expected in said
+    assert "d_z of 1.43 at 80 % power" in gpt(capsys, "study", "check", tiny_study, "--seeds", "6")[1]
     command = [sys.executable, "-m", "gpt", "train", str(tiny_file), "--out", str(out)]
     trained = subprocess.run(command, capture_output=True, text=True)
     assert trained.returncode == 0, trained.stderr
@@ -175,7 +176,13 @@ def test_train_check_sample_and_status_work_together(
     assert len(said) == len("First") + 9 + 1
     assert said == gpt(capsys, "sample", cell, "--prompt", "First", "--characters", "9")[1]
     assert "'é'" in refused(capsys, "sample", cell, "--prompt", "é")
-    for option, value in (("--characters", "-5"), ("--temperature", "0"), ("--prompt", ""), ("--seed", "-1")):
+    for option, value in (
+        ("--characters", "-5"),
+        ("--temperature", "0"),
+        ("--prompt", ""),
+        ("--seed", "-1"),
+        ("--seed", str(2**63)),
+    ):
         assert option[2:] in refused(capsys, "sample", cell, option, value)
     again = subprocess.run(command, capture_output=True, text=True)
     assert "nothing to do" in again.stderr

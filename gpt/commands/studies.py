@@ -65,7 +65,7 @@ def report_studies(options: argparse.Namespace) -> int:
 def publish_studies(options: argparse.Namespace) -> int:
     """Copy the reports of a folder's finished studies to results/ and renew the findings in the README."""
     from gpt.report.build import status_lines
-    from gpt.report.readme import marked, publish, update
+    from gpt.report.readme import check_place, marked, publish, update
     from gpt.runner.verify import refuse_damaged
 
     marked(options.readme)
@@ -74,6 +74,8 @@ def publish_studies(options: argparse.Namespace) -> int:
     for folder in folders:
         if not all(cell.finished for cell in folder.cells()):
             raise InputError(f"{status_lines(folder)[0]}; only finished studies are published")
+        check_place(folder, options.results)
+    for folder in folders:
         publish(folder, options.results)
         print(options.results / folder.name)
     update(options.readme, options.results)

@@ -54,14 +54,17 @@ def verify_folder(options: argparse.Namespace) -> int:
 
 def sample_cell(options: argparse.Namespace) -> int:
     """Write text with a cell's best model."""
+    import torch
+
     from gpt.records.cell import Cell
     from gpt.train.sampling import sample_text
     from gpt.train.weights import load_model
 
     wanted = {"prompt": options.prompt, "characters": options.characters, "temperature": options.temperature}
     parse(SampleConfig, wanted, "gpt sample")
-    if options.seed < 0:
-        raise InputError(f"--seed: got {options.seed}, must not be negative")
+    if not 0 <= options.seed < 2**63:
+        raise InputError(f"--seed: got {options.seed}, must be at least 0 and below 2^63")
+    torch.set_num_threads(1)  # small products, which more threads only slow down
     model, tokenizer, context = load_model(Cell(options.cell).model)
     print(sample_text(
         model, tokenizer, context, options.prompt, options.characters, options.temperature, options.seed

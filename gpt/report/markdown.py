@@ -111,7 +111,8 @@ def _table(findings: Mapping[str, Any], judged: Sequence[Judged]) -> list[str]:
         f"divergence as the worst outcome. It is judged at {ALPHA:g}.",
         f"- **P(better)**: share of seeds in which the variant does better than `{first}`, ties counted half. "
         f"**diverged**: runs of the variant / of `{first}`. **detectable**: the true difference that this many pairs, "
-        f"with this spread, find with a power of 80 %.",
+        f"with this spread, find with a power of 80 % in a paired t test before correction; the exact test, corrected, "
+        f"needs more.",
         "- **verdict**: *different*, the corrected test says so; *equivalent*, two one-sided tests place the "
         "difference within the smallest one that matters; *inconclusive*, neither, which is no evidence of equality.",
     ]

@@ -15,10 +15,11 @@ from gpt.report.crossed import answers
 from gpt.report.literature import papers_table
 from gpt.report.markdown import CellLinks
 from gpt.report.markup import held, plain
-from gpt.report.provenance import rerun_files
+from gpt.report.provenance import STUDY, rerun_files
 from gpt.study.findings import judged_of
-from gpt.study.folder import StudyFolder
+from gpt.study.folder import StudyFolder, changes
 from gpt.study.sentences import sentence
+from gpt.study.spec import load_study
 from gpt.study.takeaways import best_block, takeaway
 
 ANSWERS = ("sensitivity", "paired")
@@ -34,6 +35,23 @@ TO_SUMMARY = CellLinks(
     lambda text, _: text,
     "[cells.json](cells.json) has every run's fingerprint, state, numbers and the SHA-256 of its last weights.",
 )
+
+
+def check_place(folder: StudyFolder, results: Path) -> None:
+    """That a study's place in the results is free, or held by the same study, perhaps with other seeds.
+
+    Raises:
+        InputError: another study of this name is published there; says what differs.
+    """
+    written = results / folder.name / STUDY
+    if not written.exists():
+        return
+    for field, old, new in changes(load_study(written), folder.read()):
+        if field != "seeds":
+            raise InputError(
+                f"{written}: the published study has {field} = {old!r}, that of {folder.out} {new!r}; "
+                f"give one of them another name, or move {written.parent} away"
+            )
 
 
 def publish(folder: StudyFolder, results: Path) -> None:

@@ -1,5 +1,6 @@
 """What a study will do, said before it does it: what differs, how many cells, what they cost, what they can detect."""
 
+import math
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,9 +11,10 @@ from gpt.config import flatten
 from gpt.data.batches import training_batch
 from gpt.model.count import parameter_count, training_flops_per_token
 from gpt.runner.inputs import load_data
+from gpt.study.contrasts import ALPHA
 from gpt.study.plan import PlannedCell, blocks_of, label
 from gpt.study.spec import Kind, Study
-from gpt.study.statistics import detectable_d_z
+from gpt.study.statistics import detectable_d_z, smallest_p
 from gpt.study.variance import detectable_sd, sd_factors
 from gpt.study.words import count
 from gpt.train.replica import ReplicaEngine
@@ -55,9 +57,18 @@ def describe_study(study: Study, cells: Sequence[PlannedCell], cache: Path) -> s
 
 
 def _detectable(study: Study) -> list[str]:
+    """What the number of seeds is good for, where the least p that the exact test can give is small enough at all."""
+    pairs, contrasts = len(study.seeds), (len(study.variants) - 1) * len(blocks_of(study))
+    least = smallest_p(pairs)
+    if least * contrasts > ALPHA:
+        enough = math.ceil(1 + math.log2(contrasts / ALPHA))
+        return [
+            f"  can detect  nothing: the sign-flip test of {count(pairs, 'pair')} cannot go below p = {least:.2g}, and "
+            f"{count(contrasts, 'contrast')} take {ALPHA / contrasts:.2g} or less; it needs {enough} seeds"
+        ]
     return [
-        f"  can detect  d_z of {detectable_d_z(len(study.seeds)):.2f} at 80 % power (paired t test, alpha 0.05); "
-        f"the sign-flip test cannot go below p = {2.0 ** (1 - len(study.seeds)):.2g}"
+        f"  can detect  d_z of {detectable_d_z(pairs):.2f} at 80 % power (paired t test, alpha {ALPHA:g}, before "
+        f"correction); the sign-flip test can reach p = {least:.2g}, for {count(contrasts, 'contrast')}"
     ]
 
 

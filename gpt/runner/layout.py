@@ -15,6 +15,8 @@ from gpt.train.ranks import Ranks
 
 LONGEST_TIMEOUT = 86_400
 """seconds"""
+MOST_THREADS = 1024
+"""more than that many torch may not survive to start"""
 LARGEST_PACK = 32
 """seeds that `auto` trains together at most"""
 
@@ -65,8 +67,8 @@ def decide(wishes: Wishes, cells: Sequence[PlannedCell], device: torch.device, l
     Raises:
         InputError: names the option or field whose value does not fit.
     """
-    if wishes.threads < 1:
-        raise InputError(f"--threads: got {wishes.threads}, must be at least 1")
+    if not 1 <= wishes.threads <= MOST_THREADS:
+        raise InputError(f"--threads: got {wishes.threads}, must be at least 1 and at most {MOST_THREADS}")
     if not 0 < wishes.timeout <= LONGEST_TIMEOUT:
         raise InputError(f"--timeout: got {wishes.timeout:g} seconds, must be above 0 and at most {LONGEST_TIMEOUT}")
     ranks = _ranks_per_run(wishes.ranks_per_run, launch)

@@ -77,7 +77,7 @@ class StudyFolder:
             write_json(self.cells_json, {"data_sha256": data_sha256, "cells": table})
         if not (self.root / MANIFEST).exists():
             write_manifest(self.root, [self.study_yaml, self.cells_json])
-        for field, old, new in _changes(self.read(), study):
+        for field, old, new in changes(self.read(), study):
             raise InputError(
                 f"{self.study_yaml}: the study was started with {field} = {old!r}, now it is {new!r}; "
                 "give the changed study another name or another --out"
@@ -104,7 +104,8 @@ class StudyFolder:
             raise InputError(f"{self.cells_json}: damaged, must hold the data's hash") from None
 
 
-def _changes(old: Study, new: Study) -> list[tuple[str, Any, Any]]:
+def changes(old: Study, new: Study) -> list[tuple[str, Any, Any]]:
+    """Every field that is not the same in both, with its two values; fields without effect are not looked at."""
     before, after = flatten(old), flatten(new)
     fields = [field for field in {**before, **after} if field.removeprefix("base.") not in WITHOUT_EFFECT]
     return [(f, before.get(f), after.get(f)) for f in fields if before.get(f) != after.get(f)]

@@ -31,7 +31,7 @@ def _by_difference(judged: Judged) -> str:
     tests = f"({_evidence(judged, places)})"
     runs = f"none of the {2 * paired.n} runs diverged"
     small = (
-        f"surely smaller than the smallest difference that matters, {matters} "
+        f"smaller than the smallest difference that matters, {matters} "
         f"(two one-sided tests, p {p_text(paired.p_equivalence)})"
     )
     if judged.verdict == "different":

@@ -235,7 +235,7 @@ def verdict(contrast: PairedContrast, p_adjusted: float, smallest_effect: float 
     """What the contrast allows to say. Two questions are asked, each with its own test at level `alpha`:
 
     - is the difference not zero? Yes if `p_adjusted` <= alpha.
-    - is it surely smaller than what matters? Yes if two one-sided t tests against `smallest_effect` give p <= alpha and
+    - is it smaller than what matters? Yes if two one-sided t tests against `smallest_effect` give p <= alpha and
       no pair was left out; where pairs were, the survivors cannot vouch for the rest. This p is not corrected for the
       number of contrasts.
 

@@ -112,7 +112,8 @@ def test_a_layout_says_what_it_is(chosen: Layout, words: str) -> None:
 @pytest.mark.parametrize(
     ("launch", "wishes", "why"),
     [
-        (None, {"threads": 0}, "--threads: got 0, must be at least 1"),
+        (None, {"threads": 0}, "--threads: got 0, must be at least 1 and at most 1024"),
+        (None, {"threads": 100_000}, "--threads: got 100000, must be at least 1 and at most 1024"),
         (None, {"timeout": 0.0}, "--timeout: got 0 seconds, must be above 0 and at most 86400"),
         (None, {"timeout": -1.5}, "--timeout: got -1.5 seconds, must be above 0 and at most 86400"),
         (None, {"timeout": 1e5}, "--timeout: got 100000 seconds, must be above 0 and at most 86400"),

@@ -139,7 +139,7 @@ def test_other_studies_beside_it_change_no_verdict(tmp_path):
             [-0.001, -0.002, -0.001, -0.002, -0.001, -0.002, -0.001],
             "different but smaller than matters",
             "With `off` the lowest validation loss is 0.0014 nats per character lower (better) than with `1.0` "
-            "(95 % interval 0.0009 to 0.0019 lower, n = 7 seed pairs, corrected p = 0.016), but that is surely smaller "
+            "(95 % interval 0.0009 to 0.0019 lower, n = 7 seed pairs, corrected p = 0.016), but that is smaller "
             "than the smallest difference that matters, 0.01 (two one-sided tests, p < 0.001); none of the 14 runs "
             "diverged.",
         ),
@@ -148,7 +148,7 @@ def test_other_studies_beside_it_change_no_verdict(tmp_path):
             "equivalent",
             "`off` and `1.0` are equivalent for practical purposes: with `off` the lowest validation loss is the same "
             "to 4 decimals (95 % interval 0.0015 lower to 0.0015 higher, n = 7 seed pairs, corrected p = 1.000), "
-            "surely smaller than the smallest difference that matters, 0.01 (two one-sided tests, p < 0.001); none of "
+            "smaller than the smallest difference that matters, 0.01 (two one-sided tests, p < 0.001); none of "
             "the 14 runs diverged.",
         ),
         (
