@@ -84,8 +84,11 @@ def publish_studies(options: argparse.Namespace) -> int:
 
 def started(out: Path) -> "list[StudyFolder]":
     from gpt.study.folder import studies_in
+    from gpt.study.words import listed
 
     folders = studies_in(out)
     if not folders:
-        raise InputError(f"{out}: holds no study; `gpt study run STUDY.yaml --out {out}` starts one")
+        inside = [str(path) for path in sorted(out.glob("*")) if studies_in(path)]
+        hint = f"{listed(inside)} {'does' if len(inside) == 1 else 'do'}" if inside else ""
+        raise InputError(f"{out}: holds no study; {hint or f'`gpt study run STUDY.yaml --out {out}` starts one'}")
     return folders

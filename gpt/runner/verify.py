@@ -35,18 +35,20 @@ class Verdict:
 
 
 def verify(folder: Path) -> Verdict:
-    """Look at an output folder, one cell, a published study, or a folder of published studies.
+    """Look at an output folder, one cell or a folder of them, a published study, or a folder of published studies.
 
     Raises:
         InputError: it is none of these.
     """
     if (folder / "cells").is_dir() or (folder / "studies").is_dir():
         return _output(folder)
-    if Cell(folder).status_json.exists() or Cell(folder).run_json.exists():
+    if _is_cell(folder):
         return Verdict("1 cell", list(_cell(Cell(folder))))
     if _is_published(folder):
         return Verdict("1 published folder", list(_published(folder)))
     places = _folders(folder)
+    if any(map(_is_cell, places)):
+        return Verdict(count(len(places), "cell"), [line for place in places for line in _cell(Cell(place))])
     if not any(map(_is_published, places)):
         raise InputError(f"{folder}: holds no cells, no studies and no published results")
     return Verdict(count(len(places), "published folder"), [line for place in places for line in _published(place)])
@@ -192,6 +194,10 @@ def _findings(path: Path, values: list[float | None]) -> Iterator[str]:
     if reported != values:
         where = next((i for i, (mine, theirs) in enumerate(zip(reported, values, strict=False)) if mine != theirs), -1)
         yield f"{path}: says other values than the cells (number {where + 1}); `gpt study report` writes it again"
+
+
+def _is_cell(folder: Path) -> bool:
+    return Cell(folder).status_json.exists() or Cell(folder).run_json.exists()
 
 
 def _is_published(folder: Path) -> bool:

@@ -262,6 +262,19 @@ def test_the_command_says_it_and_exits_1(out: Path, tmp_path: Path) -> None:
     assert said.endswith("4 cells, 1 wrong\n")
 
 
+def test_cells_alone_are_looked_at_without_their_studies(out: Path) -> None:
+    verdict = verify(out / "cells")
+    assert (verdict.seen, verdict.wrong) == ("4 cells", [])
+    cells_of(out)[0].samples.write_text("")
+    assert only(out / "cells").startswith(f"{cells_of(out)[0].samples}: 0 bytes, must be ")
+
+
+def test_the_folder_above_an_output_folder_points_to_it(out: Path, tmp_path: Path) -> None:
+    code, said = run([*GPT, "study", "status", tmp_path], tmp_path)
+    assert code == 2
+    assert f"{tmp_path}: holds no study; {out} does\n" in said
+
+
 def test_a_folder_that_holds_nothing_is_bad_input(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="holds no cells, no studies and no published results"):
         verify(tmp_path)
