@@ -46,8 +46,8 @@ def describe_study(study: Study, cells: Sequence[PlannedCell], cache: Path) -> s
             f"  blocks      {'; '.join(', '.join(f'{k} = {label(v)}' for k, v in b) for b in blocks_of(study))}"
         )
     lines += [
-        f"  cells       {len(unique)}: {len(study.variants)} {VARIANTS[study.kind]} x {len(blocks_of(study))} blocks "
-        f"x {len(study.seeds)} seeds",
+        f"  cells       {len(unique)}: {len(study.variants)} {VARIANTS[study.kind]} x "
+        f"{count(len(blocks_of(study)), 'block')} x {len(study.seeds)} seeds",
         f"  cost        about {count(max(1, round(seconds / 60)), 'minute')} of one CPU core (measured just now over "
         f"{TIMED_STEPS} steps, evaluations not counted)",
         f"  metric      {study.metric}; a difference below {study.smallest_effect:g} would not matter",

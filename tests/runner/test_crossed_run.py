@@ -29,7 +29,7 @@ def test_check_says_what_so_many_seeds_can_tell(tmp_path: Path, seeds_study: Pat
     assert code == 0, said
     for expected in (
         "data.order_seed alone: 0, 1, 2",
-        "9: 3 order seeds x 1 blocks x 3 seeds",
+        "9: 3 order seeds x 1 block x 3 seeds",
         "a seed's effect whose sd is",
         "95 % intervals of an sd reach from 0.60 to 2.87 times the estimate for the rest",
     ):
