@@ -162,7 +162,11 @@ def test_train_check_sample_and_status_work_together(
     out = tmp_path / "out"
     code, said, _ = gpt(capsys, "study", "check", tiny_study)
     assert code == 0
-    for expected in ("model.norm_placement alone: pre, post", "2 variants x 1 block x 3 seeds", "it needs 6 seeds"):
+    for expected in (
+        "model.norm_placement alone: pre, post",
+        "2 variants x 1 block x 3 seeds",
+        "and for 1 contrast it takes 0.05 or less, and thus 6 seeds",
+    ):
         assert expected in said
     assert "d_z of 1.43 at 80 % power" in gpt(capsys, "study", "check", tiny_study, "--seeds", "6")[1]
     command = [sys.executable, "-m", "gpt", "train", str(tiny_file), "--out", str(out)]

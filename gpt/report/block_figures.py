@@ -57,7 +57,8 @@ def _of_gradients(block: BlockResults, found: Mapping[str, Any], bands: str) -> 
         "gradients",
         "Gradient norm of each layer",
         f"Before clipping, on a logarithmic axis that all panels share: lines far apart are layers that learn from "
-        f"gradients of very different size. Lines are geometric means over windows of steps. {bands}",
+        f"gradients of very different size. Lines are geometric means over windows of steps. {bands}"
+        + gradients.left_out(block),
         lambda figure: gradients.over_training(figure, block),
         2.9 * panel_rows(len(training.drawn_groups(block))),
     )

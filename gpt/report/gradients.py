@@ -22,6 +22,7 @@ from gpt.report.style import (
 )
 from gpt.report.training import TRAIN_WINDOWS, drawn_groups, stacked
 from gpt.study.collect import BlockResults
+from gpt.study.words import listed
 
 
 def over_training(figure: Figure, block: BlockResults) -> None:
@@ -44,6 +45,18 @@ def over_training(figure: Figure, block: BlockResults) -> None:
     rows[0].set_ylabel("gradient norm of the layer")
     log_axis(rows[0], lowest, highest)
     legend_below(figure, *rows)
+
+
+def left_out(block: BlockResults) -> str:
+    """A sentence on the layers that a logarithmic axis has no place for; empty where there are none."""
+    missing = [
+        f"{name} with `{group.label}`"
+        for _, group in drawn_groups(block)
+        if (found := stacked(group.shown, LAYER_GRAD_NORM)) is not None
+        for layer, name in enumerate(group.shown[0].run["layers"])
+        if not (found[1][:, :, layer] > 0).all()
+    ]
+    return f" Not drawn, for a norm of 0 or none at some step: {listed(missing)}." if missing else ""
 
 
 def distribution(figure: Figure, found: Mapping[str, Any]) -> None:

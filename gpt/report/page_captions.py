@@ -30,7 +30,7 @@ def captions(
         "cross are diverged runs; the dashed level is that of a model that knows only how frequent each character is. "
         f"Right: below zero, the variant is ahead of `{labels[0]}` at that step. {bands}",
         "gradients": "Before clipping: lines far apart are layers that learn from gradients of very different size. "
-        f"Geometric means over windows of steps. {bands}",
+        f"Geometric means over windows of steps. {bands}{data['left_out']}",
         "quantiles": "How the norm of single steps after warm-up spreads in each layer, mean over the runs that did "
         "not diverge: mark the median, thick bar the middle half, thin bar 5 % to 95 %; crosses are the first step. A "
         "long upper arm is a layer with bursts.",

@@ -7,6 +7,7 @@ from typing import Any
 
 from gpt.records.schema import even_entropy
 from gpt.report import page_probes, page_series
+from gpt.report.gradients import left_out
 from gpt.report.page_captions import captions, sensitivity
 from gpt.report.page_series import Json
 from gpt.report.style import color
@@ -96,6 +97,7 @@ def _block(
         "components": found.get("components"),
         "loss": page_series.loss(block, seeds),
         "gradients": page_series.gradients(block),
+        "left_out": left_out(block),
         "quantiles": page_series.quantiles(found),
         "clipping": page_series.clipping(block),
         "updates": page_probes.updates(block),

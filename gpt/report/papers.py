@@ -55,8 +55,8 @@ CLAIMS = (
         "unstable, and results depend on how long it lasts.",
         study="warmup",
         measures=("differences", "divergences"),
-        scales="They warm up for thousands of steps of longer trainings of deeper models. Here it is a hundred steps "
-        "of two thousand, one length alone.",
+        scales="Their models are deeper, their trainings longer, and their warm-ups of hundreds to thousands of steps. "
+        "Here it is a hundred steps of two thousand, one length alone.",
     ),
     Claim(
         *SU,
@@ -65,8 +65,9 @@ CLAIMS = (
         "the characters of enwik8.",
         study="positions",
         measures=("differences",),
-        scales="Their translation result is one pair of runs. Here the run is short, so how fast a model learns to use "
-        "positions weighs more than where long training would end.",
+        scales="Their translation result is one number beside the published one of another paper, without spread. Here "
+        "the run is short, so how fast a model learns to use positions weighs more than where long training "
+        "would end.",
     ),
     Claim(
         *SU,
@@ -84,8 +85,9 @@ CLAIMS = (
         "ResNet20).",
         study="clipping",
         measures=("differences", "clipped", "divergences"),
-        scales="The proof is about gradient descent, the experiments about SGD. AdamW divides by a running size of the "
-        "gradient, which is an adaptive step of its own, so that clipping has less left to do.",
+        scales="The proofs are about gradient descent and, with bounded noise, SGD; the experiments are about SGD. "
+        "AdamW divides by a running size of the gradient, which is an adaptive step of its own, so that clipping has "
+        "less left to do.",
     ),
     Claim(
         *WORTSMAN,

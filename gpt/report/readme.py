@@ -38,19 +38,21 @@ TO_SUMMARY = CellLinks(
 
 
 def check_place(folder: StudyFolder, results: Path) -> None:
-    """That a study's place in the results is free, or held by the same study, perhaps with other seeds.
+    """That a study's place in the results is free, or held by the same study with no seed that this one lacks.
 
     Raises:
-        InputError: another study of this name is published there; says what differs.
+        InputError: something else is there; says what differs.
     """
-    written = results / folder.name / STUDY
-    if not written.exists():
+    place = results / folder.name
+    if not place.exists() or not any(place.iterdir()):
         return
-    for field, old, new in changes(load_study(written), folder.read()):
-        if field != "seeds":
+    if not (place / STUDY).exists():
+        raise InputError(f"{place}: holds something else than a study; give the study another name")
+    for field, old, new in changes(load_study(place / STUDY), folder.read()):
+        if field != "seeds" or not set(old) <= set(new):
             raise InputError(
-                f"{written}: the published study has {field} = {old!r}, that of {folder.out} {new!r}; "
-                f"give one of them another name, or move {written.parent} away"
+                f"{place / STUDY}: the published study has {field} = {old!r}, that of {folder.out} {new!r}; "
+                f"give one of them another name, or move {place} away"
             )
 
 

@@ -141,7 +141,7 @@ def windows(steps: NDArray[np.int64], values: Floats, wanted: int) -> tuple[NDAr
 
 
 def layers_of_all(names: Sequence[Sequence[str]]) -> list[str]:
-    """Every layer that a variant has, once, from the input to the output.
+    """Every layer that a variant has, once; from the input to the output where the longest list holds the others.
 
     Args:
         names: each variant's own layers in that order.

@@ -63,8 +63,8 @@ def _detectable(study: Study) -> list[str]:
     if least * contrasts > ALPHA:
         enough = math.ceil(1 + math.log2(contrasts / ALPHA))
         return [
-            f"  can detect  nothing: the sign-flip test of {count(pairs, 'pair')} cannot go below p = {least:.2g}, and "
-            f"{count(contrasts, 'contrast')} take {ALPHA / contrasts:.2g} or less; it needs {enough} seeds"
+            f"  can detect  no difference: by sign flips {count(pairs, 'pair')} cannot go below p = {least:.2g} "
+            f"and for {count(contrasts, 'contrast')} it takes {ALPHA / contrasts:.2g} or less, and thus {enough} seeds"
         ]
     return [
         f"  can detect  d_z of {detectable_d_z(pairs):.2f} at 80 % power (paired t test, alpha {ALPHA:g}, before "

@@ -7,6 +7,7 @@ import pytest
 import reported as reported_studies
 import synthetic
 from matplotlib.figure import Figure
+from pages import figures_of
 from synthetic import Outcome
 
 from gpt.records.cell import load_arrays, save_arrays
@@ -197,6 +198,14 @@ def test_a_layer_has_one_colour_though_not_all_variants_have_it(draw_layers, tmp
     assert post == {name: pre[name] for name in post}
     assert pre == entries
     assert len({*pre.values()}) == 3
+
+
+def test_a_layer_without_a_line_is_named_under_the_figure_and_on_the_page(reported):
+    missing = "Not drawn, for a norm of 0 or none at some step: head with `0.5` and head with `off`."
+    captions = {figure["name"]: figure["caption"] for figure in reported.findings(reported.clean)["figures"]}
+    assert captions["gradients"].endswith(missing)
+    page = (reported.clean.report / "report.html").read_text()
+    assert figures_of(page)["blocks"][0]["captions"]["gradients"].endswith(missing)
 
 
 def test_layers_are_listed_from_input_to_output_whichever_variant_has_them():

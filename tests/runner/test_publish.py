@@ -1,4 +1,4 @@
-"""`gpt study publish`: all or nothing, and no study takes the place of another."""
+"""`gpt study publish`: nothing is written before all is known to be fit, and nothing takes the place of another."""
 
 from pathlib import Path
 
@@ -46,9 +46,26 @@ def test_another_study_of_the_same_name_is_refused_and_more_seeds_are_not(
     assert f"{published}/tiny/study.yaml: the published study has smallest_effect = 0.01, that of" in said
     assert bytes_of(published) == before
     tiny_study.write_text(whole)
+    train(tiny_study, tmp_path / "fewer", "--seeds", "2")
+    code, said = publish(tmp_path / "fewer")
+    assert code == 2
+    assert "the published study has seeds = [0, 1, 2], that of" in said
+    assert bytes_of(published) == before
     train(tiny_study, tmp_path / "more", "--seeds", "4")
     assert publish(tmp_path / "more")[0] == 0
     assert len(read_json(published / "tiny" / "cells.json")) == 8
+
+
+def test_a_folder_of_results_that_is_no_study_is_left_alone(tiny_study: Path, tmp_path: Path) -> None:
+    (tmp_path / "README.md").write_text("<!-- findings:begin -->\n<!-- findings:end -->\n")
+    train(tiny_study, tmp_path / "out", "--seeds", "2")
+    kept = tmp_path / "results" / "tiny" / "certificate.json"
+    kept.parent.mkdir(parents=True)
+    kept.write_text("{}")
+    code, said = publish(tmp_path / "out")
+    assert code == 2
+    assert f"{kept.parent}: holds something else than a study" in said
+    assert [*kept.parent.iterdir()] == [kept]
 
 
 def test_nothing_is_published_while_one_of_the_studies_is_unfinished(tiny_study: Path, tmp_path: Path) -> None:
