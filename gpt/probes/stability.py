@@ -1,4 +1,4 @@
-"""Events of a run: it left the finite numbers, its loss jumped or never left the unigram loss, its attention collapsed.
+"""Events of a run: it left the finite numbers, its loss jumped or ended at the unigram loss, its attention collapsed.
 
 Rules are functions of what is recorded alone, so a resumed run finds the same events.
 """
@@ -21,7 +21,7 @@ SPIKE_DEVIATIONS = 8.0
 SPIKE_NATS = 0.25
 """least rise above the window's median that makes a spike, nats per character"""
 STUCK_MARGIN = 0.05
-"""a run that never gets this far below the unigram loss has learned nothing from context, nats per character"""
+"""a run that does not end this far below the unigram loss has nothing left of what context tells, nats per character"""
 COLLAPSED_SHARE = 0.05
 """a block whose mean attention entropy is below this share of even attention's has collapsed"""
 
@@ -44,7 +44,7 @@ class Stability:
         """why the run counts as diverged; empty while it does not"""
         self._recent: deque[float] = deque(maxlen=SPIKE_WINDOW)
         self._in_spike = False
-        self._best = math.inf
+        self._best = self._last = math.inf
         self._collapsed = any(event["kind"] == ENTROPY_COLLAPSE for event in before)
 
     def observe(self, row: Row) -> list[dict[str, Any]]:
@@ -87,11 +87,18 @@ class Stability:
         return [spike] if spike is not None and begins else []
 
     def _stuck(self, row: Row) -> list[dict[str, Any]]:
-        self._best = min(self._best, row.get(VAL_LOSS, math.inf))
-        if row["step"] < self.steps or self._best < self.unigram_loss - STUCK_MARGIN:
+        """The event of a last row at the unigram loss: of a run that never left it, or fell back to it.
+
+        A run that overfitted may end as high on the validation text, but with a training loss below its best evaluation.
+        """
+        self._last = row.get(VAL_LOSS, self._last)
+        self._best = min(self._best, self._last)
+        level = self.unigram_loss - STUCK_MARGIN
+        never = self._best >= level
+        if row["step"] < self.steps or self._last < level or not (never or np.median(self._recent) >= self._best):
             return []
         self.why = (
-            f"stuck: its best validation loss {self._best:.3f} is not {STUCK_MARGIN:g} below "
+            f"stuck: its last validation loss {self._last:.3f} (lowest {self._best:.3f}) is not {STUCK_MARGIN:g} below "
             f"the unigram loss {self.unigram_loss:.3f}"
         )
-        return [{"step": row["step"], "kind": STUCK, "loss": self._best, "unigram_loss": self.unigram_loss}]
+        return [{"step": row["step"], "kind": STUCK, "loss": self._last, "unigram_loss": self.unigram_loss}]

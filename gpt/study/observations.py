@@ -47,7 +47,7 @@ def _stability(variants: Sequence[Variant]) -> str:
         lost = sorted(s for s, gone in zip(v["steps_survived"], v["diverged"], strict=True) if gone and s is not None)
         said = f"with `{v['label']}` {sum(v['diverged'])} of {count(finished, 'run')} diverged"
         if lost:
-            kinds = [(NONFINITE, "left the finite numbers"), (STUCK, "stayed at the unigram loss")]
+            kinds = [(NONFINITE, "left the finite numbers"), (STUCK, "ended at the unigram loss")]
             how = [f"{v['events'][kind]['runs']} {words}" for kind, words in kinds if v["events"][kind]["runs"]]
             when = f"at step {lost[0]}" if lost[0] == lost[-1] else f"at steps {lost[0]} to {lost[-1]}"
             said += f" ({'; '.join([*how, when])})"

@@ -81,6 +81,21 @@ def test_a_run_that_learned_and_then_overfitted_is_not_stuck() -> None:
     assert events(made) == ([], "")
 
 
+def test_a_run_that_learned_a_little_and_fell_back_is_stuck() -> None:
+    learned = [UNIGRAM] * 50 + [UNIGRAM - 0.15] * 50
+    made = rows([*learned, *[UNIGRAM] * 200], UNIGRAM - 0.001)
+    made[99]["val/loss"] = UNIGRAM - 0.136
+    found, why = events(made)
+    assert found == [("stuck", 300)]
+    assert why == "stuck: its last validation loss 3.346 (lowest 3.211) is not 0.05 below the unigram loss 3.347"
+
+
+def test_a_run_that_fell_back_and_recovered_is_not_stuck() -> None:
+    made = rows([*falling(100), *[UNIGRAM] * 50, *falling(150)], 2.2)
+    made[90]["val/loss"], made[140]["val/loss"] = 2.4, UNIGRAM
+    assert "stuck" not in [kind for kind, _ in events(made)[0]]
+
+
 def test_a_run_that_ends_within_the_margin_is_stuck_and_told_so() -> None:
     found, why = events(rows([UNIGRAM] * 100, UNIGRAM - STUCK_MARGIN / 2))
     assert found == [("stuck", 100)]
