@@ -36,7 +36,7 @@ study: env
 
 results: env
 	$(BIN)/gpt study run configs/studies/normalization.yaml configs/studies/positions.yaml \
-		configs/studies/clipping.yaml configs/studies/seed_variance.yaml --out out/full
+		configs/studies/clipping.yaml configs/studies/seed_variance.yaml configs/studies/warmup.yaml --out out/full
 	$(BIN)/gpt study run configs/studies/baseline.yaml --out out/baseline
 	$(BIN)/gpt study publish out/full
 	$(BIN)/gpt study publish out/baseline

@@ -89,7 +89,7 @@ class Stability:
     def _stuck(self, row: Row) -> list[dict[str, Any]]:
         """The event of a last row at the unigram loss: of a run that never left it, or fell back to it.
 
-        A run that overfitted may end as high on the validation text, but with a training loss below its best evaluation.
+        A run that overfitted may end as high on validation text, but its training loss is below its best evaluation.
         """
         self._last = row.get(VAL_LOSS, self._last)
         self._best = min(self._best, self._last)

@@ -28,6 +28,7 @@ TELLING = {
     "model.norm_placement": ("gradient-distribution", "activations"),
     "model.position": ("long-range", "attention-over-training"),
     "optim.clip": ("clipping", "survival"),
+    "optim.warmup_steps": ("loss", "gradients"),
 }
 """By factor, the figures that say most about how it acts."""
 OTHERWISE = ("loss",)
