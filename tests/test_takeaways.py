@@ -155,6 +155,7 @@ def test_attention_collapses_at_the_highest_rate_without_a_spike() -> None:
         for variant in findings(name)["blocks"][2]["variants"]
     }
     assert runs == {"sinusoidal": 9, "rope": 10, "1.0": 10, "off": 10}
+    assert findings("warmup")["blocks"][0]["variants"][2]["events"]["entropy_collapse"]["runs"] == 10
     for name in LARGE:
         assert all(v["events"]["spike"]["count"] == 0 for v in findings(name)["blocks"][2]["variants"])
 
