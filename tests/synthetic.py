@@ -126,13 +126,17 @@ def write_cell(out: Path, planned: PlannedCell, outcome: Outcome) -> None:
     write_json(cell.status_json, Status(outcome.state, last, STEPS, outcome.why, 1, 12.5))
 
 
+def _layers(outcome: Outcome) -> int:
+    return len(outcome.changes.get("layers", LAYERS))
+
+
 def _row(step: int, outcome: Outcome) -> dict[str, Any]:
     row: dict[str, Any] = {"step": step}
     if step > 0:
         loss = float("nan") if step == outcome.nan_at else outcome.first_loss - 0.01 * (step - 1)
         norm, scale = (outcome.norm, outcome.scale) if step >= 5 else (min(outcome.norm, 0.4), 1.0)
         row |= {"lr": 1e-3, "train/loss": loss, "grad/norm": norm, "grad/clip_scale": scale}
-        row |= {"grad/layer_norm": [norm / 2, norm / 4, norm / 8, 0.0]}
+        row |= {"grad/layer_norm": [norm / 2, norm / 4, norm / 8, 0.0][: _layers(outcome)]}
         if outcome.parts:
             row["grad/part_norm"] = [None if part is None else part * norm for part in outcome.parts(step)]
     if step % EVAL_EVERY == 0:
@@ -163,7 +167,8 @@ def _arrays(step: int, planned: PlannedCell, outcome: Outcome) -> dict[str, Any]
         "attention_heatmap": np.broadcast_to(weights, (2, 2, 8, 8)),
     }
     if step > 0:
-        arrays["update_ratio"] = np.array([1e-2, 2e-3, 3e-3, np.nan], dtype=np.float32) / (1 + planned.seed)
+        ratios = np.array([1e-2, 2e-3, 3e-3, np.nan], dtype=np.float32)[: _layers(outcome)]
+        arrays["update_ratio"] = ratios / (1 + planned.seed)
     return arrays
 
 

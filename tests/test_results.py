@@ -2,33 +2,21 @@
 
 import re
 from pathlib import Path
-from typing import Any
 
 import pytest
 from chaos import sentence
+from published import LARGE, RESULTS, findings, prose
 
 from gpt.records.files import read_json
 from gpt.report.readme import update
 from gpt.runner.verify import verify
 from gpt.study.spec import load_study
 
-RESULTS = Path(__file__).parents[1] / "results"
 PUBLISHED = sorted(path.parent for path in RESULTS.glob("*/findings.json"))
 HALF_AN_HOUR = 1800
 """seconds that a whole `make chaos` may take on two cores"""
-LARGE = ("normalization", "positions", "clipping")
 NANOGPT_TARGET = 1.91
 """nats per character over the whole validation split; a checkpoint of nanoGPT's own code, one seed, has 1.898"""
-
-
-def findings(name: str) -> dict[str, Any]:
-    found: dict[str, Any] = read_json(RESULTS / name / "findings.json")
-    return found
-
-
-def prose(repository: Path) -> str:
-    """The README, however its lines are broken."""
-    return " ".join((repository / "README.md").read_text(encoding="utf-8").split())
 
 
 def test_the_three_questions_and_what_bears_on_them_are_published() -> None:
@@ -62,11 +50,11 @@ def test_every_value_of_the_findings_is_in_the_summary_of_its_cell(folder: Path)
                 assert len(summary[fingerprint]["final_weights_sha256"]) == 64
 
 
-def test_the_readme_says_what_was_seen_on_a_gpu(repository: Path) -> None:
+def test_the_readme_says_what_was_seen_on_a_gpu() -> None:
     seen = read_json(RESULTS / "gpu" / "baby_gpt.json")
     runs = [sorted((loss, step) for step, loss in run["val_loss"])[0] for run in seen["pre_layer_norm"]]
     losses = [loss for loss, _ in runs]
-    readme = prose(repository)
+    readme = prose()
     assert (len(runs), {step for _, step in runs}) == (10, {1250, 1500})
     assert (
         f"{sum(losses) / 10:.4f} nats per character on average, from {min(losses):.4f} to {max(losses):.4f}" in readme
@@ -89,12 +77,12 @@ def test_nanogpts_recipe_reaches_nanogpts_loss() -> None:
     assert sum(learned["values"]) / 3 <= NANOGPT_TARGET
 
 
-def test_the_readme_states_the_baselines_means(repository: Path) -> None:
+def test_the_readme_states_the_baselines_means() -> None:
     learned, rope = findings("baseline")["blocks"][0]["variants"]
     means = (
         f"means of {learned['mean']['mean']:.4f} (learned positions, nanoGPT's recipe) and {rope['mean']['mean']:.4f}"
     )
-    assert means in prose(repository)
+    assert means in prose()
 
 
 def test_every_file_that_the_readme_names_is_there(repository: Path) -> None:

@@ -1,11 +1,10 @@
 """What the README says by hand, at its top and in its takeaways, is what the findings say."""
 
 import math
-from pathlib import Path
-from typing import Any
 
 import pytest
 from pages import figures_of
+from published import LARGE, RESULTS, findings, prose
 
 from gpt.probes.stability import STUCK_MARGIN
 from gpt.records.files import read_json
@@ -14,19 +13,10 @@ from gpt.study.findings import judged_of
 from gpt.study.statistics import paired_contrast
 from gpt.study.variance import pairs_needed
 
-RESULTS = Path(__file__).parents[1] / "results"
-LARGE = ("normalization", "positions", "clipping")
-
 
 @pytest.fixture(scope="module")
-def said(repository: Path) -> str:
-    """The README, however its lines are broken."""
-    return " ".join((repository / "README.md").read_text(encoding="utf-8").split())
-
-
-def findings(name: str) -> dict[str, Any]:
-    found: dict[str, Any] = read_json(RESULTS / name / "findings.json")
-    return found
+def said() -> str:
+    return prose()
 
 
 def judged(name: str) -> list[Judged]:
@@ -173,10 +163,8 @@ def test_only_two_correlations_of_pairs_are_told_from_none(said: str) -> None:
     assert f"reach from {min(found.values()):.2f} to {max(found.values()):.2f}" in said
     assert min(high - low for low, high in ends.values()) > 0.5
     assert len(ends) == 8
-    assert (
-        math.tanh(math.atanh(found["clipping", "optim.lr = 0.003"]) - 2.734 / math.sqrt(7)) > 0
-    )  # corrected for eight
-    assert math.tanh(math.atanh(found["clipping", "optim.lr = 0.01"]) - 2.734 / math.sqrt(7)) < 0
+    middle, high = (math.atanh(found["clipping", block]) for block in ("optim.lr = 0.003", "optim.lr = 0.01"))
+    assert high < 2.734 / math.sqrt(7) < middle  # the 95 % bound corrected for eight
     told = {key for key, (low, high) in ends.items() if low > 0 or high < 0}
     assert told == {("clipping", "optim.lr = 0.003"), ("clipping", "optim.lr = 0.01")}
 

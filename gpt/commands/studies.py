@@ -89,6 +89,6 @@ def started(out: Path) -> "list[StudyFolder]":
     folders = studies_in(out)
     if not folders:
         inside = [str(path) for path in sorted(out.glob("*")) if studies_in(path)]
-        hint = f"{listed(inside)} {'does' if len(inside) == 1 else 'do'}" if inside else ""
-        raise InputError(f"{out}: holds no study; {hint or f'`gpt study run STUDY.yaml --out {out}` starts one'}")
+        hint = f"look in {listed(inside)}" if inside else f"`gpt study run STUDY.yaml --out {out}` starts one"
+        raise InputError(f"{out}: holds no study; {hint}")
     return folders

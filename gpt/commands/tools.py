@@ -5,8 +5,7 @@ import os
 import sys
 
 from gpt.commands.place import cache_folder, check_writable, find_device
-from gpt.config import SampleConfig, parse
-from gpt.errors import InputError
+from gpt.config import SampleConfig, Seed, parse
 from gpt.runner.exits import CELLS_FAILED, DONE, WRONG
 
 
@@ -52,6 +51,12 @@ def verify_folder(options: argparse.Namespace) -> int:
     return WRONG if verdict.wrong else DONE
 
 
+class Wanted(SampleConfig):
+    """What `gpt sample` is asked for, under the rules of a run's fields."""
+
+    seed: Seed
+
+
 def sample_cell(options: argparse.Namespace) -> int:
     """Write text with a cell's best model."""
     import torch
@@ -60,10 +65,8 @@ def sample_cell(options: argparse.Namespace) -> int:
     from gpt.train.sampling import sample_text
     from gpt.train.weights import load_model
 
-    wanted = {"prompt": options.prompt, "characters": options.characters, "temperature": options.temperature}
-    parse(SampleConfig, wanted, "gpt sample")
-    if not 0 <= options.seed < 2**63:
-        raise InputError(f"--seed: got {options.seed}, must be at least 0 and below 2^63")
+    wanted = {name: getattr(options, name) for name in Wanted.model_fields}
+    parse(Wanted, wanted, "gpt sample")
     torch.set_num_threads(1)  # small products, which more threads only slow down
     model, tokenizer, context = load_model(Cell(options.cell).model)
     print(sample_text(

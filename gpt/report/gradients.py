@@ -7,54 +7,39 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from gpt.records.schema import LAYER_GRAD_NORM
-from gpt.report.style import (
-    beside,
-    color,
-    draw_band,
-    label_bottom,
-    layer_colors,
-    layers_of_all,
-    legend_below,
-    log_axis,
-    marker,
-    panels,
-    windows,
-)
+from gpt.report.layers import Layered, layer_panels
+from gpt.report.style import beside, color, layers_of_all, legend_below, log_axis, marker, windows
 from gpt.report.training import TRAIN_WINDOWS, drawn_groups, stacked
 from gpt.study.collect import BlockResults
 from gpt.study.words import listed
 
 
+def layer_norms(block: BlockResults) -> list[Layered]:
+    """Gradient norm of each layer before clipping: geometric means over windows of steps."""
+    found = []
+    for index, group in drawn_groups(block):
+        if (over := stacked(group.shown, LAYER_GRAD_NORM)) is None:
+            continue
+        steps, norm_SNL = over
+        with np.errstate(divide="ignore", invalid="ignore"):  # a norm of 0 makes its window's mean 0
+            ends, smooth_MSL = windows(steps, np.log(norm_SNL).swapaxes(0, 1), TRAIN_WINDOWS)
+        smooth_LSM = np.exp(smooth_MSL).transpose(2, 1, 0)
+        found.append(Layered(index, group, ends, dict(zip(group.shown[0].run["layers"], smooth_LSM, strict=True))))
+    return found
+
+
 def over_training(figure: Figure, block: BlockResults) -> None:
     """Gradient norm of each layer before clipping; a panel for each variant, one scale for all."""
-    groups = [(i, g, found) for i, g in drawn_groups(block) if (found := stacked(g.shown, LAYER_GRAD_NORM)) is not None]
-    rows = panels(figure, len(groups))
-    shades = layer_colors(layers_of_all([group.shown[0].run["layers"] for _, group, _ in groups]))
-    lowest, highest = np.inf, 0.0
-    for axes, (_, group, (steps, values_SNL)) in zip(rows, groups, strict=True):
-        for layer, name in enumerate(group.shown[0].run["layers"]):
-            norm_SN = values_SNL[:, :, layer]
-            if not (norm_SN > 0).all():
-                continue
-            ends, smooth = windows(steps, np.log(norm_SN).T, TRAIN_WINDOWS)
-            smooth_SN = np.exp(smooth.T)
-            draw_band(axes, ends, smooth_SN, shades[name], name, log=True)
-            lowest, highest = min(lowest, smooth_SN.min()), max(highest, smooth_SN.max())
-        axes.set_title(f"{group.label}, {group.shown_runs}")
-    label_bottom(rows, "step")
-    rows[0].set_ylabel("gradient norm of the layer")
-    log_axis(rows[0], lowest, highest)
-    legend_below(figure, *rows)
+    layer_panels(figure, layer_norms(block), "gradient norm of the layer")
 
 
 def left_out(block: BlockResults) -> str:
     """A sentence on the layers that a logarithmic axis has no place for; empty where there are none."""
     missing = [
-        f"{name} with `{group.label}`"
-        for _, group in drawn_groups(block)
-        if (found := stacked(group.shown, LAYER_GRAD_NORM)) is not None
-        for layer, name in enumerate(group.shown[0].run["layers"])
-        if not (found[1][:, :, layer] > 0).all()
+        f"{name} with `{each.group.label}`"
+        for each in layer_norms(block)
+        for name in each.by_layer
+        if name not in each.positive
     ]
     return f" Not drawn, for a norm of 0 or none at some step: {listed(missing)}." if missing else ""
 

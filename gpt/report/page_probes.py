@@ -11,8 +11,8 @@ import numpy as np
 
 from gpt.records.cell import load_arrays
 from gpt.records.schema import ENTROPY_COLLAPSE
-from gpt.report.layers import probed
-from gpt.report.page_series import Json, mean_band, rounded
+from gpt.report.layers import probed, update_ratios
+from gpt.report.page_series import Json, layered, mean_band, rounded
 from gpt.report.style import Floats
 from gpt.study.collect import HEATMAP, BlockResults, CellRecord
 from gpt.study.long_range import half_length
@@ -50,16 +50,7 @@ def activations(block: BlockResults) -> dict[str, list[Json]] | None:
 
 def updates(block: BlockResults) -> list[Json] | None:
     """Norm of one step's change of each layer over the norm of its weights, at the probed steps."""
-    found = []
-    for index, group, steps, ratio_SNL in probed(block, "update_ratio"):
-        layers = [
-            {"name": name, "x": steps.tolist(), **mean_band(ratio_SNL[:, :, layer], log=True)}
-            for layer, name in enumerate(group.shown[0].run["layers"])
-            if np.isfinite(ratio_SNL[:, :, layer]).all() and (ratio_SNL[:, :, layer] > 0).all()
-        ]
-        if layers:
-            found.append({"variant": index, "runs": group.shown_runs, "layers": layers})
-    return found or None
+    return layered(update_ratios(block))
 
 
 def attention(block: BlockResults) -> dict[str, list[Json]] | None:

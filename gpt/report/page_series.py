@@ -4,12 +4,14 @@ Every function takes one block of a study; it gives None where no run recorded w
 L layer. A `band` holds the mean over seeds with the ends of its 95 % t interval.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from gpt.records.schema import CLIP_SCALE, LAYER_GRAD_NORM, TRAIN_LOSS, VAL_LOSS
+from gpt.records.schema import CLIP_SCALE, TRAIN_LOSS, VAL_LOSS
+from gpt.report.gradients import layer_norms
+from gpt.report.layers import Layered
 from gpt.report.style import Floats, band, windows
 from gpt.report.training import TRAIN_WINDOWS, drawn_groups, loss_differences, stacked
 from gpt.study.collect import BlockResults, CellRecord, Group
@@ -85,20 +87,23 @@ def _run(cell: CellRecord, key: str) -> Json:
 
 def gradients(block: BlockResults) -> list[Json] | None:
     """Gradient norm of each layer before clipping: geometric means over windows of steps."""
-    found = []
-    for index, group in drawn_groups(block):
-        if (over := stacked(group.shown, LAYER_GRAD_NORM)) is None:
-            continue
-        steps, norm_SNL = over
-        layers = []
-        for layer, name in enumerate(group.shown[0].run["layers"]):
-            norm_SN = norm_SNL[:, :, layer]
-            if (norm_SN > 0).all():
-                ends, smooth_NS = windows(steps, np.log(norm_SN).T, TRAIN_WINDOWS)
-                curve = {"x": ends.tolist(), **mean_band(np.exp(smooth_NS.T), log=True)}
-                layers.append({"name": name, **curve})
-        if layers:
-            found.append({"variant": index, "runs": group.shown_runs, "layers": layers})
+    return layered(layer_norms(block))
+
+
+def layered(measured: Sequence[Layered]) -> list[Json] | None:
+    """A curve for each layer that a logarithmic axis has a place for, by variant."""
+    found = [
+        {
+            "variant": each.variant,
+            "runs": each.group.shown_runs,
+            "layers": [
+                {"name": name, "x": each.steps.tolist(), **mean_band(values_SN, log=True)}
+                for name, values_SN in each.positive.items()
+            ],
+        }
+        for each in measured
+        if each.positive
+    ]
     return found or None
 
 

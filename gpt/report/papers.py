@@ -55,8 +55,8 @@ CLAIMS = (
         "unstable, and results depend on how long it lasts.",
         study="warmup",
         measures=("divergences",),
-        scales="The two agree. Theirs are deeper models, longer trainings, and warm-ups of hundreds to thousands of "
-        "steps; here it is one rate. That large gradients near the output are the reason was not tested.",
+        scales="The two agree. Theirs are deeper models and longer trainings; here it is one rate. That large "
+        "gradients near the output are the reason was not tested.",
     ),
     Claim(
         *SU,
@@ -85,7 +85,7 @@ CLAIMS = (
         "ResNet20).",
         study="clipping",
         measures=("differences", "clipped", "divergences"),
-        scales="The proofs are about gradient descent and, with bounded noise, SGD; the experiments are about SGD. "
+        scales="The proofs are about gradient descent and SGD, the experiments about SGD. "
         "AdamW divides by a running size of the gradient, which is an adaptive step of its own, so that clipping has "
         "less left to do.",
     ),

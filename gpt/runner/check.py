@@ -1,6 +1,5 @@
 """What a study will do, said before it does it: what differs, how many cells, what they cost, what they can detect."""
 
-import math
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,7 +13,7 @@ from gpt.runner.inputs import load_data
 from gpt.study.contrasts import ALPHA
 from gpt.study.plan import PlannedCell, blocks_of, label
 from gpt.study.spec import Kind, Study
-from gpt.study.statistics import detectable_d_z, smallest_p
+from gpt.study.statistics import detectable_d_z, fewest_pairs, smallest_p
 from gpt.study.variance import detectable_sd, sd_factors
 from gpt.study.words import count
 from gpt.train.replica import ReplicaEngine
@@ -61,10 +60,10 @@ def _detectable(study: Study) -> list[str]:
     pairs, contrasts = len(study.seeds), (len(study.variants) - 1) * len(blocks_of(study))
     least = smallest_p(pairs)
     if least * contrasts > ALPHA:
-        enough = math.ceil(1 + math.log2(contrasts / ALPHA))
         return [
             f"  can detect  no difference: by sign flips {count(pairs, 'pair')} cannot go below p = {least:.2g} "
-            f"and for {count(contrasts, 'contrast')} it takes {ALPHA / contrasts:.2g} or less, and thus {enough} seeds"
+            f"and for {count(contrasts, 'contrast')} it takes {ALPHA / contrasts:.2g} or less, and thus "
+            f"{fewest_pairs(ALPHA / contrasts)} seeds"
         ]
     return [
         f"  can detect  d_z of {detectable_d_z(pairs):.2f} at 80 % power (paired t test, alpha {ALPHA:g}, before "

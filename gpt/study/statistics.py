@@ -211,6 +211,18 @@ def smallest_p(n: int) -> float:
     return min(1.0, 2.0 ** (1 - n)) if n <= EXACT_PAIRS else 1 / (DRAWS + 1)
 
 
+def fewest_pairs(alpha: float) -> int:
+    """With how many differences `sign_flip_p` can fall to `alpha`.
+
+    Raises:
+        InputError: not even its random flips could.
+    """
+    enough = next((n for n in range(1, EXACT_PAIRS + 2) if smallest_p(n) <= alpha), None)
+    if enough is None:
+        raise InputError(f"alpha: got {alpha:g}, must be at least {1 / (DRAWS + 1):g}, the least p of random flips")
+    return enough
+
+
 def holm(p_values: Sequence[float]) -> list[float]:
     """P values adjusted by Holm's step-down procedure; NaN stays NaN and is not counted as a comparison.
 

@@ -25,7 +25,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from gpt.errors import InputError
 from gpt.study.spec import FEWEST_SEEDS
-from gpt.study.statistics import check_share, power, rounding_of, smallest_p
+from gpt.study.statistics import check_share, fewest_pairs, power, rounding_of
 
 Floats = NDArray[np.float64]
 Shared = Literal["nothing", "init", "order", "both"]
@@ -181,7 +181,7 @@ def pairs_needed(sd: float, effect: float, alpha: float = 0.05, wanted: float = 
 
     Never fewer than the sign-flip test needs to be able to fall to `alpha`.
     """
-    fewest = next(n for n in range(2, MOST_PAIRS) if smallest_p(n) <= alpha)
+    fewest = fewest_pairs(alpha)
 
     def enough(n: int) -> bool:
         return sd == 0 or power(n, effect / sd, alpha) >= wanted

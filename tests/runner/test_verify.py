@@ -272,7 +272,7 @@ def test_cells_alone_are_looked_at_without_their_studies(out: Path) -> None:
 def test_the_folder_above_an_output_folder_points_to_it(out: Path, tmp_path: Path) -> None:
     code, said = run([*GPT, "study", "status", tmp_path], tmp_path)
     assert code == 2
-    assert f"{tmp_path}: holds no study; {out} does\n" in said
+    assert f"{tmp_path}: holds no study; look in {out}\n" in said
 
 
 def test_a_folder_that_holds_nothing_is_bad_input(tmp_path: Path) -> None:
