@@ -17,11 +17,11 @@ from typing import TYPE_CHECKING, NoReturn
 from gpt.commands import studies, tools, training
 from gpt.config import read_yaml
 from gpt.errors import InputError
-from gpt.runner.exits import BAD_INPUT, OUTPUT_CLOSED, STOPPED
-from gpt.runner.stop import STOP_SIGNALS
+from gpt.runner.launch.exit_codes import BAD_INPUT, OUTPUT_CLOSED, STOPPED
+from gpt.runner.launch.signals import STOP_SIGNALS
 
 if TYPE_CHECKING:
-    from gpt.runner.roll import Signed
+    from gpt.runner.launch.rank_registry import Signed
 
 LAUNCHED = ("train", "study")
 """commands that `gpt launch` starts; the first of these words begins one"""
@@ -63,7 +63,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     if signed:
         code = signed.note(code)
     if signed or "RANK" in os.environ:
-        from gpt.runner.row import end_process
+        from gpt.runner.ranks.group import end_process
 
         end_process(code)
     raise SystemExit(code)
@@ -73,7 +73,7 @@ def sign_on() -> "Signed | None":
     """Where `gpt launch` started this process as a rank, enter it on the launch's roll."""
     if "GPT_ROLL" not in os.environ:
         return None
-    from gpt.runner.roll import sign_on
+    from gpt.runner.launch.rank_registry import sign_on
 
     return sign_on(os.environ)
 
@@ -185,7 +185,7 @@ def add_place(parser: argparse.ArgumentParser) -> None:
 
 def launch_ranks(options: argparse.Namespace) -> int:
     """Start gpt's own command, train or study, on several ranks by accelerate launch; see them to their end."""
-    from gpt.runner.supervise import launcher_command, supervise
+    from gpt.runner.launch.supervise import launcher_command, supervise
 
     if not options.launch.is_file():
         raise InputError(f"{options.launch}: no such file; LAUNCH.yaml comes first, launch/ has some")

@@ -13,7 +13,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from gpt.records.cell import Cell
+from gpt.records.run_folder import Cell
 
 GPT = [sys.executable, "-m", "gpt"]
 BIN = Path(sys.executable).parent

@@ -9,7 +9,7 @@ import torch
 from chaos import Chaos
 from tally import Tally
 
-from gpt.commands.place import cache_folder
+from gpt.commands.workspace import cache_folder
 from gpt.config import RunConfig, load_run
 from gpt.data.corpus import load_text
 

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from html.parser import HTMLParser
 from typing import Any
 
+from gpt.analysis.build import build_findings, judged_of
+from gpt.analysis.collect import Results, collect
 from gpt.records.files import jsonable
-from gpt.report.html import html_page
-from gpt.study.collect import Results, collect
-from gpt.study.findings import build_findings, judged_of
+from gpt.report.pages.html import html_page
 
 
 @dataclass

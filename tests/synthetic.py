@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from gpt.config import RunConfig, parse
-from gpt.records.cell import Status, save_arrays
 from gpt.records.files import write_atomic, write_json
 from gpt.records.jsonl import JsonlWriter
+from gpt.records.run_folder import Status, save_arrays
 from gpt.study.folder import StudyFolder, cell_at
 from gpt.study.plan import PlannedCell, label, plan
 from gpt.study.spec import Study

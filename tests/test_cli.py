@@ -16,14 +16,14 @@ import torch
 from commands import GPT
 
 from gpt.cli import main
-from gpt.commands.place import check_writable
 from gpt.commands.training import NAMED, run_planned
+from gpt.commands.workspace import check_writable
 from gpt.config import RunConfig
 from gpt.errors import InputError
-from gpt.runner.exits import CELLS_FAILED
+from gpt.runner.launch.exit_codes import CELLS_FAILED
 from gpt.runner.layout import Layout
-from gpt.runner.place import Place
-from gpt.runner.processes import Outcome
+from gpt.runner.ranks.local import Outcome
+from gpt.runner.workspace import Place
 from gpt.study.plan import PlannedCell
 
 

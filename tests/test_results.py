@@ -8,8 +8,8 @@ from chaos import sentence
 from published import LARGE, RESULTS, findings, prose
 
 from gpt.records.files import read_json
-from gpt.report.readme import update
-from gpt.runner.verify import verify
+from gpt.report.publish import update
+from gpt.runner.checks.verify import verify
 from gpt.study.spec import load_study
 
 PUBLISHED = sorted(path.parent for path in RESULTS.glob("*/findings.json"))

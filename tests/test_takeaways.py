@@ -6,12 +6,12 @@ import pytest
 from pages import figures_of
 from published import LARGE, RESULTS, findings, prose
 
-from gpt.probes.stability import STUCK_MARGIN
+from gpt.analysis.build import judged_of
+from gpt.analysis.statistics.contrasts import Judged
+from gpt.analysis.statistics.paired import paired_contrast
+from gpt.analysis.statistics.variance import pairs_needed
 from gpt.records.files import read_json
-from gpt.study.contrasts import Judged
-from gpt.study.findings import judged_of
-from gpt.study.statistics import paired_contrast
-from gpt.study.variance import pairs_needed
+from gpt.train.events import STUCK_MARGIN
 
 
 @pytest.fixture(scope="module")

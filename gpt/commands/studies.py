@@ -4,9 +4,9 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gpt.commands.place import cache_folder
+from gpt.commands.workspace import cache_folder
 from gpt.errors import InputError
-from gpt.runner.exits import DONE
+from gpt.runner.launch.exit_codes import DONE
 
 if TYPE_CHECKING:
     from gpt.study.folder import StudyFolder
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 def check_study(options: argparse.Namespace) -> int:
     """Refuse confounded studies; say what differs, how many cells, what they cost and what they can detect."""
-    from gpt.runner.check import describe_study
+    from gpt.runner.checks.preflight import describe_study
 
     for path in options.studies:
         study, cells, _ = open_study(path, options.seeds)
@@ -54,7 +54,7 @@ def show_status(options: argparse.Namespace) -> int:
 def report_studies(options: argparse.Namespace) -> int:
     """Write the reports of a folder's studies again and print their findings."""
     from gpt.report.build import print_findings
-    from gpt.runner.verify import refuse_damaged
+    from gpt.runner.checks.verify import refuse_damaged
 
     folders = started(options.out)
     refuse_damaged(folders)
@@ -65,8 +65,8 @@ def report_studies(options: argparse.Namespace) -> int:
 def publish_studies(options: argparse.Namespace) -> int:
     """Copy the reports of a folder's finished studies to results/ and renew the findings in the README."""
     from gpt.report.build import status_lines
-    from gpt.report.readme import check_place, marked, publish, update
-    from gpt.runner.verify import refuse_damaged
+    from gpt.report.publish import check_place, marked, publish, update
+    from gpt.runner.checks.verify import refuse_damaged
 
     marked(options.readme)
     folders = started(options.out)
@@ -83,8 +83,8 @@ def publish_studies(options: argparse.Namespace) -> int:
 
 
 def started(out: Path) -> "list[StudyFolder]":
+    from gpt.records.formatting import listed
     from gpt.study.folder import studies_in
-    from gpt.study.words import listed
 
     folders = studies_in(out)
     if not folders:

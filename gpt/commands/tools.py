@@ -4,9 +4,9 @@ import argparse
 import os
 import sys
 
-from gpt.commands.place import cache_folder, check_writable, find_device
+from gpt.commands.workspace import cache_folder, check_writable, find_device
 from gpt.config import SampleConfig, Seed, parse
-from gpt.runner.exits import CELLS_FAILED, DONE, WRONG
+from gpt.runner.launch.exit_codes import CELLS_FAILED, DONE, WRONG
 
 
 def fetch_data(options: argparse.Namespace) -> int:
@@ -21,7 +21,7 @@ def certify_layouts(options: argparse.Namespace) -> int:
     """Compare the gradient norms of every engine and layout with one process; exit code 1 where one is wrong."""
     import torch
 
-    from gpt.runner.certify import cases, certify, save, table
+    from gpt.runner.checks.gradient_parity import cases, certify, save, table
     from gpt.runner.stack import describe_stack
 
     device = find_device(options.device)
@@ -42,7 +42,7 @@ def certify_layouts(options: argparse.Namespace) -> int:
 
 def verify_folder(options: argparse.Namespace) -> int:
     """Check every checksum and record, and that every planned cell is there; exit code 1 names what is wrong."""
-    from gpt.runner.verify import verify
+    from gpt.runner.checks.verify import verify
 
     verdict = verify(options.folder)
     for line in verdict.wrong:
@@ -61,9 +61,9 @@ def sample_cell(options: argparse.Namespace) -> int:
     """Write text with a cell's best model."""
     import torch
 
-    from gpt.records.cell import Cell
+    from gpt.records.run_folder import Cell
     from gpt.train.sampling import sample_text
-    from gpt.train.weights import load_model
+    from gpt.train.saved_model import load_model
 
     wanted = {name: getattr(options, name) for name in Wanted.model_fields}
     parse(Wanted, wanted, "gpt sample")
@@ -77,8 +77,8 @@ def sample_cell(options: argparse.Namespace) -> int:
 
 def sync_wandb(options: argparse.Namespace) -> int:
     """Mirror to W&B what has not arrived there: after an outage or a kill, or of runs trained without it."""
-    from gpt.mirror.places import everything, read_mode, read_project
-    from gpt.mirror.start import sync
+    from gpt.wandb_sync.start import sync
+    from gpt.wandb_sync.targets import everything, read_mode, read_project
 
     mode = options.mode or read_mode(None, os.environ)
     to = everything(options.out, "online" if mode == "disabled" else mode, read_project(os.environ))

@@ -8,18 +8,18 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gpt.commands.place import cache_folder, find_launch, leads, make_layout, make_place
 from gpt.commands.studies import open_study
+from gpt.commands.workspace import cache_folder, find_launch, leads, make_layout, make_place
 from gpt.config import RunConfig, fingerprint, load_run
 from gpt.errors import InputError
-from gpt.runner.exits import CELLS_FAILED, DONE, STOPPED
+from gpt.runner.launch.exit_codes import CELLS_FAILED, DONE, STOPPED
 
 if TYPE_CHECKING:
-    from gpt.mirror.places import Destination
-    from gpt.runner.launch import Launch
+    from gpt.runner.launch.accelerate import Launch
     from gpt.runner.layout import Layout
-    from gpt.runner.place import Place
+    from gpt.runner.workspace import Place
     from gpt.study.plan import PlannedCell
+    from gpt.wandb_sync.targets import Destination
 
 
 NAMED = 20
@@ -31,10 +31,10 @@ def train(options: argparse.Namespace) -> int:
     config = load_run(options.run, options.overrides)
     if options.fields:
         return show_fields(options.run, config)
-    from gpt.mirror.start import mirrored
     from gpt.runner.inputs import load_data
     from gpt.study.folder import cell_at
     from gpt.study.plan import PlannedCell
+    from gpt.wandb_sync.start import mirrored
 
     mirror_to = destination(options)
     launch = find_launch()
@@ -65,10 +65,10 @@ def show_fields(path: Path, config: RunConfig) -> int:
 
 def run_studies(options: argparse.Namespace) -> int:
     """Train every missing cell of the studies, then report; run again, it does only what is missing."""
-    from gpt.mirror.start import mirrored
     from gpt.report.build import print_findings
-    from gpt.runner.verify import refuse_damaged
+    from gpt.runner.checks.verify import refuse_damaged
     from gpt.study.folder import StudyFolder, cell_at
+    from gpt.wandb_sync.start import mirrored
 
     mirror_to = destination(options)
     opened = [open_study(path, options.seeds) for path in options.studies]
@@ -127,7 +127,7 @@ def run_planned(cells: "Sequence[PlannedCell]", place: "Place", launch: "Launch 
 
 def destination(options: argparse.Namespace) -> "Callable[..., Destination]":
     """Where in W&B studies and lone cells go, as the command line and the environment ask for."""
-    from gpt.mirror.places import Destination, read_mode, read_project
+    from gpt.wandb_sync.targets import Destination, read_mode, read_project
 
     mode, project = read_mode(options.wandb, os.environ), read_project(os.environ)
     return partial(Destination, options.out, mode, project)

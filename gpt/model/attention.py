@@ -11,10 +11,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from gpt.config import ModelConfig
+from gpt.model.intermediates import Taps
 from gpt.model.linear import Linear
 from gpt.model.norm import NORMS
 from gpt.model.position import NoPosition
-from gpt.model.taps import Taps
 
 EXPLICIT_TAPS = {"attention", "attention_logits"}
 """what the fused kernels never hold"""

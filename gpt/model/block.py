@@ -7,10 +7,10 @@ from torch import Tensor, nn
 from gpt.config import ModelConfig
 from gpt.model.attention import Attention
 from gpt.model.dropout import Dropout, Noise
+from gpt.model.intermediates import Taps
 from gpt.model.mlp import MLPS
 from gpt.model.norm import NORMS
 from gpt.model.position import NoPosition
-from gpt.model.taps import Taps
 
 Sublayer = Callable[[Tensor], Tensor]
 

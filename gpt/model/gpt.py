@@ -13,10 +13,10 @@ from gpt.model.block import PLACEMENTS, Block
 from gpt.model.dropout import Dropout, Noise
 from gpt.model.embedding import Embedding
 from gpt.model.init import initialise
+from gpt.model.intermediates import Taps
 from gpt.model.linear import Linear, multiply
 from gpt.model.norm import NORMS
 from gpt.model.position import POSITIONS
-from gpt.model.taps import Taps
 
 
 class GPT(nn.Module):

@@ -7,8 +7,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from gpt.config import ModelConfig
+from gpt.model.intermediates import Taps
 from gpt.model.linear import Linear
-from gpt.model.taps import Taps
 
 
 class Mlp(nn.Module):

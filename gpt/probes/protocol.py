@@ -16,7 +16,7 @@ class Probe:
     """A measurement on fixed windows; it sees intermediates only, so it cannot change training."""
 
     want: frozenset[str]
-    """keys of `gpt.model.taps.TAPS`"""
+    """keys of `gpt.model.intermediates.TAPS`"""
     measure: Callable[[Taps], dict[str, Tensor]]
     """arrays by name, each leading with the seed axis"""
     windows: Windows = "text"

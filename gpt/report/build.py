@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from gpt.analysis.build import build_findings, judged_of
+from gpt.analysis.collect import CellRecord, Results, collect
 from gpt.records.files import jsonable, make_folder, utf8, write_atomic, write_json
 from gpt.records.manifest import files_below, write_manifest
-from gpt.report.combined import combined_page
-from gpt.report.markdown import CellLinks, Shown, page
-from gpt.report.tables import terminal
-from gpt.study.collect import CellRecord, Results, collect
-from gpt.study.findings import build_findings, judged_of
+from gpt.report.pages.combined import combined_page
+from gpt.report.pages.study import CellLinks, Shown, page
+from gpt.report.pages.tables import terminal
 from gpt.study.folder import StudyFolder
 
 INTERACTIVE = "report.html"
@@ -59,7 +59,7 @@ def build_report(folder: StudyFolder, known: dict[str, CellRecord] | None = None
 
 def write_report(folder: StudyFolder, known: dict[str, CellRecord] | None = None) -> Built:
     """`build_report`, with everything that the report was made of."""
-    from gpt.report.html import html_page
+    from gpt.report.pages.html import html_page
 
     results = collect(folder, known)
     findings = jsonable(build_findings(results))
@@ -75,7 +75,7 @@ def write_report(folder: StudyFolder, known: dict[str, CellRecord] | None = None
 
 def write_figures(results: Results, findings: Mapping[str, Any], folder: Path) -> list[Shown]:
     """Draw all figures of a study into a folder, and take away those of an earlier report that are no more."""
-    from gpt.report.figures import draw_all
+    from gpt.report.figures.catalogue import draw_all
 
     drawn = draw_all(results, findings)
     make_folder(folder)

@@ -8,10 +8,10 @@ import torch
 
 from gpt.config import canonical, flatten
 from gpt.errors import InputError
-from gpt.runner.launch import Launch
+from gpt.runner.launch.accelerate import Launch
 from gpt.study.plan import PlannedCell
-from gpt.train.parts import micro_batches
-from gpt.train.ranks import Ranks
+from gpt.train.engines.micro_batches import micro_batches
+from gpt.train.engines.ranks import Ranks
 
 LONGEST_TIMEOUT = 86_400
 """seconds"""

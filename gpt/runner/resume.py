@@ -5,11 +5,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from gpt.errors import InputError
-from gpt.records.cell import Cell, load_arrays
 from gpt.records.files import read_bytes
 from gpt.records.manifest import entry
+from gpt.records.run_folder import Cell, load_arrays
 from gpt.train import checkpoint
-from gpt.train.weights import CONFIG, check_model
+from gpt.train.saved_model import CONFIG, check_model
 
 
 def resumable_steps(cell: Cell) -> set[int]:

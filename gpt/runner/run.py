@@ -5,15 +5,15 @@ from collections.abc import Sequence
 
 import torch
 
-from gpt.runner.launch import Launch
-from gpt.runner.launched import meet, open_store, run_as_rank
+from gpt.runner.launch.accelerate import Launch
 from gpt.runner.layout import Layout, packs_of
-from gpt.runner.place import Place
-from gpt.runner.processes import Outcome, run_cells
 from gpt.runner.progress import Progress
-from gpt.runner.row import backend_for
+from gpt.runner.ranks.group import backend_for
+from gpt.runner.ranks.launched import meet, open_store, run_as_rank
+from gpt.runner.ranks.local import Outcome, run_cells
 from gpt.runner.run_json import check_stacks
 from gpt.runner.stack import describe_stack
+from gpt.runner.workspace import Place
 from gpt.study.folder import cell_at
 from gpt.study.plan import PlannedCell
 

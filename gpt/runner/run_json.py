@@ -6,12 +6,12 @@ from typing import Any
 from gpt.config import RunConfig, fingerprint, parse
 from gpt.data.dataset import Dataset
 from gpt.errors import InputError
-from gpt.model.count import parameter_count, training_flops_per_token
+from gpt.model.flops import parameter_count, training_flops_per_token
 from gpt.model.gpt import layer_names
-from gpt.records.cell import Cell
 from gpt.records.files import jsonable, read_json, write_json
-from gpt.runner.place import Place
+from gpt.records.run_folder import Cell
 from gpt.runner.stack import describe_hardware, describe_stack
+from gpt.runner.workspace import Place
 from gpt.study.folder import cell_at
 from gpt.study.plan import PlannedCell
 

@@ -9,12 +9,12 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 
 from gpt.errors import InputError
-from gpt.records.cell import Status
 from gpt.records.files import write_atomic
-from gpt.runner.pack import train_pack
-from gpt.runner.place import Place
+from gpt.records.run_folder import Status
+from gpt.runner.ranks.group import Fall, RankLostError, Row
 from gpt.runner.resume import resumable_steps
-from gpt.runner.row import Fall, RankLostError, Row
+from gpt.runner.seed_batch import train_pack
+from gpt.runner.workspace import Place
 from gpt.study.folder import cell_at
 from gpt.study.plan import PlannedCell, describe
 

@@ -10,9 +10,9 @@ from ruamel.yaml import YAML
 
 from gpt.config import WITHOUT_EFFECT, flatten, parse, read_yaml
 from gpt.errors import InputError
-from gpt.records.cell import Cell
 from gpt.records.files import read_json, write_atomic, write_json
 from gpt.records.manifest import MANIFEST, write_manifest
+from gpt.records.run_folder import Cell
 from gpt.study.plan import PlannedCell
 from gpt.study.spec import Study
 

@@ -10,9 +10,9 @@ from gpt.config import RunConfig
 from gpt.data.batches import repeated_windows, training_batch, validation_windows
 from gpt.data.dataset import Dataset
 from gpt.probes.protocol import Probe
-from gpt.train.engine import Engine
+from gpt.train.engines.engine import Engine
+from gpt.train.optim.schedule import learning_rate
 from gpt.train.recorder import Recorder
-from gpt.train.schedule import learning_rate
 
 
 class Outputs(Protocol):

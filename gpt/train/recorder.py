@@ -11,12 +11,12 @@ import torch
 from torch import Tensor
 
 from gpt.config import RunConfig
-from gpt.probes.stability import Stability
-from gpt.records.cell import Cell
 from gpt.records.jsonl import NOTHING, JsonlWriter, read_jsonl
+from gpt.records.run_folder import Cell
 from gpt.records.schema import PART_GRAD_NORM
-from gpt.train.engine import StepOut
-from gpt.train.ranks import ALONE, Ranks
+from gpt.train.engines.engine import StepOut
+from gpt.train.engines.ranks import ALONE, Ranks
+from gpt.train.events import Stability
 
 FLUSH_EVERY = 50
 """steps whose numbers stay on the device before they are written, so that recording never waits for a GPU"""

@@ -14,12 +14,12 @@ from tally import Tally
 
 from gpt.config import RunConfig, fingerprint, load_run, with_values
 from gpt.data.corpus import default_cache
-from gpt.records.cell import Cell
 from gpt.records.jsonl import read_jsonl
+from gpt.records.run_folder import Cell
 from gpt.runner.inputs import load_data
-from gpt.runner.place import Place
-from gpt.runner.row import Row, Seat
+from gpt.runner.ranks.group import Row, Seat
 from gpt.runner.worker import work
+from gpt.runner.workspace import Place
 from gpt.study.folder import cell_at
 from gpt.study.plan import PlannedCell
 from gpt.train import checkpoint

@@ -16,12 +16,12 @@ from small import Small, committed, rows_wrong
 from tally import Tally
 
 from gpt.errors import InputError
-from gpt.records.cell import Cell, load_arrays
 from gpt.records.manifest import MANIFEST, DamagedError, entry, seal, unseal
-from gpt.runner.verify import verify
+from gpt.records.run_folder import Cell, load_arrays
+from gpt.runner.checks.verify import verify
 from gpt.train import checkpoint
 from gpt.train.checkpoint import STATE
-from gpt.train.weights import load_model
+from gpt.train.saved_model import load_model
 
 
 def flipped(whole: bytes, bit: int) -> bytes:

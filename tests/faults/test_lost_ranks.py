@@ -21,7 +21,7 @@ from commands import (
 )
 
 from gpt.commands.studies import open_study
-from gpt.records.cell import Cell, State
+from gpt.records.run_folder import Cell, State
 from gpt.study.folder import cell_at
 
 Saw = Callable[[str, float], None]

@@ -9,7 +9,7 @@ from children import Say, in_child
 from small import Small, make, plan, train
 from tally import Tally
 
-from gpt.runner.row import clear
+from gpt.runner.ranks.group import clear
 from gpt.study.folder import cell_at
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")

@@ -8,7 +8,7 @@ from small import Small, make
 from tally import Tally
 
 from gpt.records.jsonl import read_jsonl
-from gpt.train.replica import ReplicaEngine
+from gpt.train.engines.ddp import ReplicaEngine
 
 
 @pytest.fixture(scope="module")

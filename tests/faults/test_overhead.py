@@ -13,7 +13,7 @@ from gpt.data.corpus import default_cache
 from gpt.records.jsonl import NOTHING
 from gpt.runner.inputs import load_data
 from gpt.train import checkpoint
-from gpt.train.replica import ReplicaEngine
+from gpt.train.engines.ddp import ReplicaEngine
 
 MOST = 0.01
 """share of the training's time"""

@@ -11,8 +11,8 @@ from reference import VOCABULARY, run_config, text
 
 from gpt.config import RunConfig
 from gpt.data.batches import training_batch
-from gpt.train.engine import StepOut
-from gpt.train.replica import ReplicaEngine
+from gpt.train.engines.ddp import ReplicaEngine
+from gpt.train.engines.engine import StepOut
 
 pytestmark = [
     pytest.mark.gpu,
@@ -57,7 +57,7 @@ def test_a_study_on_a_gpu_packs_its_seeds_and_says_so(tiny_study: Path, tmp_path
 
 
 def test_the_certificate_holds_on_a_gpu() -> None:
-    from gpt.runner.certify import cases, certify
+    from gpt.runner.checks.gradient_parity import cases, certify
 
     found = certify("cuda", [case for case in cases() if case.ranks <= torch.cuda.device_count()])
     assert found.holds, [line for line in found.lines if not line.holds]

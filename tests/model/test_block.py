@@ -6,8 +6,8 @@ from reference import model_config, normal
 from torch import Tensor, nn
 
 from gpt.model.block import Block
+from gpt.model.intermediates import Taps
 from gpt.model.position import NoPosition
-from gpt.model.taps import Taps
 
 SEEDS, WIDTH, HEADS = 2, 16, 4
 

@@ -16,7 +16,7 @@ from reference import (
 )
 
 from gpt.model.gpt import build_model, layer_index, layer_names, token_losses
-from gpt.model.taps import TAPS
+from gpt.model.intermediates import TAPS
 
 by_position_and_placement = pytest.mark.parametrize(
     ("position", "placement"), [(position, placement) for position in POSITIONS for placement in PLACEMENTS]

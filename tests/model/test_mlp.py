@@ -4,8 +4,8 @@ import reference
 import torch
 from reference import model_config, normal
 
+from gpt.model.intermediates import Taps
 from gpt.model.mlp import MLPS
-from gpt.model.taps import Taps
 
 
 @pytest.mark.parametrize("bias", [False, True])

@@ -4,7 +4,7 @@ import pytest
 import torch
 from reference import model_config, normal, random_model, random_tokens
 
-from gpt.model.taps import TAPS
+from gpt.model.intermediates import TAPS
 from gpt.probes.activations import ACTIVATIONS, DEAD, HIDDEN_UNITS, dead_share, excess_kurtosis, residual_statistics
 
 

@@ -6,7 +6,7 @@ from reference import POSITIONS, model_config, random_model, random_tokens
 from torch import Tensor
 
 from gpt.data.batches import repeated_windows
-from gpt.model.taps import TAPS
+from gpt.model.intermediates import TAPS
 from gpt.probes.attention import INDUCTION, attention_probe, distance, entropy, induction, largest, scores
 
 

@@ -11,9 +11,9 @@ from gpt.config import ProbeConfig, load_run
 from gpt.data.batches import repeated_windows, training_batch, validation_windows
 from gpt.data.corpus import default_cache
 from gpt.runner.inputs import load_data
-from gpt.runner.pack import probes_of
-from gpt.train.extrapolate import measure_long_range
-from gpt.train.replica import ReplicaEngine
+from gpt.runner.seed_batch import probes_of
+from gpt.train.context_use import measure_long_range
+from gpt.train.engines.ddp import ReplicaEngine
 
 MOST = 0.03
 ROUNDS = 9

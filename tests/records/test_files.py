@@ -156,5 +156,5 @@ def test_a_missing_json_file_is_named(tmp_path):
 
 
 def test_records_do_without_torch():
-    modules = "gpt.records.cell, gpt.records.files, gpt.records.jsonl, gpt.records.schema"
+    modules = "gpt.records.run_folder, gpt.records.files, gpt.records.jsonl, gpt.records.schema"
     subprocess.run([sys.executable, "-c", f"import sys, {modules}; assert 'torch' not in sys.modules"], check=True)

@@ -7,11 +7,11 @@ from synthetic import Outcome
 
 from gpt.config import read_yaml
 from gpt.records.files import jsonable, read_json
+from gpt.records.formatting import fixed, p_cell, signed
 from gpt.report import build
 from gpt.report.build import build_report, print_findings, status_lines
-from gpt.report.readme import publish, published, render
+from gpt.report.publish import publish, published, render
 from gpt.study.spec import load_study
-from gpt.study.words import fixed, p_cell, signed
 
 LINK = re.compile(r"\]\(([^)#]+)\)")
 

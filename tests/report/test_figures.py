@@ -10,14 +10,16 @@ from matplotlib.figure import Figure
 from pages import figures_of
 from synthetic import Outcome
 
-from gpt.records.cell import load_arrays, save_arrays
-from gpt.report import gradients, layers, style
-from gpt.report.figures import draw_all
-from gpt.report.layers import probed
-from gpt.report.sensitivity import strips
-from gpt.report.training import stacked
-from gpt.study.collect import collect
-from gpt.study.findings import build_findings
+from gpt.analysis.build import build_findings
+from gpt.analysis.collect import collect
+from gpt.records.run_folder import load_arrays, save_arrays
+from gpt.report.draw import png as style
+from gpt.report.figures import by_depth as layers
+from gpt.report.figures import gradients
+from gpt.report.figures.by_depth import probed
+from gpt.report.figures.catalogue import draw_all
+from gpt.report.figures.sensitivity import strips
+from gpt.report.figures.training import stacked
 
 ROWS = {"loss", "gradients", "gradient-distribution", "clipping"}
 NAMES = ROWS | {

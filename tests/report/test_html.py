@@ -5,10 +5,10 @@ from pages import Parsed, figures_of, interactive, unpacked
 from reported import write_clean, write_messy
 from synthetic import Outcome
 
-from gpt.report.html import html_page, marked, packed
-from gpt.report.page_probes import HEATMAP_STEPS, Weights, by_few_positions, heatmap_steps, heatmaps, spread
-from gpt.report.page_series import rounded
-from gpt.study.words import fixed, p_cell, signed
+from gpt.records.formatting import fixed, p_cell, signed
+from gpt.report.figures.page_probes import HEATMAP_STEPS, Weights, by_few_positions, heatmap_steps, heatmaps, spread
+from gpt.report.figures.page_series import rounded
+from gpt.report.pages.html import html_page, marked, packed
 
 HOSTILE = "</script><script>window.hacked = 1</script><b>Does & it `help`?</b>"
 

@@ -12,7 +12,7 @@ from needs import go_without
 from pages import interactive
 from synthetic import Outcome
 
-from gpt.study.words import signed
+from gpt.records.formatting import signed
 
 QUESTION = "Which </script> one; <b>&amp; why</b>?"
 SECONDS = 60

@@ -9,9 +9,9 @@ import synthetic
 from test_figures import ROWS, pixels
 
 from gpt.records.files import read_json
-from gpt.report import style
 from gpt.report.build import build_report
-from gpt.report.noise import sequences
+from gpt.report.draw import png as style
+from gpt.report.pages.noise_scale import sequences
 
 
 def parts_of(cell):

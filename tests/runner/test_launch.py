@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from gpt.errors import InputError
-from gpt.runner.launch import Launch, parent_command, read_launch
+from gpt.runner.launch.accelerate import Launch, parent_command, read_launch
 
 BIN = Path(sys.executable).parent
 
@@ -270,7 +270,7 @@ def test_a_place_that_cannot_be_is_refused(name: str, value: str, why: str) -> N
 
 @pytest.mark.skipif(not Path("/proc/self/cmdline").exists(), reason="this system has no /proc")
 def test_the_parents_command_is_read_and_torch_is_not_imported() -> None:
-    code = "import json, sys\nfrom gpt.runner.launch import parent_command\n"
+    code = "import json, sys\nfrom gpt.runner.launch.accelerate import parent_command\n"
     code += "print(json.dumps(parent_command()), 'torch' in sys.modules)"
     said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     own = Path("/proc/self/cmdline").read_bytes().decode().split("\0")[:-1]

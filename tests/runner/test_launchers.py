@@ -20,7 +20,7 @@ FILES = ("one", "ddp", "zero1", "zero2", "zero3", "cpu", "two_machines")
 READ = """\
 import dataclasses, json, os, sys, time
 from gpt.errors import InputError
-from gpt.runner.launch import parent_command, read_launch
+from gpt.runner.launch.accelerate import parent_command, read_launch
 def say(text):  # in one write, so that two ranks' lines do not mix
     sys.stdout.write(text + "\\n")
     sys.stdout.flush()

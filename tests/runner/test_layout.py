@@ -10,7 +10,7 @@ from reference import run_config
 
 from gpt.config import RunConfig, with_values
 from gpt.errors import InputError
-from gpt.runner.launch import Launch
+from gpt.runner.launch.accelerate import Launch
 from gpt.runner.layout import LARGEST_PACK, Layout, Wishes, decide, packs_of
 from gpt.study.plan import PlannedCell
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from gpt.records.cell import Cell
+from gpt.records.run_folder import Cell
 from gpt.study.folder import StudyFolder
 
 RUN = [sys.executable, "-m", "gpt", "study", "run"]

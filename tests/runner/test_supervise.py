@@ -13,7 +13,7 @@ import pytest
 from commands import BIN, GPT, LAUNCH, Command, cells_of, launch, run, started, wait_for
 
 from gpt.cli import main
-from gpt.runner.kin import descendants, descends
+from gpt.runner.launch.process_tree import descendants, descends
 
 SLOW = pytest.mark.slow
 GRACE = 6.0
@@ -364,7 +364,7 @@ def test_bad_words_are_refused_with_one_line_before_anything_starts(
 
 
 def test_a_supervisor_is_light() -> None:
-    code = "import sys, gpt.runner.supervise; print({'torch', 'accelerate'} & set(sys.modules))"
+    code = "import sys, gpt.runner.launch.supervise; print({'torch', 'accelerate'} & set(sys.modules))"
     ended = subprocess.run([BIN / "python", "-c", code], capture_output=True, text=True, timeout=60, check=False)
     assert ended.stdout == "set()\n", ended.stderr
 
@@ -372,7 +372,7 @@ def test_a_supervisor_is_light() -> None:
 def test_descendants_are_found_behind_dead_parents_and_in_other_sessions() -> None:
     script = (
         "import os, subprocess, sys\n"
-        "from gpt.runner.kin import adopt_orphans, descendants, kill_descendants\n"
+        "from gpt.runner.launch.process_tree import adopt_orphans, descendants, kill_descendants\n"
         "adopt_orphans()\n"
         "child = subprocess.Popen(['sh', '-c', 'setsid sleep 60 & echo begun'], stdout=subprocess.PIPE)\n"
         "child.stdout.readline(), child.wait()\n"

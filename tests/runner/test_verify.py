@@ -14,10 +14,10 @@ import pytest
 from commands import GPT, cells_of, run
 
 from gpt.errors import InputError
-from gpt.records.cell import Cell
 from gpt.records.manifest import MANIFEST, files_below, write_manifest
-from gpt.report.readme import publish
-from gpt.runner.verify import verify
+from gpt.records.run_folder import Cell
+from gpt.report.publish import publish
+from gpt.runner.checks.verify import verify
 from gpt.study.folder import StudyFolder, studies_in
 
 STUDY = """\

@@ -11,10 +11,10 @@ import json, math, os, sys
 import torch
 from reference import VOCABULARY, run_config, text
 from gpt.data.batches import training_batch
-from gpt.runner.launch import parent_command, read_launch
-from gpt.runner.launched import open_store
-from gpt.runner.row import Row, Seat, end_process
-from gpt.train.zero import ZeroEngine
+from gpt.runner.launch.accelerate import parent_command, read_launch
+from gpt.runner.ranks.launched import open_store
+from gpt.runner.ranks.group import Row, Seat, end_process
+from gpt.train.engines.zero import ZeroEngine
 
 torch.set_num_threads(1)
 launch = read_launch(os.environ, parent_command(), 0)

@@ -10,7 +10,7 @@ from cluster import Cluster
 from commands import GPT, cells_of, layouts_of, records, run
 
 from gpt.commands.studies import open_study
-from gpt.records.cell import Cell
+from gpt.records.run_folder import Cell
 from gpt.study.folder import cell_at
 
 pytestmark = pytest.mark.slurm

@@ -7,7 +7,7 @@ from files import edited
 
 from gpt.config import flatten
 from gpt.errors import InputError
-from gpt.records.cell import Cell
+from gpt.records.run_folder import Cell
 from gpt.study.folder import StudyFolder
 from gpt.study.plan import plan
 from gpt.study.spec import load_study

@@ -12,8 +12,8 @@ import torch
 import torch.distributed as dist
 from reference import VOCABULARY, run_config, text
 from gpt.data.batches import training_batch
-from gpt.train.ranks import Ranks
-from gpt.train.replica import ReplicaEngine
+from gpt.train.engines.ranks import Ranks
+from gpt.train.engines.ddp import ReplicaEngine
 
 folder, rank = sys.argv[1], int(sys.argv[2])
 torch.set_num_threads(1)

@@ -13,9 +13,9 @@ from gpt.config import RunConfig
 from gpt.data.batches import training_batch, validation_windows
 from gpt.model.dropout import Noise
 from gpt.model.gpt import GPT, layer_index, token_losses
-from gpt.train.engine import State, StepOut
-from gpt.train.replica import ReplicaEngine
-from gpt.train.schedule import learning_rate
+from gpt.train.engines.ddp import ReplicaEngine
+from gpt.train.engines.engine import State, StepOut
+from gpt.train.optim.schedule import learning_rate
 
 CPU = torch.device("cpu")
 TRAIN = text(4000)

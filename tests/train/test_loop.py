@@ -17,14 +17,14 @@ from gpt.data.corpus import default_cache
 from gpt.data.dataset import load_dataset
 from gpt.errors import InputError
 from gpt.model.gpt import build_model, token_losses
-from gpt.records.cell import Cell, load_arrays
 from gpt.records.files import read_json
-from gpt.runner.pack import Pack, train_pack
-from gpt.runner.place import Place
+from gpt.records.run_folder import Cell, load_arrays
+from gpt.runner.seed_batch import Pack, train_pack
+from gpt.runner.workspace import Place
 from gpt.study.folder import cell_at
 from gpt.study.plan import PlannedCell
 from gpt.train import checkpoint
-from gpt.train.weights import load_model
+from gpt.train.saved_model import load_model
 
 
 def planned(config: RunConfig) -> PlannedCell:
@@ -129,7 +129,7 @@ def test_attention_that_collapses_is_an_event_and_no_divergence(
     tiny: RunConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The threshold is raised above every entropy; a run broken off and gone on with tells it once, at one step."""
-    monkeypatch.setattr("gpt.probes.stability.COLLAPSED_SHARE", 2.0)
+    monkeypatch.setattr("gpt.train.events.COLLAPSED_SHARE", 2.0)
     whole = trained(tiny, tmp_path / "whole")
     (event,) = [json.loads(line) for line in whole.events.read_text().splitlines()]
     assert (event["step"], event["kind"], event["block"]) == (0, "entropy_collapse", 0)
@@ -206,7 +206,7 @@ def test_a_nan_in_one_seed_ends_that_cell_and_leaves_the_others_bit_identical(
 ) -> None:
     together = [planned(with_values(tiny, {"seed": seed}, "test")) for seed in (0, 1, 2)]
     assert train_pack(together, place(tmp_path / "sound"), never)
-    monkeypatch.setattr("gpt.runner.pack.Pack", Poisoned)
+    monkeypatch.setattr("gpt.runner.seed_batch.Pack", Poisoned)
     assert train_pack(together, place(tmp_path / "sick"), never)
     for index, cell in enumerate(together):
         sound, sick = cell_at(tmp_path / "sound", cell.fingerprint), cell_at(tmp_path / "sick", cell.fingerprint)
@@ -276,7 +276,7 @@ def test_a_pack_with_a_diverged_seed_goes_on_from_its_last_checkpoint(
     tiny: RunConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     together = [planned(with_values(tiny, {"seed": seed}, "test")) for seed in (0, 1)]
-    monkeypatch.setattr("gpt.runner.pack.Pack", Poisoned)
+    monkeypatch.setattr("gpt.runner.seed_batch.Pack", Poisoned)
     assert not train_pack(together, place(tmp_path), stop_after(35))
     data = load_dataset(tiny.data, tiny.model.context, default_cache())
     assert Pack(together, data, place(tmp_path)).start == 35

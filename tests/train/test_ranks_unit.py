@@ -14,8 +14,8 @@ from reference import run_config
 from torch import Tensor
 
 from gpt.errors import InputError
-from gpt.train.parts import micro_batches
-from gpt.train.ranks import ALONE, Ranks
+from gpt.train.engines.micro_batches import micro_batches
+from gpt.train.engines.ranks import ALONE, Ranks
 
 ROOT = Path(__file__).parents[2]
 
@@ -88,8 +88,8 @@ RANK = """\
 import json, sys
 import torch
 import torch.distributed as dist
-from gpt.train.ordered import ordered_sum
-from gpt.train.ranks import Ranks
+from gpt.train.engines.rank_invariant import ordered_sum
+from gpt.train.engines.ranks import Ranks
 
 folder, rank, size = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
 torch.set_num_threads(1)

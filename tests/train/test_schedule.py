@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gpt.config import OptimConfig
-from gpt.train.schedule import learning_rate
+from gpt.train.optim.schedule import learning_rate
 
 
 def optim(warmup: int, lr: float = 1e-3, ratio: float = 0.1) -> OptimConfig:

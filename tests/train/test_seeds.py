@@ -10,8 +10,8 @@ from torch import Tensor
 from gpt.config import RunConfig
 from gpt.data.batches import training_batch, validation_windows
 from gpt.model.linear import PRODUCTS
-from gpt.train.replica import ReplicaEngine, StepOut
-from gpt.train.schedule import learning_rate
+from gpt.train.engines.ddp import ReplicaEngine, StepOut
+from gpt.train.optim.schedule import learning_rate
 
 SEEDS = (5, 0, 2, 2**40)
 TRAIN = text(4000)

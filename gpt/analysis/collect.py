@@ -1,0 +1,286 @@
+"""What the cells of a study recorded, in the study's own order; every planned cell is there, whatever became of it."""
+
+import math
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gpt.analysis.secondary import secondary_scalars
+from gpt.config import canonical
+from gpt.errors import InputError
+from gpt.records.files import read_bytes, read_json
+from gpt.records.formatting import count
+from gpt.records.jsonl import read_jsonl
+from gpt.records.run_folder import Cell, Status, load_arrays
+from gpt.records.schema import PART_GRAD_NORM, Metric, parse_metric
+from gpt.study.folder import StudyFolder, cell_at
+from gpt.study.plan import Block, blocks_of, fields_text, label
+from gpt.study.spec import Scalar, Study
+
+Curve = tuple[NDArray[np.int64], NDArray[np.float64]]
+"""steps (N,) and values (N,) or (N, layers)"""
+
+HEATMAP = "attention_heatmap"
+"""the one probe array that is kept for three steps alone, for its size"""
+EARLY = 0.1
+"""share of the run's steps near which the middle one of them lies; attention takes its shape early"""
+
+
+@dataclass(frozen=True)
+class PartNorms:
+    """The norms of the parts' mean gradients; how many parts there are may change where a run was resumed."""
+
+    steps: NDArray[np.int64]
+    """(N,)"""
+    counts: NDArray[np.int64]
+    """(N,) parts of each step's batch"""
+    norms: NDArray[np.float64]
+    """(sum of the counts,) one step's norms after the other's; what was not finite is NaN"""
+
+
+class CellRecord:
+    """One cell's folder, read when asked and then kept."""
+
+    def __init__(self, cell: Cell):
+        self.cell = cell
+        self.status: Status = cell.read_status()
+
+    @property
+    def fingerprint(self) -> str:
+        return self.cell.root.name
+
+    @property
+    def finished(self) -> bool:
+        """Its result will not change any more; a diverged run is a result too."""
+        return self.status.finished
+
+    @property
+    def begun(self) -> bool:
+        """There is a folder to look into."""
+        return self.cell.root.is_dir()
+
+    @property
+    def diverged(self) -> bool:
+        return self.status.state == "diverged"
+
+    @cached_property
+    def run(self) -> dict[str, Any]:
+        """run.json; empty for a cell that was not begun."""
+        return read_json(self.cell.run_json) if self.cell.run_json.exists() else {}
+
+    @property
+    def curves(self) -> dict[str, Curve]:
+        """Every key of the rows but the parts' norms; what was not finite is NaN.
+
+        Raises:
+            InputError: a row is damaged, or rows of a cell that is done are missing.
+        """
+        return self._rows[0]
+
+    @property
+    def part_norms(self) -> PartNorms | None:
+        """The norms of the parts' gradients; None where they were never recorded.
+
+        Raises:
+            InputError: see `curves`.
+        """
+        return self._rows[1]
+
+    @cached_property
+    def _rows(self) -> tuple[dict[str, Curve], PartNorms | None]:
+        rows = read_jsonl(self.cell.metrics) if self.cell.metrics.exists() else []
+        if self.status.state == "done" and [row.get("step") for row in rows] != list(range(self.status.steps + 1)):
+            raise InputError(
+                f"{self.cell.metrics}: damaged, got {len(rows)} rows, must hold each step from 0 to "
+                f"{self.status.steps} once"
+            )
+        steps: defaultdict[str, list[int]] = defaultdict(list)
+        values: defaultdict[str, list[Any]] = defaultdict(list)
+        try:
+            for row in rows:
+                for key, value in row.items():
+                    steps[key].append(row["step"])
+                    values[key].append(value)
+            parts = values.pop(PART_GRAD_NORM, None)
+            return (
+                {key: (np.array(steps[key]), np.array(values[key], dtype=np.float64)) for key in values},
+                None if parts is None else _part_norms(steps[PART_GRAD_NORM], parts),
+            )
+        except (KeyError, TypeError, ValueError):
+            raise InputError(f"{self.cell.metrics}: damaged, every row must hold a step, numbers and lists") from None
+
+    def curve(self, key: str) -> Curve:
+        """One key's steps and values; empty where it was never recorded."""
+        return self.curves.get(key, (np.empty(0, dtype=np.int64), np.empty(0)))
+
+    def value(self, metric: Metric) -> float:
+        """The metric of a cell that is finished, else NaN.
+
+        Raises:
+            InputError: the cell is done and yet has no finite value.
+        """
+        if not self.finished:
+            return math.nan
+        value = metric.of({metric.key: number} for number in self.curve(metric.key)[1].tolist())
+        if not (self.diverged or math.isfinite(value)):
+            raise InputError(f"{self.cell.metrics}: damaged, the cell is done but has no finite {metric}")
+        return value
+
+    @cached_property
+    def secondary(self) -> dict[str, float]:
+        """See `gpt.analysis.secondary`."""
+        return secondary_scalars(self)
+
+    @cached_property
+    def events(self) -> list[dict[str, Any]]:
+        return read_jsonl(self.cell.events) if self.cell.events.exists() else []
+
+    @cached_property
+    def probes(self) -> dict[str, tuple[NDArray[np.int64], NDArray[np.float32]]]:
+        """Each probe array over the probed steps: steps (N,) and values (N, ...)."""
+        found: defaultdict[str, list[tuple[int, NDArray[np.float32]]]] = defaultdict(list)
+        steps = self.cell.probe_steps()
+        kept = heatmap_steps(steps)
+        for step in steps:
+            for name, array in load_arrays(self.cell.probe_file(step)).items():
+                if name != HEATMAP or step in kept:
+                    found[name].append((step, array.astype(np.float32)))
+        return {
+            name: (np.array([step for step, _ in taken]), np.stack([array for _, array in taken]))
+            for name, taken in found.items()
+        }
+
+    @cached_property
+    def long_range(self) -> dict[str, NDArray[np.float64]] | None:
+        """How the trained model uses its context, see `gpt.analysis.context_use`; None where it was not measured.
+
+        Raises:
+            InputError: the file is damaged.
+        """
+        path = self.cell.long_range
+        return {n: a.astype(np.float64) for n, a in load_arrays(path).items()} if path.exists() else None
+
+    @property
+    def sample(self) -> str:
+        """Text that the cell's best model wrote; empty if none."""
+        return read_bytes(self.cell.samples).decode("utf-8", "replace") if self.cell.samples.exists() else ""
+
+
+def _part_norms(steps: list[int], parts: list[Any]) -> PartNorms:
+    counts = np.array([len(norms) for norms in parts])
+    return PartNorms(np.array(steps), counts, np.array([norm for norms in parts for norm in norms], dtype=np.float64))
+
+
+def heatmap_steps(steps: Sequence[int]) -> list[int]:
+    """Of the probed steps, the first, the one between them that is nearest to an early step, and the last."""
+    if not steps:
+        return []
+    early = min(steps[1:-1] or steps, key=lambda step: abs(step - EARLY * steps[-1]))
+    return sorted({steps[0], early, steps[-1]})
+
+
+@dataclass(frozen=True)
+class Group:
+    """The cells of one variant in one block."""
+
+    variant: Scalar
+    cells: tuple[CellRecord, ...]
+    """one for each seed, in the study's order"""
+
+    @property
+    def label(self) -> str:
+        return label(self.variant)
+
+    @property
+    def survivors(self) -> list[CellRecord]:
+        """The cells that are done and did not diverge; means are over these."""
+        return [cell for cell in self.cells if cell.status.state == "done"]
+
+    @property
+    def shown(self) -> list[CellRecord]:
+        """The cells that figures show the mean of: the survivors, or all that diverged where none survived."""
+        return self.survivors or [cell for cell in self.cells if cell.diverged]
+
+    @property
+    def shown_runs(self) -> str:
+        """`7 runs`, or `7 diverged runs`."""
+        return count(len(self.shown), "run" if self.survivors or not self.shown else "diverged run")
+
+
+@dataclass(frozen=True)
+class BlockResults:
+    """One block: the place within which variants are compared."""
+
+    block: Block
+    groups: tuple[Group, ...]
+    """one for each variant, in the study's order"""
+    label: str
+    """`optim.lr = 0.001`, by what differs between blocks; empty where there is one"""
+
+
+@dataclass(frozen=True)
+class Results:
+    """A study and what its cells recorded."""
+
+    folder: StudyFolder
+    study: Study
+    data_sha256: str
+    blocks: tuple[BlockResults, ...]
+
+    @property
+    def metric(self) -> Metric:
+        return parse_metric(self.study.metric)
+
+    def places(self) -> Iterator[tuple[BlockResults, Group, int, CellRecord]]:
+        """Every planned cell with its block, variant and seed."""
+        for block in self.blocks:
+            for group in block.groups:
+                for seed, cell in zip(self.study.seeds, group.cells, strict=True):
+                    yield block, group, seed, cell
+
+
+def collect(folder: StudyFolder, known: dict[str, CellRecord] | None = None) -> Results:
+    """Find the cells of a study.
+
+    Args:
+        known: cells that were read for another study of the same folder, by fingerprint; this study's are added.
+
+    Raises:
+        InputError: the study's files are missing or damaged, or name no cell for a variant, block and seed.
+    """
+    study = folder.read()
+    known = {} if known is None else known
+    table = read_json(folder.cells_json)
+    try:
+        fingerprints = {_key(c["variant"], c["block"], c["seed"]): str(c["cell"]) for c in table["cells"]}
+        data_sha256 = str(table["data_sha256"])
+    except (KeyError, TypeError):
+        raise InputError(f"{folder.cells_json}: damaged, must hold the data's hash and a table of cells") from None
+
+    def record(variant: Scalar, block: Block, seed: int) -> CellRecord:
+        fingerprint = fingerprints.get(_key(variant, dict(block), seed))
+        if fingerprint is None:
+            where = f"{study.factor} = {label(variant)}, seed {seed}"
+            raise InputError(f"{folder.cells_json}: damaged, names no cell for {where}")
+        if fingerprint not in known:
+            known[fingerprint] = CellRecord(cell_at(folder.out, fingerprint))
+        return known[fingerprint]
+
+    blocks = tuple(
+        BlockResults(
+            block,
+            tuple(Group(v, tuple(record(v, block, seed) for seed in study.seeds)) for v in study.variants),
+            fields_text({key: value for key, value in block if key in study.varied}),
+        )
+        for block in blocks_of(study)
+    )
+    return Results(folder, study, data_sha256, blocks)
+
+
+def _key(variant: Scalar, block: dict[str, Scalar], seed: int) -> str:
+    return canonical([variant, block, seed])

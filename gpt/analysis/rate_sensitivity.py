@@ -1,0 +1,73 @@
+"""How much a variant loses where its learning rate is not the best one: the measure of Wortsman et al. (2023)."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+
+from gpt.analysis.collect import CellRecord, Group, Results
+from gpt.analysis.statistics.paired import mean_interval, paired_contrast
+from gpt.records.schema import NONFINITE, VAL_LOSS
+
+RATE = "optim.lr"
+
+
+def rate_sensitivity(results: Results) -> dict[str, Any] | None:
+    """Of each variant: mean over the blocked learning rates of (loss at that rate minus the lowest loss of any rate).
+
+    A loss counts up to that of the untrained model, which is also what a run that left the finite numbers counts as
+    (Wortsman et al. 2023, arXiv 2309.14322, section 2). None where the blocks differ in another field than the
+    learning rate, or in none, where variants are not compared, or the metric is no validation loss.
+    """
+    if results.study.kind != "contrasts" or [*results.study.varied] != [RATE] or results.metric.key != VAL_LOSS:
+        return None
+    each = [
+        [_of_seed(results, [block.groups[i].cells[seed] for block in results.blocks]) for seed in _seeds(results)]
+        for i in range(len(results.blocks[0].groups))
+    ]
+    return {
+        "field": RATE,
+        "values": list(results.study.blocks[RATE]),
+        "variants": [
+            {"label": group.label, "values": values, "mean": asdict(mean_interval(values))}
+            for group, values in zip(_groups(results), each, strict=True)
+        ],
+        "contrasts": [_difference(group, each[0], values) for group, values in _others(results, each)],
+    }
+
+
+def _seeds(results: Results) -> range:
+    return range(len(results.study.seeds))
+
+
+def _groups(results: Results) -> Sequence[Group]:
+    return results.blocks[0].groups
+
+
+def _others(results: Results, each: list[list[float]]) -> list[tuple[Group, list[float]]]:
+    return list(zip(_groups(results)[1:], each[1:], strict=True))
+
+
+def _of_seed(results: Results, cells: Sequence[CellRecord]) -> float:
+    """NaN until the seed has finished at every rate."""
+    if not all(cell.finished for cell in cells):
+        return math.nan
+    losses = []
+    for cell in cells:
+        untrained = float(cell.curve(VAL_LOSS)[1][0])
+        lost = any(event["kind"] == NONFINITE for event in cell.events)
+        losses.append(untrained if lost else min(untrained, cell.value(results.metric)))
+    return float(np.mean(losses) - min(losses))
+
+
+def _difference(group: Group, a: Sequence[float], b: Sequence[float]) -> dict[str, Any]:
+    contrast = paired_contrast(a, b, None)
+    return {
+        "b": group.label,
+        "n": contrast.n,
+        "mean": contrast.mean_difference,
+        "low": contrast.low,
+        "high": contrast.high,
+    }

@@ -1,0 +1,135 @@
+"""One variant against another: the numbers and the verdict."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from typing import Any, Literal
+
+from gpt.analysis.statistics.failures import DivergenceContrast, RankContrast, divergence_contrast, rank_contrast
+from gpt.analysis.statistics.paired import Interval, PairedContrast, Verdict, holm, paired_contrast, smallest_p, verdict
+from gpt.records.schema import Metric
+
+ALPHA = 0.05
+"""level of every test"""
+
+
+@dataclass(frozen=True)
+class Contrast:
+    """Variant b compared with variant a in one block, over the seeds that finished in both."""
+
+    a: str
+    """the study's first variant"""
+    b: str
+    block: str
+    """`optim.lr = 0.001`; empty where nothing is blocked"""
+    metric: str
+    smallest_effect: float
+    """metric units"""
+    planned: int
+    """seeds of the study"""
+    seeds: list[int]
+    """those that finished in both variants"""
+    paired: PairedContrast
+    """of the values; a diverged run has none, so with one in the contrast this speaks of survivors alone"""
+    rank: RankContrast
+    divergence: DivergenceContrast
+
+    @property
+    def among_survivors(self) -> bool:
+        """A run diverged, so that the paired difference speaks of the other seeds alone."""
+        return self.divergence.diverged_a + self.divergence.diverged_b > 0
+
+    @property
+    def basis(self) -> Literal["paired difference", "rank, divergence worst"]:
+        """The comparison that leads; the rule is fixed before the run: by rank as soon as any run diverged."""
+        return "rank, divergence worst" if self.among_survivors else "paired difference"
+
+    @property
+    def p(self) -> float:
+        """The leading comparison's p: sign flips of the differences, or signs alone."""
+        return self.rank.p_sign if self.among_survivors else self.paired.p_sign_flip
+
+    @property
+    def smallest_p(self) -> float:
+        """The smallest that `p` can be with this many pairs."""
+        return smallest_p(self.paired.n) if not self.among_survivors else min(1.0, 2.0 ** (1 - self.rank.n))
+
+    def as_dict(self) -> dict[str, Any]:
+        """The contrast for findings.json; `contrast_from` reads it back."""
+        plain = {field.name: getattr(self, field.name) for field in fields(self)}
+        derived = {"among_survivors": self.among_survivors, "basis": self.basis, "p": self.p}
+        parts = {name: asdict(plain[name]) for name in ("paired", "rank", "divergence")}
+        return {**plain, **derived, "smallest_p": self.smallest_p, **parts}
+
+
+def contrast_from(data: Mapping[str, Any]) -> Contrast:
+    """The contrast that `as_dict` wrote, JSON's null being NaN again."""
+
+    def numbers(part: Mapping[str, Any]) -> dict[str, Any]:
+        return {key: math.nan if value is None else value for key, value in part.items()}
+
+    plain = {field.name: data[field.name] for field in fields(Contrast)}
+    differences = [math.nan if d is None else d for d in data["paired"]["differences"]]
+    divergence = numbers(data["divergence"])
+    for key in ("interval_a", "interval_b"):
+        divergence[key] = Interval(**numbers(divergence[key]))
+    return Contrast(**{
+        **plain,
+        "paired": PairedContrast(**{**numbers(data["paired"]), "differences": differences}),
+        "rank": RankContrast(**numbers(data["rank"])),
+        "divergence": DivergenceContrast(**divergence),
+    })  # fmt: skip
+
+
+def compare(
+    a: str,
+    b: str,
+    block: str,
+    metric: Metric,
+    smallest_effect: float,
+    planned: int,
+    pairs: Sequence[tuple[int, float, float, bool, bool]],
+) -> Contrast:
+    """Compare two variants.
+
+    Args:
+        pairs: seed, value of a, value of b, whether a diverged, whether b diverged; of each seed finished in both.
+    """
+    diverged_a, diverged_b = [p[3] for p in pairs], [p[4] for p in pairs]
+    values_a = [math.nan if p[3] else p[1] for p in pairs]
+    values_b = [math.nan if p[4] else p[2] for p in pairs]
+    lower_is_better = metric.scalar.lower_is_better is not False
+    return Contrast(
+        a=a,
+        b=b,
+        block=block,
+        metric=str(metric),
+        smallest_effect=smallest_effect,
+        planned=planned,
+        seeds=[p[0] for p in pairs],
+        paired=paired_contrast(values_a, values_b, smallest_effect),
+        rank=rank_contrast(values_a, values_b, diverged_a, diverged_b, lower_is_better),
+        divergence=divergence_contrast(diverged_a, diverged_b),
+    )
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A contrast among the contrasts that it is reported with."""
+
+    contrast: Contrast
+    p_adjusted: float
+    """the contrast's p after Holm's correction over the family"""
+    family: int
+    """contrasts that were corrected for together"""
+    verdict: Verdict
+
+
+def judge(contrasts: Sequence[Contrast]) -> list[Judged]:
+    """Correct for all contrasts that are reported together, and say what each allows to say."""
+    adjusted = holm([contrast.p for contrast in contrasts])
+    family = sum(not math.isnan(p) for p in adjusted)
+    return [
+        Judged(c, p, family, verdict(c.paired, p, c.smallest_effect, ALPHA))
+        for c, p in zip(contrasts, adjusted, strict=True)
+    ]

@@ -1,0 +1,140 @@
+"""A variant's runs in more than single numbers: by layer, by head, by distance, by quantile, over training.
+
+Everything is a mean over the runs that did not diverge, so that what a figure shows can be read off the findings.
+Shapes: S run, L block, H head, Q quantile, G layer with parameters.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gpt.analysis.collect import CellRecord, Group
+from gpt.analysis.context_use import reach
+from gpt.analysis.controls import mean_probe
+from gpt.analysis.statistics.paired import mean_interval
+from gpt.records.formatting import significant
+from gpt.records.schema import CLIP_SCALE, EVENTS, LAYER_GRAD_NORM
+
+LEVELS = (0.05, 0.25, 0.5, 0.75, 0.95)
+"""of a layer's gradient norm over the steps after warm-up"""
+QUARTERS = 4
+"""stretches of the run whose clipping is told apart"""
+
+BY_LAYER = {
+    "residual_rms_before": ("residual_rms", 0),
+    "residual_rms_after": ("residual_rms", -1),
+    "residual_max_before": ("residual_max", 0),
+    "residual_max_after": ("residual_max", -1),
+    "residual_kurtosis_before": ("residual_kurtosis", 0),
+    "residual_kurtosis_after": ("residual_kurtosis", -1),
+    "dead_share_before": ("dead_share", 0),
+    "dead_share_after": ("dead_share", -1),
+    "attention_entropy_after": ("attention_entropy", -1),
+    "update_ratio_after": ("update_ratio", -1),
+}
+"""Layer-wise means: the probe array, and which of its steps."""
+
+BY_HEAD = (
+    "attention_entropy", "attention_distance", "attention_previous", "attention_first", "attention_induction",
+    "attention_logit_max",
+)  # fmt: skip
+"""probe arrays (L, H) that are told head by head, at the last probed step"""
+
+
+def profiles(group: Group) -> dict[str, Any]:
+    """Everything of this file that the runs recorded, and what became of them."""
+    found: dict[str, Any] = {"layers": _layers(group.survivors), "heads": _heads(group.survivors)}
+    finished = [cell for cell in group.cells if cell.finished]
+    found["events"] = _events(finished)
+    found["steps_survived"] = [cell.status.step if cell.finished else None for cell in group.cells]
+    for name, part in (
+        ("gradient_quantiles", gradient_quantiles(group.survivors)),
+        ("clipped_by_quarter", _clipped_by_quarter(group.survivors)),
+        ("long_range", _long_range(group.survivors)),
+    ):
+        if part is not None:
+            found[name] = part
+    return found
+
+
+def _layers(cells: Sequence[CellRecord]) -> dict[str, Any]:
+    """Names of the layers, and means by layer; over heads too where there are several."""
+    found: dict[str, Any] = {"names": cells[0].run["layers"] if cells else []}
+    for name, (probe, index) in BY_LAYER.items():
+        mean = mean_probe(cells, probe, index)
+        if mean is not None:
+            found[name] = (mean.mean(axis=1) if mean.ndim == 2 else mean).tolist()
+    return found
+
+
+def _heads(cells: Sequence[CellRecord]) -> dict[str, list[list[float]]]:
+    """(L, H) means after each run's heads were put in order within their block, the highest first.
+
+    A head of one seed has no counterpart in another, so that a mean by a head's number would mean nothing.
+    """
+    found = {}
+    for name in BY_HEAD:
+        if cells and all(name in cell.probes for cell in cells):
+            ranked_SLH = -np.sort([-cell.probes[name][1][-1] for cell in cells], axis=-1)
+            found[name] = ranked_SLH.mean(axis=0, dtype=np.float64).tolist()
+    return found
+
+
+def _events(finished: Sequence[CellRecord]) -> dict[str, dict[str, int]]:
+    """Of each kind, how many there were, in how many runs."""
+    each = [Counter(event["kind"] for event in cell.events) for cell in finished]
+    return {
+        kind: {"count": sum(kinds[kind] for kinds in each), "runs": sum(kinds[kind] > 0 for kinds in each)}
+        for kind in EVENTS
+    }
+
+
+def gradient_quantiles(cells: Sequence[CellRecord]) -> dict[str, Any] | None:
+    """Each layer's gradient norm before clipping: at the first step, and its quantiles over the steps after warm-up."""
+    first_SG, quantiles_SQG = [], []
+    for cell in cells:
+        steps, norm_NG = cell.curve(LAYER_GRAD_NORM)
+        settled = steps > cell.run["config"]["optim"]["warmup_steps"]
+        if not settled.any():
+            return None
+        first_SG.append(norm_NG[0])
+        quantiles_SQG.append(np.quantile(norm_NG[settled], LEVELS, axis=0))
+    if not cells:
+        return None
+    return {
+        "levels": list(LEVELS),
+        "first_step": np.mean(first_SG, axis=0).tolist(),
+        "by_layer": np.mean(quantiles_SQG, axis=0).T.tolist(),
+    }
+
+
+def _clipped_by_quarter(cells: Sequence[CellRecord]) -> list[float] | None:
+    """Share of steps whose gradient was scaled down, in each quarter of the run."""
+    scales = [cell.curve(CLIP_SCALE)[1] for cell in cells]
+    if not scales or min(map(len, scales)) < QUARTERS:
+        return None
+    shares = [[float((part < 1).mean()) for part in np.array_split(scale, QUARTERS)] for scale in scales]
+    return np.mean(shares, axis=0).tolist()
+
+
+def _long_range(cells: Sequence[CellRecord]) -> dict[str, Any] | None:
+    """How the trained models use their context: means with 95 % intervals, see `gpt.analysis.context_use`."""
+    arrays = [cell.long_range for cell in cells if cell.long_range is not None]
+    if not arrays or len(arrays) < len(cells):
+        return None
+    return {
+        "n": len(arrays),
+        "context": len(arrays[0]["dependency"]),
+        "loss_by_position": _curve(np.stack([a["loss_by_position"] for a in arrays])),
+        "context_lengths": [int(length) for length in arrays[0]["context_lengths"]],
+        "context_loss": _curve(np.stack([a["context_loss"] for a in arrays])),
+        "reach": _curve(np.stack([reach(a["dependency"]) for a in arrays])),
+    }
+
+
+def _curve(values_SN: NDArray[np.float64]) -> dict[str, list[float]]:
+    means = [mean_interval(column) for column in values_SN.T]
+    return {end: [significant(getattr(mean, end)) for mean in means] for end in ("mean", "low", "high")}

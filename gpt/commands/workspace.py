@@ -1,0 +1,79 @@
+"""Where and how a command works: folders, device, the launch that it is a part of, its layout."""
+
+import argparse
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from gpt.errors import InputError
+
+if TYPE_CHECKING:
+    import torch
+
+    from gpt.runner.launch.accelerate import Launch
+    from gpt.runner.layout import Layout
+    from gpt.runner.workspace import Place
+    from gpt.study.plan import PlannedCell
+
+
+def find_launch() -> "Launch | None":
+    """This process's place among those that a launcher started, if one did."""
+    import torch
+
+    from gpt.runner.launch.accelerate import parent_command, read_launch
+
+    return read_launch(os.environ, parent_command(), torch.cuda.device_count())
+
+
+def leads(launch: "Launch | None") -> bool:
+    """Whether this process speaks for all."""
+    return launch is None or launch.rank == 0
+
+
+def make_place(options: argparse.Namespace, launch: "Launch | None") -> "Place":
+    """Where this command works; the device is known to exist and the folder to be writable."""
+    from gpt.runner.ranks.local import device_of
+    from gpt.runner.workspace import Place
+
+    device = find_device("cpu" if launch and launch.cpu else options.device)
+    check_writable(options.out)
+    if launch is None:
+        return Place(options.out, cache_folder(), device)
+    return Place(options.out, cache_folder(), device_of(device, launch.local_rank), launch.zero_stage)
+
+
+def make_layout(
+    options: argparse.Namespace, place: "Place", launch: "Launch | None", cells: "Sequence[PlannedCell]"
+) -> "Layout":
+    """How the cells are spread over processes."""
+    from gpt.runner.layout import Wishes, decide
+
+    wishes = Wishes(options.processes, options.ranks_per_run, options.seeds_per_pack, options.threads, options.timeout)
+    return decide(wishes, cells, place.device, launch)
+
+
+def check_writable(out: Path) -> None:
+    """Make the output folder, or refuse one that cannot be written to."""
+    from gpt.records.files import make_folder
+
+    make_folder(out)
+    if not os.access(out, os.W_OK | os.X_OK):
+        raise InputError(f"--out: {out} cannot be written to; choose a folder that you may write to")
+
+
+def find_device(name: str) -> "torch.device":
+    import torch
+
+    if name not in ("auto", "cpu", "cuda"):
+        raise InputError(f"--device: got {name!r}, must be cpu, cuda or auto")
+    if name == "cuda" and not torch.cuda.is_available():
+        raise InputError("--device: got cuda, but torch finds no CUDA device; use cpu or auto")
+    return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
+
+
+def cache_folder() -> Path:
+    """The user's cache, or $GPT_CACHE."""
+    from gpt.data.corpus import default_cache
+
+    return Path(os.environ["GPT_CACHE"]) if os.environ.get("GPT_CACHE") else default_cache()

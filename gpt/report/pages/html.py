@@ -1,0 +1,99 @@
+"""The interactive page of one study: a single file that needs no network, equal for equal records."""
+
+import base64
+import gzip
+import json
+import re
+from collections.abc import Mapping, Sequence
+from functools import cache
+from importlib import resources
+from typing import Any
+
+from gpt.analysis.collect import Results
+from gpt.analysis.statistics.contrasts import Judged
+from gpt.records.files import jsonable, utf8
+from gpt.report.draw.html import block_names, cell_rows, page_data
+from gpt.report.pages.provenance import made_of, rerun_files
+from gpt.report.pages.tables import CONTRAST_HEADER, contrast_cells, row, tests_note, warnings
+from gpt.report.text.sentences import sentence
+
+SCRIPTS = ("plots.js", "answer.js", "components.js", "training.js", "layers.js", "heatmaps.js", "start.js")
+"""the page's own, in the order in which they are read"""
+
+
+def html_page(results: Results, findings: Mapping[str, Any], judged: Sequence[Judged]) -> bytes:
+    """The whole page.
+
+    Args:
+        findings: as findings.json has them.
+        judged: the study's contrasts, corrected for one another.
+    """
+    import jinja2
+    from markupsafe import Markup
+
+    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True,
+                                     lstrip_blocks=True, keep_trailing_newline=True)  # fmt: skip
+    environment.filters["marked"] = marked
+    template = environment.from_string(_own("report.html.jinja"))
+    data = page_data(results, findings)
+    study = findings["study"]
+    names = block_names(results)
+    header, contrasts = _contrasts(findings, judged, names)
+    verdicts = [(row(each).verdict, sentence(each)) for each in judged]
+    text = template.render(
+        findings=findings,
+        study=study,
+        verdicts=verdicts or [("", said) for said in findings.get("verdicts", [])],
+        warnings=warnings(findings),
+        header=header,
+        contrasts=contrasts,
+        notes=[note for each in judged if (note := row(each).note)],
+        tests_note=tests_note(judged),
+        variants=data.figures["variants"],
+        block_names=names,
+        cells=list(cell_rows(results, findings)),
+        made=made_of(findings),
+        files=rerun_files(study),
+        style=Markup(_own("page.css")),
+        script=Markup("\n".join(_own(name) for name in SCRIPTS)),
+        figures=packed(utf8(json.dumps(jsonable(data.figures), separators=(",", ":"), allow_nan=False))),
+        weights=packed(data.weights),
+        plotly=_plotly(),
+    )
+    return utf8(text)
+
+
+def _contrasts(
+    findings: Mapping[str, Any], judged: Sequence[Judged], names: Sequence[str]
+) -> tuple[list[str], list[list[str]]]:
+    """Header and rows of the table of findings: the verdict early, blocks in a column of their own if several."""
+    blocks = [name for name, block in zip(names, findings["blocks"], strict=True) for _ in block["contrasts"]]
+    rows = [list(CONTRAST_HEADER), *(contrast_cells(row(each)) for each in judged)]
+    first = [["block"], *([block] for block in blocks)] if len(names) > 1 else [[] for _ in rows]
+    compared = [CONTRAST_HEADER[0], *(f"{each.contrast.b} vs {each.contrast.a}" for each in judged)]
+    header, *shown = [
+        [what, *where, cells[-1], *cells[1:-1]] for what, where, cells in zip(compared, first, rows, strict=True)
+    ]
+    return header, shown
+
+
+def packed(data: bytes) -> str:
+    """Bytes as text that no page can mistake for markup: gzip without a date, then base64."""
+    return base64.b64encode(gzip.compress(data, 9, mtime=0)).decode("ascii")
+
+
+def marked(text: str) -> Any:
+    """A sentence as HTML: everything escaped, what stands between backticks in code."""
+    from markupsafe import Markup, escape
+
+    return Markup(re.sub(r"`([^`]*)`", r"<code>\1</code>", str(escape(text))))
+
+
+def _own(name: str) -> str:
+    return (resources.files("gpt.report") / "page" / name).read_text(encoding="utf-8")
+
+
+@cache
+def _plotly() -> str:
+    """The drawing library, packed, as the plotly package ships it, its licence at the top."""
+    return packed((resources.files("plotly") / "package_data" / "plotly.min.js").read_bytes())

@@ -1,0 +1,66 @@
+"""The page's section on the gradient noise scale; see `gpt.analysis.noise_scale`."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from gpt.records.formatting import MISSING, count, listed
+from gpt.report.pages.markup import table
+
+UNDETERMINED = "not determined"
+
+
+def noise_section(findings: Mapping[str, Any]) -> list[str]:
+    """A table for each block, and how to read it; nothing where no run recorded what it takes."""
+    lines = ["## Gradient noise scale"]
+    said = False
+    for block in findings["blocks"]:
+        variants = [(v["label"], v["noise_scale"]) for v in block["variants"] if "noise_scale" in v]
+        if not variants:
+            continue
+        said = True
+        if block["label"]:
+            lines += ["", f"### {block['label']}"]
+        header = ("", *(stretch["name"] for stretch in variants[0][1]["stretches"]), "batch, in parts", "n")
+        lines += ["", *table(header, [_row(label, noise) for label, noise in variants])]
+    return [*lines, "", *_notes()] if said else []
+
+
+def _row(label: str, noise: Mapping[str, Any]) -> list[str]:
+    n = max(stretch["inverse"]["n"] for stretch in noise["stretches"])
+    parts = f"{noise['batch_size']}, in {listed([str(count) for count in noise['parts']])}"
+    return [label, *(_cell(stretch, n) for stretch in noise["stretches"]), parts, str(n)]
+
+
+def _cell(stretch: Mapping[str, Any], n: int) -> str:
+    """`12.3 [10.1, 15.0]`, or how much of it is known; with the number of runs where it is not the row's."""
+    estimate, low, high = stretch["estimate"], stretch["low"], stretch["high"]
+    if stretch["inverse"]["n"] == 0:
+        return MISSING
+    if estimate is None:
+        text = UNDETERMINED if low is None else f"{UNDETERMINED}, above {sequences(low)}"
+    elif low is None:
+        text = sequences(estimate)
+    else:
+        text = f"{sequences(estimate)} [{sequences(low)}, {'no bound' if high is None else sequences(high)}]"
+    return text if stretch["inverse"]["n"] == n else f"{text} ({count(stretch['inverse']['n'], 'run')})"
+
+
+def sequences(value: float) -> str:
+    """Three significant digits, and whole numbers from 100 on."""
+    return f"{value:,.0f}" if value >= 99.95 else f"{value:#.3g}"
+
+
+def _notes() -> list[str]:
+    return [
+        "The simple noise scale tr(Σ)/|G|², in sequences: G is the true gradient, Σ the covariance of one sequence's "
+        "gradient about it, dropout included. Both are estimated without bias from the gradient norms of a batch and "
+        "of its equal parts, and averaged over a stretch of steps before they are divided. **How to read it**: as long "
+        "as the batch is well below this size, doubling it nearly halves the steps to a given loss, and well above it, "
+        "doubling saves hardly any, provided that the learning rate is tuned anew; this predicts the order of "
+        "magnitude, not more (McCandlish et al. 2018, arXiv 1812.06162, section 2 and appendix A.1).",
+        "",
+        "Means over the **n** runs that did not diverge, with 95 % t intervals, both taken of the inverse |G|²/tr(Σ), "
+        "which every run has, and turned back; a single run has the interval of a jackknife over blocks of its steps. "
+        f"*no bound*: the inverse may be 0. *{UNDETERMINED}*: |G|² is not estimated above 0, the noise being too large "
+        "for this many steps and runs. *all steps* leans towards those with the largest gradients, mostly the first.",
+    ]

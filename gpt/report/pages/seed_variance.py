@@ -1,0 +1,165 @@
+"""What the pages and the terminal say of a study that takes the spread between runs apart; see `gpt.analysis.seed_variance`."""
+
+import textwrap
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from gpt.analysis.seed_variance import SHARED, SOURCES
+from gpt.records.formatting import MISSING, count, decimals, fixed, p_cell, short
+from gpt.report.pages.markup import table
+
+HEADER = ("source", "share", "95 % interval", "sd", "95 % interval", "variance", "F", "p", "df")
+SUMMARY = ("study", "runs", "diverged", "initial weights", "order of the batches", "the rest", "sd of one run")
+SHARING = {
+    "nothing": "nothing",
+    "init": "initial weights",
+    "order": "order of the batches",
+    "both": "both",
+}
+
+
+def answers(findings: Mapping[str, Any]) -> list[str]:
+    """A line for each block: which seed matters, and how much of the spread is whose."""
+    return [f"- **{found['verdict']}**: {' '.join(found['sentences'])}" for _, found in taken_apart(findings)]
+
+
+def crossed_section(findings: Mapping[str, Any]) -> list[str]:
+    """Components, what sharing seeds can be worth, and other recorded numbers; nothing for other studies."""
+    blocks = taken_apart(findings)
+    if not blocks:
+        return []
+    study = findings["study"]
+    lines = ["## Where the spread comes from"]
+    for block, found in blocks:
+        if block["label"]:
+            lines += ["", f"### {block['label']}"]
+        if found["split"] is None:
+            lines += ["", *found["sentences"]]
+            continue
+        lines += ["", *_components(found, study), "", *_sharing(found, study), "", *_others(found)]
+    return [*lines, "", *_notes(study)]
+
+
+def crossed_table(studies: Sequence[tuple[Mapping[str, Any], Any]], report: Callable[[str], str]) -> list[str]:
+    """One row for each block of the studies that take spread apart; nothing where there are none."""
+    rows, units = [], set()
+    for findings, _ in studies:
+        name = findings["study"]["name"]
+        for block, found in taken_apart(findings):
+            at = f", {block['label']}" if block["label"] else ""
+            rows.append([f"[{name}]({report(name)}){at}", *_summary(findings["study"], found)])
+            units.add(findings["study"]["metric"]["unit"])
+    if not rows:
+        return []
+    note = (
+        f"Shares of the variance between runs that differ in nothing but seeds, with 95 % intervals; sd in "
+        f"{' or '.join(sorted(units))}."
+    )
+    return [*table(SUMMARY, rows), "", note]
+
+
+def crossed_terminal(studies: Sequence[tuple[Mapping[str, Any], Any]], width: int) -> list[str]:
+    """The same for a terminal, in the sentences of each block."""
+    lines = []
+    for findings, _ in studies:
+        blocks = taken_apart(findings)
+        if blocks:
+            progress = "" if findings["complete"] else f" ({findings['progress']})"
+            lines += textwrap.wrap(f"{findings['study']['name']}{progress}: {findings['study']['question']}", width)
+        for _, found in blocks:
+            for sentence in found["sentences"]:
+                lines += textwrap.wrap(sentence, width, initial_indent="  ", subsequent_indent="  ")
+    return lines
+
+
+def taken_apart(findings: Mapping[str, Any]) -> list[tuple[Mapping[str, Any], Mapping[str, Any]]]:
+    """The blocks whose spread was to be taken apart, and what came of it; none in a study of contrasts."""
+    return [(block, block["components"]) for block in findings["blocks"] if "components" in block]
+
+
+def _summary(study: Mapping[str, Any], found: Mapping[str, Any]) -> list[str]:
+    places, split = decimals(study["smallest_effect"]), found["split"]
+    runs = str(found["finished"])
+    if found["finished"] < found["planned"]:
+        runs += f" of {found['planned']}"
+    start = [runs, str(found["diverged"])]
+    if split is None:
+        return [*start, *[MISSING] * 4]
+    shares = [f"{share(split[source])} {share_interval(split[source])}" for source in SOURCES]
+    return [*start, *shares, f"{fixed(split['run']['sd'], places)} {sd_interval(split['run'], places)}"]
+
+
+def share(component: Mapping[str, Any]) -> str:
+    return MISSING if component["share"] is None else f"{100 * component['share']:.0f} %"
+
+
+def share_interval(component: Mapping[str, Any]) -> str:
+    if component["share_low"] is None:
+        return MISSING
+    return f"[{100 * component['share_low']:.0f}, {100 * component['share_high']:.0f}]"
+
+
+def sd_interval(spread: Mapping[str, Any], places: int) -> str:
+    return f"[{fixed(spread['low'], places)}, {fixed(spread['high'], places)}]"
+
+
+def _components(found: Mapping[str, Any], study: Mapping[str, Any]) -> list[str]:
+    split, places = found["split"], decimals(study["smallest_effect"])
+    rows = []
+    for source in SOURCES:
+        part = split[source]
+        rows.append([
+            found["words"][source], share(part), share_interval(part), fixed(part["spread"]["sd"], places),
+            sd_interval(part["spread"], places), short(part["estimate"]), short(part["f"]),
+            MISSING if part["p"] is None else p_cell(part["p"]), str(part["df"]),
+        ])  # fmt: skip
+    run = split["run"]
+    whole = ["one run", "100 %", "", fixed(run["sd"], places), sd_interval(run, places), short(run["sd"] ** 2)]
+    return table(HEADER, [*rows, [*whole, "", "", ""]])
+
+
+def _sharing(found: Mapping[str, Any], study: Mapping[str, Any]) -> list[str]:
+    places = decimals(study["smallest_effect"])
+    header = ("two variants share", "sd of a difference", "95 % interval", f"pairs for {study['smallest_effect']:g}",
+              "95 % interval")  # fmt: skip
+    rows = []
+    for shared in SHARED:
+        spread, pairs = found["split"]["differences"][shared], found["pairs"][shared]
+        ends = f"[{_pairs(pairs['low'])}, {_pairs(pairs['high'])}]"
+        rows.append(
+            [SHARING[shared], fixed(spread["sd"], places), sd_interval(spread, places), _pairs(pairs["sd"]), ends]
+        )
+    return table(header, rows)
+
+
+def _pairs(pairs: int | None) -> str:
+    return "> 10,000" if pairs is None else f"{pairs:,}"
+
+
+def _others(found: Mapping[str, Any]) -> list[str]:
+    header = ("other recorded numbers", "mean", *(f"sd: {found['words'][source]}" for source in SOURCES))
+    rows = [
+        [f"{each['description']} ({each['unit']})", short(each["mean"]), *(short(each["sds"][s]) for s in SOURCES)]
+        for each in found["secondary"].values()
+    ]
+    return table(header, rows) if rows else []
+
+
+def _notes(study: Mapping[str, Any]) -> list[str]:
+    metric = study["metric"]
+    return [
+        f"- **Metric**, named before the run: {metric['words']} (`{metric['name']}`: {metric['description']}), in "
+        f"{metric['unit']}. Each of {count(len(study['seeds']), 'initialisation seed')} ran with each of "
+        f"{count(len(study['variants']), 'order seed')}, once, for a run with the same two seeds has the same bits.",
+        "- **share**, **sd**, **variance**: two-way random effects without replication, estimated by the analysis of "
+        "variance. The variance is unbiased, so that chance can make it negative where the truth is small; share and "
+        "sd then count it as 0. Intervals are generalized confidence intervals (Weerahandi 1993; Hannig, Iyer and "
+        "Patterson 2006). **F**, **p**: exact test that a source adds nothing; not corrected for there being two.",
+        "- **the rest** is what a pair of seeds does that neither seed does alone. **one run**: a run with two new "
+        "seeds, about the mean over all seeds.",
+        "- **sd of a difference**: between one run of either variant where neither variant is better, if what a shared "
+        "seed does cancels in full and all else is new. It is the most that sharing can do; a seed that does something "
+        f"else in each variant cancels nothing. **pairs for {study['smallest_effect']:g}**: how many find a true "
+        "difference of that size, the smallest that matters, with a power of 80 % (paired t test at 0.05; never fewer "
+        "than the exact sign-flip test needs).",
+    ]

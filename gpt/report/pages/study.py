@@ -1,0 +1,261 @@
+"""The page of one study, in Markdown: the answer first, then what it rests on."""
+
+import html
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from gpt.analysis.secondary import is_share
+from gpt.analysis.statistics.contrasts import ALPHA, Judged
+from gpt.records.formatting import MISSING, count, decimals, fixed, number, percent, short, signed
+from gpt.report.pages.markup import fenced, held, plain, table
+from gpt.report.pages.noise_scale import noise_section
+from gpt.report.pages.provenance import made
+from gpt.report.pages.seed_variance import answers, crossed_section, taken_apart
+from gpt.report.pages.tables import CONTRAST_HEADER, contrast_cells, row, warnings
+from gpt.report.text.sentences import sentence
+
+
+@dataclass(frozen=True)
+class CellLinks:
+    """How a page leads to the cells behind its numbers."""
+
+    link: Callable[[str, str], str]
+    """(text, fingerprint) -> the text, linked to the cell if it can be"""
+    note: str
+    """sentence under the table of values"""
+
+
+BESIDE = "To look into it yourself, open [report.html](report.html) in a browser: one file, no network needed."
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A figure's place on the page."""
+
+    name: str
+    """what it shows, the same in every block and study"""
+    file: str
+    block: str
+    """label of the block that it shows; empty where it shows all"""
+    title: str
+    caption: str
+
+
+def page(
+    findings: Mapping[str, Any],
+    judged: Sequence[Judged],
+    figures: Sequence[Shown],
+    samples: Mapping[str, str],
+    links: CellLinks,
+) -> str:
+    """The whole page.
+
+    Args:
+        judged: the study's contrasts, corrected for one another.
+        samples: text by variant and block, of the study's first seed.
+    """
+    study = findings["study"]
+    sections = [
+        [f"# {study['name']}", "", f"**{plain(study['question'])}**", *held(study), "", BESIDE],
+        _answer(findings, judged),
+        _table(findings, judged),
+        crossed_section(findings),
+        _seeds(findings, links),
+        _proof(findings),
+        _dynamics(findings),
+        noise_section(findings),
+        _figures(figures, many=len(findings["blocks"]) > 1),
+        _samples(samples, study),
+        made(findings),
+        ["## Limitations", "", *(f"- {text}" for text in findings["limitations"])],
+    ]
+    return "\n".join(line for section in sections if section for line in [*section, ""]).rstrip() + "\n"
+
+
+def _answer(findings: Mapping[str, Any], judged: Sequence[Judged]) -> list[str]:
+    lines = ["## Answer", ""]
+    for warning in warnings(findings):
+        lines += [f"> **{plain(warning)}**", ""]
+    if not findings["complete"]:
+        lines += [f"> **{findings['progress'].capitalize()} have finished.** What follows rests on those alone.", ""]
+    return [*lines, *(f"- **{row(j).verdict}**: {sentence(j)}" for j in judged), *answers(findings)]
+
+
+def _table(findings: Mapping[str, Any], judged: Sequence[Judged]) -> list[str]:
+    if not judged:
+        return []
+    study, metric = findings["study"], findings["study"]["metric"]
+    first = findings["blocks"][0]["variants"][0]["label"]
+    shown = [row(j) for j in judged]
+    effect = f"{study['smallest_effect']:g} {metric['unit']}"
+    exact = all(j.contrast.paired.sign_flip_exact for j in judged)
+    flips = "exact sign-flip test" if exact else "sign-flip test (random flips above 20 pairs)"
+    family = f"Holm's correction over the {count(judged[0].family, 'primary contrast')} of this study"
+    better = {True: "lower is better", False: "higher is better", None: "neither direction is better"}
+    notes = [note for note in (s.note for s in shown) if note]
+    return [
+        "## Findings",
+        "",
+        *table(CONTRAST_HEADER, [contrast_cells(s) for s in shown]),
+        "",
+        *(f"{plain(note)}\n" for note in notes),
+        f"- **Metric**, named before the run: {metric['words']} (`{metric['name']}`: {metric['description']}), in "
+        f"{metric['unit']}; {better[metric['lower_is_better']]}. The **smallest difference that matters** was set to "
+        f"{effect}.",
+        f"- **difference**: mean over seeds of (variant minus `{first}`), each seed being a pair that draws from "
+        f"the same random streams; with its 95 % t interval. **d_z**: that mean over its standard deviation. **pair "
+        f"correlation**: how much pairing helped (near 0, it did not).",
+        f"- **corrected p**: {flips} of the differences, after {family}; where a run diverged, the sign test with "
+        f"divergence as the worst outcome. It is judged at {ALPHA:g}.",
+        f"- **P(better)**: share of seeds in which the variant does better than `{first}`, ties counted half. "
+        f"**diverged**: runs of the variant / of `{first}`. **detectable**: the true difference that this many pairs, "
+        f"with this spread, find with a power of 80 % in a paired t test before correction; the exact test, corrected, "
+        f"needs more.",
+        "- **verdict**: *different*, the corrected test says so; *equivalent*, two one-sided tests place the "
+        "difference within the smallest one that matters; *inconclusive*, neither, which is no evidence of equality.",
+    ]
+
+
+def _seeds(findings: Mapping[str, Any], links: CellLinks) -> list[str]:
+    study = findings["study"]
+    places = decimals(study["smallest_effect"])
+    lines = ["## Every seed", ""]
+    for block in findings["blocks"]:
+        variants = block["variants"]
+        if block["label"]:
+            lines += [f"### {block['label']}", ""]
+        compared = variants[1:] if block["contrasts"] else []
+        first = variants[0]["label"]
+        header = ["seed", *(f"{v['label']}" for v in variants), *(f"{v['label']} - {first}" for v in compared)]
+        rows = [
+            [
+                str(seed),
+                *(_value(variant, i, places, links) for variant in variants),
+                *(signed(_difference(variants[0], variant, i), places) for variant in compared),
+            ]
+            for i, seed in enumerate(study["seeds"])
+        ]
+        means = [_mean_sd(v["mean"], places) for v in variants]
+        of_differences = [signed(c["paired"]["mean_difference"], places) for c in block["contrasts"]]
+        rows.append(["mean (sd)", *means, *of_differences])
+        lines += [*table(header, rows), ""]
+        for variant in variants:
+            lines += [
+                f"- seed {seed} of `{variant['label']}` diverged: {why}"
+                for seed, why in zip(study["seeds"], variant["why"], strict=True)
+                if why
+            ]
+    if lines[-1]:
+        lines.append("")
+    what = f"{study['metric']['words'].capitalize()}, {study['metric']['unit']}"
+    if taken_apart(findings):
+        what = f"Rows: `seed`; columns: `{study['factor']}`. {what}"
+    return [*lines, f"{what}; means are over the runs that did not diverge. {links.note}"]
+
+
+def _value(variant: Mapping[str, Any], i: int, places: int, links: CellLinks) -> str:
+    """A seed's value, or what became of its cell, linked to the cell's folder."""
+    state = variant["states"][i]
+    text = fixed(variant["values"][i], places) if state == "done" else f"**{state}**" if state == "diverged" else state
+    return links.link(text, variant["cells"][i]) if variant["begun"][i] else text
+
+
+def _difference(a: Mapping[str, Any], b: Mapping[str, Any], i: int) -> float:
+    if a["states"][i] == b["states"][i] == "done":
+        return number(b["values"][i]) - number(a["values"][i])
+    return math.nan
+
+
+def _mean_sd(mean: Mapping[str, Any], places: int) -> str:
+    return (
+        f"{fixed(mean['mean'], places)} ({fixed(mean['sd'], places)})" if mean["n"] > 1 else fixed(mean["mean"], places)
+    )
+
+
+def _proof(findings: Mapping[str, Any]) -> list[str]:
+    marks = {True: "yes", False: "**NO**", None: "not known yet"}
+    control = findings["control"]
+    lines = [
+        "## Was it a controlled comparison?",
+        "",
+        f"**Nothing but the factor differs: {marks[control['holds']]}.** {control['text']}",
+    ]
+    for block in findings["blocks"]:
+        treatment = block["treatment"]
+        where = f" at {block['label']}" if block["label"] else ""
+        lines += ["", f"**The factor acted{where}: {marks[treatment['holds']]}.**", ""]
+        lines += [f"- {text}" for text in treatment["evidence"]]
+        if treatment["limits"]:
+            lines += ["", treatment["limits"]]
+    return lines
+
+
+def _dynamics(findings: Mapping[str, Any]) -> list[str]:
+    if taken_apart(findings):
+        return []
+    lines = ["## What else the records show", "", "Described, not tested: none of this was named before the run."]
+    for block in findings["blocks"]:
+        if block["label"]:
+            lines += ["", f"### {block['label']}"]
+        lines += ["", *(f"- {text}" for text in block["observations"]), ""]
+        variants = block["variants"]
+        header = ["", *(v["label"] for v in variants), *(f"{c['b']} - {c['a']}" for c in block["contrasts"])]
+        rows = []
+        for name, first in variants[0]["secondary"].items():
+            means = [_mean(v["secondary"][name]["mean"], name) for v in variants]
+            differences = [_paired_mean(c["secondary"][name], name) for c in block["contrasts"]]
+            rows.append([f"{first['description']} ({first['unit']})", *means, *differences])
+        lines += [*table(header, rows), ""]
+    return [*lines, "Means over the runs that did not diverge, with 95 % t intervals, not corrected for their number."]
+
+
+def _mean(mean: Mapping[str, Any], name: str) -> str:
+    show = _percent if is_share(name) else short
+    text = show(mean["mean"])
+    return text if mean["low"] is None else f"{text} [{show(mean['low'])}, {show(mean['high'])}]"
+
+
+def _paired_mean(contrast: Mapping[str, Any], name: str) -> str:
+    show = _points if is_share(name) else short
+    text = show(contrast["mean"])
+    return text if contrast["low"] is None else f"{text} [{show(contrast['low'])}, {show(contrast['high'])}]"
+
+
+def _percent(share: float | None) -> str:
+    return percent(number(share))
+
+
+def _points(share: float | None) -> str:
+    return f"{100 * share:.1f} points" if share is not None else MISSING
+
+
+def _figures(figures: Sequence[Shown], many: bool) -> list[str]:
+    if not figures:
+        return ["## Figures", "", "None yet: no run has finished."]
+    lines = ["## Figures"]
+    block = ""
+    for figure in figures:
+        if many and figure.block != block:
+            block = figure.block
+            lines += ["", f"### Figures at {block}"]
+        title = f"{figure.title}, {figure.block}" if many and figure.block else figure.title
+        heading = "####" if many and figure.block else "###"
+        lines += ["", f"{heading} {figure.title}", "", f"![{title}](figures/{figure.file})", "", figure.caption]
+    return lines
+
+
+def _samples(samples: Mapping[str, str], study: Mapping[str, Any]) -> list[str]:
+    if not samples:
+        return []
+    lines = [
+        "## Samples",
+        "",
+        f"Text written by the model of the first seed ({study['seeds'][0]}) with the lowest validation loss, the same "
+        f"random numbers for every variant. One sample shows what such text looks like; it is no evidence.",
+    ]
+    lines += ["", "<table>", f"<tr>{''.join(f'<th>{html.escape(label)}</th>' for label in samples)}</tr>", "<tr>"]
+    for text in samples.values():
+        lines += ['<td valign="top">', "", *fenced(text), "", "</td>"]
+    return [*lines, "</tr>", "</table>"]

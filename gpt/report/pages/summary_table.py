@@ -1,0 +1,66 @@
+"""Several blocks in one table: the main numbers of every variant in every block."""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from gpt.analysis.secondary import is_share
+from gpt.records.formatting import MISSING, decimals, fixed, number, percent, short
+from gpt.records.run_folder import FINISHED
+from gpt.report.pages.markup import table
+
+COLUMNS = {
+    "grad_norm_median": "median gradient norm",
+    "clipped_share": "steps clipped",
+    "spikes": "loss spikes",
+    "residual_growth": "growth of the stream",
+    "dead_share": "silent units",
+    "attention_entropy": "attention entropy",
+    "attention_logit_max": "largest logit",
+    "attention_induction": "best induction head",
+    "half_length": "half-length",
+    "context_cut": "cost of a cut context",
+    "beyond_context": "cost beyond the context",
+}
+"""Secondary scalars and what their columns are called."""
+
+
+def condensed(findings: Mapping[str, Any]) -> list[str]:
+    """A row for each block and variant; a scalar that no run recorded has no column."""
+    study, blocks = findings["study"], findings["blocks"]
+    places = decimals(study["smallest_effect"])
+    shown = [
+        name
+        for name in COLUMNS
+        if any(math.isfinite(_mean(variant, name)) for block in blocks for variant in block["variants"])
+    ]
+    rows = []
+    for block in blocks:
+        for variant in block["variants"]:
+            mean, finished = variant["mean"], sum(state in FINISHED for state in variant["states"])
+            loss = f"{fixed(mean['mean'], places)} ({fixed(mean['sd'], places)})"
+            rows.append([
+                f"`{variant['label']}`, {block['label']}",
+                loss if mean["n"] else MISSING,
+                f"{sum(variant['diverged'])} of {finished}",
+                *(_cell(variant, name) for name in shown),
+            ])  # fmt: skip
+    return table(["", f"{study['metric']['words']} (sd)", "diverged", *(COLUMNS[name] for name in shown)], rows)
+
+
+def explained(findings: Mapping[str, Any]) -> str:
+    """What the columns are; one text for all tables of a page."""
+    described = findings["blocks"][0]["variants"][0]["secondary"]
+    parts = [f"*{COLUMNS[name]}*: {described[name]['description']}" for name in COLUMNS if name in described]
+    return f"Means over the runs that did not diverge. {'; '.join(parts)}."
+
+
+def _cell(variant: Mapping[str, Any], name: str) -> str:
+    mean = _mean(variant, name)
+    return percent(mean) if is_share(name) else short(mean)
+
+
+def _mean(variant: Mapping[str, Any], name: str) -> float:
+    """NaN where the findings are older than the scalar, too."""
+    scalar = variant["secondary"].get(name)
+    return number(scalar["mean"]["mean"]) if scalar else math.nan

@@ -1,0 +1,224 @@
+"""Evidence small enough to keep beside the code: published studies, and what the README says of them."""
+
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from gpt.analysis.build import judged_of
+from gpt.errors import InputError
+from gpt.records.files import make_folder, read_bytes, read_json, utf8, write_atomic, write_json
+from gpt.records.manifest import files_below, write_manifest
+from gpt.report.build import INTERACTIVE, Built, write_report
+from gpt.report.pages.combined import Studies, findings_table, main_figures
+from gpt.report.pages.markup import held, plain
+from gpt.report.pages.provenance import STUDY, rerun_files
+from gpt.report.pages.seed_variance import answers
+from gpt.report.pages.study import CellLinks
+from gpt.report.pages.summary_table import condensed, explained
+from gpt.report.text.literature import papers_table
+from gpt.report.text.sentences import sentence
+from gpt.report.text.takeaways import best_block, takeaway
+from gpt.study.folder import StudyFolder, changes
+from gpt.study.spec import load_study
+
+ANSWERS = ("sensitivity", "paired")
+"""figures that show the metric: the first, or the second where there is none"""
+TELLING = {
+    "model.norm_placement": ("gradient-distribution", "activations"),
+    "model.position": ("long-range", "attention-over-training"),
+    "optim.clip": ("clipping", "survival"),
+    "optim.warmup_steps": ("loss", "gradients"),
+}
+"""By factor, the figures that say most about how it acts."""
+OTHERWISE = ("loss",)
+TO_SUMMARY = CellLinks(
+    lambda text, _: text,
+    "[cells.json](cells.json) has every run's fingerprint, state, numbers and the SHA-256 of its last weights.",
+)
+
+
+def check_place(folder: StudyFolder, results: Path) -> None:
+    """That a study's place in the results is free, or held by the same study with no seed that this one lacks.
+
+    Raises:
+        InputError: something else is there; says what differs.
+    """
+    place = results / folder.name
+    if not place.exists() or not any(place.iterdir()):
+        return
+    if not (place / STUDY).exists():
+        raise InputError(f"{place}: holds something else than a study; give the study another name")
+    for field, old, new in changes(load_study(place / STUDY), folder.read()):
+        if field != "seeds" or not set(old) <= set(new):
+            raise InputError(
+                f"{place / STUDY}: the published study has {field} = {old!r}, that of {folder.out} {new!r}; "
+                f"give one of them another name, or move {place} away"
+            )
+
+
+def publish(folder: StudyFolder, results: Path) -> None:
+    """Write a study's report into results/<name>/, whole in itself: findings, pages, figures, files to run it again,
+    and a summary of every cell in place of the cells.
+
+    Raises:
+        InputError: a record is damaged, or the folder cannot be written to.
+    """
+    built = write_report(folder)
+    target = results / folder.name
+    figures = target / "figures"
+    make_folder(figures)
+    for shown in built.shown:
+        write_atomic(figures / shown.file, read_bytes(folder.report / "figures" / shown.file))
+    for old in {path.name for path in figures.glob("*.png")} - {shown.file for shown in built.shown}:
+        (figures / old).unlink()
+    for name, text in rerun_files(built.findings["study"]).items():
+        write_atomic(target / name, utf8(text))
+    write_json(target / "cells.json", cells_summary(built))
+    write_json(target / "findings.json", built.findings)
+    write_atomic(target / "report.md", utf8(built.page(TO_SUMMARY)))
+    write_atomic(target / INTERACTIVE, read_bytes(folder.report / INTERACTIVE))
+    write_manifest(target, files_below(target))
+
+
+def cells_summary(built: Built) -> list[dict[str, Any]]:
+    """One entry for each planned cell."""
+    metric = built.results.metric
+    return [
+        {
+            "variant": group.variant,
+            "block": dict(block.block),
+            "seed": seed,
+            "cell": cell.fingerprint,
+            "state": cell.status.state,
+            "why": cell.status.why if cell.diverged else "",
+            "values": {str(metric): cell.value(metric), **cell.secondary} if cell.finished else {},
+            "final_weights_sha256": cell.run.get("final_weights_sha256"),
+        }
+        for block, group, seed, cell in built.results.places()
+    ]
+
+
+def published(results: Path) -> Studies:
+    """Findings and contrasts of every published study.
+
+    Raises:
+        InputError: nothing was published there.
+    """
+    files = sorted(results.glob("*/findings.json"))
+    if not files:
+        raise InputError(f"{results}: holds no published study; `gpt study publish OUT --results {results}` makes one")
+    many = [read_json(file) for file in files]
+    return [(findings, judged_of(findings)) for findings in many]
+
+
+def render(studies: Studies, root: str) -> str:
+    """The findings of all published studies in Markdown, from their findings.json alone.
+
+    Args:
+        root: how the page that holds the text names the folder of results.
+    """
+    lines = findings_table(studies, lambda name: f"{root}/{name}/report.md")
+    for findings, judged in studies:
+        lines += ["", f"### {plain(findings['study']['question'])}", *held(findings["study"]), ""]
+        lines += [f"- {sentence(each)}" for each in judged]
+        lines += [*answers(findings), *_figures(findings, root)]
+        if observed := _observations(findings):
+            lines += ["", *observed]
+    return "\n".join(lines) + "\n"
+
+
+def render_takeaways(studies: Studies, root: str) -> str:
+    """What each study comes to."""
+    said = [(findings["study"]["name"], takeaway(findings, judged)) for findings, judged in studies]
+    each = "".join(f"- [{name}]({root}/{name}/report.md): {text}\n" for name, text in said if text)
+    return f"Differences of the primary metric with 95 % intervals; verdicts as in the table of findings.\n\n{each}"
+
+
+def render_papers(studies: Studies, _: str) -> str:
+    """The findings beside what papers claim."""
+    return "\n".join(papers_table(studies)) + "\n"
+
+
+SECTIONS: dict[str, Callable[[Studies, str], str]] = {
+    "findings": render,
+    "takeaways": render_takeaways,
+    "papers": render_papers,
+}
+"""What a README may have between `<!-- NAME:begin -->` and `<!-- NAME:end -->`; it must have the findings."""
+
+
+def _figures(findings: Mapping[str, Any], root: str) -> list[str]:
+    """The figure that answers, and those that tell most about the factor, at the block where the first variant is best.
+
+    Each with its caption, for who reads figures alone.
+    """
+    study, figures = findings["study"], findings.get("figures", [])
+    best = best_block(findings, 0)
+    block = best["label"] if best else ""
+    wanted = main_figures(findings, (*ANSWERS, *TELLING.get(study["factor"], OTHERWISE)))
+    shown = [f for name in wanted for f in figures if f["name"] == name and f["block"] in ("", block)]
+    if any(f["name"] == ANSWERS[0] for f in shown):
+        shown = [f for f in shown if f["name"] != ANSWERS[1]]
+    lines = []
+    for figure in shown:
+        title = f"{figure['title']}, {figure['block']}" if figure["block"] else figure["title"]
+        path = f"{root}/{study['name']}/figures/{figure['file']}"
+        lines += ["", f"![{study['name']}: {title}]({path})", "", f"<sub>**{title}.** {figure['caption']}</sub>"]
+    return lines
+
+
+def _observations(findings: Mapping[str, Any]) -> list[str]:
+    """What was described beside the metric; of several blocks a table of all, and sentences on one."""
+    blocks = findings["blocks"]
+    best = best_block(findings, 0)
+    if len(blocks) == 1 or best is None or not best["observations"]:
+        return [f"- {text}" for block in blocks for text in block["observations"]]
+    where = f"At {best['label']}, where `{best['variants'][0]['label']}` does best:"
+    said = [f"- {text}" for text in best["observations"]]
+    return [*condensed(findings), "", f"<sub>{explained(findings)}</sub>", "", where, "", *said]
+
+
+def marked(readme: Path) -> tuple[str, list[str]]:
+    """A README's text and the names of the sections that it has markers for.
+
+    Raises:
+        InputError: it cannot be read, or a marker is missing or stands twice.
+    """
+    text, found = read_bytes(readme).decode("utf-8"), []
+    for name in SECTIONS:
+        begin, end = _markers(name)
+        if name != "findings" and begin not in text and end not in text:
+            continue
+        if text.count(begin) != 1 or text.count(end) != 1 or text.index(begin) > text.index(end):
+            raise InputError(f"{readme}: must hold {begin} and, below it, {end}, each once")
+        found.append(name)
+    return text, found
+
+
+def _markers(name: str) -> tuple[str, str]:
+    return f"<!-- {name}:begin -->", f"<!-- {name}:end -->"
+
+
+def update(readme: Path, results: Path, check: bool = False) -> None:
+    """Replace what is between the markers of each section of a README; those that it does not have are left out.
+
+    Args:
+        check: write nothing, and complain if the text between the markers is another.
+
+    Raises:
+        InputError: a marker is missing or stands twice, nothing is published, or with `check` the text is stale.
+    """
+    text, sections = marked(readme)
+    new, studies = text, published(results)
+    root = Path(os.path.relpath(results, readme.parent)).as_posix()
+    for name in sections:
+        begin, end = _markers(name)
+        before, _, rest = new.partition(begin)
+        _, _, after = rest.partition(end)
+        new = f"{before}{begin}\n{SECTIONS[name](studies, root)}{end}{after}"
+    if new == text:
+        return
+    if check:
+        raise InputError(f"{readme}: its findings are not those of {results}; run `gpt study publish` and commit both")
+    write_atomic(readme, utf8(new))

@@ -1,0 +1,146 @@
+"""A verdict in one plain sentence, made from the numbers."""
+
+import math
+
+from gpt.analysis.statistics.contrasts import ALPHA, Judged
+from gpt.analysis.statistics.paired import PairedContrast
+from gpt.records.formatting import count, decimals, fixed, metric_words, p_text
+from gpt.records.schema import Metric, parse_metric
+
+
+def sentence(judged: Judged) -> str:
+    """The finding in one sentence: direction, size, interval, corrected p, n, divergence, and whether it matters."""
+    contrast = judged.contrast
+    block = f"At {contrast.block}: " if contrast.block else ""
+    if not contrast.seeds:
+        return f"{block}No seed has finished with both `{contrast.a}` and `{contrast.b}`, so nothing can be compared."
+    whole = len(contrast.seeds)
+    partial = f"Incomplete, {whole} of {count(contrast.planned, 'pair')}: " if whole < contrast.planned else ""
+    said = _by_rank(judged) if contrast.among_survivors else _by_difference(judged)
+    return block + partial + said
+
+
+def _by_difference(judged: Judged) -> str:
+    contrast, paired = judged.contrast, judged.contrast.paired
+    metric = parse_metric(contrast.metric)
+    words, unit = metric_words(metric), metric.scalar.unit
+    places, matters = decimals(contrast.smallest_effect), f"{contrast.smallest_effect:g}"
+    size = _change(paired.mean_difference, places, unit)
+    better = _better(metric, paired.mean_difference) if judged.verdict.startswith("different") else ""
+    change = f"with `{contrast.b}` the {words} is {size}{better}"
+    tests = f"({_evidence(judged, places)})"
+    runs = f"none of the {2 * paired.n} runs diverged"
+    small = (
+        f"smaller than the smallest difference that matters, {matters} "
+        f"(two one-sided tests, p {p_text(paired.p_equivalence)})"
+    )
+    if judged.verdict == "different":
+        against = _against_smallest(paired, contrast.smallest_effect)
+        return f"{_upper(change)} than with `{contrast.a}` {tests}; {against}; {runs}."
+    if judged.verdict == "different but smaller than matters":
+        return f"{_upper(change)} than with `{contrast.a}` {tests}, but that is {small}; {runs}."
+    if judged.verdict == "equivalent":
+        same = f"`{contrast.b}` and `{contrast.a}` are equivalent for practical purposes"
+        return f"{same}: {change} {tests}, {small}; {runs}."
+    unsettled = f"Whether `{contrast.b}` differs from `{contrast.a}` is not settled"
+    return f"{unsettled}: {change} {tests}; {runs}{_why_unsettled(judged)}."
+
+
+def _by_rank(judged: Judged) -> str:
+    contrast = judged.contrast
+    rank, rates, paired = contrast.rank, contrast.divergence, contrast.paired
+    metric = parse_metric(contrast.metric)
+    ahead, behind, wins = contrast.b, contrast.a, rank.wins
+    if rank.losses > rank.wins:
+        ahead, behind, wins = contrast.a, contrast.b, rank.losses
+    tests = f"sign test, corrected p {p_text(judged.p_adjusted)}, n = {count(rank.n, 'seed pair')}"
+    if rank.wins == rank.losses:
+        led = f"Neither `{ahead}` nor `{behind}` does better in more seeds ({tests})"
+    else:
+        led = f"`{ahead}` does better than `{behind}` in {wins} of {rank.n} seeds ({tests})"
+    if judged.verdict == "inconclusive":
+        led = f"Whether `{contrast.b}` differs from `{contrast.a}` is not settled: {led[0].lower()}{led[1:]}"
+    diverged = (
+        f"a diverged run counts as the worst, and `{contrast.b}` diverged in {rates.diverged_b} of {rates.n} runs, "
+        f"`{contrast.a}` in {rates.diverged_a} of {rates.n} (McNemar's exact p {p_text(rates.p_paired)}, not corrected)"
+    )
+    if paired.n == 0:
+        survivors = "no seed survived in both, so no size can be given"
+    else:
+        places = decimals(contrast.smallest_effect)
+        size = _change(paired.mean_difference, places, metric.scalar.unit)
+        alone = f"among survivors alone, {count(paired.n, 'pair')}"
+        words = f"the {metric_words(metric)} with `{contrast.b}` is {size}"
+        survivors = f"{alone}, {words} ({_interval(paired, places)})"
+    return f"{led}; {diverged}; {survivors}{_too_few(judged) if judged.verdict == 'inconclusive' else ''}."
+
+
+def _change(difference: float, places: int, unit: str) -> str:
+    """`0.0123 nats per character lower`."""
+    if float(fixed(difference, places)) == 0:
+        return f"the same to {count(places, 'decimal')}"
+    return f"{fixed(abs(difference), places)} {unit} {_direction(difference)}"
+
+
+def _direction(difference: float) -> str:
+    return "lower" if difference < 0 else "higher"
+
+
+def _better(metric: Metric, difference: float) -> str:
+    if metric.scalar.lower_is_better is None or difference == 0:
+        return ""
+    return " (better)" if (difference < 0) == metric.scalar.lower_is_better else " (worse)"
+
+
+def _upper(text: str) -> str:
+    return text[0].upper() + text[1:]
+
+
+def _interval(paired: PairedContrast, places: int) -> str:
+    """`95 % interval 0.0110 to 0.0145 lower`."""
+    if not math.isfinite(paired.low):
+        return "one pair gives no interval"
+    low, high = fixed(abs(paired.low), places), fixed(abs(paired.high), places)
+    if paired.low < 0 < paired.high:
+        return f"95 % interval {low} lower to {high} higher"
+    near, far = sorted((low, high), key=float)
+    return f"95 % interval {near} to {far}" + (f" {_direction(paired.low + paired.high)}" if float(far) else "")
+
+
+def _evidence(judged: Judged, places: int) -> str:
+    paired = judged.contrast.paired
+    return f"{_interval(paired, places)}, n = {count(paired.n, 'seed pair')}, corrected p {p_text(judged.p_adjusted)}"
+
+
+def _against_smallest(paired: PairedContrast, smallest_effect: float) -> str:
+    near, far = sorted((abs(paired.low), abs(paired.high)))
+    matters = f"the smallest difference that matters, {smallest_effect:g}"
+    if paired.low < 0 < paired.high:
+        return "the interval includes zero although the test, which assumes no normal distribution, rules it out"
+    if paired.low * paired.high > 0 and near > smallest_effect:
+        return f"the whole interval lies beyond {matters}"
+    if far < smallest_effect:
+        return f"the whole interval lies within {matters}"
+    return f"the interval does not settle whether the difference exceeds {matters}"
+
+
+def _why_unsettled(judged: Judged) -> str:
+    """What a reader of an inconclusive contrast must not conclude, and what would help."""
+    contrast, paired = judged.contrast, judged.contrast.paired
+    reasons = []
+    if not math.isfinite(paired.low):
+        reasons.append("at least two pairs are needed to judge a difference")
+    elif paired.low > 0 or paired.high < 0:
+        reasons.append("the interval, which is not corrected, leaves out zero, but the corrected test does not")
+    elif max(abs(paired.low), abs(paired.high)) >= contrast.smallest_effect:
+        reasons.append(f"a difference as large as matters ({contrast.smallest_effect:g}) is not ruled out")
+    return "".join(f"; {reason}" for reason in reasons) + _too_few(judged)
+
+
+def _too_few(judged: Judged) -> str:
+    """That no outcome could have been significant, where that is so."""
+    smallest = judged.contrast.smallest_p
+    if smallest * judged.family <= ALPHA:
+        return ""
+    correction = f", before correction for {judged.family} contrasts" if judged.family > 1 else ""
+    return f"; {count(len(judged.contrast.seeds), 'pair')} cannot give a p below {smallest:.3g}{correction}: add seeds"

@@ -1,0 +1,317 @@
+"""The gradient-norm certificate: the same few steps computed in every layout, compared with one process.
+
+A wrong average, a sum over shards taken twice, a clip limit that an engine fills in by itself: mistakes of distributed
+training change gradient norms by percents and stop no run. Here every engine has to give the norms of a single process,
+layer by layer and seed by seed, or the command fails.
+
+Shapes of arrays: [seed][step][layer] for layer norms, [seed][step][part] for those of parts, else [seed][step].
+"""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from gpt.config import RunConfig, parse, with_values
+from gpt.errors import InputError
+from gpt.records.files import make_folder, write_atomic, write_json
+from gpt.records.manifest import write_manifest
+
+BOUND = 1e-5
+"""largest relative error against one process"""
+BF16_BOUND = 5e-3
+"""the same in bf16, where a difference in the last bit of fp32 can move a product by a whole bit of its 8"""
+BF16_SPLIT_BOUND = 3e-2
+"""the same in bf16 against other parts of the batch: the weight gradient of each part is rounded to 8 bits"""
+
+SMALL: dict[str, Any] = {
+    "model": {"layers": 2, "heads": 3, "width": 33, "context": 32, "position": "learned", "norm_placement": "pre",
+              "bias": True, "dropout": 0.1, "init": "xavier"},
+    "optim": {"lr": 1e-2, "warmup_steps": 2, "clip": 0.5},
+    "train": {"steps": 6, "batch_size": 8, "eval_every": 6, "eval_batch_size": 4},
+}  # fmt: skip
+"""a run with much that could go wrong: tied embeddings, biases, dropout, another learning rate at each step, odd
+numbers of weights and of evaluation chunks, norms above the clip limit and above 1 (DeepSpeed's own limit)"""
+TIMED: dict[str, Any] = {
+    "model": {"layers": 3, "heads": 4, "width": 64, "context": 64, "position": "rope", "norm_placement": "pre"},
+    "optim": {"lr": 1e-3, "warmup_steps": 0},
+    "train": {"steps": 50, "batch_size": 16, "eval_every": 50},
+}
+LONGEST_LAUNCH = 900
+"""seconds"""
+ALONE = [[0], [1]]
+TOGETHER = [[0, 1]]
+
+
+@dataclass(frozen=True)
+class Case:
+    """One layout, and the case of one process that it is held against."""
+
+    name: str
+    ranks: int
+    against: str
+    zero_stage: int | None = None
+    packs: Sequence[Sequence[int]] = tuple(map(tuple, ALONE))
+    micro_batch: int | None = None
+    values: Mapping[str, Any] | None = None
+    """fields that differ from `SMALL`"""
+    bound: float = BOUND
+
+    @property
+    def launch(self) -> tuple[int, int | None]:
+        """Cases with the same launch are computed by the same processes."""
+        return self.ranks, self.zero_stage
+
+    @property
+    def asked(self) -> dict[str, Any]:
+        """What the ranks are told."""
+        values = {"train.micro_batch_size": self.micro_batch, **(self.values or {})}
+        config = with_values(parse(RunConfig, SMALL, "certificate"), values, self.name)
+        parts = config.train.batch_size // (self.micro_batch or config.train.batch_size // self.ranks)
+        config = with_values(config, {"probes.noise_scale": parts > 1}, self.name)
+        return {"config": config.model_dump(mode="json"), "packs": [list(pack) for pack in self.packs]}
+
+
+SPLIT = {2: "2 micro-batches", 4: "4 micro-batches"}
+SPLIT_BF16 = {parts: f"{name}, bf16" for parts, name in SPLIT.items()}
+"""cases of one process whose parts are those of 2 ranks and of 4"""
+REFERENCE, BF16, UNCLIPPED, IN_ORDER = (
+    "one process",
+    "one process, bf16",
+    "one process, no clipping",
+    "in order, 1 rank",
+)
+_BF16 = {"train.precision": "bf16"}
+_UNCLIPPED = {"optim.clip": None}
+_ORDERED = {"train.reduction": "ordered"}
+
+
+def cases() -> list[Case]:
+    """Every case, references first."""
+    found = [
+        Case(REFERENCE, 1, REFERENCE),
+        Case(BF16, 1, BF16, values=_BF16),
+        Case(UNCLIPPED, 1, UNCLIPPED, values=_UNCLIPPED),
+        Case("2 seeds together", 1, REFERENCE, packs=TOGETHER),
+        Case(SPLIT[2], 1, REFERENCE, micro_batch=4),
+        Case(SPLIT[4], 1, REFERENCE, micro_batch=2),
+        Case("2 seeds together, bf16", 1, BF16, packs=TOGETHER, values=_BF16, bound=BF16_BOUND),
+        Case(SPLIT_BF16[2], 1, BF16, micro_batch=4, values=_BF16, bound=BF16_SPLIT_BOUND),
+        Case(SPLIT_BF16[4], 1, BF16, micro_batch=2, values=_BF16, bound=BF16_SPLIT_BOUND),
+        Case(IN_ORDER, 1, REFERENCE, micro_batch=2, values=_ORDERED),
+        Case("in order, 2 ranks", 2, IN_ORDER, micro_batch=2, values=_ORDERED, bound=0.0),
+        Case("in order, 4 ranks", 4, IN_ORDER, micro_batch=2, values=_ORDERED, bound=0.0),
+    ]
+    for name, ranks, stage in [
+        ("DDP, 2 ranks", 2, None),
+        ("DDP, 4 ranks", 4, None),
+        *((f"ZeRO-{stage}, 2 ranks", 2, stage) for stage in range(4)),
+    ]:
+        found += [
+            Case(name, ranks, REFERENCE, stage),
+            Case(f"{name}, 2 seeds together", ranks, REFERENCE, stage, packs=TOGETHER),
+            Case(f"{name}, no clipping", ranks, UNCLIPPED, stage, values=_UNCLIPPED),
+            Case(f"{name}, bf16", ranks, SPLIT_BF16[ranks], stage, values=_BF16, bound=BF16_BOUND),
+        ]
+        if ranks == 2:
+            found.append(Case(f"{name}, 2 micro-batches each", ranks, REFERENCE, stage, micro_batch=2))
+    return [*found, Case("ZeRO-3, 4 ranks", 4, REFERENCE, 3)]
+
+
+@dataclass(frozen=True)
+class Line:
+    """A case's largest relative errors over all steps and seeds."""
+
+    case: str
+    engine: str
+    ranks: int
+    micro_batches: int
+    layer_norm: float
+    worst_layer: int
+    loss: float
+    clip_scale: float
+    evaluation: float
+    """of the loss of each window after the last step"""
+    part_norm: float | None
+    """None where there is no single process with the same parts to compare with"""
+    bound: float
+
+    @property
+    def holds(self) -> bool:
+        """Whether no error is above the bound (a number that is not finite is)."""
+        errors = [self.layer_norm, self.loss, self.clip_scale, self.evaluation, self.part_norm or 0.0]
+        return all(error <= self.bound for error in errors)
+
+
+@dataclass(frozen=True)
+class Certificate:
+    lines: list[Line]
+    ordered_cost: list[float]
+    """quartiles of the time of a step in order over that of a DDP step, two ranks, the same micro-batches; empty
+    where no case has two ranks"""
+
+    @property
+    def holds(self) -> bool:
+        return all(line.holds for line in self.lines)
+
+
+def certify(device: str, planned: Sequence[Case]) -> Certificate:
+    """Compute cases, by real launches of `accelerate launch`, and compare.
+
+    Args:
+        device: `cpu` or `cuda`; then cases with more ranks than GPUs cannot run.
+        planned: with each case, the one of one process that it is held against.
+
+    Raises:
+        InputError: a launch failed; its last lines are in the message.
+    """
+    results: dict[str, Any] = {}
+    for launch in dict.fromkeys(case.launch for case in planned):
+        asked = {case.name: case.asked for case in planned if case.launch == launch}
+        if launch == (2, None):
+            asked["cost"] = _timed()
+        results |= _compute(*launch, asked, device)
+        print(f"{len(results)} cases computed", file=sys.stderr, flush=True)
+    lines = [compare(case, results) for case in planned]
+    cost = np.quantile(results["cost"], [0.25, 0.5, 0.75]).tolist() if "cost" in results else []
+    return Certificate(lines, cost)
+
+
+def _timed() -> dict[str, Any]:
+    base = with_values(parse(RunConfig, TIMED, "certificate"), {"train.micro_batch_size": 4}, "certificate")
+    ordered = with_values(base, _ORDERED, "certificate")
+    return {"config": ordered.model_dump(mode="json"), "rival": base.model_dump(mode="json")}
+
+
+def _compute(ranks: int, zero_stage: int | None, asked: dict[str, Any], device: str) -> dict[str, Any]:
+    """What the cases of one launch measured."""
+    with tempfile.TemporaryDirectory() as folder:
+        cases, answers, launch = (Path(folder) / name for name in ("cases.json", "answers.json", "launch.yaml"))
+        cases.write_text(json.dumps(asked))
+        start = [sys.executable]
+        if ranks > 1:
+            launch.write_text(json.dumps(_launch_file(ranks, zero_stage, device)))  # JSON is YAML
+            start += ["-m", "accelerate.commands.launch", "--config_file", str(launch)]
+        command = [*start, "-m", "gpt.runner.checks.gradient_parity_rank", str(cases), str(answers)]
+        inherited = {k: v for k, v in os.environ.items() if not k.startswith(("ACCELERATE_", "RANK", "WORLD_SIZE"))}
+        hidden = {"CUDA_VISIBLE_DEVICES": ""} if device == "cpu" else {}
+        what = f"gpt certify: a launch of {ranks} ranks" + ("" if zero_stage is None else f", ZeRO-{zero_stage},")
+        try:
+            ended = subprocess.run(
+                command,
+                env={**inherited, **hidden},
+                capture_output=True,
+                text=True,
+                timeout=LONGEST_LAUNCH,
+                check=False,
+            )
+        except subprocess.TimeoutExpired:
+            raise InputError(f"{what} did not end within {LONGEST_LAUNCH} s") from None
+        if ended.returncode or not answers.exists():
+            said = [line for line in ended.stderr.splitlines() if "Error: " in line or line.startswith("gpt: ")]
+            last = said[0] if said else ended.stderr.strip()[-300:]
+            raise InputError(f"{what} failed: {last}")
+        return json.loads(answers.read_text())
+
+
+def _launch_file(ranks: int, zero_stage: int | None, device: str) -> dict[str, Any]:
+    """An accelerate configuration with every field that a user's own could slip in."""
+    common = {
+        "compute_environment": "LOCAL_MACHINE", "mixed_precision": "no", "dynamo_backend": "NO", "num_machines": 1,
+        "num_processes": ranks, "machine_rank": 0, "main_process_port": 0, "rdzv_backend": "static",
+        "same_network": True, "gpu_ids": "all", "enable_cpu_affinity": False, "debug": False,
+    }  # fmt: skip
+    if zero_stage is None:
+        return {**common, "distributed_type": "MULTI_GPU", "use_cpu": device == "cpu"}
+    zero = {"zero_stage": zero_stage, "zero3_init_flag": False, "deepspeed_multinode_launcher": "standard"}
+    return {**common, "distributed_type": "DEEPSPEED", "use_cpu": False, "deepspeed_config": zero}
+
+
+def compare(case: Case, results: Mapping[str, Any]) -> Line:
+    """A case's answers against those of its reference, both by name in `results`."""
+    mine, reference = results[case.name], results[case.against]
+    per_layer = _errors(mine["layer_norm"], reference["layer_norm"]).max(axis=(0, 1))
+    parts = mine["part_norm"]
+    of_parts = None
+    if parts:
+        split = reference if np.shape(parts) == np.shape(reference["part_norm"]) else None
+        if split is None and case.against == REFERENCE:
+            split = results[SPLIT[len(parts[0][0])]]
+        of_parts = float(_errors(parts, split["part_norm"]).max()) if split else None
+    return Line(
+        case.name,
+        mine["engine"],
+        mine["ranks"],
+        mine["micro_batches"],
+        float(per_layer.max()),
+        int(per_layer.argmax()),
+        float(_errors(mine["loss"], reference["loss"]).max()),
+        float(_errors(mine["clip_scale"], reference["clip_scale"]).max()),
+        float(_errors(mine["evaluation"], reference["evaluation"]).max()),
+        of_parts,
+        case.bound,
+    )
+
+
+def _errors(mine: Any, reference: Any) -> "np.ndarray[Any, np.dtype[np.float64]]":
+    """Relative errors; what is not a number counts as infinitely wrong."""
+    ours, theirs = np.asarray(mine, dtype=np.float64), np.asarray(reference, dtype=np.float64)
+    assert ours.shape == theirs.shape, (ours.shape, theirs.shape)
+    return np.nan_to_num(np.abs(ours - theirs) / np.abs(theirs), nan=np.inf)
+
+
+def table(certificate: Certificate) -> str:
+    """The certificate as a Markdown table."""
+    lines = [
+        "| case | engine | ranks | parts | layer norms | loss | clip factor | evaluation | part norms | bound | |",
+        "|---|---|--:|--:|--:|--:|--:|--:|--:|--:|---|",
+    ]
+    for line in certificate.lines:
+        parts = "-" if line.part_norm is None else _short(line.part_norm)
+        errors = " | ".join(map(_short, (line.layer_norm, line.loss, line.clip_scale, line.evaluation)))
+        lines.append(
+            f"| {line.case} | {line.engine} | {line.ranks} | {line.micro_batches} | {errors} | {parts} "
+            f"| {_short(line.bound)} | {'holds' if line.holds else 'BROKEN'} |"
+        )
+    return "\n".join(lines)
+
+
+def _short(error: float) -> str:
+    return "0" if error == 0 else f"{error:.0e}".replace("e-0", "e-")
+
+
+def save(certificate: Certificate, folder: Path, stack: Mapping[str, Any]) -> None:
+    """Write certificate.json and certificate.md."""
+    made_with = {**stack, **{name: version(name) for name in ("torch", "accelerate", "deepspeed")}}
+    make_folder(folder)
+    write_json(folder / "certificate.json", {"holds": certificate.holds, "stack": made_with, **asdict(certificate)})
+    write_atomic(folder / "certificate.md", page(certificate, made_with).encode())
+    write_manifest(folder, [folder / "certificate.json", folder / "certificate.md"])
+
+
+def page(certificate: Certificate, stack: Mapping[str, Any]) -> str:
+    """The certificate for a reader."""
+    cost = ""
+    if certificate.ordered_cost:
+        low, middle, high = certificate.ordered_cost
+        cost = (
+            f"\nA step that adds gradients in order takes {middle:.2f} times as long as a DDP step with the same "
+            f"micro-batches (quartiles {low:.2f} and {high:.2f}; two ranks, interleaved).\n"
+        )
+    return (
+        "# Gradient norms in every layout\n\n"
+        "Largest relative error against one process over 6 steps, 2 seeds and all layers, by `gpt certify`: "
+        "the norm of each layer's gradient before clipping, the loss, the factor of clipping, the loss of each window "
+        "of an evaluation, and the norm of the gradient of each part of the batch (a rank's micro-batch). "
+        f"Made on {stack['device']}, with torch {stack['torch']}, accelerate {stack['accelerate']}, "
+        f"DeepSpeed {stack['deepspeed']}.\n\n"
+        f"{table(certificate)}\n{cost}"
+    )

@@ -1,0 +1,132 @@
+"""What the ranks of a certificate do: a few training steps of every case, by the engine that the launch asks for.
+
+accelerate launch ... -m gpt.runner.checks.gradient_parity_rank CASES.json ANSWERS.json
+"""
+
+import json
+import os
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from gpt.config import RunConfig, parse
+from gpt.data.batches import training_batch, validation_windows
+from gpt.randomness import integers
+from gpt.runner.launch.accelerate import parent_command, read_launch
+from gpt.runner.ranks.group import Row, Seat, backend_for, end_process
+from gpt.runner.ranks.launched import open_store
+from gpt.runner.ranks.local import device_of
+from gpt.runner.seed_batch import build_engine
+from gpt.runner.workspace import Place
+from gpt.train.engines.ranks import ALONE, Ranks
+from gpt.train.optim.schedule import learning_rate
+
+VOCABULARY = 65
+TEXT: NDArray[np.int64] = integers(0, "certificate", 20_000, VOCABULARY)
+"""without meaning: the comparison asks for equal gradients, not for learning"""
+WINDOWS = 22
+TIMEOUT_SECONDS = 120.0
+TIMED_STEPS = 30
+
+
+def main() -> None:
+    asked, answers = (Path(argument) for argument in sys.argv[1:])
+    cases = json.loads(asked.read_text())
+    torch.set_num_threads(1)
+    launch = read_launch(os.environ, parent_command(), torch.cuda.device_count())
+    cuda = torch.cuda.is_available() and not (launch and launch.cpu)
+    device = device_of(torch.device("cuda" if cuda else "cpu"), launch.local_rank if launch else 0)
+    place = Place(Path(), Path(), device, launch.zero_stage if launch else None)
+    if launch is None:
+        answers.write_text(json.dumps(answer(cases, place, ALONE)))
+        return
+    seat = Seat(launch.rank, launch.world, launch.world)
+    row = Row(seat, open_store(launch, TIMEOUT_SECONDS), backend_for(device), TIMEOUT_SECONDS, lambda: False)
+    row.join()
+    results = answer(cases, place, row.ranks)
+    if row.ranks.leads:
+        answers.write_text(json.dumps(results))
+    row.leave()
+    end_process(0)
+
+
+def answer(cases: dict[str, Any], place: Place, ranks: Ranks) -> dict[str, Any]:
+    """For each named case what its steps measured; a case with a rival is timed against it."""
+    results: dict[str, Any] = {}
+    for name, case in cases.items():
+        config = parse(RunConfig, case["config"], name)
+        if "rival" in case:
+            rival = parse(RunConfig, case["rival"], name)
+            results[name] = step_time_ratios(config, rival, place, ranks)
+        else:
+            results[name] = train_case(config, case["packs"], place, ranks)
+    return results
+
+
+def train_case(config: RunConfig, packs: Sequence[Sequence[int]], place: Place, ranks: Ranks) -> dict[str, Any]:
+    """Train packs of seeds, one pack after the other, and evaluate them.
+
+    Returns:
+        Arrays with the axes [seed][step]... ([seed][window] for `evaluation`), seeds in the order of the packs, and how
+        they were computed.
+    """
+    keys = ("loss", "layer_norm", "clip_scale", "part_norm", "evaluation")
+    measured: dict[str, list[Any]] = {key: [] for key in keys}
+    windows = torch.from_numpy(validation_windows(TEXT[: WINDOWS * config.model.context + 1], config.model.context))
+    for seeds in packs:
+        engine = build_engine(config, VOCABULARY, seeds, place, ranks)
+        outs = [
+            engine.train_step(
+                step,
+                batch_for(config, engine.samples, seeds, step),
+                learning_rate(step, config.train.steps, config.optim),
+                measure_updates=False,
+            )
+            for step in range(1, config.train.steps + 1)
+        ]
+        columns = {
+            "loss": torch.stack([out.loss_S for out in outs], dim=1),
+            "layer_norm": torch.stack([out.layer_grad_norm_SL for out in outs], dim=1),
+            "clip_scale": torch.stack([out.clip_scale_S for out in outs], dim=1),
+            "evaluation": engine.evaluate(windows),
+        }
+        if config.probes.noise_scale:
+            columns["part_norm"] = torch.stack(
+                [out.part_norm_SP for out in outs if out.part_norm_SP is not None], dim=1
+            )
+        for key, column in columns.items():
+            measured[key] += column.tolist()
+        how = {"engine": engine.name, "ranks": ranks.size, "micro_batches": len(engine.micro_batches) * ranks.size}
+        engine.close()
+    return {**measured, **how}
+
+
+def step_time_ratios(config: RunConfig, rival: RunConfig, place: Place, ranks: Ranks) -> list[float]:
+    """Seconds of a step over those of the rival's step right before it, for `TIMED_STEPS` pairs of one seed."""
+    engines = [build_engine(c, VOCABULARY, [0], place, ranks) for c in (rival, config)]
+    ratios = []
+    for step in range(1, TIMED_STEPS + 6):
+        seconds = []
+        for engine, run in zip(engines, (rival, config), strict=True):
+            batch = batch_for(run, engine.samples, [0], step)
+            ranks.any(False)  # start together
+            began = time.perf_counter()
+            float(engine.train_step(step, batch, run.optim.lr, False).grad_norm_S)
+            seconds.append(time.perf_counter() - began)
+        ratios.append(seconds[1] / seconds[0])
+    return ratios[5:]
+
+
+def batch_for(config: RunConfig, samples: range, seeds: Sequence[int], step: int) -> torch.Tensor:
+    """The (S, B, T+1) characters of some samples of a step."""
+    return torch.from_numpy(training_batch(TEXT, seeds, step, samples, config.model.context))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,245 @@
+"""A row of the (runs x data) grid: the ranks that train one pack together, as a world of their own.
+
+W ranks stand in W / R rows of R. A row is torch's default process group, so every engine works in it as if there were
+nothing else; rows share only a store, where they take their work from. After an exception in one of its ranks a row
+breaks up and joins again: what failed is one pack, the others go on.
+"""
+
+import contextlib
+import json
+import os
+import socket
+import stat
+import sys
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, NoReturn
+
+import torch
+import torch.distributed as dist
+
+from gpt.errors import InputError
+from gpt.train.engines.ranks import Ranks
+
+POLL_SECONDS = 0.1
+UNCLEAR = {"could not create a primitive": "oneDNN found no room for a kernel: most likely, memory ran out"}
+"""messages of libraries that leave out what a reader must know, and that"""
+
+
+class RankLostError(Exception):
+    """A rank of this row is gone, or does not answer: the row cannot go on."""
+
+
+@dataclass(frozen=True)
+class Fall:
+    """What an attempt at a pack fell over."""
+
+    why: str
+    """one line, with the number of the rank where there are several"""
+    trace: str
+    """traceback; empty where the line says all"""
+
+
+@dataclass(frozen=True)
+class Seat:
+    """The place of a process among all W."""
+
+    rank: int
+    world: int
+    ranks_per_run: int
+
+    @property
+    def row(self) -> int:
+        return self.rank // self.ranks_per_run
+
+    @property
+    def ranks(self) -> Ranks:
+        """The place within the row."""
+        return Ranks(self.rank % self.ranks_per_run, self.ranks_per_run)
+
+    @property
+    def mates(self) -> range:
+        """All ranks of the row, by their numbers among all."""
+        first = self.row * self.ranks_per_run
+        return range(first, first + self.ranks_per_run)
+
+
+class Row:
+    """This process as one rank of its row."""
+
+    def __init__(self, seat: Seat, store: dist.Store, backend: str, timeout: float, stop: Callable[[], bool]):
+        """Meet all other ranks at the store.
+
+        Args:
+            store: shared by all W ranks and used by nobody else.
+            backend: torch's name of what carries the row's collectives.
+            timeout: seconds after which a rank that does not answer is given up.
+            stop: whether to give up waiting.
+        """
+        self.seat = seat
+        self.ranks = seat.ranks
+        self.timeout = timeout
+        self.stopped = False
+        """whether the row took no more work because one of its ranks was asked to stop"""
+        self._store = store
+        self._backend = backend
+        self._stop = stop
+        self._meetings = 0
+        self._others: set[int] = set()
+        """sockets that are not the row's"""
+        store.set(f"process/{seat.rank}", json.dumps([socket.gethostname(), os.getpid()]))
+
+    def join(self) -> None:
+        """Become the world of this row's ranks.
+
+        Raises:
+            RankLostError: a rank did not come.
+        """
+        self._meetings += 1
+        if self.ranks.size == 1:
+            return
+        self._others = _sockets()
+        os.environ |= {"RANK": str(self.ranks.rank), "WORLD_SIZE": str(self.ranks.size)}  # what DeepSpeed reads
+        try:
+            dist.init_process_group(
+                self._backend,
+                store=dist.PrefixStore(f"row/{self.seat.row}/{self._meetings}", self._store),
+                rank=self.ranks.rank,
+                world_size=self.ranks.size,
+                timeout=timedelta(seconds=self.timeout),
+            )
+        except (dist.DistError, RuntimeError) as error:
+            raise RankLostError(f"ranks {_words(self.seat.mates)} could not meet: {error}") from None
+
+    def leave(self) -> None:
+        """End the row in good order."""
+        if dist.is_initialized():
+            dist.destroy_process_group()
+
+    def take(self, count: int) -> Iterator[int]:
+        """Numbers below `count`, each given to one row only, until asked to stop; whoever is fast takes more."""
+        while not self._agree_to_stop():
+            number = self._store.add("taken", 1) - 1 if self.ranks.leads else 0
+            number = self.ranks.from_leader(number)
+            if number >= count:
+                return
+            yield number
+
+    def _agree_to_stop(self) -> bool:
+        self.stopped = self.ranks.any(self._stop())
+        return self.stopped
+
+    def note_held(self, fingerprint: str) -> None:
+        """Say that another command has a cell that was this row's to take."""
+        self._store.set(held_key(fingerprint), "")
+
+    def break_up(self, error: Exception) -> Fall:
+        """Leave after an exception, here or in another rank of the row, and find out what happened.
+
+        Hanging up makes the others' collectives fail at once instead of after the timeout.
+
+        Returns:
+            What the rank that fell first fell over. All ranks get the same answer, and may `join` again.
+
+        Raises:
+            RankLostError: a rank is dead, or did not answer within the timeout.
+        """
+        known = isinstance(error, InputError)
+        why = str(error) if known else clear(error)
+        trace = "" if known else "".join(traceback.format_exception(error))
+        if self.ranks.size == 1:
+            return Fall(why, trace)
+        order = self._store.add(self._key("fallen"), 1)
+        self._store.set(self._key(self.seat.rank), json.dumps({"order": order, "why": why, "trace": trace}))
+        _hang_up(_sockets() - self._others)
+        with contextlib.suppress(RuntimeError):
+            dist.destroy_process_group()
+        answers = self._answers()
+        lost = [rank for rank in self.seat.mates if rank not in answers]
+        if lost:
+            raise RankLostError(f"rank {_words(lost)} of {self.seat.world} was lost: {self._fate(lost[0])}")
+        first = min(answers, key=lambda rank: answers[rank]["order"])
+        return Fall(f"rank {first} of {self.seat.world}: {answers[first]['why']}", answers[first]["trace"])
+
+    def _answers(self) -> dict[int, Any]:
+        """What each rank of the row fell over, waiting for those that are alive."""
+        deadline = time.monotonic() + self.timeout
+        answers: dict[int, Any] = {}
+        while True:
+            for rank in set(self.seat.mates) - set(answers):
+                if self._store.check([self._key(rank)]):
+                    answers[rank] = json.loads(self._store.get(self._key(rank)))
+            missing = set(self.seat.mates) - set(answers)
+            given_up = self._stop() or time.monotonic() > deadline
+            if not missing or given_up or any(self._is_dead(rank) for rank in missing):
+                return answers
+            time.sleep(POLL_SECONDS)
+
+    def _is_dead(self, rank: int) -> bool:
+        """Whether a rank of this machine has no process any more; of another machine nothing is known."""
+        host, process = json.loads(self._store.get(f"process/{rank}"))
+        if host != socket.gethostname():
+            return False
+        try:
+            os.kill(process, 0)
+        except ProcessLookupError:
+            return True
+        return False
+
+    def _fate(self, rank: int) -> str:
+        if self._is_dead(rank):
+            return "its process is gone"
+        return f"no answer for {self.timeout:g} s" if not self._stop() else "no answer before this process was stopped"
+
+    def _key(self, name: object) -> str:
+        return f"fall/{self.seat.row}/{self._meetings}/{name}"
+
+
+def held_key(fingerprint: str) -> str:
+    """The key in the ranks' store that says that another command has a cell."""
+    return f"held/{fingerprint}"
+
+
+def end_process(code: int) -> NoReturn:
+    """End a rank at once: torch's threads, which outlive the row, can abort an interpreter that ends in good order."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
+
+
+def backend_for(device: torch.device) -> str:
+    """gloo for CPU tensors; NCCL for those of a GPU."""
+    return "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
+
+
+def _words(ranks: Any) -> str:
+    return " and ".join(map(str, ranks))
+
+
+def _sockets() -> set[int]:
+    """The descriptors of this process that are TCP connections."""
+    found = set()
+    for descriptor in [int(entry.name) for entry in Path("/dev/fd").iterdir()]:
+        with contextlib.suppress(OSError):  # closed since it was listed, or a socket that only listens
+            if stat.S_ISSOCK(os.fstat(descriptor).st_mode):
+                with socket.socket(fileno=os.dup(descriptor)) as copy:
+                    copy.getpeername()
+                    if copy.family in (socket.AF_INET, socket.AF_INET6) and copy.type == socket.SOCK_STREAM:
+                        found.add(descriptor)
+    return found
+
+
+def _hang_up(sockets: set[int]) -> None:
+    for descriptor in sockets:
+        with contextlib.suppress(OSError), socket.socket(fileno=os.dup(descriptor)) as copy:
+            copy.shutdown(socket.SHUT_RDWR)
+
+
+def clear(error: Exception) -> str:
+    """An exception's name and message, and what the message should have said."""
+    meaning = [f" ({meaning})" for message, meaning in UNCLEAR.items() if message in str(error)]
+    return "".join([f"{type(error).__name__}: {error}", *meaning])

@@ -1,0 +1,140 @@
+"""Cells over ranks that a launcher started: `accelerate launch` or `torchrun`, on one machine or several."""
+
+import contextlib
+import json
+import os
+import sys
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from datetime import timedelta
+from typing import Any
+
+import torch.distributed as dist
+
+from gpt.errors import InputError
+from gpt.runner.launch.accelerate import Launch
+from gpt.runner.launch.exit_codes import RANK_LOST
+from gpt.runner.launch.signals import LAUNCHER_ENDED, STOP_SIGNALS, stop_on_signals
+from gpt.runner.layout import Layout
+from gpt.runner.progress import Progress
+from gpt.runner.ranks.group import Seat, end_process
+from gpt.runner.ranks.heartbeat import BUSY, Watch
+from gpt.runner.ranks.local import POLL_SECONDS, Outcome, be_rank, outcome
+from gpt.runner.stack import describe_stack
+from gpt.runner.workspace import Place
+from gpt.study.plan import PlannedCell
+
+
+def open_store(launch: Launch, timeout: float) -> dist.Store:
+    """Where the ranks of a launch find each other."""
+    hosts = launch.rank == 0 and not launch.agent_store
+    limit = timedelta(seconds=timeout)
+    store = dist.TCPStore(launch.address, launch.port, launch.world, hosts, limit, wait_for_workers=False)
+    return dist.PrefixStore(f"gpt/{launch.attempt}", store)
+
+
+def meet(
+    launch: Launch, store: dist.Store, layout: Layout, packs: Sequence[Sequence[PlannedCell]], place: Place
+) -> None:
+    """Hold what this rank is against rank 0, before anything is trained.
+
+    Raises:
+        InputError: names what differs and, of short things, rank and values; every rank raises the same.
+    """
+    about = {
+        "processes": layout.processes,
+        "ranks-per-run": layout.ranks_per_run,
+        "zero_stage": launch.zero_stage,
+        **describe_stack(place.device),
+        "cells": [[cell.fingerprint for cell in pack] for pack in packs],
+    }
+    store.set(f"about/{launch.rank}", json.dumps(about))
+    if launch.rank == 0:
+        wrong = next((why for rank in range(1, launch.world) if (why := _difference(store, rank, about))), "")
+        store.set("verdict", wrong or "go")
+    try:
+        verdict = store.get("verdict").decode()
+    except dist.DistStoreError:
+        verdict = "rank 0 did not come: all ranks of the launch must run the same command"
+    if verdict != "go":
+        raise InputError(verdict)
+
+
+def _difference(store: dist.Store, rank: int, about: dict[str, Any]) -> str:
+    try:
+        other = json.loads(store.get(f"about/{rank}"))
+    except dist.DistStoreError:
+        return f"rank {rank} did not come: all ranks of the launch must run the same command"
+    for key, value in about.items():
+        if other[key] != value:
+            what = "" if key == "cells" else f" {other[key]!r} on rank {rank}, {value!r} on rank 0"
+            return f"ranks differ in {key}{what}; all ranks of a launch must be alike"
+    return ""
+
+
+def run_as_rank(
+    launch: Launch,
+    store: dist.Store,
+    packs: Sequence[Sequence[PlannedCell]],
+    place: Place,
+    layout: Layout,
+    progress: Progress,
+) -> Outcome:
+    """Train, as one rank of a launch, what falls to its row; rank 0 waits for all the others.
+
+    Returns:
+        What became of all cells, as far as this rank knows: only rank 0 has seen everybody end.
+    """
+    with (
+        stop_on_signals(*STOP_SIGNALS, LAUNCHER_ENDED, parent=os.getppid()) as stop,
+        _shown(progress, launch.rank == 0),
+    ):
+        seat = Seat(launch.rank, launch.world, layout.ranks_per_run)
+        stopped = be_rank(seat, store, packs, place, layout.timeout, stop) or stop()
+        with contextlib.suppress(RuntimeError):  # the launcher and its store are gone; this rank has stopped for that
+            if stopped:
+                store.set("stopped", "")
+            store.set(f"ended/{launch.rank}", "")
+            if launch.rank == 0:
+                _wait_for_others(store, launch.world, layout.timeout)
+                stopped = stopped or store.check(["stopped"])
+                return outcome(stopped, [cell for pack in packs for cell in pack], place, store)
+        return Outcome(stopped, [], 0)
+
+
+def _wait_for_others(store: dist.Store, world: int, timeout: float) -> None:
+    """Wait until every rank has ended; one that gives no sign of life ends the launch."""
+    watch, others = Watch(store, timeout), set(range(1, world))
+    while others:
+        for rank in sorted(others):
+            if store.check([f"ended/{rank}"]):
+                others.remove(rank)
+            elif watch.silent(rank):
+                why = f"no sign of life for {timeout:g} s ({BUSY})"
+                print(f"gpt: rank {rank} of {world} was lost: {why}", file=sys.stderr)
+                end_process(RANK_LOST)
+        time.sleep(POLL_SECONDS)
+
+
+@contextlib.contextmanager
+def _shown(progress: Progress, here: bool) -> Iterator[None]:
+    """Follow the cells from a thread beside the training."""
+    if not here:
+        yield
+        return
+    ended = threading.Event()
+
+    def follow() -> None:
+        while not ended.wait(POLL_SECONDS):
+            progress.update()
+
+    thread = threading.Thread(target=follow, daemon=True)
+    with progress:
+        thread.start()
+        try:
+            yield
+        finally:
+            ended.set()
+            thread.join()
+            progress.update()

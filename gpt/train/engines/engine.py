@@ -1,0 +1,174 @@
+"""The seam between the training loop and whatever computes a step, and what all engines compute alike.
+
+Shapes: S seed, B sample, T position, L layer, N validation window, A micro-batch of this rank, P part of the batch: a
+micro-batch of any rank.
+"""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from gpt.config import RunConfig
+from gpt.model.dropout import Noise
+from gpt.model.gpt import build_model, layer_index, layer_names, token_losses
+from gpt.train.engines.micro_batches import micro_batches
+from gpt.train.engines.ranks import ALONE, Ranks
+
+State = dict[str, Tensor]
+
+
+@dataclass(frozen=True)
+class StepOut:
+    """What one training step leaves to be recorded, on the device that computed it; the same on every rank."""
+
+    loss_S: Tensor
+    """mean loss over the batch before the update, nats per character"""
+    grad_norm_S: Tensor
+    """norm of the whole gradient before clipping"""
+    layer_grad_norm_SL: Tensor
+    """norm of each layer's gradient before clipping"""
+    clip_scale_S: Tensor
+    """factor that the gradient was multiplied by"""
+    part_norm_SP: Tensor | None
+    """norm of the mean gradient of each part of the batch; None where the noise scale was not asked for"""
+    update_ratio_SL: Tensor | None
+    """norm of the update over the norm of the weights, layer by layer; None where it was not asked for"""
+
+
+class Engine(Protocol):
+    """Trains the models of several seeds together; the loop knows no more than this.
+
+    Where several ranks share the work, every method is called by all of them, in the same order.
+    """
+
+    seeds: tuple[int, ...]
+    name: str
+    """how it computes, for the reader of a report"""
+    samples: range
+    """the samples of each batch that this rank computes"""
+
+    def train_step(self, step: int, batch_SBT: Tensor, lr: float, measure_updates: bool) -> StepOut:
+        """Forward, backward, clip and update on the (S, B, T+1) characters of this rank's samples.
+
+        It is one verb because some engines cannot be asked for the parts.
+        """
+
+    def evaluate(self, windows_NT: Tensor) -> Tensor:
+        """(S, N): mean loss of each window of T+1 characters, nats per character."""
+
+    def observe(self, windows_NT: Tensor, want: Collection[str]) -> dict[str, list[Tensor]]:
+        """The wanted intermediates (see `gpt.model.intermediates.TAPS`) of a forward pass over windows of T characters."""
+
+    def weights(self) -> State:
+        """Parameters by name, each leading with the seed axis; they go on changing with the next step."""
+
+    def state(self) -> State:
+        """Everything that `load` needs to go on to the same bits, each tensor leading with the seed axis.
+
+        There is a state once a step was taken; its tensors go on changing with the next one. It says nothing about
+        engine or ranks: what one layout leaves, any other takes up.
+        """
+
+    def load(self, step: int, state: State) -> None:
+        """Take up the state that an engine of the same seeds had after `step`."""
+
+    def close(self) -> None:
+        """Let go of what outlives the engine; it is not used again."""
+
+
+class PartNorms:
+    """Hooks that square every gradient as backward makes it: of one micro-batch, and not yet averaged over ranks."""
+
+    def __init__(self, parameters: Sequence[nn.Parameter], seeds: int):
+        self._seeds = seeds
+        self._squares: list[Tensor] = [torch.empty(0)] * len(parameters)
+        for index, parameter in enumerate(parameters):
+            parameter.register_hook(partial(self._measure, index))
+
+    def _measure(self, index: int, gradient: Tensor) -> None:
+        self._squares[index] = gradient.reshape(self._seeds, -1).float().square().sum(1)
+
+    def last_S(self) -> Tensor:
+        """(S,): norm of the whole gradient of the last backward pass."""
+        return torch.stack(self._squares).sum(0).sqrt()
+
+
+class Autocast(nn.Module):
+    """A model whose matrix products are bf16; DeepSpeed undoes an autocast around it, so it is inside."""
+
+    def __init__(self, model: nn.Module, device: torch.device):
+        super().__init__()
+        self.model = model
+        self.device_type = device.type
+
+    def forward(self, *inputs: Any, **options: Any) -> Any:
+        with torch.autocast(self.device_type, torch.bfloat16):
+            return self.model(*inputs, **options)
+
+
+class ModelEngine:
+    """What is computed alike wherever the weights lie; a subclass says what becomes of the gradients."""
+
+    def __init__(
+        self, config: RunConfig, vocabulary: int, seeds: Sequence[int], device: torch.device, ranks: Ranks = ALONE
+    ):
+        self.seeds = tuple(seeds)
+        self.config = config
+        self.device = device
+        self.ranks = ranks
+        self.micro_batches = micro_batches(config, ranks)
+        self.samples = range(self.micro_batches[0].start, self.micro_batches[-1].stop)
+        self.model = build_model(config.model, vocabulary, self.seeds).to(device)
+        self.parameters = dict(self.model.named_parameters())
+        self.layers = [layer_index(name, config.model) for name in self.parameters]
+        self.layer_count = len(layer_names(config.model))
+        self.forward: nn.Module = Autocast(self.model, device) if config.train.precision == "bf16" else self.model
+        """what a batch goes through: the model, or what an engine has wrapped it in"""
+        self.part_norms = (
+            PartNorms(list(self.parameters.values()), len(self.seeds)) if config.probes.noise_scale else None
+        )
+
+    def _loss(self, step: int, batch_SBT: Tensor, samples: range) -> Tensor:
+        """(S,): mean loss of one micro-batch of this rank's batch, with its graph."""
+        part_SBT = batch_SBT[:, samples.start - self.samples.start : samples.stop - self.samples.start].to(self.device)
+        logits_SBTV, _ = self.forward(part_SBT[..., :-1], noise=Noise(self.seeds, step, samples))
+        return token_losses(logits_SBTV, part_SBT[..., 1:]).mean((1, 2))
+
+    def _of_all_parts(self, values_XSA: Tensor) -> Tensor:
+        """(X, S, P): what each rank knows of its own micro-batches, put together in the order of their samples."""
+        rank, size = self.ranks.rank, self.ranks.size
+        if size == 1:
+            return values_XSA
+        parts = values_XSA.shape[2]
+        all_XSP = values_XSA.new_zeros(*values_XSA.shape[:2], parts * size)
+        all_XSP[:, :, rank * parts : (rank + 1) * parts] = values_XSA
+        return self.ranks.add_up(all_XSP)
+
+    @torch.no_grad()
+    def evaluate(self, windows_NT: Tensor) -> Tensor:
+        """Every rank takes its share of the chunks; a chunk is the same whoever computes it, and so are its bits."""
+        chunks_BT = windows_NT.to(self.device).split(self.config.train.eval_batch_size)
+        losses_SN = torch.zeros(len(self.seeds), len(windows_NT), device=self.device)
+        of_chunks_SB = losses_SN.split(self.config.train.eval_batch_size, dim=1)
+        rank, size = self.ranks.rank, self.ranks.size
+        for first in range(0, len(chunks_BT), size):
+            mine = first + rank
+            chunk_BT = chunks_BT[min(mine, len(chunks_BT) - 1)]  # with nothing left, still part in sharded weights
+            chunk_SBT = chunk_BT.expand(len(self.seeds), *chunk_BT.shape)
+            logits_SBTV, _ = self.forward(chunk_SBT[..., :-1])
+            if mine < len(chunks_BT):
+                of_chunks_SB[mine].copy_(token_losses(logits_SBTV, chunk_SBT[..., 1:]).mean(2))
+        return self.ranks.add_up(losses_SN)
+
+    @torch.no_grad()
+    def observe(self, windows_NT: Tensor, want: Collection[str]) -> dict[str, list[Tensor]]:
+        windows_NT = windows_NT.to(self.device)
+        _, taps = self.forward(windows_NT.expand(len(self.seeds), *windows_NT.shape), want=want)
+        return taps
+
+    def close(self) -> None:
+        pass

@@ -1,0 +1,250 @@
+"""The engine whose ranks hold shards: DeepSpeed ZeRO, stages 0 to 3 (Rajbhandari et al. 2020), driven by accelerate.
+
+DeepSpeed would clip all seeds of a pack together and says nothing of layers, so it is told not to clip; norms are taken
+and gradients scaled here, on each rank's shards, between its backward pass and its step.
+
+Shapes: S seed, L layer, W parameter tensor, P part of the batch.
+"""
+
+import importlib
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from gpt.config import RunConfig
+from gpt.train.engines.engine import ModelEngine, State, StepOut
+from gpt.train.engines.ranks import Ranks
+from gpt.train.optim.adamw import build_optimizer
+from gpt.train.optim.clipping import clip_scale
+
+MOMENTS = {"mean": "exp_avg", "square": "exp_avg_sq"}
+
+
+@dataclass(frozen=True)
+class Shard:
+    """A stretch of a flattened parameter, or of its gradient; writing to `values` changes what DeepSpeed holds."""
+
+    values: Tensor
+    first: int
+    """place of the first value in the flattened parameter"""
+
+
+class ZeroEngine(ModelEngine):
+    """Ranks that share out the optimizer's state (stage 1), also gradients (2), also parameters (3), or nothing (0)."""
+
+    def __init__(
+        self,
+        config: RunConfig,
+        vocabulary: int,
+        seeds: Sequence[int],
+        device: torch.device,
+        ranks: Ranks,
+    ):
+        assert config.train.reduction == "fast", "DeepSpeed adds gradients up itself"
+        super().__init__(config, vocabulary, seeds, device, ranks)
+        self.shapes = {name: p.shape for name, p in self.parameters.items()}
+        initial = {f"parameter/{name}": p.detach().clone() for name, p in self.parameters.items()}
+        optimizer = build_optimizer(self.model, config.optim)
+        self.deepspeed = _prepare(self.forward, optimizer, config.train.batch_size, self.micro_batches)
+        self.stage: int = self.deepspeed.zero_optimization_stage()
+        self.forward = self.deepspeed
+        self.name = f"DeepSpeed ZeRO-{self.stage}"
+        zeros = {f"{kind}/{name}": torch.zeros(shape) for name, shape in self.shapes.items() for kind in MOMENTS}
+        # DeepSpeed may have taken a step with gradients of zero, which decays weights
+        self.load(0, {**initial, **zeros})
+
+    def train_step(self, step: int, batch_SBT: Tensor, lr: float, measure_updates: bool) -> StepOut:
+        count, measured = len(self.micro_batches), []
+        for samples in self.micro_batches:
+            self.deepspeed.set_gradient_accumulation_boundary(samples == self.micro_batches[-1])
+            loss_S = self._loss(step, batch_SBT, samples)
+            self.deepspeed.backward(loss_S.sum())  # which divides by the number of micro-batches
+            measured.append([loss_S.detach(), *([self.part_norms.last_S() * count] if self.part_norms else [])])
+        of_parts_XSP = self._of_all_parts(torch.stack([torch.stack(m) for m in measured], dim=2))
+
+        gradients = [self._gradient(p) for p in self.parameters.values()]
+        layer_grad_norm_SL = self._layer_norms(gradients)
+        grad_norm_S = torch.linalg.vector_norm(layer_grad_norm_SL, dim=1)
+        scale_S = clip_scale(grad_norm_S, self.config.optim.clip)
+        for shard, shape in zip(gradients, self.shapes.values(), strict=True):
+            self._scale(shard, shape, scale_S, grad_norm_S.isfinite())
+
+        before = [self._held(p) for p in self.parameters.values()] if measure_updates else []
+        before = [s and Shard(s.values.clone(), s.first) for s in before]
+        for group in self.deepspeed.optimizer.param_groups:
+            group["lr"] = lr
+        self.deepspeed.step()
+        return StepOut(
+            of_parts_XSP[0].mean(1),
+            grad_norm_S,
+            layer_grad_norm_SL,
+            scale_S,
+            of_parts_XSP[1] if self.part_norms else None,
+            self._update_ratio(before) if measure_updates else None,
+        )
+
+    def _layer_norms(self, shards: Sequence[Shard | None]) -> Tensor:
+        """(S, L): norms of whole layers from the shards of all ranks, by one collective."""
+        squares_SW = torch.stack(
+            [self._squares(shard, shape) for shard, shape in zip(shards, self.shapes.values(), strict=True)], dim=1
+        )
+        if self.stage > 0:
+            self.ranks.add_up(squares_SW)
+        squares_SL = torch.zeros(len(self.seeds), self.layer_count, device=self.device)
+        return squares_SL.index_add_(1, torch.tensor(self.layers, device=self.device), squares_SW).sqrt()
+
+    def _squares(self, shard: Shard | None, shape: torch.Size) -> Tensor:
+        """(S,): sum of squares of each seed's part of a shard."""
+        whole = torch.zeros(shape.numel(), device=self.device)
+        if shard is not None:
+            whole[shard.first : shard.first + len(shard.values)] = shard.values
+        return whole.view(shape[0], -1).square().sum(1)
+
+    def _scale(self, shard: Shard | None, shape: torch.Size, scale_S: Tensor, finite_S: Tensor) -> None:
+        """Clip; a seed that left the finite numbers stands still, else DeepSpeed would skip the step of all seeds."""
+        if shard is None:
+            return
+        here = slice(shard.first, shard.first + len(shard.values))
+        scale, finite = (of_S.repeat_interleave(shape[1:].numel())[here] for of_S in (scale_S, finite_S))
+        shard.values.copy_(torch.where(finite, shard.values * scale, 0.0))
+
+    @torch.no_grad()
+    def _update_ratio(self, before: Sequence[Shard | None]) -> Tensor:
+        after = [self._held(p) for p in self.parameters.values()]
+        moved = [b and a and Shard(a.values - b.values, b.first) for a, b in zip(after, before, strict=True)]
+        return self._layer_norms(moved) / self._layer_norms(before)
+
+    def _gradient(self, parameter: Any) -> Shard | None:
+        """This rank's shard of the averaged gradient, between backward and step; None where it has none."""
+        if self.stage == 0:
+            assert parameter.grad is not None
+            return Shard(parameter.grad.view(-1), 0)
+        if self.stage == 3:
+            return self._third(parameter, parameter._z3_optimizer.get_local_fp32_grad_for_param(parameter))
+        place = parameter._hp_mapping
+        if place is None:
+            return None
+        values = place.get_lp_grad_fragment(parameter._index_in_param_group).view(-1)
+        return Shard(values[: place.lp_fragment_address.numel], place.lp_fragment_address.start)
+
+    def _held(self, parameter: Any, moment: str | None = None) -> Shard | None:
+        """This rank's shard of the parameter that the optimizer updates, or of one of its moments."""
+        from deepspeed.utils import safe_get_local_fp32_param, safe_get_local_optimizer_state
+
+        if self.stage == 0:
+            return Shard((self.optimizer.state[parameter][moment] if moment else parameter.detach()).view(-1), 0)
+        if self.stage == 3:
+            held = safe_get_local_optimizer_state(parameter, moment) if moment else safe_get_local_fp32_param(parameter)
+            return self._third(parameter, held)
+        place = parameter._hp_mapping
+        return place and Shard(place.get_hp_fragment(moment), place.lp_fragment_address.start)
+
+    def _third(self, parameter: Any, values: Tensor) -> Shard | None:
+        """Stage 3 cuts a flattened parameter into equal stretches, one a rank, the last filled up."""
+        first = self.ranks.rank * values.numel()
+        length = min(values.numel(), parameter.ds_numel - first)
+        return Shard(values.view(-1)[:length], first) if length > 0 else None
+
+    def weights(self) -> State:
+        from deepspeed.utils import safe_get_full_fp32_param
+
+        if self.stage == 0:
+            return {name: p.detach() for name, p in self.parameters.items()}
+        return {name: safe_get_full_fp32_param(p).view(self.shapes[name]) for name, p in self.parameters.items()}
+
+    def state(self) -> State:
+        from deepspeed.utils import safe_get_full_optimizer_state
+
+        state = {f"parameter/{name}": value for name, value in self.weights().items()}
+        for name, p in self.parameters.items():
+            for kind, key in MOMENTS.items():
+                whole = self.optimizer.state[p][key] if self.stage == 0 else safe_get_full_optimizer_state(p, key)
+                state[f"{kind}/{name}"] = whole.view(self.shapes[name])
+        return state
+
+    @property
+    def optimizer(self) -> torch.optim.Optimizer:
+        """The AdamW that DeepSpeed gives its flat shards to."""
+        optimizer = self.deepspeed.optimizer
+        return getattr(optimizer, "optimizer", optimizer)
+
+    def _updated(self) -> list[Tensor]:
+        """The tensors that AdamW updates: flat shards of all parameters of a group, or in stage 0 the parameters."""
+        zero = self.deepspeed.optimizer
+        if self.stage == 0:
+            return list(self.parameters.values())
+        return zero.fp32_partitioned_groups_flat if self.stage == 3 else zero.single_partition_of_fp32_groups
+
+    @torch.no_grad()
+    def load(self, step: int, state: State) -> None:
+        assert self.deepspeed.global_steps == 0, "DeepSpeed may hold gathered copies of weights that were used"
+        for flat in self._updated():
+            self.optimizer.state[flat] = {
+                "step": torch.tensor(float(step), device=flat.device),
+                **{key: torch.zeros_like(flat) for key in MOMENTS.values()},
+            }
+        if self.stage in (1, 2):  # make the shards of the moments views of the new tensors
+            self.deepspeed.optimizer._hp_optimizer_states_linked = False
+            self.deepspeed.optimizer._lazy_init_hp_params_optimizer_state()
+        p: Any  # DeepSpeed hangs its own attributes on parameters
+        for name, p in self.parameters.items():
+            for kind, moment in {"parameter": None, **MOMENTS}.items():
+                shard = self._held(p, moment)
+                if shard is not None:
+                    flat = state[f"{kind}/{name}"].flatten()
+                    shard.values.copy_(flat[shard.first : shard.first + len(shard.values)])
+            # besides the shard that is updated there is the copy that computes
+            if self.stage == 3:
+                p.ds_tensor.copy_(p._z3_optimizer.get_local_fp32_param(p))
+            elif self.stage > 0:
+                p.copy_(state[f"parameter/{name}"])
+
+    def close(self) -> None:
+        self.deepspeed.destroy()
+
+
+def _prepare(
+    model: nn.Module, optimizer: torch.optim.Optimizer, batch_size: int, micro_batches: Sequence[range]
+) -> Any:
+    """DeepSpeed's engine for the launch's stage; what the run file decides, the launch does not."""
+    if not torch.cuda.is_available():
+        os.environ["DS_ACCELERATOR"] = "cpu"
+    import deepspeed.comm.comm
+    import deepspeed.ops
+    import deepspeed.utils.groups
+    from accelerate import Accelerator, DeepSpeedPlugin
+    from accelerate.state import AcceleratorState
+    from accelerate.utils import GradientAccumulationPlugin
+
+    # a collective for one machine's CPUs that is compiled for a minute when first used; gloo does without
+    deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
+    DeepSpeedPlugin.set_deepspeed_weakref = _nothing_to_tell  # it tells transformers, which is not needed here
+    # what is left of the pack before, whose row may have broken up since
+    AcceleratorState._reset_state(reset_partial_state=True)
+    deepspeed.comm.comm.cdb = None
+    importlib.reload(deepspeed.utils.groups)
+    plugin = DeepSpeedPlugin()
+    plugin.deepspeed_config.update(
+        train_batch_size=batch_size,
+        train_micro_batch_size_per_gpu=len(micro_batches[0]),
+        gradient_accumulation_steps=len(micro_batches),
+        gradient_clipping=0.0,  # left out, it would mean 1.0
+        zero_allow_untested_optimizer=True,
+        steps_per_print=10**9,
+    )
+    accelerator = Accelerator(
+        deepspeed_plugin=plugin,
+        mixed_precision="no",
+        gradient_accumulation_plugin=GradientAccumulationPlugin(num_steps=len(micro_batches)),
+    )
+    if accelerator.distributed_type.value != "DEEPSPEED":
+        raise RuntimeError(f"accelerate prepared {accelerator.distributed_type.value} and not DeepSpeed")
+    return accelerator.prepare(model, optimizer)[0]
+
+
+def _nothing_to_tell(_plugin: object) -> None:
+    pass

@@ -1,0 +1,175 @@
+"""What a cell's folder has for a mirror: rows after a step, arrays as named numbers, pictures."""
+
+import itertools
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gpt.analysis.collect import HEATMAP
+from gpt.errors import InputError
+from gpt.records.files import parse_json
+from gpt.records.run_folder import Cell, load_arrays
+from gpt.records.schema import LAYER_GRAD_NORM
+
+MOST_SERIES = 256
+"""numbers of one probe array that become series of their own; a larger array stays in its file"""
+PIXELS = 4
+"""of a heatmap, along each side of one attention weight"""
+
+Row = dict[str, Any]
+
+
+class RowReader:
+    """Rows of a file that grows, and that a resumed run cuts back and writes again; each step is given out once."""
+
+    def __init__(self, path: Path, through: int):
+        """
+        Args:
+            through: last step that was given out before; -1 for none.
+        """
+        self.path = path
+        self.through = through
+        self._offset = 0
+
+    def new(self, finished: bool) -> list[Row]:
+        """The whole rows after the last one given out.
+
+        The last row of a run that goes on is held back: what the probes measure at its step is written after it.
+
+        Raises:
+            InputError: a row is damaged.
+        """
+        data = self._read()
+        try:
+            rows = _rows(data)
+        except ValueError:  # cut back and written again with other bytes, so that the offset is no row's beginning
+            self._offset = 0
+            data = self._read()
+            try:
+                rows = _rows(data)
+            except ValueError as error:
+                raise InputError(f"{self.path}: damaged, must hold rows in step order: {error}") from None
+        if rows and not finished:
+            rows.pop()
+        self._offset += rows[-1][1] if rows else 0
+        new = [row for row, _ in rows if row["step"] > self.through]
+        self.through = new[-1]["step"] if new else self.through
+        return new
+
+    def _read(self) -> bytes:
+        """The file from the offset on, or all of it where it has become shorter than that."""
+        try:
+            with self.path.open("rb") as file:
+                if file.seek(0, 2) < self._offset:
+                    self._offset = 0
+                file.seek(self._offset)
+                return file.read()
+        except FileNotFoundError:
+            return b""
+
+
+def _rows(data: bytes) -> list[tuple[Row, int]]:
+    """Every whole row and the offset of its end.
+
+    Raises:
+        ValueError: a line is no row, or its step is not above the one before.
+    """
+    rows: list[tuple[Row, int]] = []
+    start, last = 0, -1
+    while (newline := data.find(b"\n", start)) >= 0:
+        row = parse_json(data[start:newline])
+        step = row.get("step") if isinstance(row, dict) else None
+        if type(step) is not int or step <= last:
+            raise ValueError(f"got step {step!r} after step {last}")
+        start, last = newline + 1, step
+        rows.append((row, start))
+    return rows
+
+
+def scalars(row: Mapping[str, Any], layers: Sequence[str]) -> dict[str, float]:
+    """A row with its lists taken apart: `grad/layer_norm/<layer>`, or by position where entries have no names.
+
+    NaN stands for a number that was not finite, which JSON has as null.
+    """
+    found: dict[str, float] = {}
+    for key, value in row.items():
+        if isinstance(value, list):
+            names = layers if key == LAYER_GRAD_NORM else range(len(value))
+            found |= {f"{key}/{name}": _number(entry) for name, entry in zip(names, value, strict=True)}
+        else:
+            found[key] = _number(value)
+    return found
+
+
+def _number(value: float | None) -> float:
+    return math.nan if value is None else value
+
+
+def probed(cell: Cell, step: int, layers: Sequence[str]) -> dict[str, float]:
+    """The arrays measured at a step as numbers, `probe/<array>/<block>/<head>`; none where the step was not probed.
+
+    Raises:
+        InputError: the file is damaged.
+    """
+    path = cell.probe_file(step)
+    if not path.exists():
+        return {}
+    found: dict[str, float] = {}
+    for name, array in load_arrays(path).items():
+        if name == HEATMAP or array.size > MOST_SERIES:
+            continue
+        axes = _axes(name, array.shape, layers)
+        for index in np.ndindex(array.shape):
+            place = "/".join(axis[i] for axis, i in zip(axes, index, strict=True))
+            found[f"probe/{name}/{place}" if place else f"probe/{name}"] = float(array[index])
+    return found
+
+
+def _axes(name: str, shape: Sequence[int], layers: Sequence[str]) -> list[list[str]]:
+    """What the entries along each axis of a probe array are called."""
+    blocks = [layer for layer in layers if layer.startswith("block")]
+    if name.startswith("attention_"):
+        named = [blocks, [f"head {i}" for i in range(shape[1])]]
+    elif name.startswith("residual_"):
+        named = [["embedding", *blocks]]
+    else:
+        named = [blocks if name == "dead_share" else list(layers)]
+    if [len(axis) for axis in named] == list(shape):
+        return named
+    return [[str(i) for i in range(size)] for size in shape]
+
+
+def heatmap_due(step: int, every: int) -> bool:
+    """Whether a probed step's heatmap is shown: the first, and those after 1, 2, 4, 8, ... times `every` steps.
+
+    Attention takes its shape early, and a picture of every probed step would be most of a mirror's bytes.
+    """
+    if every == 0 or step % every:
+        return False
+    times = step // every
+    return times & (times - 1) == 0
+
+
+def heatmap(cell: Cell, step: int) -> NDArray[np.uint8] | None:
+    """Attention at a probed step as one grey picture, blocks downwards and heads across; None if not recorded.
+
+    White is no weight, black the largest weight of that head.
+    """
+    path = cell.probe_file(step)
+    weights_LHTU = load_arrays(path).get(HEATMAP) if path.exists() else None
+    if weights_LHTU is None or not weights_LHTU.size:
+        return None
+    blocks, heads, size, _ = weights_LHTU.shape
+    side = size * PIXELS + PIXELS
+    picture = np.full((blocks * side, heads * side), 128, dtype=np.uint8)
+    for block, head in itertools.product(range(blocks), range(heads)):
+        weights_TU = np.nan_to_num(weights_LHTU[block, head].astype(np.float32))
+        grey_TU = 255 - np.round(255 * weights_TU / max(float(weights_TU.max()), 1e-12)).astype(np.uint8)
+        top, left = block * side, head * side
+        tile = np.kron(grey_TU, np.ones((PIXELS, PIXELS), dtype=np.uint8))
+        picture[top : top + size * PIXELS, left : left + size * PIXELS] = tile
+    return picture

@@ -1,0 +1,158 @@
+"""The mirror as the process sees it that trains: started before, ended after, and never waited for in between."""
+
+import contextlib
+import json
+import os
+import select
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from types import FrameType
+
+from gpt.errors import InputError
+from gpt.records.files import make_folder
+from gpt.wandb_sync.follow import READY
+from gpt.wandb_sync.targets import Destination
+
+READY_SECONDS = 60.0
+"""time that W&B's library has to be imported and to find its credentials"""
+GRACE_SECONDS = 60.0
+"""time that the mirror has for what is left when everything is trained"""
+STOPPED_SECONDS = 10.0
+"""the same where training was stopped on request, as a scheduler's patience is short"""
+PATIENCE_SECONDS = 120.0
+"""time without any progress after which `gpt wandb sync` gives up"""
+DAYS = 30 * 86_400.0
+
+
+@dataclass
+class Mirror:
+    """A running mirror, or one that was not wanted."""
+
+    process: "subprocess.Popen[str] | None"
+    hurry: bool = False
+    """wait for it as long as a scheduler's patience allows, not longer"""
+
+
+@contextlib.contextmanager
+def mirrored(destination: Destination, wanted: bool) -> Iterator[Mirror]:
+    """Mirror cells while they are trained, and for a bounded time after; what is then missing is said, and no error.
+
+    Args:
+        wanted: False does nothing.
+
+    Raises:
+        InputError: W&B's library finds no credentials for its server.
+    """
+    if not wanted or destination.mode == "disabled":
+        yield Mirror(None)
+        return
+    places = destination.places()
+    mirror = Mirror(_start(destination, GRACE_SECONDS, GRACE_SECONDS))
+    try:
+        yield mirror
+    finally:
+        _finish(mirror.process, STOPPED_SECONDS if mirror.hurry else GRACE_SECONDS)
+        missing, total = destination.count_missing(places), len(places) + len(destination.studies)
+        if missing:
+            what = f"{missing} of {total} cells and reports are not mirrored to W&B"
+            catch_up = f"gpt wandb sync {destination.out} --mode {destination.mode} catches up"
+            print(f"gpt: {what}, {destination.log} says why; {catch_up}", file=sys.stderr)
+
+
+def sync(destination: Destination) -> tuple[int, int]:
+    """Mirror whatever is missing, for as long as it goes on.
+
+    Returns:
+        How many cells and reports are missing now, and how many there are.
+
+    Raises:
+        InputError: W&B's library finds no credentials for its server.
+    """
+    places = destination.places()
+    _finish(_start(destination, PATIENCE_SECONDS, DAYS), DAYS)
+    return destination.count_missing(places), len(places) + len(destination.studies)
+
+
+def _start(destination: Destination, patience: float, total: float) -> "subprocess.Popen[str] | None":
+    """The process of `gpt.wandb_sync.follow`, in a session of its own, so that a terminal's signals do not reach it.
+
+    None where the system has no room for it, which is said and no reason not to train.
+    """
+    make_folder(destination.root)
+    orders = {
+        "out": str(destination.out),
+        "mode": destination.mode,
+        "project": destination.project,
+        "studies": destination.studies,
+        "lone": destination.lone,
+        "patience": patience,
+        "total": total,
+    }
+    settings = {"WANDB_MODE": destination.mode, "WANDB_SILENT": "true"}
+    try:
+        with destination.log.open("a") as log:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "gpt.wandb_sync.follow"],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                text=True,
+                env={"WANDB_DIR": str(destination.out.absolute()), **os.environ, **settings},
+                start_new_session=True,
+            )
+    except OSError as error:
+        print(f"gpt: the mirror to W&B cannot be started: {error}", file=sys.stderr)
+        return None
+    assert process.stdin is not None
+    assert process.stdout is not None
+    with contextlib.suppress(BrokenPipeError):
+        process.stdin.write(json.dumps(orders) + "\n")
+        process.stdin.flush()
+    heard, _, _ = select.select([process.stdout], [], [], READY_SECONDS)
+    answer = process.stdout.readline().strip() if heard else ""
+    process.stdout.close()
+    if answer == READY:
+        return process
+    _kill(process)
+    if not answer:
+        print(f"gpt: the mirror to W&B did not start, see {destination.log}", file=sys.stderr)
+        return None
+    raise InputError(
+        f"W&B is wanted online, but {answer.rstrip('.')}; set WANDB_API_KEY, or mirror offline and `wandb sync` later"
+    )
+
+
+def _finish(process: "subprocess.Popen[str] | None", seconds: float) -> None:
+    """Tell the mirror to come to an end, and kill it where it does not or where somebody will not wait."""
+    if process is None:
+        return
+    deadline, hurry = time.monotonic() + seconds, False
+
+    def stop_waiting(_number: int, _frame: FrameType | None) -> None:
+        nonlocal hurry
+        hurry = True
+
+    assert process.stdin is not None
+    before = {n: signal.signal(n, stop_waiting) for n in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    try:
+        with contextlib.suppress(BrokenPipeError):
+            process.stdin.close()
+        while process.poll() is None and time.monotonic() < deadline and not hurry:
+            time.sleep(0.1)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        _kill(process)
+
+
+def _kill(process: "subprocess.Popen[str]") -> None:
+    """End the process; W&B's service, its child, watches it and ends too."""
+    process.kill()
+    process.wait()
+    with contextlib.suppress(BrokenPipeError):
+        if process.stdin:
+            process.stdin.close()

@@ -1,0 +1,188 @@
+"""Where in W&B each cell belongs, and how much of it has arrived there."""
+
+import hashlib
+import re
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from gpt.errors import InputError
+from gpt.records.files import read_bytes, read_json, write_json
+from gpt.records.run_folder import FINISHED, Cell, Status
+from gpt.study.folder import StudyFolder, cell_at, studies_in
+from gpt.study.plan import name_arm
+
+MODES = ("online", "offline", "disabled")
+LONE_PROJECT = "gpt-study"
+"""project of cells that belong to no study, unless WANDB_PROJECT says otherwise"""
+RESTING = (*FINISHED, "failed", "preempted")
+"""states in which nobody trains the cell"""
+
+
+def read_mode(wish: str | None, environment: Mapping[str, str]) -> str:
+    """What the command line or else WANDB_MODE asks for; W&B is off where neither does.
+
+    Raises:
+        InputError: an unknown mode.
+    """
+    mode = wish or environment.get("WANDB_MODE") or "disabled"
+    if mode not in MODES:
+        raise InputError(f"WANDB_MODE: got {mode!r}, must be {', '.join(MODES[:-1])} or {MODES[-1]}")
+    return mode
+
+
+def read_project(environment: Mapping[str, str]) -> str | None:
+    """WANDB_PROJECT, where it is set.
+
+    Raises:
+        InputError: no name that W&B takes.
+    """
+    name = environment.get("WANDB_PROJECT") or None
+    if name and (len(name) > 128 or re.search(r"[/\\#?%:]", name) or name in (".", "..")):
+        raise InputError(f"WANDB_PROJECT: got {name!r}, must have at most 128 characters and none of / \\ # ? % :")
+    return name
+
+
+@dataclass(frozen=True)
+class Cursor:
+    """How much of a cell has arrived; written when a W&B run was closed in good order."""
+
+    through: int = -1
+    """last step whose row has arrived"""
+    status: dict[str, Any] | None = None
+    """the cell's status then"""
+
+    @property
+    def ended(self) -> bool:
+        """Nothing more will come."""
+        return self.status is not None and self.status["state"] in FINISHED
+
+
+@dataclass(frozen=True)
+class Place:
+    """One cell and the W&B run that mirrors it."""
+
+    cell: Cell
+    project: str
+    group: str
+    arm: str
+    """what the run is called, without its seed"""
+    tags: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Destination:
+    """What is mirrored where: a folder's studies and lone cells to W&B's server, or to files for it."""
+
+    out: Path
+    mode: str
+    project: str | None
+    """of everything; None: each study has its own"""
+    studies: Sequence[str] = ()
+    lone: Sequence[str] = ()
+    """fingerprints of cells that are mirrored by themselves"""
+
+    @property
+    def root(self) -> Path:
+        return self.out / "wandb"
+
+    @property
+    def log(self) -> Path:
+        """What W&B's library and the mirror say."""
+        return self.root / "mirror.log"
+
+    def folder(self, project: str) -> Path:
+        """The cursors of one project; a server and files for it have cursors of their own."""
+        return self.root / "mirrored" / self.mode / project
+
+    def places(self) -> list[Place]:
+        """Every cell once for each project that it belongs to.
+
+        Raises:
+            InputError: a study's files are missing or damaged.
+        """
+        found: dict[tuple[str, str], Place] = {}
+        for place in (*self._of_studies(), *self._lone()):
+            found.setdefault((place.project, place.cell.root.name), place)
+        return list(found.values())
+
+    def _of_studies(self) -> Iterator[Place]:
+        for name in self.studies:
+            path = StudyFolder(self.out, name).cells_json
+            try:
+                for entry in read_json(path)["cells"]:
+                    arm = name_arm(entry["variant"], tuple(entry["block"].items()))
+                    tags = (name, *(word[:64] for word in arm.split()))
+                    yield Place(cell_at(self.out, entry["cell"]), self.project or name, arm, arm, tags)
+            except (KeyError, TypeError, AttributeError):
+                raise InputError(f"{path}: damaged, must hold a table of cells") from None
+
+    def _lone(self) -> Iterator[Place]:
+        for fingerprint in self.lone:
+            cell = cell_at(self.out, fingerprint)
+            yield Place(cell, self.project or LONE_PROJECT, "gpt train", fingerprint[:8], ("gpt train",))
+
+    def cursor_file(self, place: Place) -> Path:
+        return self.folder(place.project) / f"{place.cell.root.name}.json"
+
+    def read_cursor(self, place: Place) -> Cursor:
+        """How much of the cell has arrived; nothing where that cannot be told."""
+        try:
+            return Cursor(**read_json(self.cursor_file(place)))
+        except (InputError, TypeError):
+            return Cursor()
+
+    def write_cursor(self, place: Place, through: int, status: Status) -> None:
+        write_json(self.cursor_file(place), Cursor(through, asdict(status)))
+
+    def arrived(self, place: Place) -> bool:
+        """Whether nothing is missing of the cell; of one that somebody is training, nothing is."""
+        status = place.cell.read_status()
+        return status.state not in RESTING or self.read_cursor(place).status == asdict(status)
+
+    def count_missing(self, places: Sequence[Place]) -> int:
+        """How many of these cells have not arrived, each of the studies' reports counting as one more."""
+        return sum(not self.arrived(place) for place in places) + sum(map(self._lacks_report, self.studies))
+
+    def _lacks_report(self, study: str) -> bool:
+        try:
+            return self.new_report(study) is not None
+        except InputError:  # another command is writing it
+            return True
+
+    def report_file(self, study: str) -> Path:
+        """Notes which report of a study has arrived."""
+        return self.folder(self.project or study) / f"report-{study}.json"
+
+    def new_report(self, study: str) -> str | None:
+        """The SHA-256 of the study's report if there is one that has not arrived."""
+        folder = StudyFolder(self.out, study)
+        if not folder.findings.exists():
+            return None
+        digest = hashlib.sha256()
+        for path in sorted(path for path in folder.report.rglob("*") if path.is_file()):
+            digest.update(f"{path.relative_to(folder.report)}\0".encode("utf-8", "surrogateescape") + read_bytes(path))
+        try:
+            arrived = read_json(self.report_file(study))
+        except InputError:
+            arrived = None
+        return digest.hexdigest() if arrived != {"sha256": digest.hexdigest()} else None
+
+    def write_report_cursor(self, study: str, sha256: str) -> None:
+        write_json(self.report_file(study), {"sha256": sha256})
+
+
+def everything(out: Path, mode: str, project: str | None) -> Destination:
+    """All studies of a folder, and its cells that belong to none.
+
+    Raises:
+        InputError: there is nothing, or a study's files are damaged.
+    """
+    studies = tuple(folder.name for folder in studies_in(out))
+    of_studies = Destination(out, mode, project, studies, ())
+    taken: Collection[str] = {place.cell.root.name for place in of_studies.places()}
+    lone = sorted(path.parent.name for path in out.glob("cells/*/run.json") if path.parent.name not in taken)
+    if not studies and not lone:
+        raise InputError(f"{out}: holds no study and no cell; `gpt study run STUDY.yaml --out {out}` makes some")
+    return Destination(out, mode, project, studies, tuple(lone))

@@ -1,0 +1,412 @@
+import json
+import math
+
+import pytest
+import synthetic
+from synthetic import Outcome
+
+from gpt.analysis.build import build_findings, judged_of
+from gpt.analysis.collect import collect
+from gpt.analysis.statistics.contrasts import contrast_from
+from gpt.records.files import jsonable, make_folder, write_json
+from gpt.report.publish import published
+from gpt.report.text.sentences import sentence
+
+A = [2.00, 2.03, 2.05, 2.01, 2.04, 2.02, 2.06]
+
+
+def clipped(cell, last_loss=2.0, **more):
+    """A cell of a clipping study in which the factor acts as it should."""
+    scale = 1.0 if cell.variant is None else 0.8
+    return Outcome(last_loss, norm=cell.variant / 0.8 if cell.variant else 1.25, scale=scale, **_apart(cell), **more)
+
+
+def _apart(cell):
+    return {"first_loss": 4.0 + 0.001 * (cell.variant or 0)}
+
+
+def found(tmp_path, outcome, backwards=False, **study):
+    return build_findings(collect(synthetic.write_study(tmp_path, synthetic.study(**study), outcome, backwards)))
+
+
+def of_differences(tmp_path, differences, **study):
+    """Findings of a study whose second variant is so much above the first, seed by seed."""
+
+    def outcome(cell):
+        return clipped(cell, A[cell.seed] + (differences[cell.seed] if cell.variant is None else 0))
+
+    return found(tmp_path, outcome, seeds=len(differences), **study)
+
+
+def only_contrast(findings):
+    return findings["blocks"][0]["contrasts"][0]
+
+
+def test_the_contrast_is_the_one_computed_by_hand(tmp_path):
+    contrast = only_contrast(of_differences(tmp_path, [0.01, 0.02, 0.06]))
+    paired = contrast["paired"]
+    sd = math.sqrt((0.02**2 + 0.01**2 + 0.03**2) / 2)
+    margin = 4.302652729749464 * sd / math.sqrt(3)
+    assert paired["mean_difference"] == pytest.approx(0.03)
+    assert paired["sd_difference"] == pytest.approx(sd)
+    assert (paired["low"], paired["high"]) == pytest.approx((0.03 - margin, 0.03 + margin))
+    assert paired["differences"] == pytest.approx([0.01, 0.02, 0.06])
+    assert contrast["p"] == contrast["p_adjusted"] == paired["p_sign_flip"] == 0.25
+    assert contrast["seeds"] == [0, 1, 2]
+    assert contrast["rank"]["probability_b_better"] == 0
+    assert (contrast["a"], contrast["b"], contrast["family"]) == ("1.0", "off", 1)
+
+
+def test_a_variant_has_its_values_cells_mean_and_interval(tmp_path):
+    findings = of_differences(tmp_path, [0.01, 0.02, 0.06])
+    first, second = findings["blocks"][0]["variants"]
+    assert first["values"] == A[:3]
+    assert second["values"] == pytest.approx([2.01, 2.05, 2.11])
+    assert len(set(first["cells"] + second["cells"])) == 6
+    assert first["mean"]["mean"] == pytest.approx(sum(A[:3]) / 3)
+    half = 4.302652729749464 * 0.025166114784235 / math.sqrt(3)
+    assert first["mean"]["high"] - first["mean"]["low"] == pytest.approx(2 * half)
+    assert (first["parameters"], first["training_flops_per_token"]) == (1234, 5678)
+    assert first["secondary"]["clipped_share"]["values"] == [0.9, 0.9, 0.9]
+    assert second["secondary"]["clipped_share"]["mean"]["mean"] == 0
+    assert only_contrast(findings)["secondary"]["grad_norm_max"]["mean"] == pytest.approx(0)
+
+
+def test_holms_correction_goes_over_all_contrasts_of_the_study(tmp_path):
+    size = {"sinusoidal": 0.0, "rope": -0.3, "learned": 0.001, "none": 0.2}
+    wobble = [0.001, -0.001, 0.002, -0.002, 0.003, -0.003, 0.0015]
+
+    def outcome(cell):
+        bend = wobble[cell.seed] * (1 + len(cell.variant)) * (cell.variant != "sinusoidal")
+        return Outcome(A[cell.seed] + size[cell.variant] + bend, first_loss=4 + size[cell.variant])
+
+    findings = found(tmp_path, outcome, factor="model.position", variants=list(size), seeds=7)
+    contrasts = findings["blocks"][0]["contrasts"]
+    assert [c["family"] for c in contrasts] == [3, 3, 3]
+    assert [c["p"] for c in contrasts][::2] == [2 / 128, 2 / 128]
+    assert [c["p_adjusted"] for c in contrasts][::2] == [6 / 128, 6 / 128]
+    assert contrasts[1]["p_adjusted"] == contrasts[1]["p"] > 0.3
+    assert [c["verdict"] for c in contrasts] == ["different", "inconclusive", "different"]
+
+
+def test_other_studies_beside_it_change_no_verdict(tmp_path):
+    many = [
+        jsonable(of_differences(tmp_path / str(i), [0.1, 0.11, 0.12, 0.1, 0.11, 0.13, 0.1], name=f"study-{i}"))
+        for i in range(4)
+    ]
+    assert [only_contrast(f)["verdict"] for f in many] == ["different"] * 4
+    for findings in many:
+        make_folder(tmp_path / "results" / findings["study"]["name"])
+        write_json(tmp_path / "results" / findings["study"]["name"] / "findings.json", findings)
+    assert [judged.p_adjusted for _, (judged,) in published(tmp_path / "results")] == [2 / 128] * 4
+    assert [judged.verdict for _, (judged,) in published(tmp_path / "results")] == ["different"] * 4
+
+
+@pytest.mark.parametrize(
+    ("differences", "verdict", "said"),
+    [
+        (
+            [0.1, 0.12, 0.11, 0.1, 0.12, 0.11, 0.11],
+            "different",
+            "With `off` the lowest validation loss is 0.1100 nats per character higher (worse) than with `1.0` "
+            "(95 % interval 0.1024 to 0.1176 higher, n = 7 seed pairs, corrected p = 0.016); the whole interval lies "
+            "beyond the smallest difference that matters, 0.01; none of the 14 runs diverged.",
+        ),
+        (
+            [-0.1, -0.12, -0.002, -0.1, -0.012, -0.11, -0.11],
+            "different",
+            "With `off` the lowest validation loss is 0.0791 nats per character lower (better) than with `1.0` "
+            "(95 % interval 0.0331 to 0.1252 lower, n = 7 seed pairs, corrected p = 0.016); the whole interval lies "
+            "beyond the smallest difference that matters, 0.01; none of the 14 runs diverged.",
+        ),
+        (
+            [0.001, 0.002, 0.03, 0.02, 0.001, 0.002, 0.02],
+            "different",
+            "With `off` the lowest validation loss is 0.0109 nats per character higher (worse) than with `1.0` "
+            "(95 % interval 0.0004 lower to 0.0221 higher, n = 7 seed pairs, corrected p = 0.016); the interval "
+            "includes zero although the test, which assumes no normal distribution, rules it out; none of the 14 runs "
+            "diverged.",
+        ),
+        (
+            [0.011, 0.012, 0.02, 0.015, 0.004, 0.012, 0.02],
+            "different",
+            "With `off` the lowest validation loss is 0.0134 nats per character higher (worse) than with `1.0` "
+            "(95 % interval 0.0083 to 0.0186 higher, n = 7 seed pairs, corrected p = 0.016); the interval does not "
+            "settle whether the difference exceeds the smallest difference that matters, 0.01; none of the 14 runs "
+            "diverged.",
+        ),
+        (
+            [-0.001, -0.002, -0.001, -0.002, -0.001, -0.002, -0.001],
+            "different but smaller than matters",
+            "With `off` the lowest validation loss is 0.0014 nats per character lower (better) than with `1.0` "
+            "(95 % interval 0.0009 to 0.0019 lower, n = 7 seed pairs, corrected p = 0.016), but that is smaller "
+            "than the smallest difference that matters, 0.01 (two one-sided tests, p < 0.001); none of the 14 runs "
+            "diverged.",
+        ),
+        (
+            [-0.001, 0.002, -0.001, 0.002, -0.001, -0.002, 0.001],
+            "equivalent",
+            "`off` and `1.0` are equivalent for practical purposes: with `off` the lowest validation loss is the same "
+            "to 4 decimals (95 % interval 0.0015 lower to 0.0015 higher, n = 7 seed pairs, corrected p = 1.000), "
+            "smaller than the smallest difference that matters, 0.01 (two one-sided tests, p < 0.001); none of "
+            "the 14 runs diverged.",
+        ),
+        (
+            [-0.1, 0.1, -0.08, 0.12, -0.1, 0.09, 0.05],
+            "inconclusive",
+            "Whether `off` differs from `1.0` is not settled: with `off` the lowest validation loss is 0.0114 nats per "
+            "character higher (95 % interval 0.0814 lower to 0.1043 higher, n = 7 seed pairs, corrected p = 0.781); "
+            "none of the 14 runs diverged; a difference as large as matters (0.01) is not ruled out.",
+        ),
+        (
+            [0.1, 0.12, 0.11],
+            "inconclusive",
+            "Whether `off` differs from `1.0` is not settled: with `off` the lowest validation loss is 0.1100 nats per "
+            "character higher (95 % interval 0.0852 to 0.1348 higher, n = 3 seed pairs, corrected p = 0.250); none of "
+            "the 6 runs diverged; the interval, which is not corrected, leaves out zero, but the corrected test does "
+            "not; 3 pairs cannot give a p below 0.25: add seeds.",
+        ),
+    ],
+)
+def test_the_sentence_says_direction_size_interval_p_pairs_and_whether_it_matters(tmp_path, differences, verdict, said):
+    contrast = only_contrast(of_differences(tmp_path, differences))
+    assert contrast["verdict"] == verdict
+    assert contrast["sentence"] == said
+
+
+def diverging(lost_a, lost_b):
+    def outcome(cell):
+        lost = cell.seed in (lost_b if cell.variant is None else lost_a)
+        what = {"state": "diverged", "why": "train/loss not finite at step 25", "nan_at": 25} if lost else {}
+        return clipped(cell, A[cell.seed] - (0.1 + 0.004 * cell.seed) * (cell.variant is None), **what)
+
+    return outcome
+
+
+def test_with_a_diverged_run_the_rank_comparison_leads_and_the_loss_speaks_of_survivors(tmp_path):
+    findings = found(tmp_path, diverging({3}, {0, 1}), seeds=7)
+    contrast = only_contrast(findings)
+    assert contrast["among_survivors"] is True
+    assert contrast["basis"] == "rank, divergence worst"
+    assert (contrast["rank"]["wins"], contrast["rank"]["losses"]) == (5, 2)
+    assert contrast["p"] == contrast["rank"]["p_sign"] == pytest.approx(2 * (21 + 7 + 1) / 128)
+    assert (contrast["paired"]["n"], contrast["paired"]["left_out"]) == (4, 3)
+    assert contrast["paired"]["mean_difference"] == pytest.approx(-(0.1 + 0.004 * (2 + 4 + 5 + 6) / 4))
+    assert (contrast["divergence"]["diverged_a"], contrast["divergence"]["diverged_b"]) == (1, 2)
+    assert contrast["sentence"] == (
+        "Whether `off` differs from `1.0` is not settled: `off` does better than `1.0` in 5 of 7 seeds (sign test, "
+        "corrected p = 0.453, n = 7 seed pairs); a diverged run counts as the worst, and `off` diverged in 2 of 7 "
+        "runs, `1.0` in 1 of 7 (McNemar's exact p = 1.000, not corrected); among survivors alone, 4 pairs, the lowest "
+        "validation loss with `off` is 0.1170 nats per character lower (95 % interval 0.1061 to 0.1279 lower)."
+    )
+    second = findings["blocks"][0]["variants"][1]
+    assert second["diverged"] == [True, True, *[False] * 5]
+    assert second["why"][0] == "train/loss not finite at step 25"
+    assert (second["mean"]["n"], second["mean"]["left_out"]) == (5, 2)
+
+
+def test_a_variant_that_always_diverges_loses_by_rank_with_no_size_given(tmp_path):
+    contrast = only_contrast(found(tmp_path, diverging(set(), set(range(7))), seeds=7))
+    assert contrast["p"] == 2 / 128
+    assert contrast["verdict"] == "different"
+    assert contrast["sentence"] == (
+        "`1.0` does better than `off` in 7 of 7 seeds (sign test, corrected p = 0.016, n = 7 seed pairs); a diverged "
+        "run counts as the worst, and `off` diverged in 7 of 7 runs, `1.0` in 0 of 7 (McNemar's exact p = 0.016, not "
+        "corrected); no seed survived in both, so no size can be given."
+    )
+
+
+def test_an_incomplete_study_says_so_and_compares_whole_pairs_alone(tmp_path):
+    def outcome(cell):
+        if cell.variant is None and cell.seed >= 4:
+            return Outcome(state="failed" if cell.seed == 4 else "running", why="OSError: no space" * (cell.seed == 4))
+        return clipped(cell, A[cell.seed] + (0.1 + 0.001 * cell.seed if cell.variant is None else 0))
+
+    findings = found(tmp_path, outcome, seeds=6)
+    contrast = only_contrast(findings)
+    assert findings["complete"] is False
+    assert findings["progress"] == "incomplete: 10 of 12 cells"
+    assert findings["cells"]["states"] == {"done": 10, "failed": 1, "running": 1}
+    assert contrast["seeds"] == [0, 1, 2, 3]
+    assert contrast["sentence"].startswith("Incomplete, 4 of 6 pairs: Whether `off` differs from `1.0`")
+    assert findings["blocks"][0]["variants"][1]["states"] == ["done"] * 4 + ["failed", "running"]
+    assert findings["control"]["holds"] is True
+
+
+def test_a_study_without_a_finished_cell_compares_nothing(tmp_path):
+    findings = found(tmp_path, lambda cell: Outcome(state="planned"))
+    assert findings["progress"] == "incomplete: 0 of 6 cells"
+    assert only_contrast(findings)["sentence"] == (
+        "No seed has finished with both `1.0` and `off`, so nothing can be compared."
+    )
+    assert findings["control"]["holds"] is findings["blocks"][0]["treatment"]["holds"] is None
+    assert math.isnan(only_contrast(findings)["p_adjusted"])
+
+
+def test_equal_cells_give_equal_findings_whatever_the_order_they_were_made_in(tmp_path):
+    texts = []
+    for place, backwards in (("here", False), ("there", True)):
+        findings = found(tmp_path / place, diverging({1}, {2}), backwards, seeds=3, blocks={"optim.lr": [1e-3, 2e-3]})
+        texts.append(json.dumps(jsonable(findings), allow_nan=False))
+    assert texts[0] == texts[1]
+
+
+def test_findings_hold_no_path_time_or_duration(tmp_path):
+    text = json.dumps(jsonable(found(tmp_path, clipped)))
+    assert "/somewhere" not in text
+    assert str(tmp_path) not in text
+    assert "plays.txt" in text
+    assert "seconds" not in text
+    assert "12.5" not in text
+
+
+def test_a_contrast_survives_json(tmp_path):
+    for outcome in (diverging(set(), {0}), diverging(set(), {0, 1, 2})):
+        findings = found(tmp_path / str(id(outcome)), outcome)
+        data = json.loads(json.dumps(jsonable(only_contrast(findings)), allow_nan=False))
+        again = contrast_from(data)
+        assert jsonable(again.as_dict()) == {key: data[key] for key in again.as_dict()}
+        (judged,) = judged_of(jsonable(findings))
+        assert sentence(judged) == data["sentence"]
+
+
+def config_of(cell, **changes):
+    config = cell.config.model_dump(mode="json")
+    for key, value in changes.items():
+        section, name = key.split("__")
+        config[section][name] = value
+    return {"config": config}
+
+
+@pytest.mark.parametrize(
+    ("changes", "holds", "fields"),
+    [
+        ({}, True, ["optim.clip"]),
+        ({"train__checkpoint_every": 7, "data__source": "elsewhere"}, True, ["optim.clip"]),
+        ({"optim__weight_decay": 0.2}, False, ["optim.clip", "optim.weight_decay"]),
+        ({"optim__clip": 1.0}, False, []),
+    ],
+)
+def test_control_is_read_off_the_configurations_that_the_cells_recorded(tmp_path, changes, holds, fields):
+    def outcome(cell):
+        return clipped(cell, changes=config_of(cell, **changes) if cell.variant is None else {})
+
+    control = found(tmp_path, outcome)["control"]
+    assert (control["holds"], control["differing_fields"]) == (holds, fields)
+    assert control["expected"] == ["optim.clip"]
+
+
+def test_a_stray_configuration_of_one_seed_breaks_control_too(tmp_path):
+    def outcome(cell):
+        return clipped(cell, changes=config_of(cell, model__dropout=0.1) if cell.seed == 1 else {})
+
+    control = found(tmp_path, outcome)["control"]
+    assert (control["holds"], control["differing_fields"]) == (False, ["model.dropout", "optim.clip"])
+
+
+def test_cells_that_recorded_each_others_variant_break_control(tmp_path):
+    def outcome(cell):
+        return clipped(cell, changes=config_of(cell, optim__clip=1.0 if cell.variant is None else None))
+
+    control = found(tmp_path, outcome)["control"]
+    assert control["differing_fields"] == control["expected"]
+    assert (control["holds"], control["cells_as_planned"]) == (False, False)
+
+
+def test_a_cell_trained_on_another_text_breaks_control(tmp_path):
+    other = {"data": {"sha256": "f" * 64, "unigram_loss": 3.3}}
+    control = found(tmp_path, lambda cell: clipped(cell, changes=other if cell.seed == 2 else {}))["control"]
+    assert control["holds"] is False
+    assert "different texts" in control["text"]
+
+
+def test_cells_made_by_different_stacks_are_named(tmp_path):
+    newer = {"stack": {**synthetic.STACK, "torch": "9.9.9"}}
+    findings = found(tmp_path, lambda cell: clipped(cell, changes=newer if cell.seed == 2 else {}))
+    assert findings["stack_differences"] == {"torch": ["2.13.0", "9.9.9"]}
+    assert "torch" not in findings["stack"]
+    assert findings["stack"]["code"] == synthetic.STACK["code"]
+
+
+def test_layouts_are_counted_and_more_than_one_is_a_limitation(tmp_path):
+    one = {"engine": "one process", "ranks": 1, "micro_batches": 1, "seeds_together": 1}
+    two = {"engine": "DDP", "ranks": 2, "micro_batches": 4, "seeds_together": 3}
+    resumed = {"layouts": [{"from_step": 0, **one}, {"from_step": 20, **two}]}
+    findings = found(tmp_path / "two", lambda cell: clipped(cell, changes=resumed if cell.seed == 2 else {}))
+    cells = findings["cells"]["finished"]
+    assert findings["layouts"] == [{**two, "cells": 2}, {**one, "cells": cells}]
+    assert any("2 layouts" in sentence for sentence in findings["limitations"])
+    alike = found(tmp_path / "one", clipped)
+    assert alike["layouts"] == [{**one, "cells": cells}]
+    assert not any("layouts" in sentence for sentence in alike["limitations"])
+
+
+@pytest.mark.parametrize(
+    ("limit", "off_scale", "limit_scale", "holds"),
+    [(1.25, 1.0, 0.8, True), (1.25, 0.9, 0.8, False), (1.25, 1.0, 1.0, False), (1.0, 1.0, 1.0, False)],
+    ids=["clips", "off clips too", "limit never reached", "limit ignored"],
+)
+def test_clipping_took_effect_only_if_the_records_show_it(tmp_path, limit, off_scale, limit_scale, holds):
+    def outcome(cell):
+        return Outcome(scale=off_scale if cell.variant is None else limit_scale, norm=1.25, **_apart(cell))
+
+    treatment = found(tmp_path, outcome, variants=[limit, None])["blocks"][0]["treatment"]
+    assert treatment["holds"] is holds
+    assert treatment["clipped_share"]["off"] == (0 if off_scale == 1 else 0.9)
+
+
+@pytest.mark.parametrize(
+    ("post", "holds"), [((0.02, 1.0, 1.001), True), ((0.02, 1.0, 1.4), False), ((0.02, 0.03, 0.04), False)]
+)
+def test_post_norm_took_effect_only_if_its_fresh_stream_is_normalised(tmp_path, post, holds):
+    def outcome(cell):
+        return Outcome(rms=post if cell.variant == "post" else (0.02, 0.03, 0.04), first_loss=4 + len(cell.variant))
+
+    treatment = found(tmp_path, outcome, factor="model.norm_placement", variants=["pre", "post"])["blocks"][0][
+        "treatment"
+    ]
+    assert treatment["holds"] is holds
+    assert treatment["residual_rms_before_training"]["post"] == pytest.approx(list(post))
+
+
+def test_a_factor_that_changes_no_loss_did_nothing(tmp_path):
+    positions = {"factor": "model.position", "variants": ["rope", "learned"]}
+    treatment = found(tmp_path, lambda cell: Outcome(), **positions)["blocks"][0]["treatment"]
+    assert treatment["holds"] is False
+    assert treatment["paths_part_at_step"] == [None, None, None]
+    apart = found(tmp_path / "apart", lambda cell: Outcome(first_loss=4 + len(cell.variant)), **positions)
+    assert apart["blocks"][0]["treatment"]["holds"] is True
+    assert apart["blocks"][0]["treatment"]["paths_part_at_step"] == [1, 1, 1]
+
+
+def test_size_brought_by_the_factor_is_shown(tmp_path):
+    def outcome(cell):
+        return Outcome(first_loss=4 + len(cell.variant), changes={"parameters": 1000 + len(cell.variant)})
+
+    findings = found(tmp_path, outcome, factor="model.position", variants=["rope", "learned"])
+    said = " ".join(findings["blocks"][0]["treatment"]["evidence"])
+    assert "`rope` has 1,004 parameters" in said
+    assert "`learned` has 1,007 parameters" in said
+
+
+def test_limitations_name_what_could_be_detected_and_that_learning_had_not_ended(tmp_path):
+    findings = of_differences(tmp_path, [0.01, 0.02, 0.06])
+    detectable = only_contrast(findings)["paired"]["minimum_detectable_difference"]
+    said = " ".join(findings["limitations"])
+    assert f"a true difference of {detectable:.2g} is found with a power of 80 %" in said
+    assert "6 of 6 runs had the lowest validation loss at the very last step" in said
+    assert "1,280 characters read in training" in said
+
+
+def test_blocks_are_compared_within_themselves(tmp_path):
+    def outcome(cell):
+        shift = 0.5 if dict(cell.block)["optim.lr"] > 2e-3 else 0.0
+        return clipped(cell, A[cell.seed] + shift + (0.02 + 0.001 * cell.seed if cell.variant is None else 0))
+
+    findings = found(tmp_path, outcome, blocks={"optim.lr": [1e-3, 3e-3]}, seeds=3)
+    contrasts = [block["contrasts"][0] for block in findings["blocks"]]
+    assert [c["block"] for c in contrasts] == ["optim.lr = 0.001", "optim.lr = 0.003"]
+    assert [c["paired"]["mean_difference"] for c in contrasts] == pytest.approx([0.021, 0.021])
+    assert [c["p_adjusted"] for c in contrasts] == [0.5, 0.5]
+    assert findings["control"]["holds"] is True
+    assert contrasts[1]["sentence"].startswith("At optim.lr = 0.003: Whether")

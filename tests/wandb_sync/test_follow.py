@@ -1,0 +1,37 @@
+"""Claims about how many W&B runs are open at a time, with W&B's library offline in this process."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from synthetic import Outcome, study, write_study
+
+from gpt.wandb_sync import follow
+from gpt.wandb_sync.run import start_again
+from gpt.wandb_sync.targets import Destination
+
+
+def test_no_more_runs_are_open_than_may_be_and_every_cell_has_its_turn(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(follow, "LIVE_RUNS", 2)
+    monkeypatch.setenv("WANDB_DIR", str(tmp_path))
+    monkeypatch.setenv("WANDB_SILENT", "true")
+    write_study(tmp_path, study(seeds=2), lambda _: Outcome(state="running"))
+    to = Destination(tmp_path, "offline", None, ["by-hand"])
+    try:
+        follower = follow.Follower(to, lambda: None)
+        places = to.places()
+        for finished, opened in ((0, 2), (1, 3), (3, 4)):
+            for place in places[:finished]:
+                place.cell.write_status(replace(place.cell.read_status(), state="failed"))
+            follower.turn(last=False)
+            follower.turn(last=False)
+            open_at_some_time = len(list(tmp_path.glob("wandb/offline-run-*")))
+            assert open_at_some_time == opened
+            assert len(list(to.folder("by-hand").glob("*.json"))) == finished
+        follower.turn(last=True)
+        assert len(list(to.folder("by-hand").glob("*.json"))) == 4
+        assert [to.read_cursor(place).through for place in places] == [19] * 4
+    finally:
+        start_again()

@@ -1,0 +1,82 @@
+"""Claims about what a mirror shows of a whole cell."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from synthetic import LAYERS, Outcome, study, write_study
+
+from gpt.analysis.collect import CellRecord
+from gpt.records.run_folder import Cell, load_arrays
+from gpt.wandb_sync.summary import summary_of, tables
+
+
+def first_cell(out: Path, outcome: Outcome) -> Cell:
+    write_study(out, study(seeds=2), lambda _: outcome)
+    return Cell(min((out / "cells").iterdir()))
+
+
+@pytest.fixture
+def cell(tmp_path: Path) -> Cell:
+    return first_cell(tmp_path, Outcome(spikes=2, collapses=1, last_loss=1.5, scale=0.5, norm=2.0))
+
+
+def test_the_summary_says_how_the_cell_ended(cell: Cell) -> None:
+    summary = summary_of(cell, cell.read_status())
+    assert summary["status"] == "done"
+    assert summary["val/loss"] == {"min": 1.5}
+    assert {key: n for key, n in summary.items() if key.startswith("events/")} == {
+        "events/nonfinite": 0,
+        "events/spike": 2,
+        "events/stuck": 0,
+        "events/entropy_collapse": 1,
+    }
+
+
+def test_the_summary_has_every_secondary_scalar_that_is_a_number_and_the_quantiles_of_gradients(cell: Cell) -> None:
+    summary = summary_of(cell, cell.read_status())
+    scalars = {key.removeprefix("scalar/"): value for key, value in summary.items() if key.startswith("scalar/")}
+    known = {name.replace(".", "/"): value for name, value in CellRecord(cell).secondary.items()}
+    assert scalars == {name: value for name, value in known.items() if np.isfinite(value)}
+    assert scalars["clipped_share"] == 0.9
+    assert scalars["half_length"] in (2, 3)
+    rows = [json.loads(line) for line in cell.metrics.read_text().splitlines()]
+    for index, layer in enumerate(LAYERS):
+        norms = [row["grad/layer_norm"][index] for row in rows if row["step"] > 5]
+        for level in (5, 25, 50, 75, 95):
+            got = summary[f"grad/layer_norm_quantile/{layer}/{level}%"]
+            assert got == pytest.approx(np.percentile(norms, level))
+
+
+def test_the_use_of_context_becomes_tables_with_every_number_of_the_file(cell: Cell) -> None:
+    found, arrays = tables(cell), load_arrays(cell.long_range)
+    assert found["long_range/loss_by_position"] == (
+        ["position", "loss"],
+        [[i + 1, float(loss)] for i, loss in enumerate(arrays["loss_by_position"])],
+    )
+    assert found["long_range/context_loss"] == (
+        ["characters", "loss"],
+        [[n, float(loss)] for n, loss in zip([1, 2, 4, 8], arrays["context_loss"], strict=True)],
+    )
+    assert found["long_range/dependency"] == (
+        ["characters back", "gradient"],
+        [[i, float(size)] for i, size in enumerate(arrays["dependency"])],
+    )
+
+
+def test_events_become_a_table_in_their_order(cell: Cell) -> None:
+    columns, rows = tables(cell)["events"]
+    assert columns == ["step", "kind", "about"]
+    assert [(step, kind) for step, kind, _ in rows] == [(7, "spike"), (8, "spike"), (20, "entropy_collapse")]
+    assert json.loads(rows[0][2]) == {"loss": 9.0, "median": 3.0}
+
+
+def test_a_cell_that_recorded_neither_has_no_tables_and_a_failed_one_a_summary(tmp_path: Path) -> None:
+    bare = first_cell(tmp_path / "bare", Outcome(long_range=False, probes=False))
+    assert tables(bare) == {}
+    assert "scalar/half_length" not in summary_of(bare, bare.read_status())
+    failed = first_cell(tmp_path / "failed", Outcome(state="failed", why="it rained"))
+    summary = summary_of(failed, failed.read_status())
+    assert (summary["status"], summary["why"]) == ("failed", "it rained")
+    assert not any("quantile" in key for key in summary)
