@@ -2,9 +2,9 @@
 # make test    environment, the whole default suite
 # make chaos   every fault there is, injected; what became of them as one JSON document
 # make results the evidence in results/ and the findings in README.md, made again: the studies at full size, the baseline,
-#              the certificate and the faults, many hours on two cores; interrupted, it goes on
+#              the parity and the faults, many hours on two cores; interrupted, it goes on
 # make env     the environment alone, in .venv
-# make gpu     what a GPU is needed for: its tests, its certificate, the quick studies, eight minutes of the full-scale
+# make gpu     what a GPU is needed for: its tests, its parity, the quick studies, eight minutes of the full-scale
 #              ones (again, and it goes on with them); into $OUT where that is set
 
 PYTHON ?= python3
@@ -40,7 +40,7 @@ results: env
 	$(BIN)/gpt study run configs/studies/baseline.yaml --out out/baseline
 	$(BIN)/gpt study publish out/full
 	$(BIN)/gpt study publish out/baseline
-	$(BIN)/gpt certify --out results/certificate
+	$(BIN)/gpt check-gradients --out results/gradient_parity
 	$(MAKE) chaos FAULTS=results/faults/faults.json >/dev/null
 	$(BIN)/python tests/chaos.py results/faults/faults.json README.md
 	$(BIN)/gpt verify results
@@ -57,7 +57,7 @@ chaos: env
 
 gpu: env
 	$(BIN)/python -m pytest -m gpu -o addopts=''
-	$(BIN)/gpt certify --device cuda --out $(OUT)/certificate
+	$(BIN)/gpt check-gradients --device cuda --out $(OUT)/gradient_parity
 	$(BIN)/gpt study run configs/studies/quick/*.yaml --device cuda --out $(OUT)
 	timeout 480 $(BIN)/gpt study run configs/studies/gpu/*.yaml --device cuda --out $(OUT)/full || [ $$? = 124 ]
 

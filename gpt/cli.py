@@ -1,7 +1,7 @@
 """The `gpt` command: reads arguments, calls a command, turns its answer into an exit code.
 
-0 done; 1 a layout (`gpt certify`) or a record (`gpt verify`) is wrong, or a launch lost a rank; 2 bad input, one line;
-3 some cells failed, named; 75 stopped on request, run again to go on; 141 whoever read the output closed it.
+0 done; 1 a layout (`gpt check-gradients`) or a record (`gpt verify`) is wrong, or a launch lost a rank; 2 bad input,
+one line; 3 some runs failed, named; 75 stopped on request, run again to go on; 141 whoever read the output closed it.
 """
 
 import argparse
@@ -21,7 +21,7 @@ from gpt.runner.launch.exit_codes import BAD_INPUT, OUTPUT_CLOSED, STOPPED
 from gpt.runner.launch.signals import STOP_SIGNALS
 
 if TYPE_CHECKING:
-    from gpt.runner.launch.rank_registry import Signed
+    from gpt.runner.launch.rank_registry import RegisteredRank
 
 LAUNCHED = ("train", "study")
 """commands that `gpt launch` starts; the first of these words begins one"""
@@ -40,7 +40,7 @@ class Parser(argparse.ArgumentParser):
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run one command and exit with its code."""
-    signed = sign_on()
+    registered = register_rank()
     options = read_arguments(sys.argv[1:] if arguments is None else arguments)
     if options.command in (training.train, training.run_studies, launch_ranks):
         for number in STOP_SIGNALS:
@@ -60,22 +60,22 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     except KeyboardInterrupt:
         print(STOPPED_EARLY, file=sys.stderr)
         code = STOPPED
-    if signed:
-        code = signed.note(code)
-    if signed or "RANK" in os.environ:
+    if registered:
+        code = registered.note(code)
+    if registered or "RANK" in os.environ:
         from gpt.runner.ranks.group import end_process
 
         end_process(code)
     raise SystemExit(code)
 
 
-def sign_on() -> "Signed | None":
-    """Where `gpt launch` started this process as a rank, enter it on the launch's roll."""
-    if "GPT_ROLL" not in os.environ:
+def register_rank() -> "RegisteredRank | None":
+    """Where `gpt launch` started this process as a rank, enter it on the launch's registry."""
+    if "GPT_RANK_REGISTRY" not in os.environ:
         return None
-    from gpt.runner.launch.rank_registry import sign_on
+    from gpt.runner.launch.rank_registry import register_rank
 
-    return sign_on(os.environ)
+    return register_rank(os.environ)
 
 
 def read_arguments(arguments: Sequence[str]) -> argparse.Namespace:
@@ -124,7 +124,7 @@ def build_parser() -> argparse.ArgumentParser:
     one.add_argument("run", type=Path, metavar="RUN.yaml")
     one.add_argument("--fields", action="store_true", help="show every field, its meaning and this file's value")
     add_place(one)
-    one.set_defaults(processes="auto", seeds_per_pack="1")
+    one.set_defaults(processes="auto", seeds_per_process="1")
 
     study = commands.add_parser("study", help="check, run and report studies").add_subparsers(required=True)
     check = command(study, "check", studies.check_study)
@@ -134,7 +134,7 @@ def build_parser() -> argparse.ArgumentParser:
     run.add_argument("studies", type=Path, nargs="+", metavar="STUDY.yaml")
     run.add_argument("--seeds", type=int, help="number of seeds in place of the file's")
     run.add_argument("--processes", default="auto", help="auto: one for each GPU, else for each core")
-    run.add_argument("--seeds-per-pack", default="auto", metavar="N",
+    run.add_argument("--seeds-per-process", default="auto", metavar="N",
         help="seeds trained together by one process; auto: 1 on a CPU, as many as keep all GPUs busy")  # fmt: skip
     add_place(run)
     for name, show in (("status", studies.show_status), ("report", studies.report_studies)):
@@ -149,9 +149,9 @@ def build_parser() -> argparse.ArgumentParser:
     sync.add_argument("out", type=Path, metavar="OUT")
     sync.add_argument("--mode", choices=("online", "offline"), help="default: WANDB_MODE if that is one, else online")
 
-    certify = command(commands, "certify", tools.certify_layouts)
-    certify.add_argument("--out", type=Path, help="folder for certificate.json and certificate.md")
-    certify.add_argument("--device", default="auto", help="cpu, cuda or auto (default)")
+    check_gradients = command(commands, "check-gradients", tools.check_gradients)
+    check_gradients.add_argument("--out", type=Path, help="folder for gradient_parity.json and gradient_parity.md")
+    check_gradients.add_argument("--device", default="auto", help="cpu, cuda or auto (default)")
 
     command(commands, "verify", tools.verify_folder).add_argument("folder", type=Path, metavar="DIR")
 
@@ -162,8 +162,8 @@ def build_parser() -> argparse.ArgumentParser:
     launch.add_argument("--grace", type=float, default=120.0, metavar="SECONDS",
         help="after which ranks that were told to stop are killed (default: 120)")  # fmt: skip
 
-    sample = command(commands, "sample", tools.sample_cell)
-    sample.add_argument("cell", type=Path, metavar="CELL", help="a cell's folder, OUT/cells/<fingerprint>")
+    sample = command(commands, "sample", tools.sample_run)
+    sample.add_argument("run", type=Path, metavar="RUN", help="a run's folder, OUT/runs/<fingerprint>")
     sample.add_argument("--prompt", default="\n", help="text that generation starts from")
     sample.add_argument("--characters", type=int, default=300)
     sample.add_argument("--temperature", type=float, default=0.8)
@@ -174,7 +174,7 @@ def build_parser() -> argparse.ArgumentParser:
 def add_place(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--wandb", choices=("online", "offline", "disabled"),
         help="mirror to Weights & Biases (default: WANDB_MODE if set, else disabled)")  # fmt: skip
-    parser.add_argument("--out", type=Path, default=Path("out"), help="folder of cells and studies (default: out)")
+    parser.add_argument("--out", type=Path, default=Path("out"), help="folder of runs and studies (default: out)")
     parser.add_argument("--threads", type=int, default=1, help="CPU threads of each process (default: 1)")
     parser.add_argument("--device", default="auto", help="cpu, cuda or auto (default)")
     parser.add_argument("--ranks-per-run", type=int, metavar="R", help="processes that share a batch; "

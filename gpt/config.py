@@ -125,7 +125,7 @@ class TrainConfig(Strict):
     """sequences in each step, over all ranks and micro-batches"""
     micro_batch_size: Annotated[Positive | None, BeforeValidator(_off_is_none)] = None
     """sequences in one forward and backward pass; gradients are added up to the batch; `off`: a rank's whole share"""
-    reduction: Literal["fast", "ordered"] = "fast"
+    reduction: Literal["fast", "rank_invariant"] = "fast"
     """`ordered` adds the gradients of the micro-batches in the order of their numbers: the same bits on any ranks"""
     precision: Literal["fp32", "bf16"] = "fp32"
     """of the matrix products; bf16 is autocast, weights, gradients and optimizer stay in fp32"""
@@ -141,8 +141,10 @@ class TrainConfig(Strict):
 
     @model_validator(mode="after")
     def _micro_batches_fit(self) -> Self:
-        if self.micro_batch_size is None and self.reduction == "ordered":
-            raise ValueError("reduction ordered needs a micro_batch_size: its gradients are what is added in order")
+        if self.micro_batch_size is None and self.reduction == "rank_invariant":
+            raise ValueError(
+                "reduction rank_invariant needs a micro_batch_size: its gradients are what is added in order"
+            )
         if self.micro_batch_size is not None and self.batch_size % self.micro_batch_size:
             raise ValueError(
                 f"batch_size {self.batch_size} must be a multiple of micro_batch_size {self.micro_batch_size}"
@@ -410,7 +412,7 @@ def canonical(value: Any) -> str:
 
 
 def fingerprint(config: RunConfig, data_sha256: str) -> str:
-    """16 hex digits over everything that can change the numbers of a run; two equal runs are one cell."""
+    """16 hex digits over everything that can change the numbers of a run; two equal runs are one run."""
     fields = {key: value for key, value in flatten(config).items() if key not in WITHOUT_EFFECT}
     fields["data.order_seed"] = config.data.order_of(config.seed)  # said or left out, it is the same run
     return hashlib.sha256(canonical({"config": fields, "data": data_sha256}).encode()).hexdigest()[:16]

@@ -3,8 +3,8 @@
 #   slurm/submit.sh [--dry-run] STUDY.yaml [STUDY.yaml ...]
 # Prints both job numbers. Run it again at any time: what is finished is not trained again, and more tasks only help.
 # What a cluster needs is set here, or by variables of the same names:
-: "${GPT_OUT:=out}"          # folder of cells and studies, on a file system that all nodes share and that has flock
-: "${GPT_TASKS:=4}"          # jobs of the array; any number will do, they share the cells
+: "${GPT_OUT:=out}"          # folder of runs and studies, on a file system that all nodes share and that has flock
+: "${GPT_TASKS:=4}"          # jobs of the array; any number will do, they share the runs
 : "${GPT_AT_ONCE:=}"         # how many of them may run at a time; empty: as many as Slurm starts
 : "${GPT_GPUS:=0}"           # GPUs of each job, one process each; 0: it trains on its cores
 : "${GPT_CPUS:=4}"           # cores of each job

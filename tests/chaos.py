@@ -73,7 +73,7 @@ def _page(written: dict[str, Any]) -> str:
         "",
         f"`make chaos` injected {total['injected']:,} faults of {len(written['classes'])} classes, of which "
         f"{total['survived']:,} were survived, in {written['seconds']} s on {written['hardware']['cores']} cores "
-        f"({written['hardware']['cpu']}). Survived: nothing that was committed was lost or changed, what was damaged "
+        f"({written['hardware']['cpu']}). Survived: nothing that was committed was lost or changed, what was corrupt "
         "was named and not used and, wherever a run could go on, it ended with the files of an undisturbed one, byte "
         "for byte.",
         "",

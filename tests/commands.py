@@ -13,7 +13,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from gpt.records.run_folder import Cell
+from gpt.records.run_folder import RunFolder
 
 GPT = [sys.executable, "-m", "gpt"]
 BIN = Path(sys.executable).parent
@@ -121,7 +121,7 @@ def started(words: Sequence[str | Path], home: Path) -> Iterator[Command]:
         command.end()
 
 
-def run(words: Sequence[str | Path], home: Path, seconds: float = 120.0) -> tuple[int, str]:
+def run_command(words: Sequence[str | Path], home: Path, seconds: float = 120.0) -> tuple[int, str]:
     """Exit code and both streams of a command that has ended and left no process running."""
     with started(words, home) as command:
         code = command.wait(seconds)
@@ -148,34 +148,34 @@ def wait_for(condition: Callable[[], Any], command: Command, seconds: float = 60
         time.sleep(0.02)
 
 
-def cells_of(out: Path) -> list[Cell]:
-    return [Cell(path) for path in sorted((out / "cells").iterdir())]
+def runs_of(out: Path) -> list[RunFolder]:
+    return [RunFolder(path) for path in sorted((out / "runs").iterdir())]
 
 
-def rows_of(cell: Cell) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in cell.metrics.read_text().splitlines()]
+def rows_of(run: RunFolder) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in run.metrics.read_text().splitlines()]
 
 
-def layouts_of(cell: Cell) -> list[dict[str, Any]]:
-    return json.loads(cell.run_json.read_text())["layouts"]
+def layouts_of(run: RunFolder) -> list[dict[str, Any]]:
+    return json.loads(run.run_json.read_text())["layouts"]
 
 
 def records(out: Path) -> dict[str, bytes]:
-    """What two runs of the same cells must share, byte for byte."""
+    """What two runs of the same runs must share, byte for byte."""
     found = {}
-    for cell in cells_of(out):
-        files = [cell.metrics, cell.events, cell.samples, *sorted(cell.probes.glob("*")), *sorted(cell.model.iterdir())]
+    for run in runs_of(out):
+        files = [run.metrics, run.events, run.samples, *sorted(run.probes.glob("*")), *sorted(run.model.iterdir())]
         found |= {str(file.relative_to(out)): file.read_bytes() for file in files}
-        found[f"{cell.root.name} weights"] = json.loads(cell.run_json.read_text())["final_weights_sha256"].encode()
+        found[f"{run.root.name} weights"] = json.loads(run.run_json.read_text())["final_weights_sha256"].encode()
     return found
 
 
 def furthest(out: Path, other: Path, key: str) -> float:
-    """The largest difference of a metric between the same steps of the same cells, relative to 1 or its size."""
+    """The largest difference of a metric between the same steps of the same runs, relative to 1 or its size."""
     worst = 0.0
-    for cell, same in zip(cells_of(out), cells_of(other), strict=True):
-        assert cell.root.name == same.root.name
-        for row, twin in zip(rows_of(cell), rows_of(same), strict=True):
+    for run, same in zip(runs_of(out), runs_of(other), strict=True):
+        assert run.root.name == same.root.name
+        for row, twin in zip(rows_of(run), rows_of(same), strict=True):
             assert row.keys() == twin.keys()
             if key in row:
                 worst = max(worst, abs(row[key] - twin[key]) / max(1.0, abs(row[key])))

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from html.parser import HTMLParser
 from typing import Any
 
-from gpt.analysis.build import build_findings, judged_of
+from gpt.analysis.build import build_findings, corrected_contrasts
 from gpt.analysis.collect import Results, collect
 from gpt.records.files import jsonable
 from gpt.report.pages.html import html_page
@@ -27,7 +27,7 @@ def interactive(folder):
     """The page of a study's folder as it is now."""
     results = collect(folder)
     findings = jsonable(build_findings(results))
-    page = html_page(results, findings, judged_of(findings))
+    page = html_page(results, findings, corrected_contrasts(findings))
     return Interactive(results, findings, page.decode("utf-8"))
 
 
@@ -48,7 +48,7 @@ class Parsed(HTMLParser):
     def __init__(self, page):
         super().__init__()
         self.tags, self.words, self.tables = [], [], {}
-        self._silent, self._table, self._cell = False, None, False
+        self._silent, self._table, self._run = False, None, False
         self.feed(page)
         self.text = " ".join(" ".join(self.words).split())
 
@@ -61,16 +61,16 @@ class Parsed(HTMLParser):
             self._table.append([])
         if tag in ("td", "th"):
             self._table[-1].append("")
-            self._cell = True
+            self._run = True
 
     def handle_endtag(self, tag):
         if tag in ("script", "style"):
             self._silent = False
         if tag in ("td", "th"):
-            self._cell = False
+            self._run = False
 
     def handle_data(self, data):
         if not self._silent:
             self.words.append(data)
-        if self._cell:
+        if self._run:
             self._table[-1][-1] += data

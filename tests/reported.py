@@ -12,25 +12,25 @@ from gpt.study.folder import StudyFolder
 CLEAN_A, CLEAN_B = [2.0, 2.02, 2.04], [2.03, 2.03, 2.06]
 
 
-def clean_outcome(cell):
+def clean_outcome(run):
     """Clipping that acts as it should; values are those above."""
-    limit = cell.variant
-    value = (CLEAN_B if limit is None else CLEAN_A)[cell.seed]
+    limit = run.variant
+    value = (CLEAN_B if limit is None else CLEAN_A)[run.seed]
     return Outcome(value, norm=1.5, scale=1 / 3 if limit else 1.0, first_loss=4 + 0.001 * (limit or 0))
 
 
-def messy_outcome(cell):
-    """Two learning rates, no probes. At the larger one `post` diverges twice and three cells of `pre` are not done."""
-    post, large = cell.variant == "post", dict(cell.block)["optim.lr"] > 2e-3
+def messy_outcome(run):
+    """Two learning rates, no probes. At the larger one `post` diverges twice and three runs of `pre` are not done."""
+    post, large = run.variant == "post", dict(run.setting)["optim.lr"] > 2e-3
     outcome = Outcome(
-        2.1 + 0.01 * cell.seed + 0.1 * post + 0.05 * cell.seed * post, first_loss=4 + 0.1 * post, probes=False
+        2.1 + 0.01 * run.seed + 0.1 * post + 0.05 * run.seed * post, first_loss=4 + 0.1 * post, probes=False
     )
-    if post and large and cell.seed < 2:
-        outcome.state, outcome.nan_at = "diverged", 25 + cell.seed
+    if post and large and run.seed < 2:
+        outcome.state, outcome.nan_at = "diverged", 25 + run.seed
         outcome.why = f"train/loss not finite at step {outcome.nan_at}"
-    if not post and large and cell.seed >= 2:
-        outcome.state = {2: "failed", 3: "running", 4: "planned"}[cell.seed]
-        outcome.why = "OSError: no space" if cell.seed == 2 else ""
+    if not post and large and run.seed >= 2:
+        outcome.state = {2: "failed", 3: "running", 4: "planned"}[run.seed]
+        outcome.why = "OSError: no space" if run.seed == 2 else ""
     return outcome
 
 
@@ -56,6 +56,6 @@ def write_clean(out, backwards=False):
 
 
 def write_messy(out):
-    blocks = {"optim.lr": [1e-3, 3e-3]}
-    planned = synthetic.study("model.norm_placement", ["pre", "post"], seeds=5, name="messy", blocks=blocks)
+    settings = {"optim.lr": [1e-3, 3e-3]}
+    planned = synthetic.study("model.norm_placement", ["pre", "post"], seeds=5, name="messy", settings=settings)
     return synthetic.write_study(out, planned, messy_outcome)

@@ -18,16 +18,16 @@ def value(seed, order):
     return 1.63 + INIT[seed] + ORDER[order] + REST[seed][order]
 
 
-def outcome(cell):
+def outcome(run):
     """A run whose start depends on its first seed alone and whose first batch on both."""
-    first = 4.1 + INIT[cell.seed] + 0.01 * cell.variant
-    return Outcome(value(cell.seed, cell.variant), start=4.17 + INIT[cell.seed], first_loss=first)
+    first = 4.1 + INIT[run.seed] + 0.01 * run.variant
+    return Outcome(value(run.seed, run.variant), start=4.17 + INIT[run.seed], first_loss=first)
 
 
-def diverging(cell):
+def diverging(run):
     """The same, but two runs of the first seed 2 diverge, at the orders 1 and 3."""
-    found = outcome(cell)
-    if cell.seed == 2 and cell.variant in (1, 3):
+    found = outcome(run)
+    if run.seed == 2 and run.variant in (1, 3):
         found.state, found.why, found.nan_at = "diverged", "train/loss not finite at step 25", 25
     return found
 

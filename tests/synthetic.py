@@ -12,12 +12,12 @@ from gpt.config import RunConfig, parse
 from gpt.records.files import write_atomic, write_json
 from gpt.records.jsonl import JsonlWriter
 from gpt.records.run_folder import Status, save_arrays
-from gpt.study.folder import StudyFolder, cell_at
-from gpt.study.plan import PlannedCell, label, plan
+from gpt.study.folder import StudyFolder, run_at
+from gpt.study.plan import PlannedRun, label, plan
 from gpt.study.spec import Study
 
 STEPS, EVAL_EVERY = 40, 10
-LAYERS = ["embedding", "block 0", "block 1", "head"]
+LAYERS = ["embedding", "layer 0", "layer 1", "head"]
 DATA = hashlib.sha256(b"text").hexdigest()
 STACK = {"gpt": "0.1.0", "code": "0123456789ab", "torch": "2.13.0", "device": "cpu", "threads": 1}
 BASE: dict[str, Any] = {
@@ -31,7 +31,7 @@ BASE: dict[str, Any] = {
 
 @dataclass
 class Outcome:
-    """How one cell ends."""
+    """How one run ends."""
 
     last_loss: float = 2.0
     """validation loss of the last evaluation, the lowest of the run; nats per character"""
@@ -60,7 +60,7 @@ class Outcome:
     """top-level entries of run.json that are not what they should be"""
 
 
-Outcomes = Callable[[PlannedCell], Outcome]
+Outcomes = Callable[[PlannedRun], Outcome]
 
 
 def study(factor: str = "optim.clip", variants: Sequence[Any] = (1.0, None), seeds: int = 3, **more: Any) -> Study:
@@ -70,7 +70,7 @@ def study(factor: str = "optim.clip", variants: Sequence[Any] = (1.0, None), see
         "base": parse(RunConfig, BASE, "base").model_dump(mode="json"),
         "factor": factor,
         "variants": list(variants),
-        "blocks": {},
+        "settings": {},
         "seeds": list(range(seeds)),
         "metric": "val/loss.min",
         "smallest_effect": 0.01,
@@ -79,20 +79,20 @@ def study(factor: str = "optim.clip", variants: Sequence[Any] = (1.0, None), see
 
 
 def write_study(out: Path, planned: Study, outcome: Outcomes, backwards: bool = False) -> StudyFolder:
-    """Start a study and write its cells, one after the other, in this order or the other."""
+    """Start a study and write its runs, one after the other, in this order or the other."""
     folder = StudyFolder(out, planned.name)
-    cells = plan(planned, DATA)
-    folder.start(planned, DATA, cells)
-    for cell in reversed(cells) if backwards else cells:
-        write_cell(out, cell, outcome(cell))
+    runs = plan(planned, DATA)
+    folder.start(planned, DATA, runs)
+    for run in reversed(runs) if backwards else runs:
+        write_run(out, run, outcome(run))
     return folder
 
 
-def write_cell(out: Path, planned: PlannedCell, outcome: Outcome) -> None:
+def write_run(out: Path, planned: PlannedRun, outcome: Outcome) -> None:
     """Everything that a finished or broken-off run leaves in its folder."""
     if outcome.state == "planned":
         return
-    cell = cell_at(out, planned.fingerprint)
+    run = run_at(out, planned.fingerprint)
     run = {
         "fingerprint": planned.fingerprint,
         "seed": planned.seed,
@@ -107,23 +107,23 @@ def write_cell(out: Path, planned: PlannedCell, outcome: Outcome) -> None:
         "hardware": {"cpu": "Abacus", "cores": 2, "gpu": None, "system": "Wood"},
         "final_weights_sha256": hashlib.sha256(planned.fingerprint.encode()).hexdigest(),
     }
-    write_json(cell.run_json, {**run, **outcome.changes})
+    write_json(run.run_json, {**run, **outcome.changes})
     last = outcome.nan_at or (STEPS // 2 if outcome.state in ("running", "failed") else STEPS)
-    with JsonlWriter(cell.metrics) as rows:
+    with JsonlWriter(run.metrics) as rows:
         rows.append(_row(step, outcome) for step in range(last + 1))
-    with JsonlWriter(cell.events) as events:
+    with JsonlWriter(run.events) as events:
         events.append({"step": 7 + i, "kind": "spike", "loss": 9.0, "median": 3.0} for i in range(outcome.spikes))
         if outcome.nan_at:
             events.append([{"step": outcome.nan_at, "kind": "nonfinite", "key": "train/loss"}])
         collapse = {"step": max(20, outcome.nan_at or 0), "kind": "entropy_collapse", "entropy": 0.01, "at_most": 0.07}
-        events.append({**collapse, "block": i} for i in range(outcome.collapses))
+        events.append({**collapse, "layer": i} for i in range(outcome.collapses))
     for step in range(0, last + 1, 20) if outcome.probes else ():
-        save_arrays(cell.probe_file(step), _arrays(step, planned, outcome), {"step": str(step)})
+        save_arrays(run.probe_file(step), _arrays(step, planned, outcome), {"step": str(step)})
     if outcome.state == "done" and outcome.long_range:
-        save_arrays(cell.long_range, long_range_arrays(planned), {})
+        save_arrays(run.long_range, long_range_arrays(planned), {})
     if outcome.state == "done":
-        write_atomic(cell.samples, f"{label(planned.variant)} wrote ``` this\n".encode())
-    write_json(cell.status_json, Status(outcome.state, last, STEPS, outcome.why, 1, 12.5))
+        write_atomic(run.samples, f"{label(planned.variant)} wrote ``` this\n".encode())
+    write_json(run.status_json, Status(outcome.state, last, STEPS, outcome.why, 1, 12.5))
 
 
 def _layers(outcome: Outcome) -> int:
@@ -138,7 +138,7 @@ def _row(step: int, outcome: Outcome) -> dict[str, Any]:
         row |= {"lr": 1e-3, "train/loss": loss, "grad/norm": norm, "grad/clip_scale": scale}
         row |= {"grad/layer_norm": [norm / 2, norm / 4, norm / 8, 0.0][: _layers(outcome)]}
         if outcome.parts:
-            row["grad/part_norm"] = [None if part is None else part * norm for part in outcome.parts(step)]
+            row["grad/micro_batch_norm"] = [None if part is None else part * norm for part in outcome.parts(step)]
     if step % EVAL_EVERY == 0:
         row["val/loss"] = outcome.last_loss + (STEPS - step) / 20
     if step == 0 and outcome.start is not None:
@@ -146,7 +146,7 @@ def _row(step: int, outcome: Outcome) -> dict[str, Any]:
     return row
 
 
-def _arrays(step: int, planned: PlannedCell, outcome: Outcome) -> dict[str, Any]:
+def _arrays(step: int, planned: PlannedRun, outcome: Outcome) -> dict[str, Any]:
     weights = np.tri(8, dtype=np.float16)
     weights /= weights.sum(axis=1, keepdims=True)
     grown = 1 + step / STEPS
@@ -172,7 +172,7 @@ def _arrays(step: int, planned: PlannedCell, outcome: Outcome) -> dict[str, Any]
     return arrays
 
 
-def long_range_arrays(planned: PlannedCell) -> dict[str, Any]:
+def long_range_arrays(planned: PlannedRun) -> dict[str, Any]:
     """Loss falls by 0.1 from position to position of the context and rises by 0.2 beyond; with a context of 8.
 
     Half of the gradient lies within the last three characters, or the last two where the seed is odd.

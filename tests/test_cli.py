@@ -20,11 +20,11 @@ from gpt.commands.training import NAMED, run_planned
 from gpt.commands.workspace import check_writable
 from gpt.config import RunConfig
 from gpt.errors import InputError
-from gpt.runner.launch.exit_codes import CELLS_FAILED
+from gpt.runner.launch.exit_codes import RUNS_FAILED
 from gpt.runner.layout import Layout
 from gpt.runner.ranks.local import Outcome
-from gpt.runner.workspace import Place
-from gpt.study.plan import PlannedCell
+from gpt.runner.workspace import Workspace
+from gpt.study.plan import PlannedRun
 
 
 def gpt(capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> tuple[int, str, str]:
@@ -143,7 +143,7 @@ def test_an_option_that_cannot_be_is_refused(
 ) -> None:
     line = refused(capsys, "study", "run", tiny_study, "--out", tmp_path / "out", option, value)
     assert expected in line
-    assert not (tmp_path / "out" / "cells").exists()
+    assert not (tmp_path / "out" / "runs").exists()
 
 
 def test_two_studies_of_one_name_are_refused(
@@ -164,7 +164,7 @@ def test_train_check_sample_and_status_work_together(
     assert code == 0
     for expected in (
         "model.norm_placement alone: pre, post",
-        "2 variants x 1 block x 3 seeds",
+        "2 variants x 1 setting x 3 seeds",
         "and for 1 contrast it takes 0.05 or less, and thus 6 seeds",
     ):
         assert expected in said
@@ -172,14 +172,14 @@ def test_train_check_sample_and_status_work_together(
     command = [sys.executable, "-m", "gpt", "train", str(tiny_file), "--out", str(out)]
     trained = subprocess.run(command, capture_output=True, text=True)
     assert trained.returncode == 0, trained.stderr
-    cell = Path(trained.stdout.split("done: ")[1].strip())
-    assert json.loads((cell / "status.json").read_text())["state"] == "done"
-    code, said, _ = gpt(capsys, "sample", cell, "--prompt", "First", "--characters", "9")
+    run = Path(trained.stdout.split("done: ")[1].strip())
+    assert json.loads((run / "status.json").read_text())["state"] == "done"
+    code, said, _ = gpt(capsys, "sample", run, "--prompt", "First", "--characters", "9")
     assert code == 0
     assert said.startswith("First")
     assert len(said) == len("First") + 9 + 1
-    assert said == gpt(capsys, "sample", cell, "--prompt", "First", "--characters", "9")[1]
-    assert "'é'" in refused(capsys, "sample", cell, "--prompt", "é")
+    assert said == gpt(capsys, "sample", run, "--prompt", "First", "--characters", "9")[1]
+    assert "'é'" in refused(capsys, "sample", run, "--prompt", "é")
     for option, value in (
         ("--characters", "-5"),
         ("--temperature", "0"),
@@ -187,7 +187,7 @@ def test_train_check_sample_and_status_work_together(
         ("--seed", "-1"),
         ("--seed", str(2**63)),
     ):
-        assert option[2:] in refused(capsys, "sample", cell, option, value)
+        assert option[2:] in refused(capsys, "sample", run, option, value)
     again = subprocess.run(command, capture_output=True, text=True)
     assert "nothing to do" in again.stderr
 
@@ -202,19 +202,17 @@ def test_fields_shows_every_field_with_the_files_value(
     assert "peak learning rate" in said
 
 
-def test_of_many_cells_without_a_result_some_are_named_and_the_rest_counted(
+def test_of_many_runs_without_a_result_some_are_named_and_the_rest_counted(
     capsys: pytest.CaptureFixture[str], tiny: RunConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def failing(cells: list[PlannedCell], *rest: object) -> Outcome:
-        return Outcome(
-            stopped=False, unfinished=[(cell, "a process ended with code -9") for cell in cells], elsewhere=0
-        )
+    def failing(runs: list[PlannedRun], *rest: object) -> Outcome:
+        return Outcome(stopped=False, unfinished=[(run, "a process ended with code -9") for run in runs], elsewhere=0)
 
-    monkeypatch.setattr("gpt.runner.run.train_cells", failing)
-    place = Place(tmp_path, tmp_path, torch.device("cpu"))
+    monkeypatch.setattr("gpt.runner.run.train_runs", failing)
+    place = Workspace(tmp_path, tmp_path, torch.device("cpu"))
     for many, counted in ((NAMED, []), (NAMED + 3, [f"not done: 3 more; `gpt study status {tmp_path}` counts them"])):
-        cells = [PlannedCell("x", (), seed, tiny, f"{seed:016x}") for seed in range(many)]
-        assert run_planned(cells, place, None, cast(Layout, None)) == CELLS_FAILED
+        runs = [PlannedRun("x", (), seed, tiny, f"{seed:016x}") for seed in range(many)]
+        assert run_planned(runs, place, None, cast(Layout, None)) == RUNS_FAILED
         said = capsys.readouterr().err.splitlines()
         assert [line for line in said if "ended with code -9" in line] == said[:NAMED]
         assert said[NAMED:] == counted

@@ -87,7 +87,11 @@ def test_a_duplicate_key_is_refused_with_its_line(tiny_file: Path) -> None:
         ("warmup_steps: 5", "warmup_steps: 40", "optim.warmup_steps 40 must be below train.steps 40"),
         ("final_lr_ratio: 0.1", "final_lr_ratio: 2", "optim.final_lr_ratio: got 2, must be less than or equal to 1"),
         ("batch_size: 8", "batch_size: 8, micro_batch_size: 3", "must be a multiple of micro_batch_size 3"),
-        ("batch_size: 8", "batch_size: 8, reduction: ordered", "reduction ordered needs a micro_batch_size"),
+        (
+            "batch_size: 8",
+            "batch_size: 8, reduction: rank_invariant",
+            "reduction rank_invariant needs a micro_batch_size",
+        ),
         ("layers: 2, ", "", "missing key model.layers"),
     ],
 )
@@ -152,10 +156,10 @@ def test_every_field_but_the_checkpoint_interval_changes_the_fingerprint(tiny: R
         "model.init": "xavier", "model.attention": "explicit", "optim.lr": 1e-3, "optim.final_lr_ratio": 0.2,
         "optim.warmup_steps": 6, "optim.beta1": 0.8, "optim.beta2": 0.95, "optim.eps": 1e-9, "optim.weight_decay": 0.0,
         "optim.clip": None, "train.steps": 41, "train.batch_size": 5, "train.micro_batch_size": 4,
-        "train.reduction": "ordered", "train.precision": "bf16", "train.eval_every": 10, "train.eval_batch_size": 8,
-        "probes.noise_scale": True, "probes.every": 10, "probes.windows": 3, "probes.heatmap_characters": 9,
-        "data.order_seed": 1, "probes.long_range_windows": 5,
-        "sample.prompt": "A", "sample.characters": 21, "sample.temperature": 1.0,
+        "train.reduction": "rank_invariant", "train.precision": "bf16", "train.eval_every": 10, "train.eval_batch_size":
+        8, "probes.noise_scale": True, "probes.every": 10, "probes.windows": 3, "probes.heatmap_characters": 9,
+        "data.order_seed": 1, "probes.long_range_windows": 5, "sample.prompt": "A", "sample.characters": 21,
+        "sample.temperature": 1.0,
     }  # fmt: skip
     assert set(other) == set(keys_of(RunConfig)) - {"train.checkpoint_every", "data.source"}
     needs = {"train.reduction": {"train.micro_batch_size": 2}}

@@ -32,20 +32,20 @@ def test_a_published_study_is_complete_controlled_and_can_be_run_again(folder: P
     found = read_json(folder / "findings.json")
     assert found["complete"]
     assert found["control"]["holds"]
-    assert all(block["treatment"]["holds"] for block in found["blocks"])
+    assert all(setting["treatment"]["holds"] for setting in found["settings"])
     assert found["stack_differences"] == {}
     shipped = [load_study(path) for path in (repository / "configs" / "studies").rglob("*.yaml")]
     assert load_study(folder / "study.yaml") in shipped
 
 
 @pytest.mark.parametrize("folder", PUBLISHED, ids=lambda path: path.name)
-def test_every_value_of_the_findings_is_in_the_summary_of_its_cell(folder: Path) -> None:
+def test_every_value_of_the_findings_is_in_the_summary_of_its_run(folder: Path) -> None:
     found = read_json(folder / "findings.json")
     metric = found["study"]["metric"]["name"]
-    summary = {entry["cell"]: entry for entry in read_json(folder / "cells.json")}
-    for block in found["blocks"]:
-        for variant in block["variants"]:
-            for value, fingerprint in zip(variant["values"], variant["cells"], strict=True):
+    summary = {entry["run"]: entry for entry in read_json(folder / "runs.json")}
+    for setting in found["settings"]:
+        for variant in setting["variants"]:
+            for value, fingerprint in zip(variant["values"], variant["runs"], strict=True):
                 assert summary[fingerprint]["values"][metric] == value
                 assert len(summary[fingerprint]["final_weights_sha256"]) == 64
 
@@ -71,14 +71,14 @@ def test_the_readme_says_what_was_seen_on_a_gpu() -> None:
 
 
 def test_nanogpts_recipe_reaches_nanogpts_loss() -> None:
-    learned = findings("baseline")["blocks"][0]["variants"][0]
+    learned = findings("baseline")["settings"][0]["variants"][0]
     assert learned["label"] == "learned"
     assert len(learned["values"]) == 3
     assert sum(learned["values"]) / 3 <= NANOGPT_TARGET
 
 
 def test_the_readme_states_the_baselines_means() -> None:
-    learned, rope = findings("baseline")["blocks"][0]["variants"]
+    learned, rope = findings("baseline")["settings"][0]["variants"]
     means = (
         f"means of {learned['mean']['mean']:.4f} (learned positions, nanoGPT's recipe) and {rope['mean']['mean']:.4f}"
     )

@@ -6,12 +6,12 @@ import pytest
 from pages import figures_of
 from published import LARGE, RESULTS, findings, prose
 
-from gpt.analysis.build import judged_of
-from gpt.analysis.statistics.contrasts import Judged
+from gpt.analysis.build import corrected_contrasts
+from gpt.analysis.statistics.contrasts import CorrectedContrast
 from gpt.analysis.statistics.paired import paired_contrast
 from gpt.analysis.statistics.variance import pairs_needed
 from gpt.records.files import read_json
-from gpt.train.events import STUCK_MARGIN
+from gpt.train.events import LEARNED_NOTHING_MARGIN
 
 
 @pytest.fixture(scope="module")
@@ -19,31 +19,31 @@ def said() -> str:
     return prose()
 
 
-def judged(name: str) -> list[Judged]:
-    return judged_of(findings(name))
+def corrected(name: str) -> list[CorrectedContrast]:
+    return corrected_contrasts(findings(name))
 
 
-def share_better(*contrasts: Judged) -> list[tuple[str, float]]:
+def share_better(*contrasts: CorrectedContrast) -> list[tuple[str, float]]:
     """Verdict, and share of seeds in which the second variant does better."""
     return [(each.verdict, each.contrast.rank.probability_b_better) for each in contrasts]
 
 
-def differences(contrasts: list[Judged]) -> list[float]:
+def differences(contrasts: list[CorrectedContrast]) -> list[float]:
     return [each.contrast.paired.mean_difference for each in contrasts]
 
 
 def lowest_means(name: str) -> dict[str, float]:
-    """Mean lowest validation loss of each variant in each block, where there is one."""
+    """Mean lowest validation loss of each variant in each setting, where there is one."""
     return {
-        f"{variant['label']}, {block['label']}": variant["mean"]["mean"]
-        for block in findings(name)["blocks"]
-        for variant in block["variants"]
+        f"{variant['label']}, {setting['label']}": variant["mean"]["mean"]
+        for setting in findings(name)["settings"]
+        for variant in setting["variants"]
         if variant["mean"]["n"]
     }
 
 
 def test_which_placement_is_better_depends_on_the_rate() -> None:
-    low, middle, high = judged("normalization")
+    low, middle, high = corrected("normalization")
     assert share_better(low, middle) == [("different", 0.0), ("different", 1.0)]
     assert high.contrast.divergence.diverged_b == high.contrast.divergence.n == 10
     assert high.contrast.divergence.diverged_a == 0
@@ -53,54 +53,54 @@ def test_which_placement_is_better_depends_on_the_rate() -> None:
 
 def test_post_ln_fails_by_a_gradient_that_fades_towards_the_input(said: str) -> None:
     page = (RESULTS / "normalization" / "report.html").read_text(encoding="utf-8")
-    drawn = figures_of(page)["blocks"][2]["gradients"]
+    drawn = figures_of(page)["settings"][2]["gradients"]
     pre, post = [{layer["name"]: layer["mean"][-1] for layer in variant["layers"]} for variant in drawn]
     first, *_, last = drawn[1]["layers"][1:]
-    assert (first["name"], last["name"]) == ("block 0", "block 3")
+    assert (first["name"], last["name"]) == ("layer 0", "layer 3")
     assert first["x"][0] == 50
     assert first["mean"][0] < 0.01 * last["mean"][0]
     assert 5 < first["high"][-1] / first["mean"][-1] < 15
-    untrained = findings("normalization")["blocks"][0]["variants"][1]["gradient_quantiles"]["first_step"]
+    untrained = findings("normalization")["settings"][0]["variants"][1]["gradient_quantiles"]["first_step"]
     assert untrained[1] == pytest.approx(untrained[4], rel=0.2)
-    assert f"its norm is {post['block 3']:.2f} there and about {post['block 0']:.0e} in the first block" in said
-    assert f"where Pre-LN at that rate has {pre['block 0']:.2f} in both" in said
-    assert f"{pre['block 0']:.2f}" == f"{pre['block 3']:.2f}"
-    post_events = findings("normalization")["blocks"][2]["variants"][1]["events"]
-    assert (post_events["stuck"]["runs"], post_events["nonfinite"]["runs"]) == (10, 0)
+    assert f"its norm is {post['layer 3']:.2f} there and about {post['layer 0']:.0e} in the first layer" in said
+    assert f"where Pre-LN at that rate has {pre['layer 0']:.2f} in both" in said
+    assert f"{pre['layer 0']:.2f}" == f"{pre['layer 3']:.2f}"
+    post_events = findings("normalization")["settings"][2]["variants"][1]["events"]
+    assert (post_events["learned_nothing"]["runs"], post_events["nonfinite"]["runs"]) == (10, 0)
 
 
 def test_warm_up_gets_post_ln_to_learn_where_it_is_long_enough(said: str) -> None:
-    assert [(each.contrast.b, each.verdict) for each in judged("warmup")] == [
+    assert [(each.contrast.b, each.verdict) for each in corrected("warmup")] == [
         ("100", "inconclusive"),
         ("500", "different"),
     ]
-    (block,) = findings("warmup")["blocks"]
-    assert [10 - sum(variant["diverged"]) for variant in block["variants"]] == [0, 1, 10]
-    middle = findings("normalization")["blocks"][1]["variants"][1]["mean"]["mean"]
-    assert f"with 500 all ten, which end at {block['variants'][2]['mean']['mean']:.3f} on average" in said
+    (setting,) = findings("warmup")["settings"]
+    assert [10 - sum(variant["diverged"]) for variant in setting["variants"]] == [0, 1, 10]
+    middle = findings("normalization")["settings"][1]["variants"][1]["mean"]["mean"]
+    assert f"with 500 all ten, which end at {setting['variants'][2]['mean']['mean']:.3f} on average" in said
     assert f"without warm-up, Post-LN ends at {middle:.3f}" in said
     page = (RESULTS / "warmup" / "report.html").read_text(encoding="utf-8")
-    runs = figures_of(page)["blocks"][0]["loss"]["train"][1]["runs"]
+    runs = figures_of(page)["settings"][0]["loss"]["train"][1]["runs"]
     losses = [dict(zip(run["x"], run["y"], strict=True)) for run in runs if run["diverged"]]  # means over 50 steps
     assert sum(loss[100] < 2.8 for loss in losses) == 6
     assert min(loss[step] for loss in losses for step in (1500, 2000)) > 3.2
 
 
 def test_the_runs_that_were_trained_on_both_kinds_of_cores_failed_on_both() -> None:
-    (*_, high), (again,) = findings("normalization")["blocks"], findings("warmup")["blocks"]
-    assert high["variants"][1]["cells"] == again["variants"][0]["cells"]
+    (*_, high), (again,) = findings("normalization")["settings"], findings("warmup")["settings"]
+    assert high["variants"][1]["runs"] == again["variants"][0]["runs"]
     assert sum(high["variants"][1]["diverged"]) == sum(again["variants"][0]["diverged"]) == 10
 
 
 @pytest.mark.parametrize("name", [*LARGE, "baseline", "seed-variance", "warmup"])
 def test_by_todays_rule_no_published_run_would_be_judged_differently(name: str) -> None:
     unigram = findings(name)["data"]["unigram_loss"]
-    for cell in read_json(RESULTS / name / "cells.json"):
-        assert (cell["values"]["val/loss.last"] >= unigram - STUCK_MARGIN) == (cell["state"] == "diverged")
+    for run in read_json(RESULTS / name / "runs.json"):
+        assert (run["values"]["val/loss.last"] >= unigram - LEARNED_NOTHING_MARGIN) == (run["state"] == "diverged")
 
 
 def test_rope_is_ahead_in_every_seed_and_by_more_the_higher_the_rate(said: str) -> None:
-    rope = judged("positions")
+    rope = corrected("positions")
     assert share_better(*rope) == [("different", 1.0)] * 3
     leads = [dict(zip(each.contrast.seeds, each.contrast.paired.differences, strict=True)) for each in rope]
     low, middle, high = ([-lead[seed] for seed in sorted(lead)] for lead in leads)
@@ -115,17 +115,17 @@ def growth(before: list[float], after: list[float]) -> str:
 
 
 def test_what_may_have_weakened_an_opponent_is_said(said: str) -> None:
-    learned, rope = findings("baseline")["blocks"][0]["variants"]
-    sinusoidal = findings("positions")["blocks"][0]["variants"][0]["mean"]["mean"]
+    learned, rope = findings("baseline")["settings"][0]["variants"]
+    sinusoidal = findings("positions")["settings"][0]["variants"][0]["mean"]["mean"]
     assert f"end at {sinusoidal:.3f}, learned ones of the baseline (three seeds, with warm-up) at" in said
     assert f"with warm-up) at {learned['mean']['mean']:.3f}" in said
-    pre = findings("normalization")["blocks"][0]["variants"][0]["values"][:3]
+    pre = findings("normalization")["settings"][0]["variants"][0]["values"][:3]
     gain = sum(pre) / 3 - rope["mean"]["mean"]
     assert f"end {gain:.3f} lower on average than the same seeds without" in said
 
 
 def test_clipping_lowers_the_loss_at_no_rate(said: str) -> None:
-    off = judged("clipping")
+    off = corrected("clipping")
     assert max(differences(off)) < 0
     assert [each.verdict for each in off] == ["inconclusive", "different", "different"]
     assert f"({off[0].contrast.paired.minimum_detectable_difference:.3f} was detectable)" in said
@@ -133,7 +133,8 @@ def test_clipping_lowers_the_loss_at_no_rate(said: str) -> None:
     assert f"costs Pre-LN {costs[1]} at the middle rate and {costs[2]} at the highest" in said
     assert all(each.contrast.divergence.diverged_b == 0 for each in off)
     clipped = [
-        block["variants"][0]["secondary"]["clipped_share"]["mean"]["mean"] for block in findings("clipping")["blocks"]
+        setting["variants"][0]["secondary"]["clipped_share"]["mean"]["mean"]
+        for setting in findings("clipping")["settings"]
     ]
     assert clipped[0] > 0.95 > 0.06 > max(clipped[1:])
 
@@ -142,19 +143,19 @@ def test_attention_collapses_at_the_highest_rate_without_a_spike() -> None:
     runs = {
         variant["label"]: variant["events"]["entropy_collapse"]["runs"]
         for name in ("positions", "clipping")
-        for variant in findings(name)["blocks"][2]["variants"]
+        for variant in findings(name)["settings"][2]["variants"]
     }
     assert runs == {"sinusoidal": 9, "rope": 10, "1.0": 10, "off": 10}
-    assert findings("warmup")["blocks"][0]["variants"][2]["events"]["entropy_collapse"]["runs"] == 10
+    assert findings("warmup")["settings"][0]["variants"][2]["events"]["entropy_collapse"]["runs"] == 10
     for name in LARGE:
-        assert all(v["events"]["spike"]["count"] == 0 for v in findings(name)["blocks"][2]["variants"])
+        assert all(v["events"]["spike"]["count"] == 0 for v in findings(name)["settings"][2]["variants"])
 
 
 def test_only_two_correlations_of_pairs_are_told_from_none(said: str) -> None:
     found = {
-        (name, each.contrast.block): each.contrast.paired.correlation
+        (name, each.contrast.setting): each.contrast.paired.correlation
         for name in LARGE
-        for each in judged(name)
+        for each in corrected(name)
         if each.contrast.paired.n == 10
     }
     ends = {
@@ -163,17 +164,17 @@ def test_only_two_correlations_of_pairs_are_told_from_none(said: str) -> None:
     assert f"reach from {min(found.values()):.2f} to {max(found.values()):.2f}" in said
     assert min(high - low for low, high in ends.values()) > 0.5
     assert len(ends) == 8
-    middle, high = (math.atanh(found["clipping", block]) for block in ("optim.lr = 0.003", "optim.lr = 0.01"))
+    middle, high = (math.atanh(found["clipping", setting]) for setting in ("optim.lr = 0.003", "optim.lr = 0.01"))
     assert high < 2.734 / math.sqrt(7) < middle  # the 95 % bound corrected for eight
     told = {key for key, (low, high) in ends.items() if low > 0 or high < 0}
     assert told == {("clipping", "optim.lr = 0.003"), ("clipping", "optim.lr = 0.01")}
 
 
 def test_how_many_pairs_the_spread_of_each_study_asks_for(said: str) -> None:
-    (crossed,) = findings("seed-variance")["blocks"]
+    (crossed,) = findings("seed-variance")["settings"]
     table, pairs = crossed["components"]["split"]["run"]["sd"], crossed["components"]["pairs"]
-    ten = findings("normalization")["blocks"][0]["variants"][0]["mean"]["sd"]
-    lowest = sorted(judged(name)[0].contrast.paired.sd_difference for name in LARGE)
+    ten = findings("normalization")["settings"][0]["variants"][0]["mean"]["sd"]
+    lowest = sorted(corrected(name)[0].contrast.paired.sd_difference for name in LARGE)
     few, many = (pairs_needed(sd, 0.01) for sd in (lowest[0], lowest[-1]))
     assert f"a standard deviation of {table:.4f}, ten seeds of the same configuration with {ten:.4f}" in said
     assert (

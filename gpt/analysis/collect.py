@@ -1,4 +1,4 @@
-"""What the cells of a study recorded, in the study's own order; every planned cell is there, whatever became of it."""
+"""What the runs of a study recorded, in the study's own order; every planned run is there, whatever became of it."""
 
 import math
 from collections import defaultdict
@@ -16,10 +16,10 @@ from gpt.errors import InputError
 from gpt.records.files import read_bytes, read_json
 from gpt.records.formatting import count
 from gpt.records.jsonl import read_jsonl
-from gpt.records.run_folder import Cell, Status, load_arrays
-from gpt.records.schema import PART_GRAD_NORM, Metric, parse_metric
-from gpt.study.folder import StudyFolder, cell_at
-from gpt.study.plan import Block, blocks_of, fields_text, label
+from gpt.records.run_folder import RunFolder, Status, load_arrays
+from gpt.records.schema import MICRO_BATCH_GRAD_NORM, Metric, parse_metric
+from gpt.study.folder import StudyFolder, run_at
+from gpt.study.plan import Setting, fields_text, label, settings_of
 from gpt.study.spec import Scalar, Study
 
 Curve = tuple[NDArray[np.int64], NDArray[np.float64]]
@@ -32,7 +32,7 @@ EARLY = 0.1
 
 
 @dataclass(frozen=True)
-class PartNorms:
+class MicroBatchGradNorms:
     """The norms of the parts' mean gradients; how many parts there are may change where a run was resumed."""
 
     steps: NDArray[np.int64]
@@ -43,16 +43,16 @@ class PartNorms:
     """(sum of the counts,) one step's norms after the other's; what was not finite is NaN"""
 
 
-class CellRecord:
-    """One cell's folder, read when asked and then kept."""
+class RunReader:
+    """One run's folder, read when asked and then kept."""
 
-    def __init__(self, cell: Cell):
-        self.cell = cell
-        self.status: Status = cell.read_status()
+    def __init__(self, folder: RunFolder):
+        self.folder = folder
+        self.status: Status = folder.read_status()
 
     @property
     def fingerprint(self) -> str:
-        return self.cell.root.name
+        return self.folder.root.name
 
     @property
     def finished(self) -> bool:
@@ -62,28 +62,28 @@ class CellRecord:
     @property
     def begun(self) -> bool:
         """There is a folder to look into."""
-        return self.cell.root.is_dir()
+        return self.folder.root.is_dir()
 
     @property
     def diverged(self) -> bool:
         return self.status.state == "diverged"
 
     @cached_property
-    def run(self) -> dict[str, Any]:
-        """run.json; empty for a cell that was not begun."""
-        return read_json(self.cell.run_json) if self.cell.run_json.exists() else {}
+    def info(self) -> dict[str, Any]:
+        """run.json; empty for a run that was not begun."""
+        return read_json(self.folder.run_json) if self.folder.run_json.exists() else {}
 
     @property
     def curves(self) -> dict[str, Curve]:
         """Every key of the rows but the parts' norms; what was not finite is NaN.
 
         Raises:
-            InputError: a row is damaged, or rows of a cell that is done are missing.
+            InputError: a row is corrupt, or rows of a run that is done are missing.
         """
         return self._rows[0]
 
     @property
-    def part_norms(self) -> PartNorms | None:
+    def micro_batch_norms(self) -> MicroBatchGradNorms | None:
         """The norms of the parts' gradients; None where they were never recorded.
 
         Raises:
@@ -92,11 +92,11 @@ class CellRecord:
         return self._rows[1]
 
     @cached_property
-    def _rows(self) -> tuple[dict[str, Curve], PartNorms | None]:
-        rows = read_jsonl(self.cell.metrics) if self.cell.metrics.exists() else []
+    def _rows(self) -> tuple[dict[str, Curve], MicroBatchGradNorms | None]:
+        rows = read_jsonl(self.folder.metrics) if self.folder.metrics.exists() else []
         if self.status.state == "done" and [row.get("step") for row in rows] != list(range(self.status.steps + 1)):
             raise InputError(
-                f"{self.cell.metrics}: damaged, got {len(rows)} rows, must hold each step from 0 to "
+                f"{self.folder.metrics}: corrupt, got {len(rows)} rows, must hold each step from 0 to "
                 f"{self.status.steps} once"
             )
         steps: defaultdict[str, list[int]] = defaultdict(list)
@@ -106,29 +106,29 @@ class CellRecord:
                 for key, value in row.items():
                     steps[key].append(row["step"])
                     values[key].append(value)
-            parts = values.pop(PART_GRAD_NORM, None)
+            parts = values.pop(MICRO_BATCH_GRAD_NORM, None)
             return (
                 {key: (np.array(steps[key]), np.array(values[key], dtype=np.float64)) for key in values},
-                None if parts is None else _part_norms(steps[PART_GRAD_NORM], parts),
+                None if parts is None else _micro_batch_norms(steps[MICRO_BATCH_GRAD_NORM], parts),
             )
         except (KeyError, TypeError, ValueError):
-            raise InputError(f"{self.cell.metrics}: damaged, every row must hold a step, numbers and lists") from None
+            raise InputError(f"{self.folder.metrics}: corrupt, every row must hold a step, numbers and lists") from None
 
     def curve(self, key: str) -> Curve:
         """One key's steps and values; empty where it was never recorded."""
         return self.curves.get(key, (np.empty(0, dtype=np.int64), np.empty(0)))
 
     def value(self, metric: Metric) -> float:
-        """The metric of a cell that is finished, else NaN.
+        """The metric of a run that is finished, else NaN.
 
         Raises:
-            InputError: the cell is done and yet has no finite value.
+            InputError: the run is done and yet has no finite value.
         """
         if not self.finished:
             return math.nan
         value = metric.of({metric.key: number} for number in self.curve(metric.key)[1].tolist())
         if not (self.diverged or math.isfinite(value)):
-            raise InputError(f"{self.cell.metrics}: damaged, the cell is done but has no finite {metric}")
+            raise InputError(f"{self.folder.metrics}: corrupt, the run is done but has no finite {metric}")
         return value
 
     @cached_property
@@ -138,16 +138,16 @@ class CellRecord:
 
     @cached_property
     def events(self) -> list[dict[str, Any]]:
-        return read_jsonl(self.cell.events) if self.cell.events.exists() else []
+        return read_jsonl(self.folder.events) if self.folder.events.exists() else []
 
     @cached_property
     def probes(self) -> dict[str, tuple[NDArray[np.int64], NDArray[np.float32]]]:
         """Each probe array over the probed steps: steps (N,) and values (N, ...)."""
         found: defaultdict[str, list[tuple[int, NDArray[np.float32]]]] = defaultdict(list)
-        steps = self.cell.probe_steps()
+        steps = self.folder.probe_steps()
         kept = heatmap_steps(steps)
         for step in steps:
-            for name, array in load_arrays(self.cell.probe_file(step)).items():
+            for name, array in load_arrays(self.folder.probe_file(step)).items():
                 if name != HEATMAP or step in kept:
                     found[name].append((step, array.astype(np.float32)))
         return {
@@ -160,20 +160,22 @@ class CellRecord:
         """How the trained model uses its context, see `gpt.analysis.context_use`; None where it was not measured.
 
         Raises:
-            InputError: the file is damaged.
+            InputError: the file is corrupt.
         """
-        path = self.cell.long_range
+        path = self.folder.long_range
         return {n: a.astype(np.float64) for n, a in load_arrays(path).items()} if path.exists() else None
 
     @property
     def sample(self) -> str:
-        """Text that the cell's best model wrote; empty if none."""
-        return read_bytes(self.cell.samples).decode("utf-8", "replace") if self.cell.samples.exists() else ""
+        """Text that the run's best model wrote; empty if none."""
+        return read_bytes(self.folder.samples).decode("utf-8", "replace") if self.folder.samples.exists() else ""
 
 
-def _part_norms(steps: list[int], parts: list[Any]) -> PartNorms:
+def _micro_batch_norms(steps: list[int], parts: list[Any]) -> MicroBatchGradNorms:
     counts = np.array([len(norms) for norms in parts])
-    return PartNorms(np.array(steps), counts, np.array([norm for norms in parts for norm in norms], dtype=np.float64))
+    return MicroBatchGradNorms(
+        np.array(steps), counts, np.array([norm for norms in parts for norm in norms], dtype=np.float64)
+    )
 
 
 def heatmap_steps(steps: Sequence[int]) -> list[int]:
@@ -186,10 +188,10 @@ def heatmap_steps(steps: Sequence[int]) -> list[int]:
 
 @dataclass(frozen=True)
 class Group:
-    """The cells of one variant in one block."""
+    """The runs of one variant in one setting."""
 
     variant: Scalar
-    cells: tuple[CellRecord, ...]
+    runs: tuple[RunReader, ...]
     """one for each seed, in the study's order"""
 
     @property
@@ -197,14 +199,14 @@ class Group:
         return label(self.variant)
 
     @property
-    def survivors(self) -> list[CellRecord]:
-        """The cells that are done and did not diverge; means are over these."""
-        return [cell for cell in self.cells if cell.status.state == "done"]
+    def survivors(self) -> list[RunReader]:
+        """The runs that are done and did not diverge; means are over these."""
+        return [run for run in self.runs if run.status.state == "done"]
 
     @property
-    def shown(self) -> list[CellRecord]:
-        """The cells that figures show the mean of: the survivors, or all that diverged where none survived."""
-        return self.survivors or [cell for cell in self.cells if cell.diverged]
+    def shown(self) -> list[RunReader]:
+        """The runs that figures show the mean of: the survivors, or all that diverged where none survived."""
+        return self.survivors or [run for run in self.runs if run.diverged]
 
     @property
     def shown_runs(self) -> str:
@@ -213,74 +215,74 @@ class Group:
 
 
 @dataclass(frozen=True)
-class BlockResults:
-    """One block: the place within which variants are compared."""
+class SettingResults:
+    """One setting: the place within which variants are compared."""
 
-    block: Block
+    setting: Setting
     groups: tuple[Group, ...]
     """one for each variant, in the study's order"""
     label: str
-    """`optim.lr = 0.001`, by what differs between blocks; empty where there is one"""
+    """`optim.lr = 0.001`, by what differs between settings; empty where there is one"""
 
 
 @dataclass(frozen=True)
 class Results:
-    """A study and what its cells recorded."""
+    """A study and what its runs recorded."""
 
     folder: StudyFolder
     study: Study
     data_sha256: str
-    blocks: tuple[BlockResults, ...]
+    settings: tuple[SettingResults, ...]
 
     @property
     def metric(self) -> Metric:
         return parse_metric(self.study.metric)
 
-    def places(self) -> Iterator[tuple[BlockResults, Group, int, CellRecord]]:
-        """Every planned cell with its block, variant and seed."""
-        for block in self.blocks:
-            for group in block.groups:
-                for seed, cell in zip(self.study.seeds, group.cells, strict=True):
-                    yield block, group, seed, cell
+    def places(self) -> Iterator[tuple[SettingResults, Group, int, RunReader]]:
+        """Every planned run with its setting, variant and seed."""
+        for setting in self.settings:
+            for group in setting.groups:
+                for seed, run in zip(self.study.seeds, group.runs, strict=True):
+                    yield setting, group, seed, run
 
 
-def collect(folder: StudyFolder, known: dict[str, CellRecord] | None = None) -> Results:
-    """Find the cells of a study.
+def collect(folder: StudyFolder, known: dict[str, RunReader] | None = None) -> Results:
+    """Find the runs of a study.
 
     Args:
-        known: cells that were read for another study of the same folder, by fingerprint; this study's are added.
+        known: runs that were read for another study of the same folder, by fingerprint; this study's are added.
 
     Raises:
-        InputError: the study's files are missing or damaged, or name no cell for a variant, block and seed.
+        InputError: the study's files are missing or corrupt, or name no run for a variant, setting and seed.
     """
     study = folder.read()
     known = {} if known is None else known
-    table = read_json(folder.cells_json)
+    table = read_json(folder.runs_json)
     try:
-        fingerprints = {_key(c["variant"], c["block"], c["seed"]): str(c["cell"]) for c in table["cells"]}
+        fingerprints = {_key(c["variant"], c["setting"], c["seed"]): str(c["run"]) for c in table["runs"]}
         data_sha256 = str(table["data_sha256"])
     except (KeyError, TypeError):
-        raise InputError(f"{folder.cells_json}: damaged, must hold the data's hash and a table of cells") from None
+        raise InputError(f"{folder.runs_json}: corrupt, must hold the data's hash and a table of runs") from None
 
-    def record(variant: Scalar, block: Block, seed: int) -> CellRecord:
-        fingerprint = fingerprints.get(_key(variant, dict(block), seed))
+    def record(variant: Scalar, setting: Setting, seed: int) -> RunReader:
+        fingerprint = fingerprints.get(_key(variant, dict(setting), seed))
         if fingerprint is None:
             where = f"{study.factor} = {label(variant)}, seed {seed}"
-            raise InputError(f"{folder.cells_json}: damaged, names no cell for {where}")
+            raise InputError(f"{folder.runs_json}: corrupt, names no run for {where}")
         if fingerprint not in known:
-            known[fingerprint] = CellRecord(cell_at(folder.out, fingerprint))
+            known[fingerprint] = RunReader(run_at(folder.out, fingerprint))
         return known[fingerprint]
 
-    blocks = tuple(
-        BlockResults(
-            block,
-            tuple(Group(v, tuple(record(v, block, seed) for seed in study.seeds)) for v in study.variants),
-            fields_text({key: value for key, value in block if key in study.varied}),
+    settings = tuple(
+        SettingResults(
+            setting,
+            tuple(Group(v, tuple(record(v, setting, seed) for seed in study.seeds)) for v in study.variants),
+            fields_text({key: value for key, value in setting if key in study.varied}),
         )
-        for block in blocks_of(study)
+        for setting in settings_of(study)
     )
-    return Results(folder, study, data_sha256, blocks)
+    return Results(folder, study, data_sha256, settings)
 
 
-def _key(variant: Scalar, block: dict[str, Scalar], seed: int) -> str:
-    return canonical([variant, block, seed])
+def _key(variant: Scalar, setting: dict[str, Scalar], seed: int) -> str:
+    return canonical([variant, setting, seed])

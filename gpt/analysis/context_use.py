@@ -1,4 +1,4 @@
-"""How a trained model uses its context: what is read off the arrays of a cell's `long_range.safetensors`.
+"""How a trained model uses its context: what is read off the arrays of a run's `long_range.safetensors`.
 
 T is the trained context. `loss_by_position` (2T,), or (T,) where positions are learned; `context_lengths` and
 `context_loss` (K,); `dependency` (T,), by distance, 0 being the last character itself.
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 Arrays = Mapping[str, NDArray[np.float64]]
 
 
-def half_length(dependency_T: NDArray[np.float64]) -> float:
+def median_lookback(dependency_T: NDArray[np.float64]) -> float:
     """The fewest last characters that hold half of the gradient with respect to the past; NaN without a gradient."""
     total = dependency_T.sum()
     if not (math.isfinite(total) and total > 0):

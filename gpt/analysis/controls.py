@@ -1,6 +1,6 @@
 """What the records prove about the comparison itself: that nothing but the factor differed, and that the factor acted.
 
-Everything here is computed from what the cells wrote down, none of it from the plan.
+Everything here is computed from what the runs wrote down, none of it from the plan.
 """
 
 import json
@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gpt.analysis.collect import BlockResults, CellRecord, Group, Results
+from gpt.analysis.collect import Group, Results, RunReader, SettingResults
 from gpt.config import WITHOUT_EFFECT, canonical
 from gpt.records.formatting import count, listed, percent
 from gpt.records.schema import CLIP_SCALE, GRAD_NORM, TRAIN_LOSS, VAL_LOSS
@@ -27,26 +27,26 @@ SAME_START = 1e-5
 
 
 def control(results: Results) -> dict[str, Any]:
-    """Which fields of the cells' own configurations differ, and whether they are exactly those that should.
+    """Which fields of the runs' own configurations differ, and whether they are exactly those that should.
 
-    `holds` is None as long as no seed has finished in two variants of a block.
+    `holds` is None as long as no seed has finished in two variants of a setting.
     """
-    cells = [(block, group, seed, cell) for block, group, seed, cell in results.places() if cell.finished]
-    configs = {cell.fingerprint: _recorded(results, block, group, cell) for block, group, _, cell in cells}
+    runs = [(setting, group, seed, run) for setting, group, seed, run in results.places() if run.finished]
+    configs = {run.fingerprint: _recorded(results, setting, group, run) for setting, group, _, run in runs}
     between: set[str] = set()
     compared = 0
-    for block in results.blocks:
+    for setting in results.settings:
         for i in range(len(results.study.seeds)):
-            pair = [configs[g.cells[i].fingerprint] for g in block.groups if g.cells[i].finished]
+            pair = [configs[g.runs[i].fingerprint] for g in setting.groups if g.runs[i].finished]
             between |= differing(pair)
             compared += len(pair) >= 2
     as_planned = all(
-        configs[cell.fingerprint].get(key) == value
-        for block, group, seed, cell in cells
-        for key, value in {results.study.factor: group.variant, "seed": seed, **dict(block.block)}.items()
+        configs[run.fingerprint].get(key) == value
+        for setting, group, seed, run in runs
+        for key, value in {results.study.factor: group.variant, "seed": seed, **dict(setting.setting)}.items()
     )
-    elsewhere = differing(list(configs.values())) - between - {"seed", *results.study.blocks}
-    hashes = sorted({cell.run["data"]["sha256"] for _, _, _, cell in cells})
+    elsewhere = differing(list(configs.values())) - between - {"seed", *results.study.settings}
+    hashes = sorted({run.info["data"]["sha256"] for _, _, _, run in runs})
     effective = sorted((between | elsewhere) - WITHOUT_EFFECT)
     holds = effective == [results.study.factor] and as_planned and hashes == [results.data_sha256]
     return {
@@ -54,31 +54,31 @@ def control(results: Results) -> dict[str, Any]:
         "expected": [results.study.factor],
         "differing_fields": effective,
         "differing_fields_without_effect": sorted((between | elsewhere) & WITHOUT_EFFECT),
-        "cells_as_planned": as_planned,
-        "cells_compared": len(cells),
+        "runs_as_planned": as_planned,
+        "runs_compared": len(runs),
         "data_sha256": hashes,
-        "text": _control_text(results, effective, len(cells), hashes) if compared else "No pair has finished yet.",
+        "text": _control_text(results, effective, len(runs), hashes) if compared else "No pair has finished yet.",
     }
 
 
-def _recorded(results: Results, block: BlockResults, group: Group, cell: CellRecord) -> dict[str, Any]:
-    """A cell's configuration; another study may have made it that says, or leaves unsaid, that its order is its own."""
-    fields = flat(cell.run["config"])
+def _recorded(results: Results, setting: SettingResults, group: Group, run: RunReader) -> dict[str, Any]:
+    """A run's configuration; another study may have made it that says, or leaves unsaid, that its order is its own."""
+    fields = flat(run.info["config"])
     base = results.study.base.data.order_seed
-    planned = {ORDER_SEED: base, **dict(block.block), results.study.factor: group.variant}[ORDER_SEED]
+    planned = {ORDER_SEED: base, **dict(setting.setting), results.study.factor: group.variant}[ORDER_SEED]
     own, recorded = fields["seed"], fields.get(ORDER_SEED)
     same = (own if planned is None else planned) == (own if recorded is None else recorded)
     return fields | {ORDER_SEED: planned if same else recorded}
 
 
-def _control_text(results: Results, effective: Sequence[str], cells: int, hashes: Sequence[str]) -> str:
-    allowed = ["`seed`", *(f"`{key}`" for key in results.study.blocks)]
+def _control_text(results: Results, effective: Sequence[str], runs: int, hashes: Sequence[str]) -> str:
+    allowed = ["`seed`", *(f"`{key}`" for key in results.study.settings)]
     text = (
-        f"The configurations that {cells} finished cells recorded differ between variants in "
+        f"The configurations that {runs} finished runs recorded differ between variants in "
         f"{listed([f'`{key}`' for key in effective]) or 'nothing'}; apart from that only {listed(allowed)} "
         f"{'varies' if len(allowed) == 1 else 'vary'}."
     )
-    same = "All cells trained on the same bytes" if len(hashes) == 1 else "The cells trained on different texts"
+    same = "All runs trained on the same bytes" if len(hashes) == 1 else "The runs trained on different texts"
     return f"{text} {same} (SHA-256 {', '.join(f'`{h[:12]}…`' for h in hashes)})."
 
 
@@ -96,17 +96,17 @@ def differing(mappings: Sequence[Mapping[str, Any]]) -> set[str]:
     return {key for key in keys if len({canonical(m.get(key, "missing")) for m in mappings}) > 1}
 
 
-def treatment(block: BlockResults, factor: str) -> dict[str, Any]:
+def treatment(setting: SettingResults, factor: str) -> dict[str, Any]:
     """Whether the factor acted, as far as the records can show; `holds` is None while no pair has finished."""
-    whole = [i for i in range(len(block.groups[0].cells)) if all(g.cells[i].finished for g in block.groups)]
+    whole = [i for i in range(len(setting.groups[0].runs)) if all(g.runs[i].finished for g in setting.groups)]
     if not whole:
         return {"holds": None, "evidence": ["No seed has finished in all variants yet."], "limits": ""}
     paths = _orders if factor == ORDER_SEED else _paths
-    parts = [paths(block.groups, whole), _size(block.groups, whole)]
+    parts = [paths(setting.groups, whole), _size(setting.groups, whole)]
     if factor == "optim.clip":
-        parts.insert(0, _clipping(block.groups))
+        parts.insert(0, _clipping(setting.groups))
     if factor == "model.norm_placement":
-        parts[0:0] = _placement(block.groups, whole)
+        parts[0:0] = _placement(setting.groups, whole)
     holds = [part["holds"] for part in parts if "holds" in part]
     return {
         "holds": all(holds),
@@ -121,7 +121,7 @@ def _paths(groups: Sequence[Group], whole: Sequence[int]) -> dict[str, Any]:
     """Where the training losses of the variants part: at step 1 already (no update yet), or later."""
     first, parted = [], []
     for i in whole:
-        losses = [g.cells[i].curve(TRAIN_LOSS)[1] for g in groups]
+        losses = [g.runs[i].curve(TRAIN_LOSS)[1] for g in groups]
         if not all(len(loss) and np.isfinite(loss[0]) for loss in losses):
             continue
         first.append([float(loss[0]) for loss in losses])
@@ -157,8 +157,8 @@ def _orders(groups: Sequence[Group], whole: Sequence[int]) -> dict[str, Any]:
     """Order seeds of one initialisation seed start at one loss, before any batch, and part with the first batch."""
     starts, first = [], []
     for i in whole:
-        starts.append([float(g.cells[i].curve(VAL_LOSS)[1][0]) for g in groups])
-        first.append([float(g.cells[i].curve(TRAIN_LOSS)[1][0]) for g in groups])
+        starts.append([float(g.runs[i].curve(VAL_LOSS)[1][0]) for g in groups])
+        first.append([float(g.runs[i].curve(TRAIN_LOSS)[1][0]) for g in groups])
     spread = [max(row) - min(row) for row in starts]
     apart = sum(len(set(row)) == len(row) for row in first)
     exact, close = sum(s == 0 for s in spread), all(s <= SAME_START for s in spread)
@@ -188,7 +188,7 @@ def _orders(groups: Sequence[Group], whole: Sequence[int]) -> dict[str, Any]:
 
 def _size(groups: Sequence[Group], whole: Sequence[int]) -> dict[str, Any]:
     """Parameters and arithmetic, which a factor may bring with it and which are then no secret."""
-    runs = {g.label: g.cells[whole[0]].run for g in groups}
+    runs = {g.label: g.runs[whole[0]].info for g in groups}
     parameters = {name: run["parameters"] for name, run in runs.items()}
     flops = {name: run["training_flops_per_token"] for name, run in runs.items()}
     if len({*parameters.values()}) == len({*flops.values()}) == 1:
@@ -229,49 +229,49 @@ def _clipping(groups: Sequence[Group]) -> dict[str, Any]:
 
 
 def _joined(group: Group, key: str) -> NDArray[np.float64]:
-    return np.concatenate([np.empty(0), *(cell.curve(key)[1] for cell in group.cells if cell.finished)])
+    return np.concatenate([np.empty(0), *(run.curve(key)[1] for run in group.runs if run.finished)])
 
 
 def _placement(groups: Sequence[Group], whole: Sequence[int]) -> list[dict[str, Any]]:
-    """Size of the residual stream before training: Post-LN normalises it after each block, the others do not."""
+    """Size of the residual stream before training: Post-LN normalises it after each layer, the others do not."""
     rms: dict[str, list[float]] = {}
     said, holds = [], True
     for group in groups:
-        mean = mean_probe([group.cells[i] for i in whole], "residual_rms", 0)
+        mean = mean_probe([group.runs[i] for i in whole], "residual_rms", 0)
         if mean is None:
             return [{"text": "The size of the residual stream was not measured (probes are off)."}]
         rms[group.label] = mean.tolist()
-        blocks = mean[1:]
-        off = float(np.abs(blocks - 1).max())
+        settings = mean[1:]
+        off = float(np.abs(settings - 1).max())
         holds &= (off <= UNIT_RMS) == (group.label == "post")
-        said.append(f"with `{group.label}` {' '.join(f'{value:.3f}' for value in blocks)}")
+        said.append(f"with `{group.label}` {' '.join(f'{value:.3f}' for value in settings)}")
     text = (
-        f"Before training, the root mean square of the residual stream after each block is {listed(said)}: it must be "
-        f"1.000 after every block where normalisation follows the sum (`post`), and only there."
+        f"Before training, the root mean square of the residual stream after each layer is {listed(said)}: it must be "
+        f"1.000 after every layer where normalisation follows the sum (`post`), and only there."
     )
     return [{"holds": holds, "text": text, "residual_rms_before_training": rms}]
 
 
-def mean_probe(cells: Sequence[CellRecord], name: str, index: int) -> NDArray[np.float64] | None:
-    """Mean over cells of a probe array at one of its steps (0 the first, -1 the last); None if any lacks it."""
-    if not cells or any(name not in cell.probes for cell in cells):
+def mean_probe(runs: Sequence[RunReader], name: str, index: int) -> NDArray[np.float64] | None:
+    """Mean over runs of a probe array at one of its steps (0 the first, -1 the last); None if any lacks it."""
+    if not runs or any(name not in run.probes for run in runs):
         return None
-    return np.mean([cell.probes[name][1][index] for cell in cells], axis=0, dtype=np.float64)
+    return np.mean([run.probes[name][1][index] for run in runs], axis=0, dtype=np.float64)
 
 
-def layouts_of(cells: Sequence[CellRecord]) -> list[dict[str, Any]]:
-    """How the cells were computed and how many in each way; a resumed cell may count in several."""
+def layouts_of(runs: Sequence[RunReader]) -> list[dict[str, Any]]:
+    """How the runs were computed and how many in each way; a resumed run may count in several."""
     counts = Counter(
         canonical({key: value for key, value in layout.items() if key != "from_step"})
-        for cell in cells
-        for layout in cell.run.get("layouts", [])
+        for run in runs
+        for layout in run.info.get("layouts", [])
     )
-    return [{**json.loads(layout), "cells": count} for layout, count in sorted(counts.items())]
+    return [{**json.loads(layout), "runs": count} for layout, count in sorted(counts.items())]
 
 
-def stack_of(cells: Iterable[CellRecord]) -> tuple[dict[str, Any], dict[str, list[str]]]:
-    """What the cells' stacks share, and every value of what they do not."""
-    stacks = [cell.run["stack"] for cell in cells]
+def stack_of(runs: Iterable[RunReader]) -> tuple[dict[str, Any], dict[str, list[str]]]:
+    """What the runs' stacks share, and every value of what they do not."""
+    stacks = [run.info["stack"] for run in runs]
     differences = differing(stacks)
     common = {key: value for key, value in stacks[0].items() if key not in differences} if stacks else {}
     return common, {key: sorted({label(s.get(key)) for s in stacks}) for key in sorted(differences)}

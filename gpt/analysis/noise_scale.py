@@ -11,7 +11,7 @@ without an upper bound, and one that is not above 0 is a noise scale that is not
 
 Source: McCandlish et al. (2018), An Empirical Model of Large-Batch Training, arXiv 1812.06162, section 2, appendix A.1.
 
-Shapes: N recorded step, K block of steps.
+Shapes: N recorded step, K segment of steps.
 """
 
 import math
@@ -22,10 +22,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gpt.analysis.collect import CellRecord, Group
+from gpt.analysis.collect import Group, RunReader
 from gpt.analysis.statistics.paired import MeanInterval, mean_interval
 from gpt.errors import InputError
-from gpt.records.schema import GRAD_NORM, PART_GRAD_NORM
+from gpt.records.schema import GRAD_NORM, MICRO_BATCH_GRAD_NORM
 
 Floats = NDArray[np.float64]
 
@@ -37,10 +37,10 @@ STRETCHES = {
     "all steps": (0, 4),
 }
 """stretches of a run, as quarters of its steps: after which one it begins, with which it ends"""
-BLOCKS = 20
-"""blocks of consecutive steps that the jackknife leaves out in turn"""
-SHORTEST_BLOCK = 5
-"""steps; a shorter stretch has fewer blocks, and with fewer than two it has no interval"""
+SEGMENTS = 20
+"""segments of consecutive steps that the jackknife leaves out in turn"""
+SHORTEST_SEGMENT = 5
+"""steps; a shorter stretch has fewer segments, and with fewer than two it has no interval"""
 ROUNDING = 1e-2
 """how far the squared norm of a mean may exceed the mean of the squared norms, which exact numbers rule out"""
 
@@ -80,7 +80,7 @@ class RunNoise:
     """One run's noise scale over a stretch of steps."""
 
     scale: NoiseScale
-    """its interval is the jackknife's, over blocks of steps"""
+    """its interval is the jackknife's, over segments of steps"""
     inverse: float
     """|G|^2 / tr(Sigma), one over sequences; NaN without a step to estimate it from"""
     grad_square: float
@@ -116,29 +116,29 @@ def per_step(batch_size: int, norm: Floats, parts: NDArray[np.int64], part_squar
     return grad_square, (part_square - norm**2) / (1 / small - 1 / big)
 
 
-def step_estimates(cell: CellRecord) -> StepEstimates | None:
+def step_estimates(run: RunReader) -> StepEstimates | None:
     """The estimates from every step of a run; None where it was not to record the parts' norms, or took no step.
 
     Raises:
         InputError: the norms are missing although the run was to record them, or they cannot be those of a batch and
             of its equal parts.
     """
-    found, (steps, norm), train = cell.part_norms, cell.curve(GRAD_NORM), cell.run["config"]["train"]
-    where, batch_size = f"{cell.cell.metrics}: damaged", int(train["batch_size"])
-    if found is None and not (len(steps) and cell.run["config"]["probes"].get("noise_scale", False)):
+    found, (steps, norm), train = run.micro_batch_norms, run.curve(GRAD_NORM), run.info["config"]["train"]
+    where, batch_size = f"{run.folder.metrics}: corrupt", int(train["batch_size"])
+    if found is None and not (len(steps) and run.info["config"]["probes"].get("noise_scale", False)):
         return None
     if found is None or not np.array_equal(found.steps, steps):
         got = 0 if found is None else len(found.steps)
         raise InputError(
-            f"{where}, {got} of {len(steps)} steps with {GRAD_NORM} hold {PART_GRAD_NORM}; with probes.noise_scale all "
-            f"of them must"
+            f"{where}, {got} of {len(steps)} steps with {GRAD_NORM} hold {MICRO_BATCH_GRAD_NORM}; with "
+            f"probes.noise_scale all of them must"
         )
     bad = (found.counts < 2) | (batch_size % np.maximum(found.counts, 1) != 0)
     if bad.any():
         at = int(np.argmax(bad))
         raise InputError(
-            f"{where}, {PART_GRAD_NORM} has {found.counts[at]} parts at step {steps[at]}; a batch of {batch_size} "
-            f"sequences must be cut into at least 2 equal parts"
+            f"{where}, {MICRO_BATCH_GRAD_NORM} has {found.counts[at]} parts at step {steps[at]}; a batch of "
+            f"{batch_size} sequences must be cut into at least 2 equal parts"
         )
     starts = np.cumsum(found.counts) - found.counts
     part_square = np.add.reduceat(found.norms**2, starts) / found.counts
@@ -156,7 +156,7 @@ def step_estimates(cell: CellRecord) -> StepEstimates | None:
 def over_steps(estimates: StepEstimates, quarters: tuple[int, int] = (0, 4)) -> RunNoise:
     """A run's noise scale over a stretch of its steps, every step counting the same.
 
-    The interval is a jackknife that leaves out one block of consecutive steps at a time, for neighbours are alike and
+    The interval is a jackknife that leaves out one segment of consecutive steps at a time, for neighbours are alike and
     single steps would pass for more evidence than they are. What changes steadily within the stretch widens it.
 
     Args:
@@ -176,29 +176,29 @@ def over_steps(estimates: StepEstimates, quarters: tuple[int, int] = (0, 4)) -> 
 
 
 def jackknife_margin(above: Floats, below: Floats) -> float:
-    """Half the width of the 95 % t interval of mean(above) / mean(below), by the delete-one-block jackknife.
+    """Half the width of the 95 % t interval of mean(above) / mean(below), by the delete-one-segment jackknife.
 
-    Blocks are as equal as the number of steps allows, and weighted by their sizes. NaN with fewer than two blocks, or
-    where a denominator is not above 0.
+    Segments are as equal as the number of steps allows, and weighted by their sizes. NaN with fewer than two segments,
+    or where a denominator is not above 0.
 
     Source: Busing, Meijer and van der Leeden (1999), Statistics and Computing 9:3.
     """
     from scipy import stats
 
     n = len(above)
-    blocks = min(BLOCKS, n // SHORTEST_BLOCK)
-    if blocks < 2:
+    segments = min(SEGMENTS, n // SHORTEST_SEGMENT)
+    if segments < 2:
         return math.nan
-    starts_K = np.arange(blocks) * n // blocks
+    starts_K = np.arange(segments) * n // segments
     size_K = np.diff(np.append(starts_K, n))
     without_K = [values.sum() - np.add.reduceat(values, starts_K) for values in (above, below)]
     if (without_K[1] <= 0).any():
         return math.nan
     ratio_K, whole, share_K = without_K[0] / without_K[1], above.sum() / below.sum(), n / size_K
     pseudo_K = share_K * whole - (share_K - 1) * ratio_K
-    center = blocks * whole - ((1 - 1 / share_K) * ratio_K).sum()
+    center = segments * whole - ((1 - 1 / share_K) * ratio_K).sum()
     variance = ((pseudo_K - center) ** 2 / (share_K - 1)).mean()
-    return float(stats.t.isf(0.025, blocks - 1)) * math.sqrt(variance)
+    return float(stats.t.isf(0.025, segments - 1)) * math.sqrt(variance)
 
 
 def over_runs(runs: Sequence[RunNoise]) -> tuple[NoiseScale, MeanInterval]:
@@ -220,16 +220,16 @@ def noise_scale(group: Group) -> dict[str, Any] | None:
     Raises:
         InputError: see `step_estimates`.
     """
-    estimates = [step_estimates(cell) if cell.finished else None for cell in group.cells]
+    estimates = [step_estimates(run) if run.finished else None for run in group.runs]
     known = [each for each in estimates if each is not None]
     if not known:
         return None
     stretches = []
     for name, quarters in STRETCHES.items():
-        runs = [None if each is None else over_steps(each, quarters) for each in estimates]
-        survived = [run for cell, run in zip(group.cells, runs, strict=True) if run and not cell.diverged]
+        noises = [None if each is None else over_steps(each, quarters) for each in estimates]
+        survived = [noise for run, noise in zip(group.runs, noises, strict=True) if noise and not run.diverged]
         scale, inverse = over_runs(survived)
-        each = [None if run is None else asdict(run) for run in runs]
+        each = [None if noise is None else asdict(noise) for noise in noises]
         stretches.append({"name": name, **asdict(scale), "inverse": asdict(inverse), "runs": each})
     return {
         "unit": "sequences",

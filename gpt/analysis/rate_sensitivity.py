@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from gpt.analysis.collect import CellRecord, Group, Results
+from gpt.analysis.collect import Group, Results, RunReader
 from gpt.analysis.statistics.paired import mean_interval, paired_contrast
 from gpt.records.schema import NONFINITE, VAL_LOSS
 
@@ -15,21 +15,21 @@ RATE = "optim.lr"
 
 
 def rate_sensitivity(results: Results) -> dict[str, Any] | None:
-    """Of each variant: mean over the blocked learning rates of (loss at that rate minus the lowest loss of any rate).
+    """Of each variant: mean over the crossed learning rates of (loss at that rate minus the lowest loss of any rate).
 
     A loss counts up to that of the untrained model, which is also what a run that left the finite numbers counts as
-    (Wortsman et al. 2023, arXiv 2309.14322, section 2). None where the blocks differ in another field than the
+    (Wortsman et al. 2023, arXiv 2309.14322, section 2). None where the settings differ in another field than the
     learning rate, or in none, where variants are not compared, or the metric is no validation loss.
     """
     if results.study.kind != "contrasts" or [*results.study.varied] != [RATE] or results.metric.key != VAL_LOSS:
         return None
     each = [
-        [_of_seed(results, [block.groups[i].cells[seed] for block in results.blocks]) for seed in _seeds(results)]
-        for i in range(len(results.blocks[0].groups))
+        [_of_seed(results, [setting.groups[i].runs[seed] for setting in results.settings]) for seed in _seeds(results)]
+        for i in range(len(results.settings[0].groups))
     ]
     return {
         "field": RATE,
-        "values": list(results.study.blocks[RATE]),
+        "values": list(results.study.settings[RATE]),
         "variants": [
             {"label": group.label, "values": values, "mean": asdict(mean_interval(values))}
             for group, values in zip(_groups(results), each, strict=True)
@@ -43,22 +43,22 @@ def _seeds(results: Results) -> range:
 
 
 def _groups(results: Results) -> Sequence[Group]:
-    return results.blocks[0].groups
+    return results.settings[0].groups
 
 
 def _others(results: Results, each: list[list[float]]) -> list[tuple[Group, list[float]]]:
     return list(zip(_groups(results)[1:], each[1:], strict=True))
 
 
-def _of_seed(results: Results, cells: Sequence[CellRecord]) -> float:
+def _of_seed(results: Results, runs: Sequence[RunReader]) -> float:
     """NaN until the seed has finished at every rate."""
-    if not all(cell.finished for cell in cells):
+    if not all(run.finished for run in runs):
         return math.nan
     losses = []
-    for cell in cells:
-        untrained = float(cell.curve(VAL_LOSS)[1][0])
-        lost = any(event["kind"] == NONFINITE for event in cell.events)
-        losses.append(untrained if lost else min(untrained, cell.value(results.metric)))
+    for run in runs:
+        untrained = float(run.curve(VAL_LOSS)[1][0])
+        lost = any(event["kind"] == NONFINITE for event in run.events)
+        losses.append(untrained if lost else min(untrained, run.value(results.metric)))
     return float(np.mean(losses) - min(losses))
 
 

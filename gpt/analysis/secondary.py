@@ -1,4 +1,4 @@
-"""What is told of every cell beside the primary metric: one number each, with its unit and meaning."""
+"""What is told of every run beside the primary metric: one number each, with its unit and meaning."""
 
 import math
 from typing import TYPE_CHECKING
@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from gpt.analysis.context_use import half_length, loss_added_beyond, loss_added_by_cut
+from gpt.analysis.context_use import loss_added_beyond, loss_added_by_cut, median_lookback
 from gpt.records.schema import CLIP_SCALE, ENTROPY_COLLAPSE, GRAD_NORM, SPIKE, TRAIN_LOSS, VAL_LOSS
 
 if TYPE_CHECKING:
-    from gpt.analysis.collect import CellRecord
+    from gpt.analysis.collect import RunReader
 
 SHORT_CONTEXT = 8
 """characters that the model still sees in the scalar on cut contexts"""
@@ -25,17 +25,20 @@ SECONDARY: dict[str, tuple[str, str]] = {
     "grad_norm_median": ("loss per weight", "median gradient norm before clipping"),
     "grad_norm_max": ("loss per weight", "largest gradient norm before clipping"),
     "spikes": ("count", "jumps of the training loss"),
-    "entropy_collapses": ("count", "runs in which a block's attention collapsed onto single characters"),
+    "entropy_collapses": ("count", "runs in which a layer's attention collapsed onto single characters"),
     "attention_entropy": ("nats", "entropy of attention at the end, mean over all heads"),
     "attention_logit_max": ("logit", "largest attention logit at any probed step"),
     "attention_previous": ("attention weight", "weight of the best previous-character head at the end"),
     "attention_induction": ("attention weight", "weight of the best induction head at the end"),
-    "residual_growth": ("factor", "size of the residual stream after the last block over that after the embedding"),
+    "residual_growth": ("factor", "size of the residual stream after the last layer over that after the embedding"),
     "residual_kurtosis": ("excess kurtosis", "of the residual stream at the end, largest over its places"),
     "dead_share": ("share of units", "feed-forward units that are silent at the end"),
-    "context_cut": ("nats per character", f"loss added when the model sees the last {SHORT_CONTEXT} characters alone"),
+    "truncation_loss": (
+        "nats per character",
+        f"loss added when the model sees the last {SHORT_CONTEXT} characters alone",
+    ),
     "beyond_context": ("nats per character", "loss beyond the trained context minus that in its later half"),
-    "half_length": ("characters", "nearest characters that hold half of the gradient with respect to the past"),
+    "median_lookback": ("characters", "nearest characters that hold half of the gradient with respect to the past"),
 }
 """Unit and meaning of every secondary scalar."""
 
@@ -45,14 +48,14 @@ def is_share(name: str) -> bool:
     return SECONDARY[name][0].startswith("share")
 
 
-def secondary_scalars(cell: "CellRecord") -> dict[str, float]:
+def secondary_scalars(run: "RunReader") -> dict[str, float]:
     """The scalars of `SECONDARY`; NaN where there is nothing to tell."""
-    return {**_of_rows(cell), **_of_events(cell), **_of_probes(cell), **_of_long_range(cell)}
+    return {**_of_rows(run), **_of_events(run), **_of_probes(run), **_of_long_range(run)}
 
 
-def _of_rows(cell: "CellRecord") -> dict[str, float]:
-    val_steps, val_loss = cell.curve(VAL_LOSS)
-    train_loss, norm, scale = (cell.curve(key)[1] for key in (TRAIN_LOSS, GRAD_NORM, CLIP_SCALE))
+def _of_rows(run: "RunReader") -> dict[str, float]:
+    val_steps, val_loss = run.curve(VAL_LOSS)
+    train_loss, norm, scale = (run.curve(key)[1] for key in (TRAIN_LOSS, GRAD_NORM, CLIP_SCALE))
     scaled = scale[scale < 1]
     norm, evaluated = norm[np.isfinite(norm)], np.isfinite(val_loss)
     return {
@@ -67,13 +70,13 @@ def _of_rows(cell: "CellRecord") -> dict[str, float]:
     }
 
 
-def _of_events(cell: "CellRecord") -> dict[str, float]:
-    kinds = [event["kind"] for event in cell.events]
+def _of_events(run: "RunReader") -> dict[str, float]:
+    kinds = [event["kind"] for event in run.events]
     return {"spikes": float(kinds.count(SPIKE)), "entropy_collapses": float(kinds.count(ENTROPY_COLLAPSE))}
 
 
-def _of_probes(cell: "CellRecord") -> dict[str, float]:
-    probes = cell.probes
+def _of_probes(run: "RunReader") -> dict[str, float]:
+    probes = run.probes
     last = {name: values[-1].astype(np.float64) for name, (_, values) in probes.items()}
     rms = last.get("residual_rms")
     found = {
@@ -86,14 +89,14 @@ def _of_probes(cell: "CellRecord") -> dict[str, float]:
     return found | {name: _max(last.get(name)) for name in ("attention_previous", "attention_induction")}
 
 
-def _of_long_range(cell: "CellRecord") -> dict[str, float]:
-    arrays = cell.long_range
+def _of_long_range(run: "RunReader") -> dict[str, float]:
+    arrays = run.long_range
     if arrays is None:
-        return dict.fromkeys(("context_cut", "beyond_context", "half_length"), math.nan)
+        return dict.fromkeys(("truncation_loss", "beyond_context", "median_lookback"), math.nan)
     return {
-        "context_cut": loss_added_by_cut(arrays, SHORT_CONTEXT),
+        "truncation_loss": loss_added_by_cut(arrays, SHORT_CONTEXT),
         "beyond_context": loss_added_beyond(arrays),
-        "half_length": half_length(arrays["dependency"]),
+        "median_lookback": median_lookback(arrays["dependency"]),
     }
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gpt.analysis.collect import BlockResults, CellRecord, Results
+from gpt.analysis.collect import Results, RunReader, SettingResults
 from gpt.analysis.secondary import SECONDARY
 from gpt.analysis.statistics.contrasts import ALPHA
 from gpt.analysis.statistics.variance import (
@@ -31,18 +31,18 @@ SOURCES = ("init", "order", "rest")
 SHARED: tuple[Shared, ...] = ("nothing", "init", "order", "both")
 
 
-def crossed(results: Results, block: BlockResults) -> dict[str, Any]:
-    """One block's runs taken apart, for findings.json.
+def decompose(results: Results, setting: SettingResults) -> dict[str, Any]:
+    """One setting's runs taken apart, for findings.json.
 
     With a run missing or diverged there is no `split`: a spread over those that did not diverge would leave out the
-    worst, and a seed that lost one would be judged by other company than the rest.
+    worst, and a seed that lost one would be corrected by other company than the rest.
     """
-    cells = [cell for group in block.groups for cell in group.cells]
-    words = source_words(results, block)
-    finished, diverged = sum(cell.finished for cell in cells), sum(cell.diverged for cell in cells)
+    runs = [run for group in setting.groups for run in group.runs]
+    words = source_words(results, setting)
+    finished, diverged = sum(run.finished for run in runs), sum(run.diverged for run in runs)
     found: dict[str, Any] = {
         "words": words,
-        "planned": len(cells),
+        "planned": len(runs),
         "finished": finished,
         "diverged": diverged,
         "split": None,
@@ -50,9 +50,9 @@ def crossed(results: Results, block: BlockResults) -> dict[str, Any]:
         "secondary": {},
         "during_training": {},
     }
-    if finished < len(cells) or diverged:
-        return {**found, "verdict": "not taken apart", "sentences": [_at(block) + _not_whole(block, found)]}
-    split = variance_components([[cell.value(results.metric) for cell in row] for row in _rows(block)])
+    if finished < len(runs) or diverged:
+        return {**found, "verdict": "not taken apart", "sentences": [_at(setting) + _not_whole(setting, found)]}
+    split = variance_components([[run.value(results.metric) for run in row] for row in _rows(setting)])
     effect = results.study.smallest_effect
     pairs = {
         shared: {end: pairs_needed(sd, effect) for end, sd in asdict(spread).items()}
@@ -62,16 +62,16 @@ def crossed(results: Results, block: BlockResults) -> dict[str, Any]:
         **found,
         "split": asdict(split),
         "pairs": pairs,
-        "secondary": _secondary(block),
-        "during_training": _during_training(block),
+        "secondary": _secondary(setting),
+        "during_training": _during_training(setting),
         "verdict": _verdict(split),
-        "sentences": [_at(block) + _where_from(results, split, words, len(cells)), _sharing(results, split, pairs)],
+        "sentences": [_at(setting) + _where_from(results, split, words, len(runs)), _sharing(results, split, pairs)],
     }
 
 
-def source_words(results: Results, block: BlockResults) -> dict[str, str]:
+def source_words(results: Results, setting: SettingResults) -> dict[str, str]:
     """What each source is called: with dropout, the seed of the initial weights draws that too."""
-    dropout = dict(block.block).get("model.dropout", results.study.base.model.dropout)
+    dropout = dict(setting.setting).get("model.dropout", results.study.base.model.dropout)
     return {
         "init": "initial weights and dropout" if dropout else "initial weights",
         "order": "order of the batches",
@@ -79,26 +79,26 @@ def source_words(results: Results, block: BlockResults) -> dict[str, str]:
     }
 
 
-def _rows(block: BlockResults) -> list[tuple[CellRecord, ...]]:
-    """Cells of each initialisation seed, over the order seeds."""
-    return list(zip(*(group.cells for group in block.groups), strict=True))
+def _rows(setting: SettingResults) -> list[tuple[RunReader, ...]]:
+    """Runs of each initialisation seed, over the order seeds."""
+    return list(zip(*(group.runs for group in setting.groups), strict=True))
 
 
-def _secondary(block: BlockResults) -> dict[str, Any]:
+def _secondary(setting: SettingResults) -> dict[str, Any]:
     """The secondary scalars, taken apart without intervals; those that a run lacks are left out."""
     found = {}
     for name, (unit, description) in SECONDARY.items():
-        values_SO = np.array([[cell.secondary[name] for cell in row] for row in _rows(block)])
+        values_SO = np.array([[run.secondary[name] for run in row] for row in _rows(setting)])
         if np.isfinite(values_SO).all():
             sds = dict(zip(SOURCES, component_sds(values_SO), strict=True))
             found[name] = {"unit": unit, "description": description, "mean": float(values_SO.mean()), "sds": sds}
     return found
 
 
-def _during_training(block: BlockResults) -> dict[str, Any]:
+def _during_training(setting: SettingResults) -> dict[str, Any]:
     """Standard deviations of the validation loss at every evaluation that all runs have."""
-    rows = _rows(block)
-    curves = [[dict(zip(*map(np.ndarray.tolist, cell.curve(VAL_LOSS)), strict=True)) for cell in row] for row in rows]
+    rows = _rows(setting)
+    curves = [[dict(zip(*map(np.ndarray.tolist, run.curve(VAL_LOSS)), strict=True)) for run in row] for row in rows]
     steps = [step for step in curves[0][0] if all(math.isfinite(c.get(step, math.nan)) for row in curves for c in row)]
     sds = [component_sds(np.array([[curve[step] for curve in row] for row in curves])) for step in steps]
     return {"steps": steps, **{name: [sd[i] for sd in sds] for i, name in enumerate(SOURCES)}}
@@ -114,20 +114,20 @@ def _verdict(split: Components) -> str:
     return "neither seed alone told from chance"
 
 
-def _at(block: BlockResults) -> str:
-    return f"At {block.label}: " if block.label else ""
+def _at(setting: SettingResults) -> str:
+    return f"At {setting.label}: " if setting.label else ""
 
 
-def _not_whole(block: BlockResults, found: dict[str, Any]) -> str:
+def _not_whole(setting: SettingResults, found: dict[str, Any]) -> str:
     planned = count(found["planned"], "run")
     if not found["diverged"]:
         return f"{found['finished']} of {planned} have finished; the spread is taken apart when all have."
-    rows = _rows(block)
-    lost_seeds = sum(any(cell.diverged for cell in row) for row in rows)
-    lost_orders = sum(any(cell.diverged for cell in group.cells) for group in block.groups)
+    rows = _rows(setting)
+    lost_seeds = sum(any(run.diverged for run in row) for row in rows)
+    lost_orders = sum(any(run.diverged for run in group.runs) for group in setting.groups)
     return (
         f"{found['diverged']} of {planned} diverged, with {lost_seeds} of {count(len(rows), 'initialisation seed')} "
-        f"and {lost_orders} of {count(len(block.groups), 'order seed')}. A spread of the others would leave out the "
+        f"and {lost_orders} of {count(len(setting.groups), 'order seed')}. A spread of the others would leave out the "
         f"worst runs, so none is given."
     )
 
@@ -183,7 +183,7 @@ def _interval(component: Component) -> str:
     return f"95 % interval {100 * component.share_low:.0f} to {100 * component.share_high:.0f} %"
 
 
-def said_of(block: dict[str, Any]) -> Sequence[str]:
-    """The answers of a block of the findings, whichever kind its study is."""
-    contrasts = [contrast["sentence"] for contrast in block["contrasts"]]
-    return [*contrasts, *(block["components"]["sentences"] if "components" in block else [])]
+def setting_sentences(setting: dict[str, Any]) -> Sequence[str]:
+    """The answers of a setting of the findings, whichever kind its study is."""
+    contrasts = [contrast["sentence"] for contrast in setting["contrasts"]]
+    return [*contrasts, *(setting["components"]["sentences"] if "components" in setting else [])]

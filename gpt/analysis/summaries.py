@@ -1,7 +1,7 @@
 """A variant's runs in more than single numbers: by layer, by head, by distance, by quantile, over training.
 
 Everything is a mean over the runs that did not diverge, so that what a figure shows can be read off the findings.
-Shapes: S run, L block, H head, Q quantile, G layer with parameters.
+Shapes: S run, L layer, H head, Q quantile, G layer with parameters.
 """
 
 from collections import Counter
@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gpt.analysis.collect import CellRecord, Group
+from gpt.analysis.collect import Group, RunReader
 from gpt.analysis.context_use import reach
 from gpt.analysis.controls import mean_probe
 from gpt.analysis.statistics.paired import mean_interval
@@ -47,9 +47,9 @@ BY_HEAD = (
 def profiles(group: Group) -> dict[str, Any]:
     """Everything of this file that the runs recorded, and what became of them."""
     found: dict[str, Any] = {"layers": _layers(group.survivors), "heads": _heads(group.survivors)}
-    finished = [cell for cell in group.cells if cell.finished]
+    finished = [run for run in group.runs if run.finished]
     found["events"] = _events(finished)
-    found["steps_survived"] = [cell.status.step if cell.finished else None for cell in group.cells]
+    found["steps_survived"] = [run.status.step if run.finished else None for run in group.runs]
     for name, part in (
         ("gradient_quantiles", gradient_quantiles(group.survivors)),
         ("clipped_by_quarter", _clipped_by_quarter(group.survivors)),
@@ -60,49 +60,49 @@ def profiles(group: Group) -> dict[str, Any]:
     return found
 
 
-def _layers(cells: Sequence[CellRecord]) -> dict[str, Any]:
+def _layers(runs: Sequence[RunReader]) -> dict[str, Any]:
     """Names of the layers, and means by layer; over heads too where there are several."""
-    found: dict[str, Any] = {"names": cells[0].run["layers"] if cells else []}
+    found: dict[str, Any] = {"names": runs[0].info["layers"] if runs else []}
     for name, (probe, index) in BY_LAYER.items():
-        mean = mean_probe(cells, probe, index)
+        mean = mean_probe(runs, probe, index)
         if mean is not None:
             found[name] = (mean.mean(axis=1) if mean.ndim == 2 else mean).tolist()
     return found
 
 
-def _heads(cells: Sequence[CellRecord]) -> dict[str, list[list[float]]]:
-    """(L, H) means after each run's heads were put in order within their block, the highest first.
+def _heads(runs: Sequence[RunReader]) -> dict[str, list[list[float]]]:
+    """(L, H) means after each run's heads were put in order within their layer, the highest first.
 
     A head of one seed has no counterpart in another, so that a mean by a head's number would mean nothing.
     """
     found = {}
     for name in BY_HEAD:
-        if cells and all(name in cell.probes for cell in cells):
-            ranked_SLH = -np.sort([-cell.probes[name][1][-1] for cell in cells], axis=-1)
+        if runs and all(name in run.probes for run in runs):
+            ranked_SLH = -np.sort([-run.probes[name][1][-1] for run in runs], axis=-1)
             found[name] = ranked_SLH.mean(axis=0, dtype=np.float64).tolist()
     return found
 
 
-def _events(finished: Sequence[CellRecord]) -> dict[str, dict[str, int]]:
+def _events(finished: Sequence[RunReader]) -> dict[str, dict[str, int]]:
     """Of each kind, how many there were, in how many runs."""
-    each = [Counter(event["kind"] for event in cell.events) for cell in finished]
+    each = [Counter(event["kind"] for event in run.events) for run in finished]
     return {
         kind: {"count": sum(kinds[kind] for kinds in each), "runs": sum(kinds[kind] > 0 for kinds in each)}
         for kind in EVENTS
     }
 
 
-def gradient_quantiles(cells: Sequence[CellRecord]) -> dict[str, Any] | None:
+def gradient_quantiles(runs: Sequence[RunReader]) -> dict[str, Any] | None:
     """Each layer's gradient norm before clipping: at the first step, and its quantiles over the steps after warm-up."""
     first_SG, quantiles_SQG = [], []
-    for cell in cells:
-        steps, norm_NG = cell.curve(LAYER_GRAD_NORM)
-        settled = steps > cell.run["config"]["optim"]["warmup_steps"]
+    for run in runs:
+        steps, norm_NG = run.curve(LAYER_GRAD_NORM)
+        settled = steps > run.info["config"]["optim"]["warmup_steps"]
         if not settled.any():
             return None
         first_SG.append(norm_NG[0])
         quantiles_SQG.append(np.quantile(norm_NG[settled], LEVELS, axis=0))
-    if not cells:
+    if not runs:
         return None
     return {
         "levels": list(LEVELS),
@@ -111,19 +111,19 @@ def gradient_quantiles(cells: Sequence[CellRecord]) -> dict[str, Any] | None:
     }
 
 
-def _clipped_by_quarter(cells: Sequence[CellRecord]) -> list[float] | None:
+def _clipped_by_quarter(runs: Sequence[RunReader]) -> list[float] | None:
     """Share of steps whose gradient was scaled down, in each quarter of the run."""
-    scales = [cell.curve(CLIP_SCALE)[1] for cell in cells]
+    scales = [run.curve(CLIP_SCALE)[1] for run in runs]
     if not scales or min(map(len, scales)) < QUARTERS:
         return None
     shares = [[float((part < 1).mean()) for part in np.array_split(scale, QUARTERS)] for scale in scales]
     return np.mean(shares, axis=0).tolist()
 
 
-def _long_range(cells: Sequence[CellRecord]) -> dict[str, Any] | None:
+def _long_range(runs: Sequence[RunReader]) -> dict[str, Any] | None:
     """How the trained models use their context: means with 95 % intervals, see `gpt.analysis.context_use`."""
-    arrays = [cell.long_range for cell in cells if cell.long_range is not None]
-    if not arrays or len(arrays) < len(cells):
+    arrays = [run.long_range for run in runs if run.long_range is not None]
+    if not arrays or len(arrays) < len(runs):
         return None
     return {
         "n": len(arrays),

@@ -10,22 +10,22 @@ from gpt.runner.launch.exit_codes import DONE
 
 if TYPE_CHECKING:
     from gpt.study.folder import StudyFolder
-    from gpt.study.plan import PlannedCell
+    from gpt.study.plan import PlannedRun
     from gpt.study.spec import Study
 
 
 def check_study(options: argparse.Namespace) -> int:
-    """Refuse confounded studies; say what differs, how many cells, what they cost and what they can detect."""
+    """Refuse confounded studies; say what differs, how many runs, what they cost and what they can detect."""
     from gpt.runner.checks.preflight import describe_study
 
     for path in options.studies:
-        study, cells, _ = open_study(path, options.seeds)
-        print(describe_study(study, cells, cache_folder()))
+        study, runs, _ = open_study(path, options.seeds)
+        print(describe_study(study, runs, cache_folder()))
     return DONE
 
 
-def open_study(path: Path, seeds: int | None) -> "tuple[Study, list[PlannedCell], str]":
-    """A checked study, its cells, and the hash of its data."""
+def open_study(path: Path, seeds: int | None) -> "tuple[Study, list[PlannedRun], str]":
+    """A checked study, its runs, and the hash of its data."""
     from gpt.runner.inputs import load_data
     from gpt.study.plan import plan
     from gpt.study.spec import load_study
@@ -54,10 +54,10 @@ def show_status(options: argparse.Namespace) -> int:
 def report_studies(options: argparse.Namespace) -> int:
     """Write the reports of a folder's studies again and print their findings."""
     from gpt.report.build import print_findings
-    from gpt.runner.checks.verify import refuse_damaged
+    from gpt.runner.checks.verify import refuse_corrupt
 
     folders = started(options.out)
-    refuse_damaged(folders)
+    refuse_corrupt(folders)
     print_findings(options.out, folders)
     return DONE
 
@@ -66,13 +66,13 @@ def publish_studies(options: argparse.Namespace) -> int:
     """Copy the reports of a folder's finished studies to results/ and renew the findings in the README."""
     from gpt.report.build import status_lines
     from gpt.report.publish import check_place, marked, publish, update
-    from gpt.runner.checks.verify import refuse_damaged
+    from gpt.runner.checks.verify import refuse_corrupt
 
     marked(options.readme)
     folders = started(options.out)
-    refuse_damaged(folders)
+    refuse_corrupt(folders)
     for folder in folders:
-        if not all(cell.finished for cell in folder.cells()):
+        if not all(run.finished for run in folder.runs()):
             raise InputError(f"{status_lines(folder)[0]}; only finished studies are published")
         check_place(folder, options.results)
     for folder in folders:

@@ -1,4 +1,4 @@
-"""Commands around the training: data, certificate, verification, samples, the way to W&B."""
+"""Commands around the training: data, parity, verification, samples, the way to W&B."""
 
 import argparse
 import os
@@ -6,7 +6,7 @@ import sys
 
 from gpt.commands.workspace import cache_folder, check_writable, find_device
 from gpt.config import SampleConfig, Seed, parse
-from gpt.runner.launch.exit_codes import CELLS_FAILED, DONE, WRONG
+from gpt.runner.launch.exit_codes import DONE, RUNS_FAILED, WRONG
 
 
 def fetch_data(options: argparse.Namespace) -> int:
@@ -17,11 +17,11 @@ def fetch_data(options: argparse.Namespace) -> int:
     return DONE
 
 
-def certify_layouts(options: argparse.Namespace) -> int:
+def check_gradients(options: argparse.Namespace) -> int:
     """Compare the gradient norms of every engine and layout with one process; exit code 1 where one is wrong."""
     import torch
 
-    from gpt.runner.checks.gradient_parity import cases, certify, save, table
+    from gpt.runner.checks.gradient_parity import cases, check_parity, save, table
     from gpt.runner.stack import describe_stack
 
     device = find_device(options.device)
@@ -32,16 +32,16 @@ def certify_layouts(options: argparse.Namespace) -> int:
     fitting = [case for case in cases() if case.ranks <= places]
     if len(fitting) < len(cases()):
         print(f"left out: {len(cases()) - len(fitting)} cases that need more than {places} GPUs", file=sys.stderr)
-    certificate = certify(device.type, fitting)
-    print(table(certificate))
+    parity = check_parity(device.type, fitting)
+    print(table(parity))
     if options.out:
-        save(certificate, options.out, describe_stack(device))
-        print(options.out / "certificate.md")
-    return DONE if certificate.holds else WRONG
+        save(parity, options.out, describe_stack(device))
+        print(options.out / "gradient_parity.md")
+    return DONE if parity.holds else WRONG
 
 
 def verify_folder(options: argparse.Namespace) -> int:
-    """Check every checksum and record, and that every planned cell is there; exit code 1 names what is wrong."""
+    """Check every checksum and record, and that every planned run is there; exit code 1 names what is wrong."""
     from gpt.runner.checks.verify import verify
 
     verdict = verify(options.folder)
@@ -57,18 +57,18 @@ class Wanted(SampleConfig):
     seed: Seed
 
 
-def sample_cell(options: argparse.Namespace) -> int:
-    """Write text with a cell's best model."""
+def sample_run(options: argparse.Namespace) -> int:
+    """Write text with a run's best model."""
     import torch
 
-    from gpt.records.run_folder import Cell
+    from gpt.records.run_folder import RunFolder
     from gpt.train.sampling import sample_text
     from gpt.train.saved_model import load_model
 
     wanted = {name: getattr(options, name) for name in Wanted.model_fields}
     parse(Wanted, wanted, "gpt sample")
     torch.set_num_threads(1)  # small products, which more threads only slow down
-    model, tokenizer, context = load_model(Cell(options.cell).model)
+    model, tokenizer, context = load_model(RunFolder(options.run).model)
     print(sample_text(
         model, tokenizer, context, options.prompt, options.characters, options.temperature, options.seed
     ))  # fmt: skip
@@ -84,5 +84,5 @@ def sync_wandb(options: argparse.Namespace) -> int:
     to = everything(options.out, "online" if mode == "disabled" else mode, read_project(os.environ))
     missing, total = sync(to)
     where = f"; {to.log} says why the others are not" if missing else ""
-    print(f"W&B, {to.mode}: {total - missing} of {total} cells and reports are mirrored{where}")
-    return CELLS_FAILED if missing else DONE
+    print(f"W&B, {to.mode}: {total - missing} of {total} runs and reports are mirrored{where}")
+    return RUNS_FAILED if missing else DONE

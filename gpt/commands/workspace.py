@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 
     from gpt.runner.launch.accelerate import Launch
     from gpt.runner.layout import Layout
-    from gpt.runner.workspace import Place
-    from gpt.study.plan import PlannedCell
+    from gpt.runner.workspace import Workspace
+    from gpt.study.plan import PlannedRun
 
 
 def find_launch() -> "Launch | None":
@@ -26,31 +26,33 @@ def find_launch() -> "Launch | None":
     return read_launch(os.environ, parent_command(), torch.cuda.device_count())
 
 
-def leads(launch: "Launch | None") -> bool:
+def is_main(launch: "Launch | None") -> bool:
     """Whether this process speaks for all."""
     return launch is None or launch.rank == 0
 
 
-def make_place(options: argparse.Namespace, launch: "Launch | None") -> "Place":
+def make_workspace(options: argparse.Namespace, launch: "Launch | None") -> "Workspace":
     """Where this command works; the device is known to exist and the folder to be writable."""
     from gpt.runner.ranks.local import device_of
-    from gpt.runner.workspace import Place
+    from gpt.runner.workspace import Workspace
 
     device = find_device("cpu" if launch and launch.cpu else options.device)
     check_writable(options.out)
     if launch is None:
-        return Place(options.out, cache_folder(), device)
-    return Place(options.out, cache_folder(), device_of(device, launch.local_rank), launch.zero_stage)
+        return Workspace(options.out, cache_folder(), device)
+    return Workspace(options.out, cache_folder(), device_of(device, launch.local_rank), launch.zero_stage)
 
 
 def make_layout(
-    options: argparse.Namespace, place: "Place", launch: "Launch | None", cells: "Sequence[PlannedCell]"
+    options: argparse.Namespace, workspace: "Workspace", launch: "Launch | None", runs: "Sequence[PlannedRun]"
 ) -> "Layout":
-    """How the cells are spread over processes."""
-    from gpt.runner.layout import Wishes, decide
+    """How the runs are spread over processes."""
+    from gpt.runner.layout import LayoutOptions, resolve_layout
 
-    wishes = Wishes(options.processes, options.ranks_per_run, options.seeds_per_pack, options.threads, options.timeout)
-    return decide(wishes, cells, place.device, launch)
+    wishes = LayoutOptions(
+        options.processes, options.ranks_per_run, options.seeds_per_process, options.threads, options.timeout
+    )
+    return resolve_layout(wishes, runs, workspace.device, launch)
 
 
 def check_writable(out: Path) -> None:

@@ -11,12 +11,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from gpt.config import ModelConfig
-from gpt.model.intermediates import Taps
+from gpt.model.intermediates import Intermediates
 from gpt.model.linear import Linear
 from gpt.model.norm import NORMS
 from gpt.model.position import NoPosition
 
-EXPLICIT_TAPS = {"attention", "attention_logits"}
+EXPLICIT_INTERMEDIATES = {"attention", "attention_logits"}
 """what the fused kernels never hold"""
 
 
@@ -57,15 +57,15 @@ class Attention(nn.Module):
         self.q_norm = kind(seeds, config.head_width, bias=config.bias) if config.qk_norm else nn.Identity()
         self.k_norm = kind(seeds, config.head_width, bias=config.bias) if config.qk_norm else nn.Identity()
 
-    def forward(self, x_SBTD: Tensor, position: NoPosition, taps: Taps) -> Tensor:
+    def forward(self, x_SBTD: Tensor, position: NoPosition, intermediates: Intermediates) -> Tensor:
         q, k, v = (self._split(x) for x in self.qkv(x_SBTD).chunk(3, dim=-1))
         q, k = position.rotate(self.q_norm(q)), position.rotate(self.k_norm(k))
         bias_HTU = position.bias_HTU(x_SBTD.shape[2])
-        if self.explicit or taps.want & EXPLICIT_TAPS:
+        if self.explicit or intermediates.names & EXPLICIT_INTERMEDIATES:
             logits_SBHTU = attention_logits(q, k, bias_HTU)
             weights_SBHTU = attention_weights(logits_SBHTU)
-            taps.record("attention_logits", logits_SBHTU)
-            taps.record("attention", weights_SBHTU)
+            intermediates.keep("attention_logits", logits_SBHTU)
+            intermediates.keep("attention", weights_SBHTU)
             mixed_SBHTK = weights_SBHTU.to(v.dtype) @ v
         else:
             mixed_SBHTK = fused_attention(q, k, v, bias_HTU)

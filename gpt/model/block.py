@@ -6,8 +6,8 @@ from torch import Tensor, nn
 
 from gpt.config import ModelConfig
 from gpt.model.attention import Attention
-from gpt.model.dropout import Dropout, Noise
-from gpt.model.intermediates import Taps
+from gpt.model.dropout import Dropout, DropoutKey
+from gpt.model.intermediates import Intermediates
 from gpt.model.mlp import MLPS
 from gpt.model.norm import NORMS
 from gpt.model.position import NoPosition
@@ -64,12 +64,14 @@ class Block(nn.Module):
         self.mlp_residual = placement(config, seeds)
         self.mlp_dropout = Dropout(config.dropout, f"blocks.{layer}.mlp")
 
-    def forward(self, x_SBTD: Tensor, position: NoPosition, noise: Noise | None, taps: Taps) -> Tensor:
+    def forward(
+        self, x_SBTD: Tensor, position: NoPosition, dropout_key: DropoutKey | None, intermediates: Intermediates
+    ) -> Tensor:
         def attend(x: Tensor) -> Tensor:
-            return self.attention_dropout(self.attention(x, position, taps), noise)
+            return self.attention_dropout(self.attention(x, position, intermediates), dropout_key)
 
         def feed_forward(x: Tensor) -> Tensor:
-            return self.mlp_dropout(self.mlp(x, taps), noise)
+            return self.mlp_dropout(self.mlp(x, intermediates), dropout_key)
 
         x_SBTD = self.attention_residual(x_SBTD, attend)
         return self.mlp_residual(x_SBTD, feed_forward)

@@ -1,6 +1,6 @@
 """Dropout whose mask is a pure function of (seed, step, site, sample, element).
 
-A mask is a hash of the element's number, so packing seeds or spreading samples over ranks leaves it as it is, and the
+A mask is a hash of the element's number, so batching seeds or spreading samples over ranks leaves it as it is, and the
 same mask comes out on a CPU and on a GPU.
 """
 
@@ -15,7 +15,7 @@ _MASK32 = 0xFFFFFFFF
 
 
 @dataclass(frozen=True)
-class Noise:
+class DropoutKey:
     """What a training step's dropout masks are keyed by."""
 
     seeds: tuple[int, ...]
@@ -34,27 +34,27 @@ def mix32(x: Tensor) -> Tensor:
 
 
 class Dropout(nn.Module):
-    """Zero a share of the elements and scale up the rest (Srivastava et al. 2014); without noise, do nothing."""
+    """Zero a share of the elements and scale up the rest (Srivastava et al. 2014); without dropout_key, do nothing."""
 
     def __init__(self, rate: float, site: str):
         super().__init__()
         self.rate = rate
         self.site = site
 
-    def forward(self, x: Tensor, noise: Noise | None) -> Tensor:
+    def forward(self, x: Tensor, dropout_key: DropoutKey | None) -> Tensor:
         """(S, B, ...) -> (S, B, ...)."""
-        if noise is None or self.rate == 0.0:
+        if dropout_key is None or self.rate == 0.0:
             return x
-        return x * self.keep(x.shape, noise, x.device) / (1 - self.rate)
+        return x * self.keep(x.shape, dropout_key, x.device) / (1 - self.rate)
 
-    def keep(self, shape: torch.Size, noise: Noise, device: torch.device) -> Tensor:
+    def keep(self, shape: torch.Size, dropout_key: DropoutKey, device: torch.device) -> Tensor:
         """(S, B, ...) booleans: which elements stay."""
         per_sample = shape[2:].numel()
-        assert max(noise.samples) * per_sample + per_sample <= 2**32, "more elements than the hash tells apart"
-        words = [int(randomness.raw(s, f"dropout/{self.site}", 1, noise.step)[0]) for s in noise.seeds]
+        assert max(dropout_key.samples) * per_sample + per_sample <= 2**32, "more elements than the hash tells apart"
+        words = [int(randomness.raw(s, f"dropout/{self.site}", 1, dropout_key.step)[0]) for s in dropout_key.seeds]
         low_S11 = torch.tensor([w & _MASK32 for w in words], device=device).view(-1, 1, 1)
         high_S11 = torch.tensor([w >> 32 for w in words], device=device).view(-1, 1, 1)
-        sample_B1 = torch.tensor(noise.samples, device=device)[:, None] * per_sample
+        sample_B1 = torch.tensor(dropout_key.samples, device=device)[:, None] * per_sample
         element_BE = sample_B1 + torch.arange(per_sample, device=device)
         hashed_SBE = mix32((mix32(element_BE ^ low_S11) + high_S11) & _MASK32)
         return (hashed_SBE >= round(self.rate * 2**32)).view(shape)

@@ -10,11 +10,11 @@ from torch.nn import functional as F
 
 from gpt.config import ModelConfig
 from gpt.model.block import PLACEMENTS, Block
-from gpt.model.dropout import Dropout, Noise
+from gpt.model.dropout import Dropout, DropoutKey
 from gpt.model.embedding import Embedding
 from gpt.model.init import initialise
-from gpt.model.intermediates import Taps
-from gpt.model.linear import Linear, multiply
+from gpt.model.intermediates import Intermediates
+from gpt.model.linear import Linear, matmul
 from gpt.model.norm import NORMS
 from gpt.model.position import POSITIONS
 
@@ -37,25 +37,24 @@ class GPT(nn.Module):
         self.head = None if config.tie_embeddings else Linear(seeds, config.width, vocabulary, bias=False)
 
     def forward(
-        self, tokens_SBT: Tensor, want: Collection[str] = (), noise: Noise | None = None
+        self, tokens_SBT: Tensor, capture: Collection[str] = (), dropout_key: DropoutKey | None = None
     ) -> tuple[Tensor, dict[str, list[Tensor]]]:
-        """Logits (S, B, T, V) for the character after each position, and the wanted intermediates (see `TAPS`).
+        """Logits (S, B, T, V) for the character after each position, and the captured intermediates (see
+        `INTERMEDIATES`).
 
         Args:
-            noise: what dropout is keyed by; None, as in evaluation, for no dropout.
+            dropout_key: what dropout is keyed by; None, as in evaluation, for no dropout.
         """
-        taps = Taps(want)
-        x_SBTD = self.dropout(self.position.add(self.embedding(tokens_SBT)), noise)
-        taps.record("residual", x_SBTD)
+        intermediates = Intermediates(capture)
+        x_SBTD = self.dropout(self.position.add(self.embedding(tokens_SBT)), dropout_key)
+        intermediates.keep("residual", x_SBTD)
         for block in self.blocks:
-            x_SBTD = block(x_SBTD, self.position, noise, taps)
-            taps.record("residual", x_SBTD)
+            x_SBTD = block(x_SBTD, self.position, dropout_key, intermediates)
+            intermediates.keep("residual", x_SBTD)
         x_SBTD = self.final_norm(x_SBTD)
-        if self.head is None:
-            logits_SBTV = multiply(x_SBTD, self.embedding.weight.transpose(1, 2))
-        else:
-            logits_SBTV = self.head(x_SBTD)
-        return logits_SBTV, dict(taps.values)
+        tied_SDV = self.embedding.weight.transpose(1, 2)
+        logits_SBTV = matmul(x_SBTD, tied_SDV) if self.head is None else self.head(x_SBTD)
+        return logits_SBTV, dict(intermediates.values)
 
 
 def build_model(config: ModelConfig, vocabulary: int, seeds: tuple[int, ...]) -> GPT:
@@ -74,7 +73,7 @@ def token_losses(logits_SBTV: Tensor, targets_SBT: Tensor) -> Tensor:
 def layer_names(config: ModelConfig) -> list[str]:
     """The layers that have parameters of their own, from input to output."""
     has_head = PLACEMENTS[config.norm_placement].final_norm or not config.tie_embeddings
-    return ["embedding", *(f"block {i}" for i in range(config.layers)), *(["head"] if has_head else [])]
+    return ["embedding", *(f"layer {i}" for i in range(config.layers)), *(["head"] if has_head else [])]
 
 
 def layer_index(parameter: str, config: ModelConfig) -> int:

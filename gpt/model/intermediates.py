@@ -5,7 +5,7 @@ from collections.abc import Collection
 
 from torch import Tensor
 
-TAPS = {
+INTERMEDIATES = {
     "residual": "(S, B, T, D) stream after the embedding and after each block",
     "attention": "(S, B, H, T, U) attention weights of each block; asking for them takes the explicit path",
     "attention_logits": "(S, B, H, T, U) what the softmax of each block's attention is taken of, but for the mask",
@@ -13,15 +13,15 @@ TAPS = {
 }
 
 
-class Taps:
+class Intermediates:
     """Collects the wanted values, layer by layer; the rest are let go at once."""
 
-    def __init__(self, want: Collection[str] = ()):
-        unknown = set(want) - set(TAPS)
-        assert not unknown, f"no such taps: {sorted(unknown)}"
-        self.want = frozenset(want)
+    def __init__(self, capture: Collection[str] = ()):
+        unknown = set(capture) - set(INTERMEDIATES)
+        assert not unknown, f"no such intermediates: {sorted(unknown)}"
+        self.names = frozenset(capture)
         self.values: dict[str, list[Tensor]] = defaultdict(list)
 
-    def record(self, name: str, value: Tensor) -> None:
-        if name in self.want:
+    def keep(self, name: str, value: Tensor) -> None:
+        if name in self.names:
             self.values[name].append(value)

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-Product = Callable[[Tensor, Tensor], Tensor]
+Matmul = Callable[[Tensor, Tensor], Tensor]
 
 
 def batched(x_SNI: Tensor, w_SIO: Tensor) -> Tensor:
@@ -48,7 +48,7 @@ def onednn(x_SNI: Tensor, w_SIO: Tensor) -> Tensor:
     return torch.stack([_OneDNN.apply(x, w) for x, w in zip(x_SNI, w_SIO, strict=True)])
 
 
-PRODUCTS: dict[str, Product] = {"batched": batched, "single": single, "onednn": onednn}
+MATMULS: dict[str, Matmul] = {"batched": batched, "single": single, "onednn": onednn}
 
 
 @cache
@@ -62,8 +62,8 @@ def _mkl_is_slow_here() -> bool:
     return torch.backends.mkldnn.is_available() and "AuthenticAMD" in cpu and "avx512f" in cpu
 
 
-def product_for(x_SNI: Tensor) -> str:
-    """The name of the fastest known product for this input, a key of `PRODUCTS`."""
+def matmul_backend(x_SNI: Tensor) -> str:
+    """The name of the fastest known product for this input, a key of `MATMULS`."""
     fp32_on_cpu = x_SNI.device.type == "cpu" and x_SNI.dtype == torch.float32
     if fp32_on_cpu and _mkl_is_slow_here() and not torch.is_autocast_enabled("cpu"):  # autocast knows the others only
         return "onednn"
@@ -80,13 +80,13 @@ class Linear(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(S, ..., I) -> (S, ..., O)."""
-        y = multiply(x, self.weight)
+        y = matmul(x, self.weight)
         if self.bias is None:
             return y
         return y + self.bias.view(self.bias.shape[0], *[1] * (x.ndim - 2), -1)
 
 
-def multiply(x: Tensor, w_SIO: Tensor) -> Tensor:
-    """(S, ..., I) times (S, I, O) -> (S, ..., O) by the product that `product_for` names."""
+def matmul(x: Tensor, w_SIO: Tensor) -> Tensor:
+    """(S, ..., I) times (S, I, O) -> (S, ..., O) by the product that `matmul_backend` names."""
     x_SNI = x.flatten(1, -2)
-    return PRODUCTS[product_for(x_SNI)](x_SNI, w_SIO).view(*x.shape[:-1], w_SIO.shape[-1])
+    return MATMULS[matmul_backend(x_SNI)](x_SNI, w_SIO).view(*x.shape[:-1], w_SIO.shape[-1])

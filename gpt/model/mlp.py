@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from gpt.config import ModelConfig
-from gpt.model.intermediates import Taps
+from gpt.model.intermediates import Intermediates
 from gpt.model.linear import Linear
 
 
@@ -25,9 +25,9 @@ class Mlp(nn.Module):
     def inner_width(config: ModelConfig) -> int:
         return 4 * config.width
 
-    def forward(self, x_SBTD: Tensor, taps: Taps) -> Tensor:
+    def forward(self, x_SBTD: Tensor, intermediates: Intermediates) -> Tensor:
         hidden_SBTF = self.activation(self.up(x_SBTD))
-        taps.record("mlp", hidden_SBTF)
+        intermediates.keep("mlp", hidden_SBTF)
         return self.down(hidden_SBTF)
 
 
@@ -48,9 +48,9 @@ class SwiGlu(Mlp):
     def inner_width(config: ModelConfig) -> int:
         return round(8 * config.width / 3)
 
-    def forward(self, x_SBTD: Tensor, taps: Taps) -> Tensor:
+    def forward(self, x_SBTD: Tensor, intermediates: Intermediates) -> Tensor:
         hidden_SBTF = F.silu(self.gate(x_SBTD)) * self.up(x_SBTD)
-        taps.record("mlp", hidden_SBTF)
+        intermediates.keep("mlp", hidden_SBTF)
         return self.down(hidden_SBTF)
 
 

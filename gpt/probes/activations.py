@@ -6,19 +6,19 @@ Shapes: S seed, B window, T position, D model width, F feed-forward width, L lay
 import torch
 from torch import Tensor
 
-from gpt.probes.protocol import Probe, Taps
+from gpt.probes.protocol import Intermediates, Probe
 
 DEAD = 0.01
-"""a hidden unit is dead if it never exceeds this share of its block's root mean square"""
+"""a hidden unit is dead if it never exceeds this share of its layer's root mean square"""
 
 
-def residual_statistics(taps: Taps) -> dict[str, Tensor]:
-    """The stream's root mean square, largest absolute value and excess kurtosis, after the embedding and each block.
+def residual_statistics(intermediates: Intermediates) -> dict[str, Tensor]:
+    """The stream's root mean square, largest absolute value and excess kurtosis, after the embedding and each layer.
 
     Each array has shape (S, L+1). Excess kurtosis is the fourth central moment over the squared variance, less the 3
     of a normal distribution: high where a few values stand out from the rest.
     """
-    streams = [x_SBTD.float().flatten(1) for x_SBTD in taps["residual"]]
+    streams = [x_SBTD.float().flatten(1) for x_SBTD in intermediates["residual"]]
     return {
         "residual_rms": torch.stack([x.square().mean(1).sqrt() for x in streams], dim=1),
         "residual_max": torch.stack([x.abs().amax(1) for x in streams], dim=1),
@@ -32,10 +32,10 @@ def excess_kurtosis(x_SN: Tensor) -> Tensor:
     return centred_SN.pow(4).mean(1) / centred_SN.square().mean(1).square() - 3
 
 
-def dead_share(taps: Taps) -> dict[str, Tensor]:
-    """`dead_share` (S, L): share of each block's hidden feed-forward units that are dead on every probed character."""
+def dead_share(intermediates: Intermediates) -> dict[str, Tensor]:
+    """`dead_share` (S, L): share of each layer's hidden feed-forward units that are dead on every probed character."""
     shares = []
-    for hidden_SBTF in taps["mlp"]:
+    for hidden_SBTF in intermediates["mlp"]:
         largest_SF = hidden_SBTF.float().abs().amax((1, 2))
         rms_S = hidden_SBTF.float().square().mean((1, 2, 3)).sqrt()
         shares.append((largest_SF < DEAD * rms_S[:, None]).float().mean(1))

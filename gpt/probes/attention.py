@@ -8,7 +8,7 @@ import math
 import torch
 from torch import Tensor
 
-from gpt.probes.protocol import Probe, Taps
+from gpt.probes.protocol import Intermediates, Probe
 
 
 def entropy(weights_SBHTU: Tensor) -> Tensor:
@@ -43,13 +43,17 @@ def attention_probe(heatmap_characters: int) -> Probe:
         heatmap_characters: positions of the first window whose weights are kept.
     """
 
-    def measure(taps: Taps) -> dict[str, Tensor]:
+    def measure(intermediates: Intermediates) -> dict[str, Tensor]:
         kept = slice(heatmap_characters)
-        of_layers = [scores(weights_SBHTU) for weights_SBHTU in taps["attention"]]
+        of_layers = [scores(weights_SBHTU) for weights_SBHTU in intermediates["attention"]]
         return {
             **{name: torch.stack([layer[name] for layer in of_layers], dim=1) for name in of_layers[0]},
-            "attention_logit_max": torch.stack([largest(logits) for logits in taps["attention_logits"]], dim=1),
-            "attention_heatmap": torch.stack([w[:, 0, :, kept, kept].half() for w in taps["attention"]], dim=1),
+            "attention_logit_max": torch.stack(
+                [largest(logits) for logits in intermediates["attention_logits"]], dim=1
+            ),
+            "attention_heatmap": torch.stack(
+                [w[:, 0, :, kept, kept].half() for w in intermediates["attention"]], dim=1
+            ),
         }
 
     return Probe(frozenset({"attention", "attention_logits"}), measure)
@@ -60,14 +64,14 @@ def largest(logits_SBHTU: Tensor) -> Tensor:
     return logits_SBHTU.float().tril().abs().amax((1, 3, 4))
 
 
-def induction(taps: Taps) -> dict[str, Tensor]:
+def induction(intermediates: Intermediates) -> dict[str, Tensor]:
     """`attention_induction` (S, L, H), on windows whose second half repeats the first: weight on what came next then.
 
     Mean over the second half of the weight on the character after the earlier occurrence of the one that looks
     (prefix matching; Olsson et al. 2022).
     """
     scores = []
-    for weights_SBHTU in taps["attention"]:
+    for weights_SBHTU in intermediates["attention"]:
         period = math.ceil(weights_SBHTU.shape[-1] / 2)
         scores.append(weights_SBHTU.diagonal(1 - period, -2, -1)[..., 1:].float().mean((1, 3)))
     return {"attention_induction": torch.stack(scores, dim=1)}

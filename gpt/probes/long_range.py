@@ -10,10 +10,10 @@ import torch
 from torch import Tensor
 
 from gpt.model.gpt import token_losses
-from gpt.probes.protocol import Taps
+from gpt.probes.protocol import Intermediates
 
-Forward = Callable[[Tensor, Collection[str]], tuple[Tensor, Taps]]
-"""a model: (1, N, X) characters and wanted taps -> (1, N, X, V) logits and taps"""
+Forward = Callable[[Tensor, Collection[str]], tuple[Tensor, Intermediates]]
+"""a model: (1, N, X) characters and wanted intermediates -> (1, N, X, V) logits and intermediates"""
 
 
 def long_range(forward: Forward, windows_NX: Tensor, context: int, together: int) -> dict[str, Tensor]:
@@ -55,7 +55,7 @@ def dependency(forward: Forward, windows_NX: Tensor) -> Tensor:
     the loss, but to first order.
     """
     with torch.enable_grad():
-        logits_SNXV, taps = forward(windows_NX[None, :, :-1], ("residual",))
+        logits_SNXV, intermediates = forward(windows_NX[None, :, :-1], ("residual",))
         last_SN1 = token_losses(logits_SNXV[:, :, -1:], windows_NX[None, :, -1:])
-        (gradient_SNXD,) = torch.autograd.grad(last_SN1.sum(), taps["residual"][0])
+        (gradient_SNXD,) = torch.autograd.grad(last_SN1.sum(), intermediates["residual"][0])
     return torch.linalg.vector_norm(gradient_SNXD[0], dim=-1).flip(-1)

@@ -6,7 +6,7 @@ from typing import Literal
 
 from torch import Tensor
 
-Taps = dict[str, list[Tensor]]
+Intermediates = dict[str, list[Tensor]]
 Windows = Literal["text", "repeated"]
 """fixed windows of validation text; windows of random characters, each said twice (`gpt.data.batches`)"""
 
@@ -15,9 +15,9 @@ Windows = Literal["text", "repeated"]
 class Probe:
     """A measurement on fixed windows; it sees intermediates only, so it cannot change training."""
 
-    want: frozenset[str]
-    """keys of `gpt.model.intermediates.TAPS`"""
-    measure: Callable[[Taps], dict[str, Tensor]]
+    capture: frozenset[str]
+    """keys of `gpt.model.intermediates.INTERMEDIATES`"""
+    measure: Callable[[Intermediates], dict[str, Tensor]]
     """arrays by name, each leading with the seed axis"""
     windows: Windows = "text"
     """what the model reads meanwhile"""

@@ -19,7 +19,7 @@ _NOT_WRITABLE = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EI
 
 
 @contextmanager
-def naming(path: Path) -> Iterator[None]:
+def os_errors_with_path(path: Path) -> Iterator[None]:
     """Add the file's name to errors of the operating system inside.
 
     Raises:
@@ -39,12 +39,12 @@ def write_atomic(path: Path, data: bytes) -> None:
     """Create or replace a file; missing folders above it are made.
 
     Raises:
-        InputError, OSError: see `naming`; the old file is then untouched.
+        InputError, OSError: see `os_errors_with_path`; the old file is then untouched.
     """
     make_folder(path.parent)
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
     try:
-        with naming(path):
+        with os_errors_with_path(path):
             write_new(temporary, data)
             temporary.replace(path)
             sync_folder(path.parent)
@@ -73,7 +73,7 @@ def write_all(descriptor: int, data: bytes) -> None:
 
 def make_folder(folder: Path) -> None:
     """Make a folder and the missing ones above it, their names on disk when this returns."""
-    with naming(folder):
+    with os_errors_with_path(folder):
         missing = [place for place in (folder, *folder.parents) if not place.exists()]
         for place in reversed(missing):
             place.mkdir(exist_ok=True)
@@ -129,7 +129,7 @@ def read_json(path: Path) -> Any:
     try:
         return parse_json(read_bytes(path))
     except ValueError as error:
-        raise InputError(f"{path}: damaged, must be JSON: {error}") from None
+        raise InputError(f"{path}: corrupt, must be JSON: {error}") from None
 
 
 def parse_json(data: bytes) -> Any:

@@ -65,7 +65,7 @@ def p_text(p: float) -> str:
     return "< 0.001" if p < 0.001 else f"= {p:.3f}"
 
 
-def p_cell(p: float) -> str:
+def p_run(p: float) -> str:
     """A p value as a table shows it."""
     return MISSING if math.isnan(p) else p_text(p).removeprefix("= ")
 

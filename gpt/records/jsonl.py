@@ -9,7 +9,16 @@ from types import TracebackType
 from typing import Any, Self
 
 from gpt.errors import InputError
-from gpt.records.files import jsonable, make_folder, naming, parse_json, read_bytes, sync_folder, utf8, write_all
+from gpt.records.files import (
+    jsonable,
+    make_folder,
+    os_errors_with_path,
+    parse_json,
+    read_bytes,
+    sync_folder,
+    utf8,
+    write_all,
+)
 from gpt.records.manifest import entry
 
 NOTHING = entry(b"")
@@ -26,16 +35,17 @@ class JsonlWriter:
             keep: a `mark` of this file.
 
         Raises:
-            InputError: the bytes that would be kept are not those of the mark, or see `gpt.records.files.naming`.
+            InputError: the bytes that would be kept are not those of the mark, or see
+            `gpt.records.files.os_errors_with_path`.
         """
         self.path = path
         make_folder(path.parent)
-        with naming(path):
+        with os_errors_with_path(path):
             self._descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
             try:
                 kept = read_bytes(path)[: keep["bytes"]]
                 if entry(kept) != keep:
-                    raise InputError(f"{path}: damaged, its first {keep['bytes']} bytes are not as they were written")
+                    raise InputError(f"{path}: corrupt, its first {keep['bytes']} bytes are not as they were written")
                 self._hash, self._size = hashlib.sha256(kept), len(kept)
                 self._step = parse_json(kept.splitlines()[-1])["step"] if kept else -1
                 os.ftruncate(self._descriptor, self._size)
@@ -45,7 +55,7 @@ class JsonlWriter:
                 os.close(self._descriptor)
                 raise
 
-    def mark(self) -> dict[str, Any]:
+    def offset(self) -> dict[str, Any]:
         """Size and hash of the rows written so far; of use once they are on disk, see `sync`."""
         return {"bytes": self._size, "sha256": self._hash.hexdigest()}
 
@@ -61,7 +71,7 @@ class JsonlWriter:
             last = row["step"]
             text += json.dumps(jsonable(row), allow_nan=False, ensure_ascii=False, separators=(",", ":")) + "\n"
         data = utf8(text)
-        with naming(self.path):
+        with os_errors_with_path(self.path):
             try:
                 write_all(self._descriptor, data)
             except OSError:
@@ -73,7 +83,7 @@ class JsonlWriter:
 
     def sync(self) -> None:
         """Wait until every row is on disk; due before a checkpoint of the same step is committed."""
-        with naming(self.path):
+        with os_errors_with_path(self.path):
             os.fsync(self._descriptor)
 
     def close(self) -> None:
@@ -94,15 +104,15 @@ def read_jsonl(path: Path) -> list[dict[str, Any]]:
     """Every row; a torn last line, which a killed writer leaves, is passed over.
 
     Raises:
-        InputError: the file is missing, or names the damaged line.
+        InputError: the file is missing, or names the corrupt line.
     """
     rows = []
     for number, line in enumerate(read_bytes(path).split(b"\n")[:-1], start=1):
         try:
             row = parse_json(line)
         except ValueError as error:
-            raise InputError(f"{path}:{number}: damaged, must be a JSON object: {error}") from None
+            raise InputError(f"{path}:{number}: corrupt, must be a JSON object: {error}") from None
         if not isinstance(row, dict):
-            raise InputError(f"{path}:{number}: damaged, must be a JSON object, got {type(row).__name__}")
+            raise InputError(f"{path}:{number}: corrupt, must be a JSON object, got {type(row).__name__}")
         rows.append(row)
     return rows

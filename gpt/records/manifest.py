@@ -12,11 +12,11 @@ FORMAT = 1
 MANIFEST = "manifest.json"
 
 
-class DamagedError(Exception):
+class CorruptionError(Exception):
     """Bytes that are not those that were written; says which file and why."""
 
 
-def seal(content: Mapping[str, Any]) -> bytes:
+def write_checksummed(content: Mapping[str, Any]) -> bytes:
     """JSON data whose last entry is the hash of every byte before it, with the format's number as its first.
 
     Args:
@@ -27,18 +27,18 @@ def seal(content: Mapping[str, Any]) -> bytes:
     return _with_hash(json.dumps(whole, indent=1, allow_nan=False)[:-2].encode() + b",\n ")
 
 
-def unseal(path: Path) -> dict[str, Any]:
-    """What `seal` was given, and format and hash.
+def read_checksummed(path: Path) -> dict[str, Any]:
+    """What `write_checksummed` was given, and format and hash.
 
     Raises:
-        DamagedError: missing, any byte of it is another, or of another format.
+        CorruptionError: missing, any byte of it is another, or of another format.
     """
     raw = _bytes(path)
     if raw != _with_hash(raw[: -len(_with_hash(b""))]):
-        raise DamagedError(f"{path}: must end with the hash of the bytes before it")
+        raise CorruptionError(f"{path}: must end with the hash of the bytes before it")
     content: dict[str, Any] = json.loads(raw)
     if content.get("format") != FORMAT:
-        raise DamagedError(f"{path}: format {content.get('format')}, must be {FORMAT}")
+        raise CorruptionError(f"{path}: format {content.get('format')}, must be {FORMAT}")
     return content
 
 
@@ -54,13 +54,13 @@ def read_verified(path: Path, expected: Mapping[str, Any]) -> bytes:
         expected: the file's `entry`.
 
     Raises:
-        DamagedError: they are not.
+        CorruptionError: they are not.
     """
     data = _bytes(path)
     if len(data) != expected["bytes"]:
-        raise DamagedError(f"{path}: {len(data)} bytes, must be {expected['bytes']}")
+        raise CorruptionError(f"{path}: {len(data)} bytes, must be {expected['bytes']}")
     if entry(data) != expected:
-        raise DamagedError(f"{path}: its bytes must have the SHA-256 {expected['sha256']}")
+        raise CorruptionError(f"{path}: its bytes must have the SHA-256 {expected['sha256']}")
     return data
 
 
@@ -72,7 +72,7 @@ def files_below(root: Path) -> list[Path]:
 def write_manifest(root: Path, files: Iterable[Path]) -> None:
     """Write down what some files below `root` hold now."""
     lines = {file.relative_to(root).as_posix(): entry(_bytes(file)) for file in sorted(files)}
-    write_atomic(root / MANIFEST, seal({"files": lines}))
+    write_atomic(root / MANIFEST, write_checksummed({"files": lines}))
 
 
 def differences(root: Path, files: Iterable[Path]) -> list[str]:
@@ -82,8 +82,8 @@ def differences(root: Path, files: Iterable[Path]) -> list[str]:
         files: those that are there now and should be in the manifest.
     """
     try:
-        listed = unseal(root / MANIFEST)["files"]
-    except DamagedError as error:
+        listed = read_checksummed(root / MANIFEST)["files"]
+    except CorruptionError as error:
         return [str(error)]
     wrong = [
         f"{file}: is not in {MANIFEST}" for file in sorted(files) if file.relative_to(root).as_posix() not in listed
@@ -91,7 +91,7 @@ def differences(root: Path, files: Iterable[Path]) -> list[str]:
     for name, expected in listed.items():
         try:
             read_verified(root / name, expected)
-        except DamagedError as error:
+        except CorruptionError as error:
             wrong.append(str(error))
     return wrong
 
@@ -100,7 +100,7 @@ def _bytes(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:
-        raise DamagedError(f"{path}: cannot be read: {error.strerror}") from None
+        raise CorruptionError(f"{path}: cannot be read: {error.strerror}") from None
 
 
 def _with_hash(head: bytes) -> bytes:

@@ -18,7 +18,15 @@ from safetensors.numpy import load, save
 
 from gpt.config import Count, canonical
 from gpt.errors import InputError
-from gpt.records.files import make_folder, naming, read_bytes, read_json, remove_leftovers, write_atomic, write_json
+from gpt.records.files import (
+    make_folder,
+    os_errors_with_path,
+    read_bytes,
+    read_json,
+    remove_leftovers,
+    write_atomic,
+    write_json,
+)
 
 State = Literal["planned", "running", "done", "diverged", "failed", "preempted"]
 FINISHED: tuple[State, ...] = ("done", "diverged")
@@ -29,7 +37,7 @@ _PROBE = re.compile(r"step-(\d{8,})\.safetensors")
 
 @validated_dataclass(frozen=True, config=ConfigDict(strict=True, extra="forbid"))
 class Status:
-    """How far a cell has come."""
+    """How far a run has come."""
 
     state: State
     step: Count
@@ -37,11 +45,11 @@ class Status:
     steps: Count
     """steps that the run has in all"""
     why: str = ""
-    """what ended a cell that diverged, failed or was preempted"""
+    """what ended a run that diverged, failed or was preempted"""
     attempts: Count = 0
-    """times that work on the cell was begun"""
+    """times that work on the run was begun"""
     seconds: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
-    """time spent on the cell, all attempts together"""
+    """time spent on the run, all attempts together"""
 
     @property
     def finished(self) -> bool:
@@ -49,13 +57,13 @@ class Status:
 
 
 class Lease:
-    """The right to write in a cell, held until closed or until the process dies, however it dies."""
+    """The right to write in a run, held until closed or until the process dies, however it dies."""
 
     def __init__(self, descriptor: int):
         self._descriptor = descriptor
 
     def close(self) -> None:
-        """Give the cell back, even if a forked child still has the descriptor."""
+        """Give the run back, even if a forked child still has the descriptor."""
         fcntl.flock(self._descriptor, fcntl.LOCK_UN)
         os.close(self._descriptor)
 
@@ -69,8 +77,8 @@ class Lease:
 
 
 @dataclass(frozen=True)
-class Cell:
-    """One (variant, block, seed). Everybody may read; only the holder of the lease writes."""
+class RunFolder:
+    """One (variant, setting, seed). Everybody may read; only the holder of the lease writes."""
 
     root: Path
 
@@ -125,7 +133,7 @@ class Cell:
         return self.root / "status.json"
 
     def results(self) -> list[Path]:
-        """The files that are there of those which a finished cell keeps unchanged, sorted."""
+        """The files that are there of those which a finished run keeps unchanged, sorted."""
         files = [self.run_json, self.metrics, self.events, self.long_range, self.samples]
         for folder in (self.probes, self.model):
             files += folder.iterdir() if folder.is_dir() else []
@@ -137,30 +145,30 @@ class Cell:
         return self.root / "lease"
 
     def read_status(self) -> Status:
-        """The state last written; a cell without one is planned, one whose file is damaged has failed."""
+        """The state last written; a run without one is planned, one whose file is corrupt has failed."""
         try:
             return self.parse_status()
         except InputError as error:
             return Status("failed", 0, 0, str(error))
 
     def parse_status(self) -> Status:
-        """The state last written; a cell without one is planned.
+        """The state last written; a run without one is planned.
 
         Raises:
-            InputError: the file is damaged.
+            InputError: the file is corrupt.
         """
         if not self.status_json.exists():
             return Status("planned", 0, 0)
         data = read_json(self.status_json)
         if not isinstance(data, dict):
-            raise InputError(f"{self.status_json}: damaged, must be a JSON object, got {type(data).__name__}")
+            raise InputError(f"{self.status_json}: corrupt, must be a JSON object, got {type(data).__name__}")
         try:
             return Status(**data)
         except ValidationError as error:
             first = error.errors()[0]
             key = ".".join(str(part) for part in first["loc"])
             got = "" if first["type"] == "missing" else f", got {first['input']!r}"
-            raise InputError(f"{self.status_json}: damaged: {key}: {first['msg'].lower()}{got}") from None
+            raise InputError(f"{self.status_json}: corrupt: {key}: {first['msg'].lower()}{got}") from None
 
     def write_status(self, status: Status) -> None:
         write_json(self.status_json, status)
@@ -171,13 +179,13 @@ class Cell:
         return self.read_status().finished
 
     def try_lease(self) -> Lease | None:
-        """Take the cell, or None at once if somebody has it. Removes what a killed holder left half written.
+        """Take the run, or None at once if somebody has it. Removes what a killed holder left half written.
 
         Raises:
             InputError: the folder cannot be written to, or its file system has no locks.
         """
         make_folder(self.root)
-        with naming(self.lease):
+        with os_errors_with_path(self.lease):
             descriptor = os.open(self.lease, os.O_RDWR | os.O_CREAT, 0o644)  # Python closes it on exec
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -221,7 +229,7 @@ class Cell:
         """Remove the arrays that a run resumed at `step` will write again."""
         for later in self.probe_steps():
             if later > step:
-                with naming(self.probe_file(later)):
+                with os_errors_with_path(self.probe_file(later)):
                     self.probe_file(later).unlink()
 
 
@@ -245,16 +253,16 @@ def load_arrays(path: Path) -> dict[str, NDArray[Any]]:
     """The arrays that `save_arrays` wrote.
 
     Raises:
-        InputError: the file is missing, or any byte of it is damaged.
+        InputError: the file is missing, or any byte of it is corrupt.
     """
     return load(_read_sealed(path))
 
 
 def _read_sealed(path: Path) -> bytes:
     data = read_bytes(path)
-    seal = _SEAL.match(data)
-    if seal is None:
-        raise InputError(f"{path}: damaged, must begin with its own checksum")
-    if hashlib.sha256(data.replace(seal[1], _UNSEALED, 1)).hexdigest().encode() != seal[1]:
-        raise InputError(f"{path}: damaged, its bytes must have the SHA-256 {seal[1].decode()}")
+    write_checksummed = _SEAL.match(data)
+    if write_checksummed is None:
+        raise InputError(f"{path}: corrupt, must begin with its own checksum")
+    if hashlib.sha256(data.replace(write_checksummed[1], _UNSEALED, 1)).hexdigest().encode() != write_checksummed[1]:
+        raise InputError(f"{path}: corrupt, its bytes must have the SHA-256 {write_checksummed[1].decode()}")
     return data

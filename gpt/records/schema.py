@@ -1,4 +1,4 @@
-"""The vocabulary of a cell's records: the scalars of its rows, the kinds of its events, and what a metric is."""
+"""The vocabulary of a run's records: the scalars of its rows, the kinds of its events, and what a metric is."""
 
 import difflib
 import math
@@ -17,7 +17,7 @@ LR = "lr"
 LAYER_GRAD_NORM = "grad/layer_norm"
 """Key of a list: each layer's gradient norm before clipping, in the order of `layers` in run.json."""
 
-PART_GRAD_NORM = "grad/part_norm"
+MICRO_BATCH_GRAD_NORM = "grad/micro_batch_norm"
 """Key of a list: the norm of the mean gradient of each part of the batch, a rank's micro-batch; parts have one size."""
 
 
@@ -41,14 +41,14 @@ SCALARS: dict[str, Scalar] = {
 
 NONFINITE = "nonfinite"
 SPIKE = "spike"
-STUCK = "stuck"
+LEARNED_NOTHING = "learned_nothing"
 ENTROPY_COLLAPSE = "entropy_collapse"
 
 EVENTS: dict[str, str] = {
     NONFINITE: "a loss or the gradient norm is NaN or infinite",
     SPIKE: "the training loss jumps far above its recent level",
-    STUCK: "the run ends no better than a model that knows only how frequent each character is",
-    ENTROPY_COLLAPSE: "a block's attention has become so sharp that its heads look at next to one character each",
+    LEARNED_NOTHING: "the run ends no better than a model that knows only how frequent each character is",
+    ENTROPY_COLLAPSE: "a layer's attention has become so sharp that its heads look at next to one character each",
 }
 
 

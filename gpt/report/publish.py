@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from gpt.analysis.build import judged_of
+from gpt.analysis.build import corrected_contrasts
 from gpt.errors import InputError
 from gpt.records.files import make_folder, read_bytes, read_json, utf8, write_atomic, write_json
 from gpt.records.manifest import files_below, write_manifest
@@ -14,11 +14,11 @@ from gpt.report.pages.combined import Studies, findings_table, main_figures
 from gpt.report.pages.markup import held, plain
 from gpt.report.pages.provenance import STUDY, rerun_files
 from gpt.report.pages.seed_variance import answers
-from gpt.report.pages.study import CellLinks
+from gpt.report.pages.study import RunLinks
 from gpt.report.pages.summary_table import condensed, explained
 from gpt.report.text.literature import papers_table
 from gpt.report.text.sentences import sentence
-from gpt.report.text.takeaways import best_block, takeaway
+from gpt.report.text.takeaways import best_setting, takeaway
 from gpt.study.folder import StudyFolder, changes
 from gpt.study.spec import load_study
 
@@ -32,9 +32,9 @@ TELLING = {
 }
 """By factor, the figures that say most about how it acts."""
 OTHERWISE = ("loss",)
-TO_SUMMARY = CellLinks(
+TO_SUMMARY = RunLinks(
     lambda text, _: text,
-    "[cells.json](cells.json) has every run's fingerprint, state, numbers and the SHA-256 of its last weights.",
+    "[runs.json](runs.json) has every run's fingerprint, state, numbers and the SHA-256 of its last weights.",
 )
 
 
@@ -59,10 +59,10 @@ def check_place(folder: StudyFolder, results: Path) -> None:
 
 def publish(folder: StudyFolder, results: Path) -> None:
     """Write a study's report into results/<name>/, whole in itself: findings, pages, figures, files to run it again,
-    and a summary of every cell in place of the cells.
+    and a summary of every run in place of the runs.
 
     Raises:
-        InputError: a record is damaged, or the folder cannot be written to.
+        InputError: a record is corrupt, or the folder cannot be written to.
     """
     built = write_report(folder)
     target = results / folder.name
@@ -74,28 +74,28 @@ def publish(folder: StudyFolder, results: Path) -> None:
         (figures / old).unlink()
     for name, text in rerun_files(built.findings["study"]).items():
         write_atomic(target / name, utf8(text))
-    write_json(target / "cells.json", cells_summary(built))
+    write_json(target / "runs.json", runs_summary(built))
     write_json(target / "findings.json", built.findings)
     write_atomic(target / "report.md", utf8(built.page(TO_SUMMARY)))
     write_atomic(target / INTERACTIVE, read_bytes(folder.report / INTERACTIVE))
     write_manifest(target, files_below(target))
 
 
-def cells_summary(built: Built) -> list[dict[str, Any]]:
-    """One entry for each planned cell."""
+def runs_summary(built: Built) -> list[dict[str, Any]]:
+    """One entry for each planned run."""
     metric = built.results.metric
     return [
         {
             "variant": group.variant,
-            "block": dict(block.block),
+            "setting": dict(setting.setting),
             "seed": seed,
-            "cell": cell.fingerprint,
-            "state": cell.status.state,
-            "why": cell.status.why if cell.diverged else "",
-            "values": {str(metric): cell.value(metric), **cell.secondary} if cell.finished else {},
-            "final_weights_sha256": cell.run.get("final_weights_sha256"),
+            "run": run.fingerprint,
+            "state": run.status.state,
+            "why": run.status.why if run.diverged else "",
+            "values": {str(metric): run.value(metric), **run.secondary} if run.finished else {},
+            "final_weights_sha256": run.info.get("final_weights_sha256"),
         }
-        for block, group, seed, cell in built.results.places()
+        for setting, group, seed, run in built.results.places()
     ]
 
 
@@ -109,7 +109,7 @@ def published(results: Path) -> Studies:
     if not files:
         raise InputError(f"{results}: holds no published study; `gpt study publish OUT --results {results}` makes one")
     many = [read_json(file) for file in files]
-    return [(findings, judged_of(findings)) for findings in many]
+    return [(findings, corrected_contrasts(findings)) for findings in many]
 
 
 def render(studies: Studies, root: str) -> str:
@@ -119,9 +119,9 @@ def render(studies: Studies, root: str) -> str:
         root: how the page that holds the text names the folder of results.
     """
     lines = findings_table(studies, lambda name: f"{root}/{name}/report.md")
-    for findings, judged in studies:
+    for findings, corrected in studies:
         lines += ["", f"### {plain(findings['study']['question'])}", *held(findings["study"]), ""]
-        lines += [f"- {sentence(each)}" for each in judged]
+        lines += [f"- {sentence(each)}" for each in corrected]
         lines += [*answers(findings), *_figures(findings, root)]
         if observed := _observations(findings):
             lines += ["", *observed]
@@ -130,7 +130,7 @@ def render(studies: Studies, root: str) -> str:
 
 def render_takeaways(studies: Studies, root: str) -> str:
     """What each study comes to."""
-    said = [(findings["study"]["name"], takeaway(findings, judged)) for findings, judged in studies]
+    said = [(findings["study"]["name"], takeaway(findings, corrected)) for findings, corrected in studies]
     each = "".join(f"- [{name}]({root}/{name}/report.md): {text}\n" for name, text in said if text)
     return f"Differences of the primary metric with 95 % intervals; verdicts as in the table of findings.\n\n{each}"
 
@@ -149,31 +149,32 @@ SECTIONS: dict[str, Callable[[Studies, str], str]] = {
 
 
 def _figures(findings: Mapping[str, Any], root: str) -> list[str]:
-    """The figure that answers, and those that tell most about the factor, at the block where the first variant is best.
+    """The figure that answers, and those that tell most about the factor, at the setting where the first variant is
+    best.
 
     Each with its caption, for who reads figures alone.
     """
     study, figures = findings["study"], findings.get("figures", [])
-    best = best_block(findings, 0)
-    block = best["label"] if best else ""
+    best = best_setting(findings, 0)
+    setting = best["label"] if best else ""
     wanted = main_figures(findings, (*ANSWERS, *TELLING.get(study["factor"], OTHERWISE)))
-    shown = [f for name in wanted for f in figures if f["name"] == name and f["block"] in ("", block)]
+    shown = [f for name in wanted for f in figures if f["name"] == name and f["setting"] in ("", setting)]
     if any(f["name"] == ANSWERS[0] for f in shown):
         shown = [f for f in shown if f["name"] != ANSWERS[1]]
     lines = []
     for figure in shown:
-        title = f"{figure['title']}, {figure['block']}" if figure["block"] else figure["title"]
+        title = f"{figure['title']}, {figure['setting']}" if figure["setting"] else figure["title"]
         path = f"{root}/{study['name']}/figures/{figure['file']}"
         lines += ["", f"![{study['name']}: {title}]({path})", "", f"<sub>**{title}.** {figure['caption']}</sub>"]
     return lines
 
 
 def _observations(findings: Mapping[str, Any]) -> list[str]:
-    """What was described beside the metric; of several blocks a table of all, and sentences on one."""
-    blocks = findings["blocks"]
-    best = best_block(findings, 0)
-    if len(blocks) == 1 or best is None or not best["observations"]:
-        return [f"- {text}" for block in blocks for text in block["observations"]]
+    """What was described beside the metric; of several settings a table of all, and sentences on one."""
+    settings = findings["settings"]
+    best = best_setting(findings, 0)
+    if len(settings) == 1 or best is None or not best["observations"]:
+        return [f"- {text}" for setting in settings for text in setting["observations"]]
     where = f"At {best['label']}, where `{best['variants'][0]['label']}` does best:"
     said = [f"- {text}" for text in best["observations"]]
     return [*condensed(findings), "", f"<sub>{explained(findings)}</sub>", "", where, "", *said]

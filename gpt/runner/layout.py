@@ -1,4 +1,4 @@
-"""How cells are spread over processes: rows of ranks, packs of seeds."""
+"""How runs are spread over processes: groups of ranks, seed batches."""
 
 import os
 from collections.abc import Sequence
@@ -9,7 +9,7 @@ import torch
 from gpt.config import canonical, flatten
 from gpt.errors import InputError
 from gpt.runner.launch.accelerate import Launch
-from gpt.study.plan import PlannedCell
+from gpt.study.plan import PlannedRun
 from gpt.train.engines.micro_batches import micro_batches
 from gpt.train.engines.ranks import Ranks
 
@@ -17,52 +17,54 @@ LONGEST_TIMEOUT = 86_400
 """seconds"""
 MOST_THREADS = 1024
 """more than that many torch may not survive to start"""
-LARGEST_PACK = 32
+LARGEST_SEED_BATCH = 32
 """seeds that `auto` trains together at most"""
 
 
 @dataclass(frozen=True)
 class Layout:
-    """W processes in W / R rows of R; a row trains one pack at a time."""
+    """W processes in W / R groups of R; a group trains one seed batch at a time."""
 
     processes: int
     """W, all ranks"""
     ranks_per_run: int
     """R, the ranks that share a batch"""
-    seeds_per_pack: int
+    seeds_per_process: int
     threads: int
     """of each process"""
     timeout: float
     """seconds after which a rank that does not answer is given up"""
 
     @property
-    def rows(self) -> int:
+    def groups(self) -> int:
         return self.processes // self.ranks_per_run
 
     def __str__(self) -> str:
         words = [f"{self.processes} process{'es' if self.processes > 1 else ''}"]
         if self.ranks_per_run > 1:
             words.append(f"{self.ranks_per_run} for each run")
-        if self.seeds_per_pack > 1:
-            words.append(f"up to {self.seeds_per_pack} seeds together")
+        if self.seeds_per_process > 1:
+            words.append(f"up to {self.seeds_per_process} seeds together")
         return ", ".join(words)
 
 
 @dataclass(frozen=True)
-class Wishes:
+class LayoutOptions:
     """What the command line asks for."""
 
     processes: str
     """`auto` or a number"""
     ranks_per_run: int | None
-    seeds_per_pack: str
+    seeds_per_process: str
     """`auto` or a number"""
     threads: int
     timeout: float
 
 
-def decide(wishes: Wishes, cells: Sequence[PlannedCell], device: torch.device, launch: Launch | None) -> Layout:
-    """The layout for these cells, on this machine or in this launch.
+def resolve_layout(
+    wishes: LayoutOptions, runs: Sequence[PlannedRun], device: torch.device, launch: Launch | None
+) -> Layout:
+    """The layout for these runs, on this machine or in this launch.
 
     Raises:
         InputError: names the option or field whose value does not fit.
@@ -81,15 +83,15 @@ def decide(wishes: Wishes, cells: Sequence[PlannedCell], device: torch.device, l
         raise InputError(
             f"--processes: got {processes} for {torch.cuda.device_count()} GPUs; ranks that share a run need one each"
         )
-    for cell in cells:
-        micro_batches(cell.config, Ranks(0, ranks))
-        if launch and launch.zero_stage is not None and cell.config.train.reduction == "ordered":
+    for run in runs:
+        micro_batches(run.config, Ranks(0, ranks))
+        if launch and launch.zero_stage is not None and run.config.train.reduction == "rank_invariant":
             raise InputError(
-                "train.reduction: got ordered, must be fast with DeepSpeed, which adds up gradients itself"
+                "train.reduction: got rank_invariant, must be fast with DeepSpeed, which adds up gradients itself"
             )
-    seeds = _seeds_per_pack(wishes.seeds_per_pack, cells, processes // ranks, device)
+    seeds = _seeds_per_process(wishes.seeds_per_process, runs, processes // ranks, device)
     if launch is None:
-        processes = ranks * max(1, min(processes // ranks, len(packs_of(cells, seeds))))
+        processes = ranks * max(1, min(processes // ranks, len(seed_batches_of(runs, seeds))))
     return Layout(processes, ranks, seeds, wishes.threads, wishes.timeout)
 
 
@@ -104,7 +106,7 @@ def _ranks_per_run(wish: int | None, launch: Launch | None) -> int:
 
 
 def _processes(wish: str, ranks: int, device: torch.device) -> int:
-    """What `--processes` asks for; `auto` is one for each GPU, else for each core, in whole rows."""
+    """What `--processes` asks for; `auto` is one for each GPU, else for each core, in whole groups."""
     if wish == "auto":
         places = torch.cuda.device_count() if device.type == "cuda" else len(os.sched_getaffinity(0))
         return max(ranks, places - places % ranks)
@@ -113,32 +115,33 @@ def _processes(wish: str, ranks: int, device: torch.device) -> int:
     return int(wish)
 
 
-def _seeds_per_pack(wish: str, cells: Sequence[PlannedCell], rows: int, device: torch.device) -> int:
-    """What `--seeds-per-pack` asks for.
+def _seeds_per_process(wish: str, runs: Sequence[PlannedRun], groups: int, device: torch.device) -> int:
+    """What `--seeds-per-process` asks for.
 
-    `auto` is 1 on a CPU, where packing gains nothing. On a GPU, where a small model leaves most of the chip idle, it is
-    as many as still give every row its share of the cells.
+    `auto` is 1 on a CPU, where batching seeds gains nothing. On a GPU, where a small model leaves most of the chip
+    idle, it is as many as still give every group its share of the runs.
     """
     if wish == "auto":
-        return min(LARGEST_PACK, -(-len(cells) // rows)) if device.type == "cuda" and cells else 1
+        return min(LARGEST_SEED_BATCH, -(-len(runs) // groups)) if device.type == "cuda" and runs else 1
     if not wish.isdecimal() or int(wish) < 1:
-        raise InputError(f"--seeds-per-pack: got {wish!r}, must be auto or a whole number from 1")
+        raise InputError(f"--seeds-per-process: got {wish!r}, must be auto or a whole number from 1")
     return int(wish)
 
 
-def packs_of(cells: Sequence[PlannedCell], size: int) -> list[list[PlannedCell]]:
-    """Cells that differ in nothing but the seed, at most `size` together; packs are in the order of their first cells.
+def seed_batches_of(runs: Sequence[PlannedRun], size: int) -> list[list[PlannedRun]]:
+    """Runs that differ in nothing but the seed, at most `size` together; seed batches are in the order of their first
+    runs.
 
     Args:
-        cells: of any studies, each fingerprint once.
+        runs: of any studies, each fingerprint once.
     """
-    open_packs: dict[str, list[PlannedCell]] = {}
-    packs = []
-    for cell in cells:
-        kind = canonical({key: value for key, value in flatten(cell.config).items() if key != "seed"})
-        pack = open_packs.get(kind)
-        if pack is None or len(pack) == size:
-            pack = open_packs[kind] = []
-            packs.append(pack)
-        pack.append(cell)
-    return packs
+    open_batches: dict[str, list[PlannedRun]] = {}
+    seed_batches = []
+    for run in runs:
+        kind = canonical({key: value for key, value in flatten(run.config).items() if key != "seed"})
+        seed_batch = open_batches.get(kind)
+        if seed_batch is None or len(seed_batch) == size:
+            seed_batch = open_batches[kind] = []
+            seed_batches.append(seed_batch)
+        seed_batch.append(run)
+    return seed_batches

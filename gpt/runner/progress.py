@@ -1,4 +1,4 @@
-"""What is running, how many cells are done and when it will end: one line on a terminal, one line a cell elsewhere."""
+"""What is running, how many runs are done and when it will end: one line on a terminal, one line a run elsewhere."""
 
 import sys
 import time
@@ -9,19 +9,19 @@ from typing import Self
 
 from tqdm import tqdm
 
-from gpt.study.folder import cell_at
-from gpt.study.plan import PlannedCell, describe
+from gpt.study.folder import run_at
+from gpt.study.plan import PlannedRun, describe
 
 
 class Progress:
-    """Follows the cells' states on disk, whoever is working on them."""
+    """Follows the runs' states on disk, whoever is working on them."""
 
-    def __init__(self, cells: Sequence[PlannedCell], out: Path):
-        self._names = {c.fingerprint: describe(c) for c in cells}
-        self._steps = {c.fingerprint: c.config.train.steps for c in cells}
-        self._cells = {c.fingerprint: cell_at(out, c.fingerprint) for c in cells}
+    def __init__(self, runs: Sequence[PlannedRun], out: Path):
+        self._names = {c.fingerprint: describe(c) for c in runs}
+        self._steps = {c.fingerprint: c.config.train.steps for c in runs}
+        self._runs = {c.fingerprint: run_at(out, c.fingerprint) for c in runs}
         self._total = sum(self._steps.values())
-        self._ended = {f for f, cell in self._cells.items() if cell.finished}
+        self._ended = {f for f, run in self._runs.items() if run.finished}
         self._before = self._steps_done()
         self._began = time.monotonic()
         self._bar = tqdm(
@@ -34,22 +34,22 @@ class Progress:
 
     def _steps_done(self) -> int:
         done = sum(self._steps[f] for f in self._ended)
-        return done + sum(self._cells[f].read_status().step for f in self._cells if f not in self._ended)
+        return done + sum(self._runs[f].read_status().step for f in self._runs if f not in self._ended)
 
     def update(self) -> None:
-        """Look at every cell that had not ended and show what is new."""
+        """Look at every run that had not ended and show what is new."""
         running = []
-        for fingerprint, cell in self._cells.items():
+        for fingerprint, run in self._runs.items():
             if fingerprint in self._ended:
                 continue
-            status = cell.read_status()
+            status = run.read_status()
             if status.state == "running":
                 running.append(f"{self._names[fingerprint]} ({100 * status.step // max(1, status.steps)}%)")
             elif status.finished:
                 self._ended.add(fingerprint)
                 self._say(f"{self._names[fingerprint]}: {status.state} after {status.seconds:.0f} s")
         done = self._steps_done()
-        self._bar.set_postfix_str(f"{len(self._ended)}/{len(self._cells)} cells, now {', '.join(running) or 'none'}")
+        self._bar.set_postfix_str(f"{len(self._ended)}/{len(self._runs)} runs, now {', '.join(running) or 'none'}")
         self._bar.update(done - self._bar.n)
 
     def _say(self, what: str) -> None:
@@ -58,7 +58,7 @@ class Progress:
             moved = self._steps_done() - self._before
             left = gone * (self._total - self._before - moved) / moved if moved else 0
             print(
-                f"[{len(self._ended)}/{len(self._cells)}] {what}; about {left:.0f} s left", file=sys.stderr, flush=True
+                f"[{len(self._ended)}/{len(self._runs)}] {what}; about {left:.0f} s left", file=sys.stderr, flush=True
             )
 
     def __enter__(self) -> Self:

@@ -1,4 +1,4 @@
-"""What a cell can go on from."""
+"""What a run can go on from."""
 
 import sys
 from collections.abc import Mapping
@@ -7,37 +7,37 @@ from typing import Any
 from gpt.errors import InputError
 from gpt.records.files import read_bytes
 from gpt.records.manifest import entry
-from gpt.records.run_folder import Cell, load_arrays
+from gpt.records.run_folder import RunFolder, load_arrays
 from gpt.train import checkpoint
 from gpt.train.saved_model import CONFIG, check_model
 
 
-def resumable_steps(cell: Cell) -> set[int]:
+def resumable_steps(run: RunFolder) -> set[int]:
     """The steps that have a checkpoint which verifies, and records up to it which do; says why others are not used."""
-    verified, damaged = checkpoint.find(cell.checkpoints)
-    for why in damaged.values():
+    verified, corrupt = checkpoint.find(run.checkpoints)
+    for why in corrupt.values():
         print(f"checkpoint not used: {why}", file=sys.stderr)
     steps = set()
     for step, meta in verified.items():
         try:
-            check_records(cell, step, meta["records"])
+            check_records(run, step, meta["records"])
             steps.add(step)
         except InputError as error:
             print(f"checkpoint of step {step} not used: {error}", file=sys.stderr)
     return steps
 
 
-def check_records(cell: Cell, step: int, marks: Mapping[str, Any]) -> None:
+def check_records(run: RunFolder, step: int, offsets: Mapping[str, Any]) -> None:
     """Hold what a run that goes on from a checkpoint would keep against what was there when it was committed.
 
     Raises:
-        InputError: names the file that is damaged.
+        InputError: names the file that is corrupt.
     """
-    for path, mark in ((cell.metrics, marks["metrics"]), (cell.events, marks["events"])):
+    for path, mark in ((run.metrics, offsets["metrics"]), (run.events, offsets["events"])):
         if entry(read_bytes(path)[: mark["bytes"]]) != mark:
-            raise InputError(f"{path}: damaged, its first {mark['bytes']} bytes are not those of step {step}")
-    for probed in cell.probe_steps():
+            raise InputError(f"{path}: corrupt, its first {mark['bytes']} bytes are not those of step {step}")
+    for probed in run.probe_steps():
         if probed <= step:
-            load_arrays(cell.probe_file(probed))
-    if (cell.model / CONFIG).exists():
-        check_model(cell.model)
+            load_arrays(run.probe_file(probed))
+    if (run.model / CONFIG).exists():
+        check_model(run.model)

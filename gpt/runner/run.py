@@ -1,4 +1,4 @@
-"""From planned cells to trained ones, here or as one rank of a launch."""
+"""From planned runs to trained ones, here or as one rank of a launch."""
 
 import sys
 from collections.abc import Sequence
@@ -6,48 +6,48 @@ from collections.abc import Sequence
 import torch
 
 from gpt.runner.launch.accelerate import Launch
-from gpt.runner.layout import Layout, packs_of
+from gpt.runner.layout import Layout, seed_batches_of
 from gpt.runner.progress import Progress
 from gpt.runner.ranks.group import backend_for
-from gpt.runner.ranks.launched import meet, open_store, run_as_rank
-from gpt.runner.ranks.local import Outcome, run_cells
+from gpt.runner.ranks.launched import check_ranks_agree, open_store, run_as_rank
+from gpt.runner.ranks.local import Outcome, run_locally
 from gpt.runner.run_json import check_stacks
 from gpt.runner.stack import describe_stack
-from gpt.runner.workspace import Place
-from gpt.study.folder import cell_at
-from gpt.study.plan import PlannedCell
+from gpt.runner.workspace import Workspace
+from gpt.study.folder import run_at
+from gpt.study.plan import PlannedRun
 
 
-def train_cells(cells: Sequence[PlannedCell], place: Place, launch: Launch | None, layout: Layout) -> Outcome:
-    """Train every cell that is missing, having said once what computes.
+def train_runs(runs: Sequence[PlannedRun], workspace: Workspace, launch: Launch | None, layout: Layout) -> Outcome:
+    """Train every run that is missing, having said once what computes.
 
     Raises:
-        InputError: a cell was begun by another stack; or the ranks of the launch are not alike.
+        InputError: a run was begun by another stack; or the ranks of the launch are not alike.
     """
     torch.set_num_threads(layout.threads)
-    stack = describe_stack(place.device)
-    folders = [cell_at(place.out, cell.fingerprint) for cell in cells]
+    stack = describe_stack(workspace.device)
+    folders = [run_at(workspace.out, run.fingerprint) for run in runs]
     check_stacks(folders, stack)
     missing = sum(not folder.finished for folder in folders)
-    packs = packs_of(cells, layout.seeds_per_pack)
-    progress = Progress(cells, place.out)
+    seed_batches = seed_batches_of(runs, layout.seeds_per_process)
+    progress = Progress(runs, workspace.out)
     speaks = launch is None or launch.rank == 0
     if launch:
         store = open_store(launch, layout.timeout)
-        meet(launch, store, layout, packs, place)
+        check_ranks_agree(launch, store, layout, seed_batches, workspace)
     if not missing:
         if speaks:
-            print(f"nothing to do: all {len(cells)} cells are done", file=sys.stderr)
+            print(f"nothing to do: all {len(runs)} runs are done", file=sys.stderr)
         return Outcome(stopped=False, unfinished=[], elsewhere=0)
     if speaks:
-        done = f"{len(cells) - missing} of {len(cells)} cells are done"
-        how = f"{layout}{_engine(place) if layout.ranks_per_run > 1 else ''}"
+        done = f"{len(runs) - missing} of {len(runs)} runs are done"
+        how = f"{layout}{_engine(workspace) if layout.ranks_per_run > 1 else ''}"
         print(f"{done}, {missing} to train on {stack['device']} with {how}", file=sys.stderr, flush=True)
     if launch:
-        return run_as_rank(launch, store, packs, place, layout, progress)
-    return run_cells(packs, place, layout, progress)
+        return run_as_rank(launch, store, seed_batches, workspace, layout, progress)
+    return run_locally(seed_batches, workspace, layout, progress)
 
 
-def _engine(place: Place) -> str:
-    engine = "DDP" if place.zero_stage is None else f"DeepSpeed ZeRO-{place.zero_stage}"
-    return f", {engine} over {backend_for(place.device)}"
+def _engine(workspace: Workspace) -> str:
+    engine = "DDP" if workspace.zero_stage is None else f"DeepSpeed ZeRO-{workspace.zero_stage}"
+    return f", {engine} over {backend_for(workspace.device)}"

@@ -1,4 +1,4 @@
-"""What a cell's bits depend on besides its configuration: code, packages, device, threads."""
+"""What a run's bits depend on besides its configuration: code, packages, device, threads."""
 
 import ast
 import hashlib
@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 import gpt
-from gpt.model.linear import product_for
+from gpt.model.linear import matmul_backend
 
 NUMERIC_ROOMS = ("config.py", "randomness.py", "data/*.py", "model/*.py", "train/*.py", "probes/*.py")
 
@@ -41,7 +41,7 @@ def _is_docstring(line: ast.stmt) -> bool:
 
 
 def describe_stack(device: torch.device) -> dict[str, Any]:
-    """Everything that two cells must share for their numbers to be compared bit by bit."""
+    """Everything that two runs must share for their numbers to be compared bit by bit."""
     return {
         "gpt": gpt.__version__,
         "code": code_version(),
@@ -51,7 +51,7 @@ def describe_stack(device: torch.device) -> dict[str, Any]:
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
         "threads": torch.get_num_threads(),
         "cpu_capability": torch.backends.cpu.get_cpu_capability(),
-        "product": product_for(torch.empty(1, 1, 1, device=device)),
+        "product": matmul_backend(torch.empty(1, 1, 1, device=device)),
     }
 
 

@@ -1,6 +1,6 @@
-"""What one rank does: with the others of its row it takes cells, one pack at a time, until none is left to take.
+"""What one rank does: with the others of its group it takes runs, one seed batch at a time, until none is left to take.
 
-Any number of rows may share an output folder: a lease on each cell keeps two from doing the same work, and what a
+Any number of groups may share an output folder: a lease on each run keeps two from doing the same work, and what a
 dead worker held is free at once.
 """
 
@@ -11,61 +11,66 @@ from collections.abc import Callable, Mapping, Sequence
 from gpt.errors import InputError
 from gpt.records.files import write_atomic
 from gpt.records.run_folder import Status
-from gpt.runner.ranks.group import Fall, RankLostError, Row
+from gpt.runner.ranks.group import RankFailure, RankGroup, RankLostError
 from gpt.runner.resume import resumable_steps
-from gpt.runner.seed_batch import train_pack
-from gpt.runner.workspace import Place
-from gpt.study.folder import cell_at
-from gpt.study.plan import PlannedCell, describe
+from gpt.runner.seed_batch import train_seed_batch
+from gpt.runner.workspace import Workspace
+from gpt.study.folder import run_at
+from gpt.study.plan import PlannedRun, describe
 
 
-def work(packs: Sequence[Sequence[PlannedCell]], place: Place, row: Row, stop: Callable[[], bool]) -> None:
-    """Train, with the other ranks of the row, every cell that is neither finished nor in another's hands.
+def work(
+    seed_batches: Sequence[Sequence[PlannedRun]], workspace: Workspace, group: RankGroup, stop: Callable[[], bool]
+) -> None:
+    """Train, with the other ranks of the group, every run that is neither finished nor in another's hands.
 
-    A cell that fails does not end the others.
+    A run that fails does not end the others.
 
     Raises:
-        RankLostError: the row cannot go on.
+        RankLostError: the group cannot go on.
     """
-    row.join()
-    for number in row.take(len(packs)):
+    group.init()
+    for number in group.take(len(seed_batches)):
         with contextlib.ExitStack() as leases:
-            ready = _lease(packs[number], place, row, leases) if row.ranks.leads else {}
-            for together in row.ranks.from_leader(_divide(ready)):
-                _attempt([packs[number][i] for i in together], place, row, stop)
-    row.leave()
+            ready = _lease(seed_batches[number], workspace, group, leases) if group.ranks.is_main else {}
+            for together in group.ranks.broadcast_object(_divide(ready)):
+                _attempt([seed_batches[number][i] for i in together], workspace, group, stop)
+    group.destroy()
 
 
-def _lease(pack: Sequence[PlannedCell], place: Place, row: Row, leases: contextlib.ExitStack) -> dict[int, set[int]]:
-    """The cells of a pack that this row has from now on, by their places in it, each with the steps it can resume.
+def _lease(
+    seed_batch: Sequence[PlannedRun], workspace: Workspace, group: RankGroup, leases: contextlib.ExitStack
+) -> dict[int, set[int]]:
+    """The runs of a seed batch that this group has from now on, by their places in it, each with the steps it can
+    resume.
 
-    A cell whose folder cannot be read is left out and named; when all is over it counts as not done.
+    A run whose folder cannot be read is left out and named; when all is over it counts as not done.
     """
     ready = {}
-    for index, planned in enumerate(pack):
-        cell = cell_at(place.out, planned.fingerprint)
+    for index, planned in enumerate(seed_batch):
+        run = run_at(workspace.out, planned.fingerprint)
         try:
-            if cell.finished:
+            if run.finished:
                 continue
-            lease = cell.try_lease()
+            lease = run.try_lease()
             if lease is None:
-                row.note_held(planned.fingerprint)
+                group.note_held(planned.fingerprint)
                 continue
             leases.enter_context(lease)
-            status = cell.read_status()
+            status = run.read_status()
             if status.state == "failed":
                 print(
                     f"gpt: {describe(planned)} is tried again; it had failed: {status.why}", file=sys.stderr, flush=True
                 )
             if not status.finished:
-                ready[index] = resumable_steps(cell)
+                ready[index] = resumable_steps(run)
         except (InputError, OSError) as error:
             print(f"gpt: {describe(planned)}: {error}", file=sys.stderr, flush=True)
     return ready
 
 
 def _divide(ready: Mapping[int, set[int]]) -> list[list[int]]:
-    """Cells that can go on together: all, if there is a step that all can resume, else those of one newest step."""
+    """Runs that can go on together: all, if there is a step that all can resume, else those of one newest step."""
     if ready and set.intersection(*ready.values()):
         return [list(ready)]
     of_newest: dict[int, list[int]] = {}
@@ -74,40 +79,40 @@ def _divide(ready: Mapping[int, set[int]]) -> list[list[int]]:
     return list(of_newest.values())
 
 
-def _attempt(cells: Sequence[PlannedCell], place: Place, row: Row, stop: Callable[[], bool]) -> None:
-    """Train cells together; if that fails, one by one, so that only those at fault are marked failed."""
-    if row.ranks.any(stop()):
+def _attempt(runs: Sequence[PlannedRun], workspace: Workspace, group: RankGroup, stop: Callable[[], bool]) -> None:
+    """Train runs together; if that fails, one by one, so that only those at fault are marked failed."""
+    if group.ranks.any(stop()):
         return
     try:
-        train_pack(cells, place, stop, row.ranks)
-        row.ranks.any(False)  # what fails in one rank at the very end is every rank's failure too
+        train_seed_batch(runs, workspace, stop, group.ranks)
+        group.ranks.any(False)  # what fails in one rank at the very end is every rank's failure too
         return
-    except Exception as error:  # whatever goes wrong in one cell must not end the others
+    except Exception as error:  # whatever goes wrong in one run must not end the others
         try:
-            fall = row.break_up(error)
+            failure = group.abort(error)
         except RankLostError as lost:
-            if row.ranks.leads:
-                _fail(cells, place, Fall(str(lost), ""))
-            training = ", ".join(f"{describe(cell)}, cell {cell.fingerprint}" for cell in cells)
+            if group.ranks.is_main:
+                _fail(runs, workspace, RankFailure(str(lost), ""))
+            training = ", ".join(f"{describe(run)}, run {run.fingerprint}" for run in runs)
             raise RankLostError(f"{lost}; it was training {training}") from error
-    if len(cells) == 1 and row.ranks.leads:
-        _fail(cells, place, fall)
-    row.join()
-    if len(cells) > 1:
-        for cell in cells:
-            _attempt([cell], place, row, stop)
+    if len(runs) == 1 and group.ranks.is_main:
+        _fail(runs, workspace, failure)
+    group.init()
+    if len(runs) > 1:
+        for run in runs:
+            _attempt([run], workspace, group, stop)
 
 
-def _fail(cells: Sequence[PlannedCell], place: Place, fall: Fall) -> None:
-    for planned in cells:
-        cell = cell_at(place.out, planned.fingerprint)
-        why = fall.why
+def _fail(runs: Sequence[PlannedRun], workspace: Workspace, failure: RankFailure) -> None:
+    for planned in runs:
+        run = run_at(workspace.out, planned.fingerprint)
+        why = failure.why
         try:
-            if fall.trace:
-                write_atomic(cell.failure, fall.trace.encode())
-                why = f"{why} (see {cell.failure.name})"
-            before = cell.read_status()
-            cell.write_status(
+            if failure.trace:
+                write_atomic(run.failure, failure.trace.encode())
+                why = f"{why} (see {run.failure.name})"
+            before = run.read_status()
+            run.write_status(
                 Status("failed", before.step, planned.config.train.steps, why, before.attempts, before.seconds)
             )
         except (InputError, OSError) as error:  # what made it fail, a full disk, may keep it from being written down

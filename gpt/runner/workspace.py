@@ -7,11 +7,11 @@ import torch
 
 
 @dataclass(frozen=True)
-class Place:
+class Workspace:
     """Where a process works."""
 
     out: Path
-    """folder of cells and studies"""
+    """folder of runs and studies"""
     cache: Path
     """folder of fetched texts"""
     device: torch.device

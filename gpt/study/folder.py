@@ -1,4 +1,4 @@
-"""Where a study keeps itself: OUT/studies/<name>/, beside the cells that all studies of OUT share."""
+"""Where a study keeps itself: OUT/studies/<name>/, beside the runs that all studies of OUT share."""
 
 import io
 from collections.abc import Sequence
@@ -12,14 +12,14 @@ from gpt.config import WITHOUT_EFFECT, flatten, parse, read_yaml
 from gpt.errors import InputError
 from gpt.records.files import read_json, write_atomic, write_json
 from gpt.records.manifest import MANIFEST, write_manifest
-from gpt.records.run_folder import Cell
-from gpt.study.plan import PlannedCell
+from gpt.records.run_folder import RunFolder
+from gpt.study.plan import PlannedRun
 from gpt.study.spec import Study
 
 
-def cell_at(out: Path, fingerprint: str) -> Cell:
-    """The cell of a fingerprint; the same for every study."""
-    return Cell(out / "cells" / fingerprint)
+def run_at(out: Path, fingerprint: str) -> RunFolder:
+    """The run of a fingerprint; the same for every study."""
+    return RunFolder(out / "runs" / fingerprint)
 
 
 @dataclass(frozen=True)
@@ -39,9 +39,9 @@ class StudyFolder:
         return self.root / "study.yaml"
 
     @property
-    def cells_json(self) -> Path:
-        """Data hash, and (variant, block, seed) -> fingerprint of every planned cell."""
-        return self.root / "cells.json"
+    def runs_json(self) -> Path:
+        """Data hash, and (variant, setting, seed) -> fingerprint of every planned run."""
+        return self.root / "runs.json"
 
     @property
     def report(self) -> Path:
@@ -51,32 +51,32 @@ class StudyFolder:
     def findings(self) -> Path:
         return self.report / "findings.json"
 
-    def cells(self) -> list[Cell]:
-        """The folder of every planned cell.
+    def runs(self) -> list[RunFolder]:
+        """The folder of every planned run.
 
         Raises:
-            InputError: the table of cells is damaged.
+            InputError: the table of runs is corrupt.
         """
-        table = read_json(self.cells_json)
+        table = read_json(self.runs_json)
         try:
-            return [cell_at(self.out, str(entry["cell"])) for entry in table["cells"]]
+            return [run_at(self.out, str(entry["run"])) for entry in table["runs"]]
         except (KeyError, TypeError):
-            raise InputError(f"{self.cells_json}: damaged, must hold a table of cells") from None
+            raise InputError(f"{self.runs_json}: corrupt, must hold a table of runs") from None
 
-    def start(self, study: Study, data_sha256: str, cells: Sequence[PlannedCell]) -> None:
+    def start(self, study: Study, data_sha256: str, runs: Sequence[PlannedRun]) -> None:
         """Write the study down, or hold it against what was written when it was started.
 
         Raises:
             InputError: the folder holds this study with something changed, which is named.
         """
-        table = [{"variant": c.variant, "block": dict(c.block), "seed": c.seed, "cell": c.fingerprint} for c in cells]
-        if not self.cells_json.exists():
+        table = [{"variant": c.variant, "setting": dict(c.setting), "seed": c.seed, "run": c.fingerprint} for c in runs]
+        if not self.runs_json.exists():
             stream = io.StringIO()
             YAML(typ="safe", pure=True).dump(study.model_dump(mode="json"), stream)
             write_atomic(self.study_yaml, stream.getvalue().encode())
-            write_json(self.cells_json, {"data_sha256": data_sha256, "cells": table})
+            write_json(self.runs_json, {"data_sha256": data_sha256, "runs": table})
         if not (self.root / MANIFEST).exists():
-            write_manifest(self.root, [self.study_yaml, self.cells_json])
+            write_manifest(self.root, [self.study_yaml, self.runs_json])
         for field, old, new in changes(self.read(), study):
             raise InputError(
                 f"{self.study_yaml}: the study was started with {field} = {old!r}, now it is {new!r}; "
@@ -84,7 +84,7 @@ class StudyFolder:
             )
         if self.data_sha256() != data_sha256:
             raise InputError(
-                f"{self.cells_json}: the study was started on data with sha256 {self.data_sha256()}, "
+                f"{self.runs_json}: the study was started on data with sha256 {self.data_sha256()}, "
                 f"now it is {data_sha256}; use another --out"
             )
 
@@ -92,16 +92,16 @@ class StudyFolder:
         """The study as it was started.
 
         Raises:
-            InputError: there is none here, or its file is damaged.
+            InputError: there is none here, or its file is corrupt.
         """
         document = read_yaml(self.study_yaml)
         return parse(Study, document.data, document)
 
     def data_sha256(self) -> str:
         try:
-            return str(read_json(self.cells_json)["data_sha256"])
+            return str(read_json(self.runs_json)["data_sha256"])
         except (KeyError, TypeError):
-            raise InputError(f"{self.cells_json}: damaged, must hold the data's hash") from None
+            raise InputError(f"{self.runs_json}: corrupt, must hold the data's hash") from None
 
 
 def changes(old: Study, new: Study) -> list[tuple[str, Any, Any]]:
@@ -113,4 +113,4 @@ def changes(old: Study, new: Study) -> list[tuple[str, Any, Any]]:
 
 def studies_in(out: Path) -> list[StudyFolder]:
     """Every study that was started in a folder, by name."""
-    return [StudyFolder(out, path.parent.name) for path in sorted(out.glob("studies/*/cells.json"))]
+    return [StudyFolder(out, path.parent.name) for path in sorted(out.glob("studies/*/runs.json"))]

@@ -1,4 +1,4 @@
-"""From a study to its cells: every variant in every block with every seed."""
+"""From a study to its runs: every variant in every setting with every seed."""
 
 import itertools
 from collections.abc import Mapping
@@ -7,36 +7,36 @@ from dataclasses import dataclass
 from gpt.config import RunConfig, fingerprint, with_values
 from gpt.study.spec import Scalar, Study
 
-Block = tuple[tuple[str, Scalar], ...]
+Setting = tuple[tuple[str, Scalar], ...]
 
 
 @dataclass(frozen=True)
-class PlannedCell:
+class PlannedRun:
     """One training run and its place in a study."""
 
     variant: Scalar
     """value of the factor"""
-    block: Block
-    """(field, value) of each blocked field"""
+    setting: Setting
+    """(field, value) of each crossed field"""
     seed: int
     config: RunConfig
     fingerprint: str
 
 
-def blocks_of(study: Study) -> list[Block]:
-    """Every combination of the blocked fields' values; one empty combination where nothing is blocked."""
-    fields = [[(key, value) for value in values] for key, values in study.blocks.items()]
+def settings_of(study: Study) -> list[Setting]:
+    """Every combination of the crossed fields' values; one empty combination where nothing is crossed."""
+    fields = [[(key, value) for value in values] for key, values in study.settings.items()]
     return list(itertools.product(*fields))
 
 
-def plan(study: Study, data_sha256: str) -> list[PlannedCell]:
-    """All cells, seed by seed, so that an unfinished study has whole pairs."""
-    cells = []
-    for seed, block, variant in itertools.product(study.seeds, blocks_of(study), study.variants):
-        values = {study.factor: variant, **dict(block), "seed": seed}
+def plan(study: Study, data_sha256: str) -> list[PlannedRun]:
+    """All runs, seed by seed, so that an unfinished study has whole pairs."""
+    runs = []
+    for seed, setting, variant in itertools.product(study.seeds, settings_of(study), study.variants):
+        values = {study.factor: variant, **dict(setting), "seed": seed}
         config = with_values(study.base, values, f"study {study.name}")
-        cells.append(PlannedCell(variant, block, seed, config, fingerprint(config, data_sha256)))
-    return cells
+        runs.append(PlannedRun(variant, setting, seed, config, fingerprint(config, data_sha256)))
+    return runs
 
 
 def label(value: Scalar) -> str:
@@ -49,11 +49,11 @@ def fields_text(fields: Mapping[str, Scalar]) -> str:
     return ", ".join(f"{key} = {label(value)}" for key, value in fields.items())
 
 
-def name_arm(variant: Scalar, block: Block) -> str:
-    """Variant and block, for a person."""
-    return label(variant) + "".join(f" {key.rsplit('.', 1)[-1]}={label(value)}" for key, value in block)
+def name_arm(variant: Scalar, setting: Setting) -> str:
+    """Variant and setting, for a person."""
+    return label(variant) + "".join(f" {key.rsplit('.', 1)[-1]}={label(value)}" for key, value in setting)
 
 
-def describe(cell: PlannedCell) -> str:
-    """Variant, block and seed, for a person."""
-    return f"{name_arm(cell.variant, cell.block)} seed {cell.seed}"
+def describe(run: PlannedRun) -> str:
+    """Variant, setting and seed, for a person."""
+    return f"{name_arm(run.variant, run.setting)} seed {run.seed}"

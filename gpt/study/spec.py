@@ -50,8 +50,8 @@ class StudyFile(Strict):
     """the one field that differs between variants, by its dotted name"""
     variants: Annotated[list[Scalar | dict[str, Scalar]], Field(min_length=2)]
     """values of the factor; the first is the one the others are compared with"""
-    blocks: dict[str, Annotated[list[Scalar], Field(min_length=1)]] = Field(default_factory=dict)
-    """nuisance fields and their values, crossed with every variant; variants are compared within a block"""
+    settings: dict[str, Annotated[list[Scalar], Field(min_length=1)]] = Field(default_factory=dict)
+    """nuisance fields and their values, crossed with every variant; variants are compared within a setting"""
     seeds: Annotated[int, Field(ge=2, le=10_000)] | list[Seed]
     """how many seeds (0, 1, ...), or which"""
     metric: str = "val/loss.min"
@@ -68,7 +68,7 @@ class Study(Strict):
     base: RunConfig
     factor: str
     variants: tuple[Scalar, ...]
-    blocks: dict[str, tuple[Scalar, ...]]
+    settings: dict[str, tuple[Scalar, ...]]
     seeds: tuple[Seed, ...]
     metric: str
     smallest_effect: float
@@ -79,20 +79,20 @@ class Study(Strict):
 
     @property
     def varied(self) -> dict[str, tuple[Scalar, ...]]:
-        """The blocked fields that take several values; they tell blocks apart."""
-        return {key: values for key, values in self.blocks.items() if len(values) > 1}
+        """The crossed fields that take several values; they tell settings apart."""
+        return {key: values for key, values in self.settings.items() if len(values) > 1}
 
     @property
     def held(self) -> dict[str, Scalar]:
-        """The blocked fields of a single value, which all runs share."""
-        return {key: values[0] for key, values in self.blocks.items() if len(values) == 1}
+        """The crossed fields of a single value, which all runs share."""
+        return {key: values[0] for key, values in self.settings.items() if len(values) == 1}
 
     @model_validator(mode="after")
     def _seeds_make_a_sample(self) -> Self:
         if len(set(self.seeds)) < len(self.seeds):
             raise ValueError(f"seeds {list(self.seeds)} hold a duplicate; each seed must be named once")
         if len(self.seeds) < 2:
-            raise ValueError(f"got {len(self.seeds)} seed; a difference needs at least 2 seeds to be judged")
+            raise ValueError(f"got {len(self.seeds)} seed; a difference needs at least 2 seeds to be corrected")
         return self
 
     @model_validator(mode="after")
@@ -125,19 +125,21 @@ def load_study(path: Path, seeds: int | None = None) -> Study:
     file = parse(StudyFile, document.data, document)
     base = load_run(path.parent / file.base)
     _check_key(file.factor, ("factor",), document)
-    for key in file.blocks:
-        _check_key(key, ("blocks", key), document)
+    for key in file.settings:
+        _check_key(key, ("settings", key), document)
         if key == file.factor:
-            raise InputError(f"{document.where(('blocks', key))}: {key} is the factor; a block must be another field")
+            raise InputError(
+                f"{document.where(('settings', key))}: {key} is the factor; a setting must be another field"
+            )
     variants = [
         with_values(base, as_values(file.factor, variant), document.where(("variants", i)))
         for i, variant in enumerate(file.variants)
     ]
     check_controlled(variants, file.factor, document.where(("variants",)))
-    for key, values in file.blocks.items():
-        blocks = [flatten(with_values(base, {key: v}, document.where(("blocks", key))))[key] for v in values]
-        if len({repr(b) for b in blocks}) < len(blocks):
-            raise InputError(f"{document.where(('blocks', key))}: {key} {blocks} holds a duplicate")
+    for key, values in file.settings.items():
+        settings = [flatten(with_values(base, {key: v}, document.where(("settings", key))))[key] for v in values]
+        if len({repr(b) for b in settings}) < len(settings):
+            raise InputError(f"{document.where(('settings', key))}: {key} {settings} holds a duplicate")
     try:
         metric = parse_metric(file.metric)
     except InputError as error:

@@ -19,11 +19,11 @@ from safetensors import SafetensorError
 from safetensors.torch import load as parse_tensors
 from safetensors.torch import save as serialise_tensors
 
-from gpt.records.files import make_folder, naming, sync_folder, write_new
-from gpt.records.manifest import MANIFEST, DamagedError, entry, read_verified, seal, unseal
+from gpt.records.files import make_folder, os_errors_with_path, sync_folder, write_new
+from gpt.records.manifest import MANIFEST, CorruptionError, entry, read_checksummed, read_verified, write_checksummed
 
 KEPT = 2
-"""Checkpoints that stay, the newest; the older one is there in case the newer is damaged later."""
+"""Checkpoints that stay, the newest; the older one is there in case the newer is corrupt later."""
 
 STATE = "state.safetensors"
 
@@ -56,14 +56,14 @@ def commit(root: Path, step: int, tensors: Mapping[str, torch.Tensor], meta: Map
         The checkpoint's folder.
 
     Raises:
-        InputError, OSError: see `gpt.records.files.naming`; every earlier checkpoint is then still there.
+        InputError, OSError: see `gpt.records.files.os_errors_with_path`; every earlier checkpoint is then still there.
     """
     make_folder(root)
     for leftover in root.glob(_HIDDEN + "*"):
         _remove(leftover)
     try:
         there = _read(root, step)[0]["meta"] == meta
-    except DamagedError:
+    except CorruptionError:
         there = False
     if not there:
         _write(root, step, tensors, meta)
@@ -78,26 +78,26 @@ def find(root: Path) -> tuple[dict[int, dict[str, Any]], dict[str, str]]:
         The steps that `load` accepts, ascending, with their `meta`, and the reason for each folder that it refuses.
     """
     verified: dict[int, dict[str, Any]] = {}
-    damaged = {}
+    corrupt = {}
     for step in _steps(root):
         try:
             verified[step] = load(root, step).meta
-        except DamagedError as error:
-            damaged[_name(step)] = str(error)
-    return verified, damaged
+        except CorruptionError as error:
+            corrupt[_name(step)] = str(error)
+    return verified, corrupt
 
 
 def load(root: Path, step: int, device: torch.device | str = "cpu") -> Checkpoint:
     """Read one checkpoint, verifying every byte before any is parsed.
 
     Raises:
-        DamagedError: a file is missing, differs from the manifest, or belongs to another step or format.
+        CorruptionError: a file is missing, differs from the manifest, or belongs to another step or format.
     """
     manifest, data = _read(root, step)
     try:
         views = parse_tensors(data)
     except SafetensorError as error:
-        raise DamagedError(f"{root / _name(step) / STATE}: {error}") from None
+        raise CorruptionError(f"{root / _name(step) / STATE}: {error}") from None
     # Copies: a view lies at any offset of the file, and a kernel may sum in another order at another alignment.
     tensors = {name: view.to(device, copy=True) for name, view in views.items()}
     return Checkpoint(step, tensors, manifest["meta"])
@@ -119,9 +119,9 @@ def _write(root: Path, step: int, tensors: Mapping[str, torch.Tensor], meta: Map
     hidden = root / f"{_HIDDEN}{os.getpid()}-{step}"
     replaced = root / f"{_HIDDEN}{os.getpid()}-{step}-replaced"
     data = serialise_tensors({name: tensor.detach().contiguous() for name, tensor in tensors.items()})
-    manifest = seal({"step": step, "meta": dict(meta), "files": {STATE: entry(data)}})
+    manifest = write_checksummed({"step": step, "meta": dict(meta), "files": {STATE: entry(data)}})
     try:
-        with naming(folder):
+        with os_errors_with_path(folder):
             hidden.mkdir()
             write_new(hidden / STATE, data)
             write_new(hidden / MANIFEST, manifest)
@@ -143,13 +143,13 @@ def _prune(root: Path, step: int) -> None:
     for older in [found for found in reversed(_steps(root)) if found <= step]:
         if verified == KEPT:
             gone = root / f"{_HIDDEN}{os.getpid()}-{older}-pruned"
-            (root / _name(older)).rename(gone)  # first, so that no half removed folder looks like a damaged checkpoint
+            (root / _name(older)).rename(gone)  # first, so that no half removed folder looks like a corrupt checkpoint
             _remove(gone)
         else:
             try:
                 _read(root, older)
                 verified += 1
-            except DamagedError:
+            except CorruptionError:
                 pass  # stays as evidence until two good ones are newer
 
 
@@ -163,7 +163,7 @@ def _remove(path: Path) -> None:
 def _read(root: Path, step: int) -> tuple[dict[str, Any], bytes]:
     """The manifest and the bytes of the tensors, verified against it and not parsed."""
     folder = root / _name(step)
-    manifest = unseal(folder / MANIFEST)
+    manifest = read_checksummed(folder / MANIFEST)
     if manifest["step"] != step:
-        raise DamagedError(f"{folder / MANIFEST}: step {manifest['step']}, must be that of the folder's name")
+        raise CorruptionError(f"{folder / MANIFEST}: step {manifest['step']}, must be that of the folder's name")
     return manifest, read_verified(folder / STATE, manifest["files"][STATE])

@@ -10,7 +10,16 @@ from typing import Any
 
 import numpy as np
 
-from gpt.records.schema import ENTROPY_COLLAPSE, GRAD_NORM, NONFINITE, SPIKE, STUCK, TRAIN_LOSS, VAL_LOSS, even_entropy
+from gpt.records.schema import (
+    ENTROPY_COLLAPSE,
+    GRAD_NORM,
+    LEARNED_NOTHING,
+    NONFINITE,
+    SPIKE,
+    TRAIN_LOSS,
+    VAL_LOSS,
+    even_entropy,
+)
 
 SPIKE_WINDOW = 100
 """steps that a loss is compared with"""
@@ -20,15 +29,15 @@ SPIKE_DEVIATIONS = 8.0
 """robust standard deviations above the window's median that make a spike"""
 SPIKE_NATS = 0.25
 """least rise above the window's median that makes a spike, nats per character"""
-STUCK_MARGIN = 0.05
+LEARNED_NOTHING_MARGIN = 0.05
 """a run that does not end this far below the unigram loss has nothing left of what context tells, nats per character"""
 COLLAPSED_SHARE = 0.05
-"""a block whose mean attention entropy is below this share of even attention's has collapsed"""
+"""a layer whose mean attention entropy is below this share of even attention's has collapsed"""
 
 Row = Mapping[str, Any]
 
 
-class Stability:
+class EventDetector:
     """Feeds on one run's rows and probed entropies, in order, and names what happened."""
 
     def __init__(self, unigram_loss: float, steps: int, context: int, before: Sequence[Row] = ()):
@@ -54,21 +63,21 @@ class Stability:
             if key in row and (row[key] is None or not math.isfinite(row[key])):
                 self.why = f"{key} not finite at step {step}"
                 return [{"step": step, "kind": NONFINITE, "key": key}]
-        return [*self._spikes(row), *self._stuck(row)]
+        return [*self._spikes(row), *self._learned_nothing(row)]
 
-    def attended(self, step: int, entropy_L: Sequence[float]) -> list[dict[str, Any]]:
-        """The event that a probed step brings: the first at which a block's attention has collapsed.
+    def on_attention_entropy(self, step: int, entropy_L: Sequence[float]) -> list[dict[str, Any]]:
+        """The event that a probed step brings: the first at which a layer's attention has collapsed.
 
         No reason by itself to call a run diverged; it goes along with instability (Zhai et al. 2023).
 
         Args:
-            entropy_L: mean attention entropy of each block, nats.
+            entropy_L: mean attention entropy of each layer, nats.
         """
-        low = [block for block, entropy in enumerate(entropy_L) if entropy < self.least_entropy]
+        low = [layer for layer, entropy in enumerate(entropy_L) if entropy < self.least_entropy]
         if self._collapsed or not low:
             return []
         self._collapsed = True
-        found = {"block": low[0], "entropy": entropy_L[low[0]], "at_most": self.least_entropy}
+        found = {"layer": low[0], "entropy": entropy_L[low[0]], "at_most": self.least_entropy}
         return [{"step": step, "kind": ENTROPY_COLLAPSE, **found}]
 
     def _spikes(self, row: Row) -> list[dict[str, Any]]:
@@ -86,19 +95,19 @@ class Stability:
         self._in_spike = spike is not None
         return [spike] if spike is not None and begins else []
 
-    def _stuck(self, row: Row) -> list[dict[str, Any]]:
+    def _learned_nothing(self, row: Row) -> list[dict[str, Any]]:
         """The event of a last row at the unigram loss: of a run that never left it, or fell back to it.
 
         A run that overfitted may end as high on validation text, but its training loss is below its best evaluation.
         """
         self._last = row.get(VAL_LOSS, self._last)
         self._best = min(self._best, self._last)
-        level = self.unigram_loss - STUCK_MARGIN
+        level = self.unigram_loss - LEARNED_NOTHING_MARGIN
         never = self._best >= level
         if row["step"] < self.steps or self._last < level or not (never or np.median(self._recent) >= self._best):
             return []
         self.why = (
-            f"stuck: its last validation loss {self._last:.3f} (lowest {self._best:.3f}) is not {STUCK_MARGIN:g} below "
-            f"the unigram loss {self.unigram_loss:.3f}"
+            f"learned nothing: its last validation loss {self._last:.3f} (lowest {self._best:.3f}) is not "
+            f"{LEARNED_NOTHING_MARGIN:g} below the unigram loss {self.unigram_loss:.3f}"
         )
-        return [{"step": row["step"], "kind": STUCK, "loss": self._last, "unigram_loss": self.unigram_loss}]
+        return [{"step": row["step"], "kind": LEARNED_NOTHING, "loss": self._last, "unigram_loss": self.unigram_loss}]

@@ -69,10 +69,10 @@ def train(
         recorder.flush()
         for windows, read_NT in probed.items():
             asking = [probe for probe in probes if probe.windows == windows]
-            want = frozenset().union(*(probe.want for probe in asking))
-            taps = engine.observe(read_NT, want) if want else {}
+            capture = frozenset().union(*(probe.capture for probe in asking))
+            intermediates = engine.observe(read_NT, capture) if capture else {}
             for probe in asking:
-                arrays |= probe.measure(taps)
+                arrays |= probe.measure(intermediates)
         recorder.probed(step, arrays)
         outputs.arrays(step, arrays)
 

@@ -1,4 +1,4 @@
-"""From what the engine returns to what a cell's folder holds.
+"""From what the engine returns to what a run's folder holds.
 
 Shapes: S seed, L layer, N validation window.
 """
@@ -12,32 +12,32 @@ from torch import Tensor
 
 from gpt.config import RunConfig
 from gpt.records.jsonl import NOTHING, JsonlWriter, read_jsonl
-from gpt.records.run_folder import Cell
-from gpt.records.schema import PART_GRAD_NORM
+from gpt.records.run_folder import RunFolder
+from gpt.records.schema import MICRO_BATCH_GRAD_NORM
 from gpt.train.engines.engine import StepOut
-from gpt.train.engines.ranks import ALONE, Ranks
-from gpt.train.events import Stability
+from gpt.train.engines.ranks import SINGLE, Ranks
+from gpt.train.events import EventDetector
 
 FLUSH_EVERY = 50
 """steps whose numbers stay on the device before they are written, so that recording never waits for a GPU"""
 
 
-class CellRecorder:
-    """The rows, events and best evaluation of one cell."""
+class RunRecorder:
+    """The rows, events and best evaluation of one run."""
 
-    def __init__(self, cell: Cell, config: RunConfig, unigram_loss: float, start: int, marks: Mapping[str, Any]):
-        self.cell = cell
+    def __init__(self, run: RunFolder, config: RunConfig, unigram_loss: float, start: int, offsets: Mapping[str, Any]):
+        self.folder = run
         self.best_loss = math.inf
-        self._rows = JsonlWriter(cell.metrics, marks.get("metrics", NOTHING))
-        self._events = JsonlWriter(cell.events, marks.get("events", NOTHING))
-        self.stability = Stability(
-            unigram_loss, config.train.steps, config.model.context, before=read_jsonl(cell.events)
+        self._rows = JsonlWriter(run.metrics, offsets.get("metrics", NOTHING))
+        self._events = JsonlWriter(run.events, offsets.get("events", NOTHING))
+        self.stability = EventDetector(
+            unigram_loss, config.train.steps, config.model.context, before=read_jsonl(run.events)
         )
-        for row in read_jsonl(cell.metrics):
+        for row in read_jsonl(run.metrics):
             self.stability.observe(row)
             if not self.ended:
                 self.best_loss = min(self.best_loss, row.get("val/loss", math.inf))
-        cell.drop_probes_after(start)
+        run.drop_probes_after(start)
 
     @property
     def ended(self) -> bool:
@@ -60,14 +60,14 @@ class CellRecorder:
         self.best_loss = min(self.best_loss, last_loss)
         return improved
 
-    def attended(self, step: int, entropy_L: Sequence[float]) -> None:
+    def on_attention_entropy(self, step: int, entropy_L: Sequence[float]) -> None:
         """Note what the attention entropies measured at a step amount to."""
         if not self.ended:
-            self._events.append(self.stability.attended(step, entropy_L))
+            self._events.append(self.stability.on_attention_entropy(step, entropy_L))
 
-    def marks(self) -> dict[str, Any]:
+    def offsets(self) -> dict[str, Any]:
         """How far the records are written, for whoever resumes from here."""
-        return {"metrics": self._rows.mark(), "events": self._events.mark()}
+        return {"metrics": self._rows.offset(), "events": self._events.offset()}
 
     def sync(self) -> None:
         """Bring everything written so far to the disk."""
@@ -80,32 +80,32 @@ class CellRecorder:
 
 
 class Recorder:
-    """The recorders of the cells trained together, fed from tensors that lead with their seed axis.
+    """The recorders of the runs trained together, fed from tensors that lead with their seed axis.
 
     Where several ranks share the work, one of them writes; what it finds, the others are told.
     """
 
     def __init__(
         self,
-        cells: Sequence[Cell],
+        runs: Sequence[RunFolder],
         config: RunConfig,
         unigram_loss: float,
         start: int = -1,
-        marks: Sequence[Mapping[str, Any]] = (),
-        ranks: Ranks = ALONE,
+        offsets: Sequence[Mapping[str, Any]] = (),
+        ranks: Ranks = SINGLE,
     ):
-        """Go on after the step `start` of every cell, whose records are kept up to their `marks`."""
-        marks = marks or [{}] * len(cells)
-        self.cells = [
-            CellRecorder(cell, config, unigram_loss, start, kept)
-            for cell, kept in zip(cells if ranks.leads else (), marks if ranks.leads else (), strict=True)
+        """Go on after the step `start` of every run, whose records are kept up to their `offsets`."""
+        offsets = offsets or [{}] * len(runs)
+        self.runs = [
+            RunRecorder(run, config, unigram_loss, start, kept)
+            for run, kept in zip(runs if ranks.is_main else (), offsets if ranks.is_main else (), strict=True)
         ]
         self._ranks = ranks
         self._waiting: list[tuple[int, float, StepOut]] = []
 
     def step(self, step: int, lr: float, out: StepOut) -> None:
         """Take one training step's numbers."""
-        if not self._ranks.leads:
+        if not self._ranks.is_main:
             return
         if len(self._waiting) >= FLUSH_EVERY:  # this step itself waits, for its evaluation may follow
             self.flush()
@@ -113,21 +113,21 @@ class Recorder:
 
     def evaluated(self, step: int, val_loss_S: Tensor) -> list[bool]:
         """Write all waiting rows, the last one with its evaluation; for each seed, whether that is its best."""
-        return self._ranks.from_leader(self._flush(step, val_loss_S))
+        return self._ranks.broadcast_object(self._flush(step, val_loss_S))
 
     def probed(self, step: int, arrays: Mapping[str, Tensor]) -> None:
         """Note what the probes' arrays amount to, once all rows up to this step are written."""
         if "attention_entropy" in arrays:
             entropy_SL = arrays["attention_entropy"].mean(2)
-            for cell, entropy_L in zip(self.cells, entropy_SL.tolist(), strict=self._ranks.leads):
-                cell.attended(step, entropy_L)
+            for run, entropy_L in zip(self.runs, entropy_SL.tolist(), strict=self._ranks.is_main):
+                run.on_attention_entropy(step, entropy_L)
 
     def flush(self) -> None:
         """Write all waiting rows."""
         self._flush()
 
     def _flush(self, step: int = 0, val_loss_S: Tensor | None = None) -> list[bool]:
-        rows_S: list[list[dict[str, Any]]] = [[] for _ in self.cells]
+        rows_S: list[list[dict[str, Any]]] = [[] for _ in self.runs]
         if self._waiting:
             steps, lrs, outs = zip(*self._waiting, strict=True)
             columns = {
@@ -136,30 +136,30 @@ class Recorder:
                 "grad/clip_scale": torch.stack([o.clip_scale_S for o in outs], dim=1),
                 "grad/layer_norm": torch.stack([o.layer_grad_norm_SL for o in outs], dim=1),
             }
-            if outs[0].part_norm_SP is not None:
-                columns[PART_GRAD_NORM] = torch.stack([o.part_norm_SP for o in outs], dim=1)
+            if outs[0].micro_batch_norm_SM is not None:
+                columns[MICRO_BATCH_GRAD_NORM] = torch.stack([o.micro_batch_norm_SM for o in outs], dim=1)
             values = {key: column.tolist() for key, column in columns.items()}
             for s, rows in enumerate(rows_S):
                 for i, (at, lr) in enumerate(zip(steps, lrs, strict=True)):
                     rows.append({"step": at, "lr": lr, **{key: value[s][i] for key, value in values.items()}})
             self._waiting.clear()
         if val_loss_S is not None:
-            for rows, val_loss in zip(rows_S, val_loss_S.tolist(), strict=self._ranks.leads):
+            for rows, val_loss in zip(rows_S, val_loss_S.tolist(), strict=self._ranks.is_main):
                 if not rows:
                     rows.append({"step": step})
                 rows[-1]["val/loss"] = val_loss
-        return [cell.write(rows) for cell, rows in zip(self.cells, rows_S, strict=True)]
+        return [run.write(rows) for run, rows in zip(self.runs, rows_S, strict=True)]
 
     def sync(self) -> None:
         self.flush()
-        for cell in self.cells:
-            cell.sync()
+        for run in self.runs:
+            run.sync()
 
     def close(self) -> None:
-        for cell in self.cells:
-            cell.close()
+        for run in self.runs:
+            run.close()
 
     @property
     def all_ended(self) -> bool:
-        """Whether every cell has left the finite numbers; only the rank that writes can know."""
-        return self._ranks.leads and all(cell.ended for cell in self.cells)
+        """Whether every run has left the finite numbers; only the rank that writes can know."""
+        return self._ranks.is_main and all(run.ended for run in self.runs)

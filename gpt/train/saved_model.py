@@ -41,12 +41,12 @@ def check_model(folder: Path) -> dict[str, Any]:
         InputError: they are not, or the folder holds no model.
     """
     if not (folder / CONFIG).exists():
-        raise InputError(f"{folder}: holds no model (no {CONFIG}); a cell has one after its first evaluation")
+        raise InputError(f"{folder}: holds no model (no {CONFIG}); a run has one after its first evaluation")
     description = read_json(folder / CONFIG)
     if not isinstance(description, dict) or not {"model", "characters", "weights_sha256"} <= description.keys():
-        raise InputError(f"{folder / CONFIG}: damaged, must hold model, characters and weights_sha256")
+        raise InputError(f"{folder / CONFIG}: corrupt, must hold model, characters and weights_sha256")
     if hashlib.sha256(read_bytes(folder / WEIGHTS)).hexdigest() != description["weights_sha256"]:
-        raise InputError(f"{folder / WEIGHTS}: differs from the sha256 in {CONFIG}; the file is damaged")
+        raise InputError(f"{folder / WEIGHTS}: differs from the sha256 in {CONFIG}; the file is corrupt")
     return description
 
 

@@ -1,4 +1,4 @@
-"""The process that mirrors: it follows the cells' files and tells W&B what is new.
+"""The process that mirrors: it follows the runs' files and tells W&B what is new.
 
 It reads records and writes nothing but its own folder, so whatever happens to it happens to the mirror alone. It is
 told what to do by one line on its standard input, and to come to an end by that input's end, which also comes when the
@@ -22,23 +22,23 @@ from gpt.errors import InputError
 from gpt.records.files import make_folder
 from gpt.study.folder import StudyFolder
 from gpt.wandb_sync.rows import Row, RowReader
-from gpt.wandb_sync.run import CellRun, UnreachableError, check_account, send_report, start_again
-from gpt.wandb_sync.targets import RESTING, Destination, Place
+from gpt.wandb_sync.run import LiveRun, UnreachableError, check_account, send_report, start_again
+from gpt.wandb_sync.targets import RESTING, Destination, WandbTarget
 
 POLL_SECONDS = 2.0
-"""time between two looks at the cells"""
+"""time between two looks at the runs"""
 RETRY_SECONDS = 30.0
 """time that a server which could not be reached is left alone"""
 LIVE_RUNS = 16
-"""W&B runs that are open at a time; further cells are mirrored when they end, or when one of these has"""
+"""W&B runs that are open at a time; further runs are mirrored when they end, or when one of these has"""
 READY = "ready"
 BROKEN, NOT_REACHED = 1, 3
 
 
-class FollowedCell:
-    """A cell on its way into W&B."""
+class FollowedRun:
+    """A run on its way into W&B."""
 
-    def __init__(self, place: Place, destination: Destination):
+    def __init__(self, place: WandbTarget, destination: Destination):
         self.place = place
         self._destination = destination
         self._cursor = destination.read_cursor(place)
@@ -46,8 +46,8 @@ class FollowedCell:
 
     def drop(self) -> None:
         """Begin again from what has surely arrived; what the server has beyond that, it will not take twice."""
-        self._rows = RowReader(self.place.cell.metrics, self._cursor.through)
-        self._run: CellRun | None = None
+        self._rows = RowReader(self.place.folder.metrics, self._cursor.through)
+        self._run: LiveRun | None = None
         self._waiting: list[Row] = []
 
     @property
@@ -55,7 +55,7 @@ class FollowedCell:
         return self._run is not None
 
     def look(self, last: bool, room: bool, beat: Callable[[], None]) -> None:
-        """Send what is new, and close the run of a cell that rests or will not be looked at again.
+        """Send what is new, and close the run of a run that rests or will not be looked at again.
 
         Args:
             last: there will be no other look.
@@ -63,13 +63,13 @@ class FollowedCell:
 
         Raises:
             UnreachableError: no run could be opened.
-            InputError: a record is damaged.
+            InputError: a record is corrupt.
         """
-        cell = self.place.cell
+        run = self.place.folder
         if self._cursor.ended:
             return
-        status = cell.read_status()
-        if status.state == "planned" or not cell.run_json.exists():
+        status = run.read_status()
+        if status.state == "planned" or not run.run_json.exists():
             return
         finished, closing = status.finished, last or status.state in RESTING
         if self._run is None and not (room or closing):
@@ -78,7 +78,7 @@ class FollowedCell:
         if self._run is None:
             if not self._waiting and not (closing and asdict(status) != self._cursor.status):
                 return
-            self._run = CellRun(self.place, self._destination.mode)
+            self._run = LiveRun(self.place, self._destination.mode)
             self._waiting = [row for row in self._waiting if row["step"] > self._run.through]
         self._run.send(self._waiting, finished, beat)
         self._waiting.clear()
@@ -91,19 +91,19 @@ class FollowedCell:
 
 
 class Follower:
-    """All cells of a destination; projects that another mirror is at work on are left to it while it is."""
+    """All runs of a destination; projects that another mirror is at work on are left to it while it is."""
 
     def __init__(self, destination: Destination, beat: Callable[[], None]):
         self._destination = destination
         self._beat = beat
-        self._cells = [FollowedCell(place, destination) for place in destination.places()]
+        self._runs = [FollowedRun(place, destination) for place in destination.iter_runs()]
         self._locks: dict[str, int] = {}
         self._left: set[str] = set()
-        self._damaged: set[FollowedCell] = set()
+        self._corrupt: set[FollowedRun] = set()
         self._retry_at = 0.0
 
     def turn(self, last: bool) -> None:
-        """Look at every cell once, and at the end at the reports.
+        """Look at every run once, and at the end at the reports.
 
         Raises:
             Exception: whatever W&B's library raises at the last look; at others it is left alone for a while.
@@ -111,12 +111,12 @@ class Follower:
         if not last and time.monotonic() < self._retry_at:
             return
         try:
-            live = sum(cell.live for cell in self._cells)
-            for cell in self._cells:
-                if cell not in self._damaged and self._has(cell.place.project):
-                    before = cell.live
-                    self._look(cell, last, room=live < LIVE_RUNS)
-                    live += cell.live - before
+            live = sum(run.live for run in self._runs)
+            for run in self._runs:
+                if run not in self._corrupt and self._has(run.place.project):
+                    before = run.live
+                    self._look(run, last, room=live < LIVE_RUNS)
+                    live += run.live - before
             for study in self._destination.studies if last else ():
                 self._report(study)
         except Exception as error:  # W&B's library may raise anything, and a mirror tries again
@@ -124,16 +124,16 @@ class Follower:
                 raise
             say(f"next try in {RETRY_SECONDS:g} s: {type(error).__name__}: {error}")
             start_again()
-            for cell in self._cells:
-                cell.drop()
+            for run in self._runs:
+                run.drop()
             self._retry_at = time.monotonic() + RETRY_SECONDS
 
-    def _look(self, cell: FollowedCell, last: bool, room: bool) -> None:
+    def _look(self, run: FollowedRun, last: bool, room: bool) -> None:
         try:
-            cell.look(last, room, self._beat)
-        except InputError as error:  # the record of one cell is no reason to leave out the others
+            run.look(last, room, self._beat)
+        except InputError as error:  # the record of one run is no reason to leave out the others
             say(f"left out: {error}")
-            self._damaged.add(cell)
+            self._corrupt.add(run)
 
     def _report(self, study: str) -> None:
         project = self._destination.project or study
@@ -196,7 +196,7 @@ def main() -> int:
     """Obey the orders on standard input; answer `ready`, or what is wrong, on standard output."""
     orders: dict[str, Any] = json.loads(sys.stdin.readline())
     out, mode = Path(orders["out"]), orders["mode"]
-    destination = Destination(out, mode, orders["project"], orders["studies"], orders["lone"])
+    destination = Destination(out, mode, orders["project"], orders["studies"], orders["standalone"])
     answer = READY
     if mode == "online":
         try:

@@ -1,4 +1,4 @@
-"""What a cell's folder has for a mirror: rows after a step, arrays as named numbers, pictures."""
+"""What a run's folder has for a mirror: rows after a step, arrays as named numbers, pictures."""
 
 import itertools
 import math
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from gpt.analysis.collect import HEATMAP
 from gpt.errors import InputError
 from gpt.records.files import parse_json
-from gpt.records.run_folder import Cell, load_arrays
+from gpt.records.run_folder import RunFolder, load_arrays
 from gpt.records.schema import LAYER_GRAD_NORM
 
 MOST_SERIES = 256
@@ -41,7 +41,7 @@ class RowReader:
         The last row of a run that goes on is held back: what the probes measure at its step is written after it.
 
         Raises:
-            InputError: a row is damaged.
+            InputError: a row is corrupt.
         """
         data = self._read()
         try:
@@ -52,7 +52,7 @@ class RowReader:
             try:
                 rows = _rows(data)
             except ValueError as error:
-                raise InputError(f"{self.path}: damaged, must hold rows in step order: {error}") from None
+                raise InputError(f"{self.path}: corrupt, must hold rows in step order: {error}") from None
         if rows and not finished:
             rows.pop()
         self._offset += rows[-1][1] if rows else 0
@@ -109,13 +109,13 @@ def _number(value: float | None) -> float:
     return math.nan if value is None else value
 
 
-def probed(cell: Cell, step: int, layers: Sequence[str]) -> dict[str, float]:
-    """The arrays measured at a step as numbers, `probe/<array>/<block>/<head>`; none where the step was not probed.
+def probed(run: RunFolder, step: int, layers: Sequence[str]) -> dict[str, float]:
+    """The arrays measured at a step as numbers, `probe/<array>/<layer>/<head>`; none where the step was not probed.
 
     Raises:
-        InputError: the file is damaged.
+        InputError: the file is corrupt.
     """
-    path = cell.probe_file(step)
+    path = run.probe_file(step)
     if not path.exists():
         return {}
     found: dict[str, float] = {}
@@ -131,7 +131,7 @@ def probed(cell: Cell, step: int, layers: Sequence[str]) -> dict[str, float]:
 
 def _axes(name: str, shape: Sequence[int], layers: Sequence[str]) -> list[list[str]]:
     """What the entries along each axis of a probe array are called."""
-    blocks = [layer for layer in layers if layer.startswith("block")]
+    blocks = [layer for layer in layers if layer.startswith("layer ")]
     if name.startswith("attention_"):
         named = [blocks, [f"head {i}" for i in range(shape[1])]]
     elif name.startswith("residual_"):
@@ -154,22 +154,22 @@ def heatmap_due(step: int, every: int) -> bool:
     return times & (times - 1) == 0
 
 
-def heatmap(cell: Cell, step: int) -> NDArray[np.uint8] | None:
-    """Attention at a probed step as one grey picture, blocks downwards and heads across; None if not recorded.
+def heatmap(run: RunFolder, step: int) -> NDArray[np.uint8] | None:
+    """Attention at a probed step as one grey picture, layers downwards and heads across; None if not recorded.
 
     White is no weight, black the largest weight of that head.
     """
-    path = cell.probe_file(step)
+    path = run.probe_file(step)
     weights_LHTU = load_arrays(path).get(HEATMAP) if path.exists() else None
     if weights_LHTU is None or not weights_LHTU.size:
         return None
-    blocks, heads, size, _ = weights_LHTU.shape
+    layers, heads, size, _ = weights_LHTU.shape
     side = size * PIXELS + PIXELS
-    picture = np.full((blocks * side, heads * side), 128, dtype=np.uint8)
-    for block, head in itertools.product(range(blocks), range(heads)):
-        weights_TU = np.nan_to_num(weights_LHTU[block, head].astype(np.float32))
+    picture = np.full((layers * side, heads * side), 128, dtype=np.uint8)
+    for layer, head in itertools.product(range(layers), range(heads)):
+        weights_TU = np.nan_to_num(weights_LHTU[layer, head].astype(np.float32))
         grey_TU = 255 - np.round(255 * weights_TU / max(float(weights_TU.max()), 1e-12)).astype(np.uint8)
-        top, left = block * side, head * side
+        top, left = layer * side, head * side
         tile = np.kron(grey_TU, np.ones((PIXELS, PIXELS), dtype=np.uint8))
         picture[top : top + size * PIXELS, left : left + size * PIXELS] = tile
     return picture

@@ -1,7 +1,7 @@
-"""One W&B run, which mirrors one cell or one report; the only file that knows W&B's library.
+"""One W&B run, which mirrors one run or one report; the only file that knows W&B's library.
 
-W&B's own `_step` is the cell's step. A run that is resumed on the server takes no step that it already has, so rows may
-be sent again after a kill and arrive once. Offline every `wandb.init` makes a directory of its own: a cell that was
+W&B's own `_step` is the run's step. A run that is resumed on the server takes no step that it already has, so rows may
+be sent again after a kill and arrive once. Offline every `wandb.init` makes a directory of its own: a run that was
 resumed has several with one id, and `wandb sync` sends those in the order of their start into one run.
 """
 
@@ -15,7 +15,7 @@ from gpt.records.run_folder import Status
 from gpt.records.schema import VAL_LOSS
 from gpt.wandb_sync.rows import Row, heatmap, heatmap_due, probed, scalars
 from gpt.wandb_sync.summary import config_of, summary_of, tables
-from gpt.wandb_sync.targets import Place
+from gpt.wandb_sync.targets import WandbTarget
 
 INIT_SECONDS = 15
 """after which W&B's server counts as out of reach"""
@@ -39,26 +39,26 @@ def check_account() -> None:
         raise UnreachableError(_line(error)) from None
 
 
-class CellRun:
-    """The live W&B run of one cell."""
+class LiveRun:
+    """The live W&B run of one run."""
 
-    def __init__(self, place: Place, mode: str):
+    def __init__(self, place: WandbTarget, mode: str):
         """Open or resume it.
 
         Raises:
             UnreachableError: see there.
         """
-        run = read_json(place.cell.run_json)
+        run = read_json(place.folder.run_json)
         self.place = place
         self._layers: Sequence[str] = run["layers"]
         self._probes_every: int = run["config"]["probes"]["every"]
         self._run = _init(
             mode,
             project=place.project,
-            id=place.cell.root.name,
+            id=place.folder.root.name,
             name=f"{place.arm}-s{run['seed']}",
             group=place.group,
-            job_type="cell",
+            job_type="run",
             tags=list(dict.fromkeys(place.tags)),
             config=config_of(run),
         )
@@ -68,14 +68,14 @@ class CellRun:
         """last step that the server already has"""
 
     def send(self, rows: Sequence[Row], finished: bool, beat: Callable[[], None]) -> None:
-        """Log rows with what the probes measured at their steps, and with the last row of a finished cell its media.
+        """Log rows with what the probes measured at their steps, and with the last row of a finished run its media.
 
         Args:
             beat: called after each row, as a sign of life.
         """
         for index, row in enumerate(rows):
             values: dict[str, Any] = scalars(row, self._layers)
-            values |= probed(self.place.cell, row["step"], self._layers)
+            values |= probed(self.place.folder, row["step"], self._layers)
             if heatmap_due(row["step"], self._probes_every):
                 values |= self._attention(row["step"])
             if finished and index == len(rows) - 1:
@@ -86,26 +86,26 @@ class CellRun:
     def _attention(self, step: int) -> dict[str, Any]:
         import wandb
 
-        picture = heatmap(self.place.cell, step)
-        caption = f"step {step}: blocks downwards, heads across; darker is more attention"
+        picture = heatmap(self.place.folder, step)
+        caption = f"step {step}: layers downwards, heads across; darker is more attention"
         return {} if picture is None else {"attention": wandb.Image(picture, caption=caption)}
 
     def _media(self) -> dict[str, Any]:
-        """What a finished cell has to show: the last heatmap, what was measured once, and a sample."""
+        """What a finished run has to show: the last heatmap, what was measured once, and a sample."""
         import wandb
 
-        cell = self.place.cell
-        media = self._attention(cell.probe_steps()[-1]) if cell.probe_steps() else {}
-        for name, (columns, rows) in tables(cell).items():
+        run = self.place.folder
+        media = self._attention(run.probe_steps()[-1]) if run.probe_steps() else {}
+        for name, (columns, rows) in tables(run).items():
             media[name] = wandb.Table(columns=list(columns), data=rows)
-        if cell.samples.exists():
-            text = html.escape(read_bytes(cell.samples).decode("utf-8", "replace"))
+        if run.samples.exists():
+            text = html.escape(read_bytes(run.samples).decode("utf-8", "replace"))
             media["sample"] = wandb.Html(f"<pre>{text}</pre>")
         return media
 
     def close(self, status: Status) -> None:
         """Write the summary and wait until everything has arrived."""
-        self._run.summary.update(summary_of(self.place.cell, status))
+        self._run.summary.update(summary_of(self.place.folder, status))
         self._run.finish(exit_code=0 if status.finished else 1)
 
 

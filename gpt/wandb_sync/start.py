@@ -33,13 +33,13 @@ class Mirror:
     """A running mirror, or one that was not wanted."""
 
     process: "subprocess.Popen[str] | None"
-    hurry: bool = False
+    short_timeout: bool = False
     """wait for it as long as a scheduler's patience allows, not longer"""
 
 
 @contextlib.contextmanager
 def mirrored(destination: Destination, wanted: bool) -> Iterator[Mirror]:
-    """Mirror cells while they are trained, and for a bounded time after; what is then missing is said, and no error.
+    """Mirror runs while they are trained, and for a bounded time after; what is then missing is said, and no error.
 
     Args:
         wanted: False does nothing.
@@ -50,15 +50,15 @@ def mirrored(destination: Destination, wanted: bool) -> Iterator[Mirror]:
     if not wanted or destination.mode == "disabled":
         yield Mirror(None)
         return
-    places = destination.places()
+    places = destination.iter_runs()
     mirror = Mirror(_start(destination, GRACE_SECONDS, GRACE_SECONDS))
     try:
         yield mirror
     finally:
-        _finish(mirror.process, STOPPED_SECONDS if mirror.hurry else GRACE_SECONDS)
+        _finish(mirror.process, STOPPED_SECONDS if mirror.short_timeout else GRACE_SECONDS)
         missing, total = destination.count_missing(places), len(places) + len(destination.studies)
         if missing:
-            what = f"{missing} of {total} cells and reports are not mirrored to W&B"
+            what = f"{missing} of {total} runs and reports are not mirrored to W&B"
             catch_up = f"gpt wandb sync {destination.out} --mode {destination.mode} catches up"
             print(f"gpt: {what}, {destination.log} says why; {catch_up}", file=sys.stderr)
 
@@ -67,12 +67,12 @@ def sync(destination: Destination) -> tuple[int, int]:
     """Mirror whatever is missing, for as long as it goes on.
 
     Returns:
-        How many cells and reports are missing now, and how many there are.
+        How many runs and reports are missing now, and how many there are.
 
     Raises:
         InputError: W&B's library finds no credentials for its server.
     """
-    places = destination.places()
+    places = destination.iter_runs()
     _finish(_start(destination, PATIENCE_SECONDS, DAYS), DAYS)
     return destination.count_missing(places), len(places) + len(destination.studies)
 
@@ -88,7 +88,7 @@ def _start(destination: Destination, patience: float, total: float) -> "subproce
         "mode": destination.mode,
         "project": destination.project,
         "studies": destination.studies,
-        "lone": destination.lone,
+        "standalone": destination.standalone,
         "patience": patience,
         "total": total,
     }
@@ -130,18 +130,18 @@ def _finish(process: "subprocess.Popen[str] | None", seconds: float) -> None:
     """Tell the mirror to come to an end, and kill it where it does not or where somebody will not wait."""
     if process is None:
         return
-    deadline, hurry = time.monotonic() + seconds, False
+    deadline, short_timeout = time.monotonic() + seconds, False
 
     def stop_waiting(_number: int, _frame: FrameType | None) -> None:
-        nonlocal hurry
-        hurry = True
+        nonlocal short_timeout
+        short_timeout = True
 
     assert process.stdin is not None
     before = {n: signal.signal(n, stop_waiting) for n in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
     try:
         with contextlib.suppress(BrokenPipeError):
             process.stdin.close()
-        while process.poll() is None and time.monotonic() < deadline and not hurry:
+        while process.poll() is None and time.monotonic() < deadline and not short_timeout:
             time.sleep(0.1)
     finally:
         for number, handler in before.items():

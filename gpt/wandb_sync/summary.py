@@ -1,4 +1,4 @@
-"""What a mirror shows of a cell as a whole: its configuration, tables of what was measured once, a summary."""
+"""What a mirror shows of a run as a whole: its configuration, tables of what was measured once, a summary."""
 
 import json
 import math
@@ -6,11 +6,11 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
-from gpt.analysis.collect import CellRecord
+from gpt.analysis.collect import RunReader
 from gpt.analysis.summaries import gradient_quantiles
 from gpt.records.files import read_json
 from gpt.records.jsonl import read_jsonl
-from gpt.records.run_folder import Cell, Status, load_arrays
+from gpt.records.run_folder import RunFolder, Status, load_arrays
 from gpt.records.schema import EVENTS, LAYER_GRAD_NORM, VAL_LOSS, Metric
 
 Table = tuple[list[str], list[list[Any]]]
@@ -23,15 +23,15 @@ def config_of(run: Mapping[str, Any]) -> dict[str, Any]:
     return {**run["config"], "record": {key: value for key, value in run.items() if key not in apart}}
 
 
-def tables(cell: Cell) -> dict[str, Table]:
+def tables(run: RunFolder) -> dict[str, Table]:
     """The use of context, from which W&B draws lines, and what happened; without what was not recorded.
 
     Raises:
-        InputError: a file is damaged.
+        InputError: a file is corrupt.
     """
     found: dict[str, Table] = {}
-    if cell.long_range.exists():
-        arrays = {name: array.tolist() for name, array in load_arrays(cell.long_range).items()}
+    if run.long_range.exists():
+        arrays = {name: array.tolist() for name, array in load_arrays(run.long_range).items()}
         loss, cut, dependency = arrays["loss_by_position"], arrays["context_loss"], arrays["dependency"]
         lengths = arrays["context_lengths"]
         found["long_range/loss_by_position"] = (["position", "loss"], [list(row) for row in enumerate(loss, start=1)])
@@ -40,21 +40,21 @@ def tables(cell: Cell) -> dict[str, Table]:
             [list(row) for row in zip(lengths, cut, strict=True)],
         )
         found["long_range/dependency"] = (["characters back", "gradient"], [list(row) for row in enumerate(dependency)])
-    if events := _events(cell):
+    if events := _events(run):
         about = [json.dumps({k: v for k, v in event.items() if k not in ("step", "kind")}) for event in events]
         rows = [[event["step"], event["kind"], text] for event, text in zip(events, about, strict=True)]
         found["events"] = (["step", "kind", "about"], rows)
     return found
 
 
-def summary_of(cell: Cell, status: Status) -> dict[str, Any]:
+def summary_of(run: RunFolder, status: Status) -> dict[str, Any]:
     """What a person asks first of a run: how it ended, its lowest validation loss over all rows, what happened.
 
     With every secondary scalar that has a number (`gpt.analysis.secondary`), and the quantiles of each layer's gradient
     norm where the run came to its end.
     """
-    rows = read_jsonl(cell.metrics) if cell.metrics.exists() else []
-    events = Counter(event["kind"] for event in _events(cell))
+    rows = read_jsonl(run.metrics) if run.metrics.exists() else []
+    events = Counter(event["kind"] for event in _events(run))
     lowest = Metric(VAL_LOSS, "min").of(rows)
     return {
         "status": status.state,
@@ -63,20 +63,20 @@ def summary_of(cell: Cell, status: Status) -> dict[str, Any]:
         "seconds": status.seconds,
         **{f"events/{kind}": events[kind] for kind in EVENTS},
         **({VAL_LOSS: {"min": lowest}} if math.isfinite(lowest) else {}),
-        **_scalars(CellRecord(cell)),
-        "final_weights_sha256": read_json(cell.run_json).get("final_weights_sha256"),
+        **_scalars(RunReader(run)),
+        "final_weights_sha256": read_json(run.run_json).get("final_weights_sha256"),
     }
 
 
-def _scalars(record: CellRecord) -> dict[str, float]:
+def _scalars(record: RunReader) -> dict[str, float]:
     found = {f"scalar/{name.replace('.', '/')}": value for name, value in record.secondary.items()}
     quantiles = gradient_quantiles([record]) if record.status.state == "done" else None
     if quantiles is not None:
-        for layer, values in zip(record.run["layers"], quantiles["by_layer"], strict=True):
+        for layer, values in zip(record.info["layers"], quantiles["by_layer"], strict=True):
             for level, value in zip(quantiles["levels"], values, strict=True):
                 found[f"{LAYER_GRAD_NORM}_quantile/{layer}/{level:.0%}"] = value
     return {name: value for name, value in found.items() if math.isfinite(value)}
 
 
-def _events(cell: Cell) -> list[dict[str, Any]]:
-    return read_jsonl(cell.events) if cell.events.exists() else []
+def _events(run: RunFolder) -> list[dict[str, Any]]:
+    return read_jsonl(run.events) if run.events.exists() else []

@@ -1,4 +1,4 @@
-"""Where in W&B each cell belongs, and how much of it has arrived there."""
+"""Where in W&B each run belongs, and how much of it has arrived there."""
 
 import hashlib
 import re
@@ -9,15 +9,15 @@ from typing import Any
 
 from gpt.errors import InputError
 from gpt.records.files import read_bytes, read_json, write_json
-from gpt.records.run_folder import FINISHED, Cell, Status
-from gpt.study.folder import StudyFolder, cell_at, studies_in
+from gpt.records.run_folder import FINISHED, RunFolder, Status
+from gpt.study.folder import StudyFolder, run_at, studies_in
 from gpt.study.plan import name_arm
 
 MODES = ("online", "offline", "disabled")
-LONE_PROJECT = "gpt-study"
-"""project of cells that belong to no study, unless WANDB_PROJECT says otherwise"""
+STANDALONE_PROJECT = "gpt-study"
+"""project of runs that belong to no study, unless WANDB_PROJECT says otherwise"""
 RESTING = (*FINISHED, "failed", "preempted")
-"""states in which nobody trains the cell"""
+"""states in which nobody trains the run"""
 
 
 def read_mode(wish: str | None, environment: Mapping[str, str]) -> str:
@@ -46,12 +46,12 @@ def read_project(environment: Mapping[str, str]) -> str | None:
 
 @dataclass(frozen=True)
 class Cursor:
-    """How much of a cell has arrived; written when a W&B run was closed in good order."""
+    """How much of a run has arrived; written when a W&B run was closed in good order."""
 
     through: int = -1
     """last step whose row has arrived"""
     status: dict[str, Any] | None = None
-    """the cell's status then"""
+    """the run's status then"""
 
     @property
     def ended(self) -> bool:
@@ -60,10 +60,10 @@ class Cursor:
 
 
 @dataclass(frozen=True)
-class Place:
-    """One cell and the W&B run that mirrors it."""
+class WandbTarget:
+    """One run and the W&B run that mirrors it."""
 
-    cell: Cell
+    folder: RunFolder
     project: str
     group: str
     arm: str
@@ -73,15 +73,15 @@ class Place:
 
 @dataclass(frozen=True)
 class Destination:
-    """What is mirrored where: a folder's studies and lone cells to W&B's server, or to files for it."""
+    """What is mirrored where: a folder's studies and standalone runs to W&B's server, or to files for it."""
 
     out: Path
     mode: str
     project: str | None
     """of everything; None: each study has its own"""
     studies: Sequence[str] = ()
-    lone: Sequence[str] = ()
-    """fingerprints of cells that are mirrored by themselves"""
+    standalone: Sequence[str] = ()
+    """fingerprints of runs that are mirrored by themselves"""
 
     @property
     def root(self) -> Path:
@@ -90,59 +90,59 @@ class Destination:
     @property
     def log(self) -> Path:
         """What W&B's library and the mirror say."""
-        return self.root / "mirror.log"
+        return self.root / "sync.log"
 
     def folder(self, project: str) -> Path:
         """The cursors of one project; a server and files for it have cursors of their own."""
         return self.root / "mirrored" / self.mode / project
 
-    def places(self) -> list[Place]:
-        """Every cell once for each project that it belongs to.
+    def iter_runs(self) -> list[WandbTarget]:
+        """Every run once for each project that it belongs to.
 
         Raises:
-            InputError: a study's files are missing or damaged.
+            InputError: a study's files are missing or corrupt.
         """
-        found: dict[tuple[str, str], Place] = {}
-        for place in (*self._of_studies(), *self._lone()):
-            found.setdefault((place.project, place.cell.root.name), place)
+        found: dict[tuple[str, str], WandbTarget] = {}
+        for place in (*self._of_studies(), *self._standalone()):
+            found.setdefault((place.project, place.folder.root.name), place)
         return list(found.values())
 
-    def _of_studies(self) -> Iterator[Place]:
+    def _of_studies(self) -> Iterator[WandbTarget]:
         for name in self.studies:
-            path = StudyFolder(self.out, name).cells_json
+            path = StudyFolder(self.out, name).runs_json
             try:
-                for entry in read_json(path)["cells"]:
-                    arm = name_arm(entry["variant"], tuple(entry["block"].items()))
+                for entry in read_json(path)["runs"]:
+                    arm = name_arm(entry["variant"], tuple(entry["setting"].items()))
                     tags = (name, *(word[:64] for word in arm.split()))
-                    yield Place(cell_at(self.out, entry["cell"]), self.project or name, arm, arm, tags)
+                    yield WandbTarget(run_at(self.out, entry["run"]), self.project or name, arm, arm, tags)
             except (KeyError, TypeError, AttributeError):
-                raise InputError(f"{path}: damaged, must hold a table of cells") from None
+                raise InputError(f"{path}: corrupt, must hold a table of runs") from None
 
-    def _lone(self) -> Iterator[Place]:
-        for fingerprint in self.lone:
-            cell = cell_at(self.out, fingerprint)
-            yield Place(cell, self.project or LONE_PROJECT, "gpt train", fingerprint[:8], ("gpt train",))
+    def _standalone(self) -> Iterator[WandbTarget]:
+        for fingerprint in self.standalone:
+            run = run_at(self.out, fingerprint)
+            yield WandbTarget(run, self.project or STANDALONE_PROJECT, "gpt train", fingerprint[:8], ("gpt train",))
 
-    def cursor_file(self, place: Place) -> Path:
-        return self.folder(place.project) / f"{place.cell.root.name}.json"
+    def cursor_file(self, place: WandbTarget) -> Path:
+        return self.folder(place.project) / f"{place.folder.root.name}.json"
 
-    def read_cursor(self, place: Place) -> Cursor:
-        """How much of the cell has arrived; nothing where that cannot be told."""
+    def read_cursor(self, place: WandbTarget) -> Cursor:
+        """How much of the run has arrived; nothing where that cannot be told."""
         try:
             return Cursor(**read_json(self.cursor_file(place)))
         except (InputError, TypeError):
             return Cursor()
 
-    def write_cursor(self, place: Place, through: int, status: Status) -> None:
+    def write_cursor(self, place: WandbTarget, through: int, status: Status) -> None:
         write_json(self.cursor_file(place), Cursor(through, asdict(status)))
 
-    def arrived(self, place: Place) -> bool:
-        """Whether nothing is missing of the cell; of one that somebody is training, nothing is."""
-        status = place.cell.read_status()
+    def arrived(self, place: WandbTarget) -> bool:
+        """Whether nothing is missing of the run; of one that somebody is training, nothing is."""
+        status = place.folder.read_status()
         return status.state not in RESTING or self.read_cursor(place).status == asdict(status)
 
-    def count_missing(self, places: Sequence[Place]) -> int:
-        """How many of these cells have not arrived, each of the studies' reports counting as one more."""
+    def count_missing(self, places: Sequence[WandbTarget]) -> int:
+        """How many of these runs have not arrived, each of the studies' reports counting as one more."""
         return sum(not self.arrived(place) for place in places) + sum(map(self._lacks_report, self.studies))
 
     def _lacks_report(self, study: str) -> bool:
@@ -174,15 +174,15 @@ class Destination:
 
 
 def everything(out: Path, mode: str, project: str | None) -> Destination:
-    """All studies of a folder, and its cells that belong to none.
+    """All studies of a folder, and its runs that belong to none.
 
     Raises:
-        InputError: there is nothing, or a study's files are damaged.
+        InputError: there is nothing, or a study's files are corrupt.
     """
     studies = tuple(folder.name for folder in studies_in(out))
     of_studies = Destination(out, mode, project, studies, ())
-    taken: Collection[str] = {place.cell.root.name for place in of_studies.places()}
-    lone = sorted(path.parent.name for path in out.glob("cells/*/run.json") if path.parent.name not in taken)
-    if not studies and not lone:
-        raise InputError(f"{out}: holds no study and no cell; `gpt study run STUDY.yaml --out {out}` makes some")
-    return Destination(out, mode, project, studies, tuple(lone))
+    taken: Collection[str] = {place.folder.root.name for place in of_studies.iter_runs()}
+    standalone = sorted(path.parent.name for path in out.glob("runs/*/run.json") if path.parent.name not in taken)
+    if not studies and not standalone:
+        raise InputError(f"{out}: holds no study and no run; `gpt study run STUDY.yaml --out {out}` makes some")
+    return Destination(out, mode, project, studies, tuple(standalone))

@@ -3,7 +3,7 @@ import math
 import numpy as np
 import pytest
 
-from gpt.analysis.context_use import half_length, loss_added_beyond, loss_added_by_cut, reach
+from gpt.analysis.context_use import loss_added_beyond, loss_added_by_cut, median_lookback, reach
 
 
 @pytest.mark.parametrize(
@@ -12,16 +12,16 @@ from gpt.analysis.context_use import half_length, loss_added_beyond, loss_added_
 )
 def test_the_half_length_is_the_fewest_characters_that_hold_half_of_the_gradient(dependency, length):
     curve = np.array(dependency, dtype=np.float64)
-    assert half_length(curve) == length
+    assert median_lookback(curve) == length
     naive = min(k for k in range(1, len(curve) + 1) if sum(dependency[:k]) >= sum(dependency) / 2)
-    assert half_length(curve) == naive
+    assert median_lookback(curve) == naive
     assert reach(curve)[length - 1] >= 0.5
     assert reach(curve)[-1] == 1
 
 
 def test_without_a_gradient_there_is_no_half_length():
-    assert math.isnan(half_length(np.zeros(4)))
-    assert math.isnan(half_length(np.array([1.0, np.nan])))
+    assert math.isnan(median_lookback(np.zeros(4)))
+    assert math.isnan(median_lookback(np.array([1.0, np.nan])))
     assert np.isnan(reach(np.zeros(4))).all()
 
 

@@ -1,4 +1,4 @@
-"""Claims about comparisons that count diverged cells: none is dropped, each is worse than any that did not diverge."""
+"""Claims about comparisons that count diverged runs: none is dropped, each is worse than any that did not diverge."""
 
 import dataclasses
 import itertools
@@ -16,7 +16,7 @@ from gpt.errors import InputError
 
 NAN = math.nan
 flags = st.lists(st.tuples(st.booleans(), st.booleans()), max_size=12)
-cells = st.lists(
+runs = st.lists(
     st.tuples(st.integers(0, 5).map(float), st.integers(0, 5).map(float), st.booleans(), st.booleans()), max_size=12
 )
 
@@ -118,7 +118,7 @@ def test_no_seeds_give_no_rates():
 
 
 @settings(max_examples=40, deadline=None)
-@given(cells, st.booleans())
+@given(runs, st.booleans())
 def test_every_seed_is_a_win_a_loss_or_a_tie_by_the_stated_order(rows, lower_is_better):
     def key(value, diverged):
         return (1, 0.0) if diverged else (0, value if lower_is_better else -value)
@@ -133,7 +133,7 @@ def test_every_seed_is_a_win_a_loss_or_a_tie_by_the_stated_order(rows, lower_is_
 
 
 @settings(max_examples=40, deadline=None)
-@given(cells)
+@given(runs)
 def test_swapping_the_variants_swaps_wins_and_losses(rows):
     a, b, diverged_a, diverged_b = columns(rows, 4)
     one, other = rank_contrast(a, b, diverged_a, diverged_b), rank_contrast(b, a, diverged_b, diverged_a)
@@ -144,7 +144,7 @@ def test_swapping_the_variants_swaps_wins_and_losses(rows):
 
 @pytest.mark.parametrize("value", [NAN, math.inf, -math.inf, 0.0])
 @pytest.mark.parametrize("lower_is_better", [True, False])
-def test_a_diverged_cell_loses_whatever_its_value(value, lower_is_better):
+def test_a_diverged_run_loses_whatever_its_value(value, lower_is_better):
     got = rank_contrast([5.0], [value], [False], [True], lower_is_better)
     assert (got.wins, got.losses, got.probability_b_better) == (0, 1, 0.0)
     assert rank_contrast([NAN], [value], [True], [True], lower_is_better).ties == 1

@@ -5,7 +5,7 @@ import pytest
 import synthetic
 from synthetic import Outcome
 
-from gpt.analysis.build import build_findings, judged_of
+from gpt.analysis.build import build_findings, corrected_contrasts
 from gpt.analysis.collect import collect
 from gpt.analysis.statistics.contrasts import contrast_from
 from gpt.records.files import jsonable, make_folder, write_json
@@ -15,14 +15,14 @@ from gpt.report.text.sentences import sentence
 A = [2.00, 2.03, 2.05, 2.01, 2.04, 2.02, 2.06]
 
 
-def clipped(cell, last_loss=2.0, **more):
-    """A cell of a clipping study in which the factor acts as it should."""
-    scale = 1.0 if cell.variant is None else 0.8
-    return Outcome(last_loss, norm=cell.variant / 0.8 if cell.variant else 1.25, scale=scale, **_apart(cell), **more)
+def clipped(run, last_loss=2.0, **more):
+    """A run of a clipping study in which the factor acts as it should."""
+    scale = 1.0 if run.variant is None else 0.8
+    return Outcome(last_loss, norm=run.variant / 0.8 if run.variant else 1.25, scale=scale, **_apart(run), **more)
 
 
-def _apart(cell):
-    return {"first_loss": 4.0 + 0.001 * (cell.variant or 0)}
+def _apart(run):
+    return {"first_loss": 4.0 + 0.001 * (run.variant or 0)}
 
 
 def found(tmp_path, outcome, backwards=False, **study):
@@ -32,14 +32,14 @@ def found(tmp_path, outcome, backwards=False, **study):
 def of_differences(tmp_path, differences, **study):
     """Findings of a study whose second variant is so much above the first, seed by seed."""
 
-    def outcome(cell):
-        return clipped(cell, A[cell.seed] + (differences[cell.seed] if cell.variant is None else 0))
+    def outcome(run):
+        return clipped(run, A[run.seed] + (differences[run.seed] if run.variant is None else 0))
 
     return found(tmp_path, outcome, seeds=len(differences), **study)
 
 
 def only_contrast(findings):
-    return findings["blocks"][0]["contrasts"][0]
+    return findings["settings"][0]["contrasts"][0]
 
 
 def test_the_contrast_is_the_one_computed_by_hand(tmp_path):
@@ -57,12 +57,12 @@ def test_the_contrast_is_the_one_computed_by_hand(tmp_path):
     assert (contrast["a"], contrast["b"], contrast["family"]) == ("1.0", "off", 1)
 
 
-def test_a_variant_has_its_values_cells_mean_and_interval(tmp_path):
+def test_a_variant_has_its_values_runs_mean_and_interval(tmp_path):
     findings = of_differences(tmp_path, [0.01, 0.02, 0.06])
-    first, second = findings["blocks"][0]["variants"]
+    first, second = findings["settings"][0]["variants"]
     assert first["values"] == A[:3]
     assert second["values"] == pytest.approx([2.01, 2.05, 2.11])
-    assert len(set(first["cells"] + second["cells"])) == 6
+    assert len(set(first["runs"] + second["runs"])) == 6
     assert first["mean"]["mean"] == pytest.approx(sum(A[:3]) / 3)
     half = 4.302652729749464 * 0.025166114784235 / math.sqrt(3)
     assert first["mean"]["high"] - first["mean"]["low"] == pytest.approx(2 * half)
@@ -76,12 +76,12 @@ def test_holms_correction_goes_over_all_contrasts_of_the_study(tmp_path):
     size = {"sinusoidal": 0.0, "rope": -0.3, "learned": 0.001, "none": 0.2}
     wobble = [0.001, -0.001, 0.002, -0.002, 0.003, -0.003, 0.0015]
 
-    def outcome(cell):
-        bend = wobble[cell.seed] * (1 + len(cell.variant)) * (cell.variant != "sinusoidal")
-        return Outcome(A[cell.seed] + size[cell.variant] + bend, first_loss=4 + size[cell.variant])
+    def outcome(run):
+        bend = wobble[run.seed] * (1 + len(run.variant)) * (run.variant != "sinusoidal")
+        return Outcome(A[run.seed] + size[run.variant] + bend, first_loss=4 + size[run.variant])
 
     findings = found(tmp_path, outcome, factor="model.position", variants=list(size), seeds=7)
-    contrasts = findings["blocks"][0]["contrasts"]
+    contrasts = findings["settings"][0]["contrasts"]
     assert [c["family"] for c in contrasts] == [3, 3, 3]
     assert [c["p"] for c in contrasts][::2] == [2 / 128, 2 / 128]
     assert [c["p_adjusted"] for c in contrasts][::2] == [6 / 128, 6 / 128]
@@ -98,8 +98,8 @@ def test_other_studies_beside_it_change_no_verdict(tmp_path):
     for findings in many:
         make_folder(tmp_path / "results" / findings["study"]["name"])
         write_json(tmp_path / "results" / findings["study"]["name"] / "findings.json", findings)
-    assert [judged.p_adjusted for _, (judged,) in published(tmp_path / "results")] == [2 / 128] * 4
-    assert [judged.verdict for _, (judged,) in published(tmp_path / "results")] == ["different"] * 4
+    assert [corrected.p_adjusted for _, (corrected,) in published(tmp_path / "results")] == [2 / 128] * 4
+    assert [corrected.verdict for _, (corrected,) in published(tmp_path / "results")] == ["different"] * 4
 
 
 @pytest.mark.parametrize(
@@ -175,10 +175,10 @@ def test_the_sentence_says_direction_size_interval_p_pairs_and_whether_it_matter
 
 
 def diverging(lost_a, lost_b):
-    def outcome(cell):
-        lost = cell.seed in (lost_b if cell.variant is None else lost_a)
+    def outcome(run):
+        lost = run.seed in (lost_b if run.variant is None else lost_a)
         what = {"state": "diverged", "why": "train/loss not finite at step 25", "nan_at": 25} if lost else {}
-        return clipped(cell, A[cell.seed] - (0.1 + 0.004 * cell.seed) * (cell.variant is None), **what)
+        return clipped(run, A[run.seed] - (0.1 + 0.004 * run.seed) * (run.variant is None), **what)
 
     return outcome
 
@@ -199,7 +199,7 @@ def test_with_a_diverged_run_the_rank_comparison_leads_and_the_loss_speaks_of_su
         "runs, `1.0` in 1 of 7 (McNemar's exact p = 1.000, not corrected); among survivors alone, 4 pairs, the lowest "
         "validation loss with `off` is 0.1170 nats per character lower (95 % interval 0.1061 to 0.1279 lower)."
     )
-    second = findings["blocks"][0]["variants"][1]
+    second = findings["settings"][0]["variants"][1]
     assert second["diverged"] == [True, True, *[False] * 5]
     assert second["why"][0] == "train/loss not finite at step 25"
     assert (second["mean"]["n"], second["mean"]["left_out"]) == (5, 2)
@@ -217,36 +217,36 @@ def test_a_variant_that_always_diverges_loses_by_rank_with_no_size_given(tmp_pat
 
 
 def test_an_incomplete_study_says_so_and_compares_whole_pairs_alone(tmp_path):
-    def outcome(cell):
-        if cell.variant is None and cell.seed >= 4:
-            return Outcome(state="failed" if cell.seed == 4 else "running", why="OSError: no space" * (cell.seed == 4))
-        return clipped(cell, A[cell.seed] + (0.1 + 0.001 * cell.seed if cell.variant is None else 0))
+    def outcome(run):
+        if run.variant is None and run.seed >= 4:
+            return Outcome(state="failed" if run.seed == 4 else "running", why="OSError: no space" * (run.seed == 4))
+        return clipped(run, A[run.seed] + (0.1 + 0.001 * run.seed if run.variant is None else 0))
 
     findings = found(tmp_path, outcome, seeds=6)
     contrast = only_contrast(findings)
     assert findings["complete"] is False
-    assert findings["progress"] == "incomplete: 10 of 12 cells"
-    assert findings["cells"]["states"] == {"done": 10, "failed": 1, "running": 1}
+    assert findings["progress"] == "incomplete: 10 of 12 runs"
+    assert findings["runs"]["states"] == {"done": 10, "failed": 1, "running": 1}
     assert contrast["seeds"] == [0, 1, 2, 3]
     assert contrast["sentence"].startswith("Incomplete, 4 of 6 pairs: Whether `off` differs from `1.0`")
-    assert findings["blocks"][0]["variants"][1]["states"] == ["done"] * 4 + ["failed", "running"]
+    assert findings["settings"][0]["variants"][1]["states"] == ["done"] * 4 + ["failed", "running"]
     assert findings["control"]["holds"] is True
 
 
-def test_a_study_without_a_finished_cell_compares_nothing(tmp_path):
-    findings = found(tmp_path, lambda cell: Outcome(state="planned"))
-    assert findings["progress"] == "incomplete: 0 of 6 cells"
+def test_a_study_without_a_finished_run_compares_nothing(tmp_path):
+    findings = found(tmp_path, lambda run: Outcome(state="planned"))
+    assert findings["progress"] == "incomplete: 0 of 6 runs"
     assert only_contrast(findings)["sentence"] == (
         "No seed has finished with both `1.0` and `off`, so nothing can be compared."
     )
-    assert findings["control"]["holds"] is findings["blocks"][0]["treatment"]["holds"] is None
+    assert findings["control"]["holds"] is findings["settings"][0]["treatment"]["holds"] is None
     assert math.isnan(only_contrast(findings)["p_adjusted"])
 
 
-def test_equal_cells_give_equal_findings_whatever_the_order_they_were_made_in(tmp_path):
+def test_equal_runs_give_equal_findings_whatever_the_order_they_were_made_in(tmp_path):
     texts = []
     for place, backwards in (("here", False), ("there", True)):
-        findings = found(tmp_path / place, diverging({1}, {2}), backwards, seeds=3, blocks={"optim.lr": [1e-3, 2e-3]})
+        findings = found(tmp_path / place, diverging({1}, {2}), backwards, seeds=3, settings={"optim.lr": [1e-3, 2e-3]})
         texts.append(json.dumps(jsonable(findings), allow_nan=False))
     assert texts[0] == texts[1]
 
@@ -266,12 +266,12 @@ def test_a_contrast_survives_json(tmp_path):
         data = json.loads(json.dumps(jsonable(only_contrast(findings)), allow_nan=False))
         again = contrast_from(data)
         assert jsonable(again.as_dict()) == {key: data[key] for key in again.as_dict()}
-        (judged,) = judged_of(jsonable(findings))
-        assert sentence(judged) == data["sentence"]
+        (corrected,) = corrected_contrasts(jsonable(findings))
+        assert sentence(corrected) == data["sentence"]
 
 
-def config_of(cell, **changes):
-    config = cell.config.model_dump(mode="json")
+def config_of(run, **changes):
+    config = run.config.model_dump(mode="json")
     for key, value in changes.items():
         section, name = key.split("__")
         config[section][name] = value
@@ -287,9 +287,9 @@ def config_of(cell, **changes):
         ({"optim__clip": 1.0}, False, []),
     ],
 )
-def test_control_is_read_off_the_configurations_that_the_cells_recorded(tmp_path, changes, holds, fields):
-    def outcome(cell):
-        return clipped(cell, changes=config_of(cell, **changes) if cell.variant is None else {})
+def test_control_is_read_off_the_configurations_that_the_runs_recorded(tmp_path, changes, holds, fields):
+    def outcome(run):
+        return clipped(run, changes=config_of(run, **changes) if run.variant is None else {})
 
     control = found(tmp_path, outcome)["control"]
     assert (control["holds"], control["differing_fields"]) == (holds, fields)
@@ -297,32 +297,32 @@ def test_control_is_read_off_the_configurations_that_the_cells_recorded(tmp_path
 
 
 def test_a_stray_configuration_of_one_seed_breaks_control_too(tmp_path):
-    def outcome(cell):
-        return clipped(cell, changes=config_of(cell, model__dropout=0.1) if cell.seed == 1 else {})
+    def outcome(run):
+        return clipped(run, changes=config_of(run, model__dropout=0.1) if run.seed == 1 else {})
 
     control = found(tmp_path, outcome)["control"]
     assert (control["holds"], control["differing_fields"]) == (False, ["model.dropout", "optim.clip"])
 
 
-def test_cells_that_recorded_each_others_variant_break_control(tmp_path):
-    def outcome(cell):
-        return clipped(cell, changes=config_of(cell, optim__clip=1.0 if cell.variant is None else None))
+def test_runs_that_recorded_each_others_variant_break_control(tmp_path):
+    def outcome(run):
+        return clipped(run, changes=config_of(run, optim__clip=1.0 if run.variant is None else None))
 
     control = found(tmp_path, outcome)["control"]
     assert control["differing_fields"] == control["expected"]
-    assert (control["holds"], control["cells_as_planned"]) == (False, False)
+    assert (control["holds"], control["runs_as_planned"]) == (False, False)
 
 
-def test_a_cell_trained_on_another_text_breaks_control(tmp_path):
+def test_a_run_trained_on_another_text_breaks_control(tmp_path):
     other = {"data": {"sha256": "f" * 64, "unigram_loss": 3.3}}
-    control = found(tmp_path, lambda cell: clipped(cell, changes=other if cell.seed == 2 else {}))["control"]
+    control = found(tmp_path, lambda run: clipped(run, changes=other if run.seed == 2 else {}))["control"]
     assert control["holds"] is False
     assert "different texts" in control["text"]
 
 
-def test_cells_made_by_different_stacks_are_named(tmp_path):
+def test_runs_made_by_different_stacks_are_named(tmp_path):
     newer = {"stack": {**synthetic.STACK, "torch": "9.9.9"}}
-    findings = found(tmp_path, lambda cell: clipped(cell, changes=newer if cell.seed == 2 else {}))
+    findings = found(tmp_path, lambda run: clipped(run, changes=newer if run.seed == 2 else {}))
     assert findings["stack_differences"] == {"torch": ["2.13.0", "9.9.9"]}
     assert "torch" not in findings["stack"]
     assert findings["stack"]["code"] == synthetic.STACK["code"]
@@ -332,12 +332,12 @@ def test_layouts_are_counted_and_more_than_one_is_a_limitation(tmp_path):
     one = {"engine": "one process", "ranks": 1, "micro_batches": 1, "seeds_together": 1}
     two = {"engine": "DDP", "ranks": 2, "micro_batches": 4, "seeds_together": 3}
     resumed = {"layouts": [{"from_step": 0, **one}, {"from_step": 20, **two}]}
-    findings = found(tmp_path / "two", lambda cell: clipped(cell, changes=resumed if cell.seed == 2 else {}))
-    cells = findings["cells"]["finished"]
-    assert findings["layouts"] == [{**two, "cells": 2}, {**one, "cells": cells}]
+    findings = found(tmp_path / "two", lambda run: clipped(run, changes=resumed if run.seed == 2 else {}))
+    runs = findings["runs"]["finished"]
+    assert findings["layouts"] == [{**two, "runs": 2}, {**one, "runs": runs}]
     assert any("2 layouts" in sentence for sentence in findings["limitations"])
     alike = found(tmp_path / "one", clipped)
-    assert alike["layouts"] == [{**one, "cells": cells}]
+    assert alike["layouts"] == [{**one, "runs": runs}]
     assert not any("layouts" in sentence for sentence in alike["limitations"])
 
 
@@ -347,10 +347,10 @@ def test_layouts_are_counted_and_more_than_one_is_a_limitation(tmp_path):
     ids=["clips", "off clips too", "limit never reached", "limit ignored"],
 )
 def test_clipping_took_effect_only_if_the_records_show_it(tmp_path, limit, off_scale, limit_scale, holds):
-    def outcome(cell):
-        return Outcome(scale=off_scale if cell.variant is None else limit_scale, norm=1.25, **_apart(cell))
+    def outcome(run):
+        return Outcome(scale=off_scale if run.variant is None else limit_scale, norm=1.25, **_apart(run))
 
-    treatment = found(tmp_path, outcome, variants=[limit, None])["blocks"][0]["treatment"]
+    treatment = found(tmp_path, outcome, variants=[limit, None])["settings"][0]["treatment"]
     assert treatment["holds"] is holds
     assert treatment["clipped_share"]["off"] == (0 if off_scale == 1 else 0.9)
 
@@ -359,10 +359,10 @@ def test_clipping_took_effect_only_if_the_records_show_it(tmp_path, limit, off_s
     ("post", "holds"), [((0.02, 1.0, 1.001), True), ((0.02, 1.0, 1.4), False), ((0.02, 0.03, 0.04), False)]
 )
 def test_post_norm_took_effect_only_if_its_fresh_stream_is_normalised(tmp_path, post, holds):
-    def outcome(cell):
-        return Outcome(rms=post if cell.variant == "post" else (0.02, 0.03, 0.04), first_loss=4 + len(cell.variant))
+    def outcome(run):
+        return Outcome(rms=post if run.variant == "post" else (0.02, 0.03, 0.04), first_loss=4 + len(run.variant))
 
-    treatment = found(tmp_path, outcome, factor="model.norm_placement", variants=["pre", "post"])["blocks"][0][
+    treatment = found(tmp_path, outcome, factor="model.norm_placement", variants=["pre", "post"])["settings"][0][
         "treatment"
     ]
     assert treatment["holds"] is holds
@@ -371,20 +371,20 @@ def test_post_norm_took_effect_only_if_its_fresh_stream_is_normalised(tmp_path, 
 
 def test_a_factor_that_changes_no_loss_did_nothing(tmp_path):
     positions = {"factor": "model.position", "variants": ["rope", "learned"]}
-    treatment = found(tmp_path, lambda cell: Outcome(), **positions)["blocks"][0]["treatment"]
+    treatment = found(tmp_path, lambda run: Outcome(), **positions)["settings"][0]["treatment"]
     assert treatment["holds"] is False
     assert treatment["paths_part_at_step"] == [None, None, None]
-    apart = found(tmp_path / "apart", lambda cell: Outcome(first_loss=4 + len(cell.variant)), **positions)
-    assert apart["blocks"][0]["treatment"]["holds"] is True
-    assert apart["blocks"][0]["treatment"]["paths_part_at_step"] == [1, 1, 1]
+    apart = found(tmp_path / "apart", lambda run: Outcome(first_loss=4 + len(run.variant)), **positions)
+    assert apart["settings"][0]["treatment"]["holds"] is True
+    assert apart["settings"][0]["treatment"]["paths_part_at_step"] == [1, 1, 1]
 
 
 def test_size_brought_by_the_factor_is_shown(tmp_path):
-    def outcome(cell):
-        return Outcome(first_loss=4 + len(cell.variant), changes={"parameters": 1000 + len(cell.variant)})
+    def outcome(run):
+        return Outcome(first_loss=4 + len(run.variant), changes={"parameters": 1000 + len(run.variant)})
 
     findings = found(tmp_path, outcome, factor="model.position", variants=["rope", "learned"])
-    said = " ".join(findings["blocks"][0]["treatment"]["evidence"])
+    said = " ".join(findings["settings"][0]["treatment"]["evidence"])
     assert "`rope` has 1,004 parameters" in said
     assert "`learned` has 1,007 parameters" in said
 
@@ -398,14 +398,14 @@ def test_limitations_name_what_could_be_detected_and_that_learning_had_not_ended
     assert "1,280 characters read in training" in said
 
 
-def test_blocks_are_compared_within_themselves(tmp_path):
-    def outcome(cell):
-        shift = 0.5 if dict(cell.block)["optim.lr"] > 2e-3 else 0.0
-        return clipped(cell, A[cell.seed] + shift + (0.02 + 0.001 * cell.seed if cell.variant is None else 0))
+def test_settings_are_compared_within_themselves(tmp_path):
+    def outcome(run):
+        shift = 0.5 if dict(run.setting)["optim.lr"] > 2e-3 else 0.0
+        return clipped(run, A[run.seed] + shift + (0.02 + 0.001 * run.seed if run.variant is None else 0))
 
-    findings = found(tmp_path, outcome, blocks={"optim.lr": [1e-3, 3e-3]}, seeds=3)
-    contrasts = [block["contrasts"][0] for block in findings["blocks"]]
-    assert [c["block"] for c in contrasts] == ["optim.lr = 0.001", "optim.lr = 0.003"]
+    findings = found(tmp_path, outcome, settings={"optim.lr": [1e-3, 3e-3]}, seeds=3)
+    contrasts = [setting["contrasts"][0] for setting in findings["settings"]]
+    assert [c["setting"] for c in contrasts] == ["optim.lr = 0.001", "optim.lr = 0.003"]
     assert [c["paired"]["mean_difference"] for c in contrasts] == pytest.approx([0.021, 0.021])
     assert [c["p_adjusted"] for c in contrasts] == [0.5, 0.5]
     assert findings["control"]["holds"] is True

@@ -25,7 +25,7 @@ from gpt.analysis.noise_scale import (
 )
 from gpt.errors import InputError
 from gpt.records.files import jsonable
-from gpt.records.schema import PART_GRAD_NORM
+from gpt.records.schema import MICRO_BATCH_GRAD_NORM
 
 BATCH = 16
 MEAN = np.array([0.6, -0.3, 0.0, 0.2, 0.1])
@@ -106,21 +106,23 @@ def test_quarters_are_those_of_the_whole_run_for_a_run_that_ended_early():
     assert np.isnan([empty.inverse, empty.grad_square, *vars(empty.scale).values()]).all()
 
 
-def leave_one_out_margin(above, below, blocks):
-    """The textbook jackknife over equal blocks."""
-    kept = [np.delete(np.arange(len(above)), block) for block in np.split(np.arange(len(above)), blocks)]
+def leave_one_out_margin(above, below, settings):
+    """The textbook jackknife over equal settings."""
+    kept = [np.delete(np.arange(len(above)), setting) for setting in np.split(np.arange(len(above)), settings)]
     ratios = np.array([above[k].mean() / below[k].mean() for k in kept])
-    return stats.t.isf(0.025, blocks - 1) * math.sqrt((blocks - 1) / blocks * ((ratios - ratios.mean()) ** 2).sum())
+    return stats.t.isf(0.025, settings - 1) * math.sqrt(
+        (settings - 1) / settings * ((ratios - ratios.mean()) ** 2).sum()
+    )
 
 
-@pytest.mark.parametrize(("steps", "blocks"), [(10, 2), (40, 8), (400, BLOCKS)])
-def test_with_equal_blocks_the_jackknife_is_the_textbooks(steps, blocks):
+@pytest.mark.parametrize(("steps", "settings"), [(10, 2), (40, 8), (400, BLOCKS)])
+def test_with_equal_settings_the_jackknife_is_the_textbooks(steps, settings):
     rng = np.random.default_rng(steps)
     above, below = rng.normal(1, 2, steps), rng.gamma(2, 5, steps)
-    assert jackknife_margin(above, below) == pytest.approx(leave_one_out_margin(above, below, blocks))
+    assert jackknife_margin(above, below) == pytest.approx(leave_one_out_margin(above, below, settings))
 
 
-def test_a_stretch_too_short_for_two_blocks_has_an_estimate_without_an_interval():
+def test_a_stretch_too_short_for_two_settings_has_an_estimate_without_an_interval():
     run = over_steps(of_steps(np.ones(9), np.full(9, 3.0)))
     assert run.scale.estimate == 3
     assert math.isnan(run.scale.low)
@@ -138,7 +140,7 @@ def test_the_interval_of_a_run_covers_the_truth_at_its_confidence(steps):
     assert abs(np.mean(covered) - 0.95) < 0.025
 
 
-def test_blocks_keep_the_interval_honest_where_neighbouring_steps_are_alike():
+def test_settings_keep_the_interval_honest_where_neighbouring_steps_are_alike():
     runs, steps, memory = 400, 1000, 0.7
     fresh = np.random.default_rng(4).normal(size=(steps, runs))
     drift = np.zeros((steps, runs))
@@ -146,9 +148,9 @@ def test_blocks_keep_the_interval_honest_where_neighbouring_steps_are_alike():
         drift[n] = memory * drift[n - 1] + fresh[n]
     above, below = 3 + drift.T, np.full((runs, steps), 150.0)
     pairs = list(zip(above, below, strict=True))
-    in_blocks = [abs(a.mean() / 150 - 0.02) <= jackknife_margin(a, b) for a, b in pairs]
+    in_settings = [abs(a.mean() / 150 - 0.02) <= jackknife_margin(a, b) for a, b in pairs]
     step_by_step = [abs(a.mean() / 150 - 0.02) <= 1.96 * a.std() / 150 / math.sqrt(steps) for a, b in pairs]
-    assert np.mean(in_blocks) > 0.9
+    assert np.mean(in_settings) > 0.9
     assert np.mean(step_by_step) < 0.7
 
 
@@ -202,12 +204,12 @@ def changing_parts(step):
     return (1.2, 1.3) if step <= STEPS // 2 else (math.sqrt(1 + 3 * (3.13 / 2 - 1)),) * 4
 
 
-def with_noise(cell, **more):
-    return Outcome(parts=two_parts, first_loss=4 + 0.001 * (cell.variant or 0), **more)
+def with_noise(run, **more):
+    return Outcome(parts=two_parts, first_loss=4 + 0.001 * (run.variant or 0), **more)
 
 
-def recording(cell):
-    config = cell.config.model_dump(mode="json")
+def recording(run):
+    config = run.config.model_dump(mode="json")
     config["probes"]["noise_scale"] = True
     return {"config": config}
 
@@ -217,12 +219,12 @@ def results_of(tmp_path, outcome, **study):
 
 
 def first_record(results):
-    return next(cell for _, _, _, cell in results.places())
+    return next(run for _, _, _, run in results.places())
 
 
-def test_every_variant_of_every_block_gets_its_section_with_the_numbers_made_by_hand(tmp_path):
-    findings = build_findings(results_of(tmp_path, with_noise, blocks={"optim.lr": [1e-3, 3e-3]}))
-    sections = [v["noise_scale"] for block in findings["blocks"] for v in block["variants"]]
+def test_every_variant_of_every_setting_gets_its_section_with_the_numbers_made_by_hand(tmp_path):
+    findings = build_findings(results_of(tmp_path, with_noise, settings={"optim.lr": [1e-3, 3e-3]}))
+    sections = [v["noise_scale"] for setting in findings["settings"] for v in setting["variants"]]
     assert len(sections) == 4
     for section in sections:
         assert (section["unit"], section["batch_size"], section["parts"]) == ("sequences", 4, [2])
@@ -238,18 +240,18 @@ def test_every_variant_of_every_block_gets_its_section_with_the_numbers_made_by_
 
 
 def test_a_study_that_recorded_no_parts_has_no_word_of_them(tmp_path):
-    results = results_of(tmp_path, lambda cell: Outcome())
+    results = results_of(tmp_path, lambda run: Outcome())
     assert step_estimates(first_record(results)) is None
-    variants = [v for block in build_findings(results)["blocks"] for v in block["variants"]]
+    variants = [v for setting in build_findings(results)["settings"] for v in setting["variants"]]
     assert not any("noise_scale" in variant for variant in variants)
 
 
 def test_parts_may_change_where_a_run_was_resumed(tmp_path):
-    results = results_of(tmp_path, lambda cell: Outcome(parts=changing_parts))
+    results = results_of(tmp_path, lambda run: Outcome(parts=changing_parts))
     found = step_estimates(first_record(results))
     assert sorted(set(found.parts[: STEPS // 2])) == [2]
     assert sorted(set(found.parts[STEPS // 2 :])) == [4]
-    section = build_findings(results)["blocks"][0]["variants"][0]["noise_scale"]
+    section = build_findings(results)["settings"][0]["variants"][0]["noise_scale"]
     assert section["parts"] == [2, 4]
     assert [over_steps(found, (q, q + 1)).trace for q in (1, 2)] == pytest.approx([2.26 * 0.25] * 2)
 
@@ -258,7 +260,7 @@ def test_a_step_whose_norms_were_not_finite_is_left_out_and_counted(tmp_path):
     def parts(step):
         return (1.2, None) if step == 7 else (1.0 + 0.01 * step, 1.3)
 
-    found = step_estimates(first_record(results_of(tmp_path, lambda cell: Outcome(parts=parts))))
+    found = step_estimates(first_record(results_of(tmp_path, lambda run: Outcome(parts=parts))))
     assert np.flatnonzero(np.isnan(found.trace)).tolist() == [6]
     run = over_steps(found, (0, 1))
     assert (run.steps, run.left_out) == (9, 1)
@@ -269,12 +271,12 @@ def test_a_step_whose_norms_were_not_finite_is_left_out_and_counted(tmp_path):
 
 
 def test_diverged_runs_are_listed_and_not_averaged_and_unfinished_ones_are_null(tmp_path):
-    def outcome(cell):
-        if cell.seed == 0:
-            return with_noise(cell, state="diverged", why="train/loss not finite at step 25", nan_at=25)
-        return with_noise(cell, state="running" if cell.seed == 1 else "done")
+    def outcome(run):
+        if run.seed == 0:
+            return with_noise(run, state="diverged", why="train/loss not finite at step 25", nan_at=25)
+        return with_noise(run, state="running" if run.seed == 1 else "done")
 
-    first = build_findings(results_of(tmp_path, outcome, seeds=4))["blocks"][0]["variants"][0]
+    first = build_findings(results_of(tmp_path, outcome, seeds=4))["settings"][0]["variants"][0]
     quarters = first["noise_scale"]["stretches"]
     assert [None if run is None else run["steps"] for run in quarters[2]["runs"]] == [5, None, 10, 10]
     assert [stretch["inverse"]["n"] for stretch in quarters] == [2] * 5
@@ -295,35 +297,45 @@ def too_short(step):
 @pytest.mark.parametrize(
     ("parts", "words"),
     [
-        (None, r"damaged, 0 of 40 steps with grad/norm hold grad/part_norm; with probes.noise_scale all of them must"),
-        (single, r"damaged, grad/part_norm has 1 parts at step 1; a batch of 4 sequences must be cut into at least 2"),
-        (three, r"damaged, grad/part_norm has 3 parts at step 1; a batch of 4 sequences must be cut into at least 2"),
-        (too_short, r"damaged, grad/norm is 0.4 at step 1 and the parts' root mean square norm 0.36; the norm of a me"),
+        (
+            None,
+            r"corrupt, 0 of 40 steps with grad/norm hold grad/micro_batch_norm; with probes.noise_scale all "
+            r"of them must",
+        ),
+        (
+            single,
+            r"corrupt, grad/micro_batch_norm has 1 parts at step 1; a batch of 4 sequences must be cut into at least 2",
+        ),
+        (
+            three,
+            r"corrupt, grad/micro_batch_norm has 3 parts at step 1; a batch of 4 sequences must be cut into at least 2",
+        ),
+        (too_short, r"corrupt, grad/norm is 0.4 at step 1 and the parts' root mean square norm 0.36; the norm of a me"),
     ],
     ids=["none", "one part", "unequal parts", "norms that cannot be"],
 )
 def test_norms_that_are_missing_or_impossible_are_refused(tmp_path, parts, words):
-    results = results_of(tmp_path, lambda cell: Outcome(parts=parts, changes=recording(cell)))
+    results = results_of(tmp_path, lambda run: Outcome(parts=parts, changes=recording(run)))
     with pytest.raises(InputError, match=f"metrics.jsonl: {words}"):
         build_findings(results)
 
 
 def test_a_run_that_recorded_only_some_of_its_steps_is_refused(tmp_path):
-    results = results_of(tmp_path, lambda cell: Outcome(parts=two_parts, changes=recording(cell)))
-    path = first_record(results).cell.metrics
+    results = results_of(tmp_path, lambda run: Outcome(parts=two_parts, changes=recording(run)))
+    path = first_record(results).folder.metrics
     rows = [json.loads(line) for line in path.read_text().splitlines()]
-    del rows[9][PART_GRAD_NORM]
+    del rows[9][MICRO_BATCH_GRAD_NORM]
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    with pytest.raises(InputError, match="39 of 40 steps with grad/norm hold grad/part_norm"):
+    with pytest.raises(InputError, match="39 of 40 steps with grad/norm hold grad/micro_batch_norm"):
         build_findings(results)
 
 
 @pytest.mark.parametrize("value", [3.0, None, ["a", "b"]])
 def test_parts_that_are_no_list_of_numbers_are_damage(tmp_path, value):
-    results = results_of(tmp_path, lambda cell: Outcome(parts=two_parts))
-    path = first_record(results).cell.metrics
+    results = results_of(tmp_path, lambda run: Outcome(parts=two_parts))
+    path = first_record(results).folder.metrics
     rows = [json.loads(line) for line in path.read_text().splitlines()]
-    rows[9][PART_GRAD_NORM] = value
+    rows[9][MICRO_BATCH_GRAD_NORM] = value
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    with pytest.raises(InputError, match=r"metrics\.jsonl: damaged, every row must hold a step, numbers and lists"):
+    with pytest.raises(InputError, match=r"metrics\.jsonl: corrupt, every row must hold a step, numbers and lists"):
         build_findings(results)

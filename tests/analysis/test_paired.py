@@ -341,7 +341,7 @@ def test_equivalence_is_rarely_claimed_for_a_difference_as_large_as_what_matters
     assert claimed < 0.05 + 4 * math.sqrt(0.05 * 0.95 / len(d))
 
 
-def judged(differences: list[float], effect: float | None, p_adjusted: float | None = None) -> str:
+def corrected(differences: list[float], effect: float | None, p_adjusted: float | None = None) -> str:
     contrast = paired_contrast(np.zeros(len(differences)), differences, effect)
     return verdict(contrast, contrast.p_sign_flip if p_adjusted is None else p_adjusted, effect)
 
@@ -350,42 +350,42 @@ SMALL = [0.010, 0.012, 0.009, 0.011, 0.010, 0.012, 0.008]
 
 
 def test_the_two_answers_make_four_verdicts():
-    assert judged(SMALL, 0.005) == "different"
-    assert judged(SMALL, 0.05) == "different but smaller than matters"
-    assert judged([0.01, -0.01, 0.02, -0.02, 0.0, 0.01, -0.01], 0.05) == "equivalent"
-    assert judged([1.0, -1.0, 2.0, -2.0, 0.0, 1.0, -1.0], 0.05) == "inconclusive"
+    assert corrected(SMALL, 0.005) == "different"
+    assert corrected(SMALL, 0.05) == "different but smaller than matters"
+    assert corrected([0.01, -0.01, 0.02, -0.02, 0.0, 0.01, -0.01], 0.05) == "equivalent"
+    assert corrected([1.0, -1.0, 2.0, -2.0, 0.0, 1.0, -1.0], 0.05) == "inconclusive"
 
 
 def test_difference_is_judged_on_the_corrected_p():
-    assert judged(SMALL, 0.005, p_adjusted=0.06) == "inconclusive"
-    assert judged(SMALL, 0.05, p_adjusted=0.06) == "equivalent"
+    assert corrected(SMALL, 0.005, p_adjusted=0.06) == "inconclusive"
+    assert corrected(SMALL, 0.05, p_adjusted=0.06) == "equivalent"
 
 
 def test_five_seeds_can_never_be_different_however_far_apart():
-    assert judged([10.0, 10.1, 10.2, 9.9, 9.8], 0.01) == "inconclusive"
+    assert corrected([10.0, 10.1, 10.2, 9.9, 9.8], 0.01) == "inconclusive"
 
 
 def test_without_a_smallest_effect_nothing_is_equivalent():
-    assert judged([0.0] * 10, None) == "inconclusive"
-    assert judged(SMALL, None) == "different"
+    assert corrected([0.0] * 10, None) == "inconclusive"
+    assert corrected(SMALL, None) == "different"
 
 
 def test_equal_variants_are_equivalent():
-    assert judged([0.0] * 10, 0.01) == "equivalent"
+    assert corrected([0.0] * 10, 0.01) == "equivalent"
 
 
 @pytest.mark.parametrize("differences", [[], [0.0], [NAN] * 10])
 def test_too_few_pairs_are_inconclusive(differences):
-    assert judged(differences, 0.01) == "inconclusive"
+    assert corrected(differences, 0.01) == "inconclusive"
 
 
-def test_survivors_cannot_vouch_for_a_diverged_cell():
-    assert judged([0.0] * 10 + [NAN], 0.01) == "inconclusive"
-    assert judged([*SMALL, NAN], 0.05) == "different"
+def test_survivors_cannot_vouch_for_a_diverged_run():
+    assert corrected([0.0] * 10 + [NAN], 0.01) == "inconclusive"
+    assert corrected([*SMALL, NAN], 0.05) == "different"
 
 
 def test_a_test_that_was_not_made_is_not_a_difference():
-    assert judged(SMALL, 0.005, p_adjusted=NAN) == "inconclusive"
+    assert corrected(SMALL, 0.005, p_adjusted=NAN) == "inconclusive"
 
 
 # Holm

@@ -15,17 +15,17 @@ def found(tmp_path, outcome, **study):
     return build_findings(collect(folder))["rate_sensitivity"]
 
 
-def outcome(cell):
+def outcome(run):
     """With a limit, losses of 2.0, 1.7 and 1.8; without, the largest rate is lost and the untrained model has 4.0."""
-    rate = dict(cell.block)["optim.lr"]
-    loss = {1e-3: 2.0, 3e-3: 1.7, 1e-2: 1.8}[rate] + cell.seed / 100
-    if cell.variant is None and rate == 1e-2:
+    rate = dict(run.setting)["optim.lr"]
+    loss = {1e-3: 2.0, 3e-3: 1.7, 1e-2: 1.8}[rate] + run.seed / 100
+    if run.variant is None and rate == 1e-2:
         return Outcome(last_loss=2.0, state="diverged", why="left", nan_at=15)
     return Outcome(last_loss=loss)
 
 
 def test_it_is_the_mean_rise_over_the_best_rate_and_a_lost_run_counts_as_untrained(tmp_path):
-    result = found(tmp_path, outcome, blocks=RATES)
+    result = found(tmp_path, outcome, settings=RATES)
     clipped, free = result["variants"]
     assert clipped["values"] == pytest.approx([(0.3 + 0 + 0.1) / 3] * 3)
     assert free["values"] == pytest.approx([(2.0 + 1.7 + 4.0) / 3 + 2 * s / 300 - 1.7 - s / 100 for s in range(3)])
@@ -35,27 +35,27 @@ def test_it_is_the_mean_rise_over_the_best_rate_and_a_lost_run_counts_as_untrain
 
 
 def test_a_loss_above_the_untrained_models_counts_as_that(tmp_path):
-    def rising(cell):
-        large = dict(cell.block)["optim.lr"] == 1e-2
-        return Outcome(last_loss=3.0 if large else 1.0, state="diverged" if large else "done", why="stuck")
+    def rising(run):
+        large = dict(run.setting)["optim.lr"] == 1e-2
+        return Outcome(last_loss=3.0 if large else 1.0, state="diverged" if large else "done", why="learned_nothing")
 
-    (first, _) = found(tmp_path, rising, blocks=RATES)["variants"]
+    (first, _) = found(tmp_path, rising, settings=RATES)["variants"]
     assert first["values"] == pytest.approx([(1.0 + 1.0 + 3.0) / 3 - 1.0] * 3)
 
 
 def test_a_seed_counts_once_it_has_finished_at_every_rate(tmp_path):
-    def unfinished(cell):
-        last = cell.seed == 2 and dict(cell.block)["optim.lr"] == 1e-2
-        return Outcome(state="planned") if last else outcome(cell)
+    def unfinished(run):
+        last = run.seed == 2 and dict(run.setting)["optim.lr"] == 1e-2
+        return Outcome(state="planned") if last else outcome(run)
 
-    (first, _) = found(tmp_path, unfinished, blocks=RATES)["variants"]
+    (first, _) = found(tmp_path, unfinished, settings=RATES)["variants"]
     assert math.isnan(first["values"][2])
     assert first["mean"]["n"] == 2
 
 
 @pytest.mark.parametrize(
-    "blocks",
+    "settings",
     [{}, {"optim.lr": [1e-3]}, {"optim.weight_decay": [0.0, 0.1]}, {**RATES, "optim.weight_decay": [0.0, 0.1]}],
 )
-def test_it_needs_several_learning_rates_and_nothing_else(tmp_path, blocks):
-    assert found(tmp_path, lambda cell: Outcome(), blocks=blocks) is None
+def test_it_needs_several_learning_rates_and_nothing_else(tmp_path, settings):
+    assert found(tmp_path, lambda run: Outcome(), settings=settings) is None

@@ -1,4 +1,4 @@
-"""Claims about what a study of seeds finds in its cells."""
+"""Claims about what a study of seeds finds in its runs."""
 
 import json
 
@@ -7,7 +7,7 @@ import pytest
 import seeds
 from synthetic import Outcome
 
-from gpt.analysis.build import build_findings, contrasts, judged_of
+from gpt.analysis.build import build_findings, contrasts, corrected_contrasts
 from gpt.analysis.collect import collect
 from gpt.analysis.statistics.variance import component_sds, pairs_needed, variance_components
 from gpt.config import RunConfig, parse
@@ -21,8 +21,8 @@ def found(out, outcome=seeds.outcome, **more):
 
 
 def only(findings):
-    (block,) = findings["blocks"]
-    return block["components"]
+    (setting,) = findings["settings"]
+    return setting["components"]
 
 
 def test_components_are_those_of_the_table_of_init_seeds_by_order_seeds(tmp_path):
@@ -38,9 +38,9 @@ def test_components_are_those_of_the_table_of_init_seeds_by_order_seeds(tmp_path
 def test_a_study_of_seeds_makes_no_contrast_and_no_family(tmp_path):
     results = collect(seeds.write(tmp_path))
     findings = build_findings(results)
-    assert contrasts(results, results.blocks[0]) == findings["blocks"][0]["contrasts"] == []
+    assert contrasts(results, results.settings[0]) == findings["settings"][0]["contrasts"] == []
     assert findings["family"] == 0
-    assert judged_of(jsonable(findings)) == []
+    assert corrected_contrasts(jsonable(findings)) == []
     assert findings["verdicts"] == only(findings)["sentences"]
     assert findings["complete"]
 
@@ -67,14 +67,14 @@ def test_the_sentences_say_shares_spread_runs_and_what_sharing_saves(tmp_path):
 
 
 def test_what_is_not_told_from_chance_is_said_not_to_be(tmp_path):
-    def rest_alone(cell):
-        plain = seeds.outcome(cell)
-        plain.last_loss = 1.63 + seeds.REST[cell.seed][cell.variant]
+    def rest_alone(run):
+        plain = seeds.outcome(run)
+        plain.last_loss = 1.63 + seeds.REST[run.seed][run.variant]
         return plain
 
-    def init_alone(cell):
-        plain = rest_alone(cell)
-        plain.last_loss += seeds.INIT[cell.seed]
+    def init_alone(run):
+        plain = rest_alone(run)
+        plain.last_loss += seeds.INIT[run.seed]
         return plain
 
     none, one = only(found(tmp_path / "none", rest_alone)), only(found(tmp_path / "one", init_alone))
@@ -84,11 +84,11 @@ def test_what_is_not_told_from_chance_is_said_not_to_be(tmp_path):
     assert "only one seed's effect is told from chance" in one["sentences"][1]
 
 
-def test_a_diverged_run_is_counted_and_leaves_its_block_alone_without_components(tmp_path):
-    def outcome(cell):
-        return (seeds.diverging if dict(cell.block)["optim.lr"] > 2e-3 else seeds.outcome)(cell)
+def test_a_diverged_run_is_counted_and_leaves_its_setting_alone_without_components(tmp_path):
+    def outcome(run):
+        return (seeds.diverging if dict(run.setting)["optim.lr"] > 2e-3 else seeds.outcome)(run)
 
-    calm, wild = (b["components"] for b in found(tmp_path, outcome, blocks={"optim.lr": [1e-3, 3e-3]})["blocks"])
+    calm, wild = (b["components"] for b in found(tmp_path, outcome, settings={"optim.lr": [1e-3, 3e-3]})["settings"])
     assert calm["split"] is not None
     assert (wild["split"], wild["pairs"], wild["secondary"], wild["diverged"]) == (None, {}, {}, 2)
     assert wild["verdict"] == "not taken apart"
@@ -99,13 +99,13 @@ def test_a_diverged_run_is_counted_and_leaves_its_block_alone_without_components
 
 
 def test_an_unfinished_table_is_not_taken_apart(tmp_path):
-    def outcome(cell):
-        return Outcome(state="planned") if (cell.seed, cell.variant) == (4, 4) else seeds.outcome(cell)
+    def outcome(run):
+        return Outcome(state="planned") if (run.seed, run.variant) == (4, 4) else seeds.outcome(run)
 
     findings = found(tmp_path, outcome)
     assert only(findings)["split"] is None
     assert only(findings)["sentences"] == ["24 of 25 runs have finished; the spread is taken apart when all have."]
-    nothing = found(tmp_path / "nothing", lambda cell: Outcome(state="planned"))
+    nothing = found(tmp_path / "nothing", lambda run: Outcome(state="planned"))
     assert only(nothing)["sentences"][0].startswith("0 of 25 runs have finished")
     assert nothing["control"]["holds"] is None
 
@@ -124,18 +124,18 @@ def test_other_numbers_and_every_evaluation_are_taken_apart_too(tmp_path):
 
 
 def test_with_dropout_its_masks_belong_to_the_first_seed(tmp_path):
-    findings = found(tmp_path, blocks={"model.dropout": [0.0, 0.1]})
-    words = [block["components"]["words"]["init"] for block in findings["blocks"]]
+    findings = found(tmp_path, settings={"model.dropout": [0.0, 0.1]})
+    words = [setting["components"]["words"]["init"] for setting in findings["settings"]]
     assert words == ["initial weights", "initial weights and dropout"]
 
 
-def test_findings_survive_json_and_do_not_depend_on_the_order_of_the_cells(tmp_path):
+def test_findings_survive_json_and_do_not_depend_on_the_order_of_the_runs(tmp_path):
     texts = [json.dumps(jsonable(found(tmp_path / str(i))), allow_nan=False) for i in range(2)]
     assert texts[0] == texts[1]
 
 
 def test_the_treatment_is_one_start_and_another_first_batch(tmp_path):
-    treatment = found(tmp_path)["blocks"][0]["treatment"]
+    treatment = found(tmp_path)["settings"][0]["treatment"]
     assert treatment["holds"] is True
     assert treatment["loss_before_training"][1] == [4.17 + seeds.INIT[1]] * 5
     said = treatment["evidence"][0]
@@ -155,29 +155,29 @@ def test_the_treatment_is_one_start_and_another_first_batch(tmp_path):
     ids=["all alike", "other weights", "other layout", "same batches"],
 )
 def test_a_start_that_differs_or_batches_that_do_not_are_no_treatment(tmp_path, change, holds, said):
-    def outcome(cell):
-        plain = seeds.outcome(cell)
+    def outcome(run):
+        plain = seeds.outcome(run)
         plain.start = 4.17
-        if cell.variant == 2 or "first_loss" in change:
+        if run.variant == 2 or "first_loss" in change:
             for name, number in change.items():
                 setattr(plain, name, number)
         return plain
 
-    treatment = found(tmp_path, outcome)["blocks"][0]["treatment"]
+    treatment = found(tmp_path, outcome)["settings"][0]["treatment"]
     assert treatment["holds"] is holds
     assert said in treatment["evidence"][0]
 
 
-def without_order(cell):
-    """What another study recorded of a cell whose order is its own seed's: that nothing was said."""
-    config = cell.config.model_dump(mode="json")
+def without_order(run):
+    """What another study recorded of a run whose order is its own seed's: that nothing was said."""
+    config = run.config.model_dump(mode="json")
     return {"config": {**config, "data": {**config["data"], "order_seed": None}}}
 
 
-def test_control_holds_where_another_study_made_the_cells_whose_seeds_are_equal(tmp_path):
-    def outcome(cell):
-        plain = seeds.outcome(cell)
-        plain.changes = without_order(cell) if cell.seed == cell.variant else {}
+def test_control_holds_where_another_study_made_the_runs_whose_seeds_are_equal(tmp_path):
+    def outcome(run):
+        plain = seeds.outcome(run)
+        plain.changes = without_order(run) if run.seed == run.variant else {}
         return plain
 
     control = found(tmp_path, outcome)["control"]
@@ -185,23 +185,23 @@ def test_control_holds_where_another_study_made_the_cells_whose_seeds_are_equal(
     assert control["differing_fields"] == ["data.order_seed"]
 
 
-def test_control_breaks_where_a_cell_recorded_another_order(tmp_path):
-    def outcome(cell):
-        plain = seeds.outcome(cell)
-        plain.changes = without_order(cell) if (cell.seed, cell.variant) == (1, 2) else {}
+def test_control_breaks_where_a_run_recorded_another_order(tmp_path):
+    def outcome(run):
+        plain = seeds.outcome(run)
+        plain.changes = without_order(run) if (run.seed, run.variant) == (1, 2) else {}
         return plain
 
     control = found(tmp_path, outcome)["control"]
-    assert (control["holds"], control["cells_as_planned"]) == (False, False)
+    assert (control["holds"], control["runs_as_planned"]) == (False, False)
 
 
-def test_an_ordinary_study_is_controlled_where_a_study_of_seeds_made_some_of_its_cells(tmp_path):
+def test_an_ordinary_study_is_controlled_where_a_study_of_seeds_made_some_of_its_runs(tmp_path):
     from synthetic import study, write_study
 
-    def outcome(cell):
-        config = cell.config.model_dump(mode="json")
-        own = {"config": {**config, "data": {**config["data"], "order_seed": cell.seed}}}
-        return Outcome(first_loss=4 + len(cell.variant), changes=own if cell.variant == "rope" else {})
+    def outcome(run):
+        config = run.config.model_dump(mode="json")
+        own = {"config": {**config, "data": {**config["data"], "order_seed": run.seed}}}
+        return Outcome(first_loss=4 + len(run.variant), changes=own if run.variant == "rope" else {})
 
     planned = study("model.position", ["rope", "learned"])
     control = build_findings(collect(write_study(tmp_path, planned, outcome)))["control"]
@@ -213,7 +213,7 @@ def test_an_order_that_all_runs_share_breaks_no_control(tmp_path):
 
     base = parse(RunConfig, {**BASE, "data": {**BASE["data"], "order_seed": 1}}, "base").model_dump(mode="json")
     planned = study("model.position", ["rope", "learned"], base=base)
-    outcome = write_study(tmp_path, planned, lambda cell: Outcome(first_loss=4 + len(cell.variant)))
+    outcome = write_study(tmp_path, planned, lambda run: Outcome(first_loss=4 + len(run.variant)))
     assert build_findings(collect(outcome))["control"]["holds"] is True
 
 

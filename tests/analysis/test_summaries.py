@@ -10,13 +10,13 @@ from gpt.analysis.summaries import LEVELS
 
 def variants(tmp_path, outcome, **study):
     folder = synthetic.write_study(tmp_path, synthetic.study(**study), outcome)
-    return build_findings(collect(folder))["blocks"][0]["variants"]
+    return build_findings(collect(folder))["settings"][0]["variants"]
 
 
 def test_layer_means_are_those_of_the_survivors(tmp_path):
-    def outcome(cell):
-        lost = {"state": "diverged", "why": "stuck"} if cell.seed == 2 else {}
-        return Outcome(rms=(0.1 + 0.1 * cell.seed, 0.4, 0.6), **lost)
+    def outcome(run):
+        lost = {"state": "diverged", "why": "learned_nothing"} if run.seed == 2 else {}
+        return Outcome(rms=(0.1 + 0.1 * run.seed, 0.4, 0.6), **lost)
 
     layers = variants(tmp_path, outcome)[0]["layers"]
     assert layers["names"] == LAYERS
@@ -30,7 +30,7 @@ def test_layer_means_are_those_of_the_survivors(tmp_path):
 
 
 def test_heads_are_put_in_order_before_they_are_averaged_for_they_are_not_matched_between_seeds(tmp_path):
-    heads = variants(tmp_path, lambda cell: Outcome())[0]["heads"]
+    heads = variants(tmp_path, lambda run: Outcome())[0]["heads"]
     assert np.array(heads["attention_previous"]) == pytest.approx(np.array([[0.3, 0.2], [0.5, 0.4]]))
     assert np.array(heads["attention_first"]) == pytest.approx(np.array([[0.3, 0.25], [0.2, 0.15]]))
     assert np.array(heads["attention_entropy"]) == pytest.approx(np.array([[0.8, 0.6], [1.2, 1.0]]))
@@ -38,7 +38,7 @@ def test_heads_are_put_in_order_before_they_are_averaged_for_they_are_not_matche
 
 
 def test_gradient_quantiles_leave_warm_up_out(tmp_path):
-    quantiles = variants(tmp_path, lambda cell: Outcome(norm=8.0 + cell.seed))[0]["gradient_quantiles"]
+    quantiles = variants(tmp_path, lambda run: Outcome(norm=8.0 + run.seed))[0]["gradient_quantiles"]
     assert quantiles["levels"] == list(LEVELS)
     assert quantiles["first_step"] == pytest.approx([0.2, 0.1, 0.05, 0])
     assert quantiles["by_layer"][0] == pytest.approx([9 / 2] * 5)
@@ -46,24 +46,24 @@ def test_gradient_quantiles_leave_warm_up_out(tmp_path):
 
 
 def test_clipping_is_told_by_quarters_of_the_run(tmp_path):
-    assert variants(tmp_path, lambda cell: Outcome(scale=0.5))[0]["clipped_by_quarter"] == pytest.approx([0.6, 1, 1, 1])
+    assert variants(tmp_path, lambda run: Outcome(scale=0.5))[0]["clipped_by_quarter"] == pytest.approx([0.6, 1, 1, 1])
 
 
 def test_events_are_counted_by_kind_and_run_and_every_run_has_the_steps_it_survived(tmp_path):
-    def outcome(cell):
-        if cell.seed == 0:
+    def outcome(run):
+        if run.seed == 0:
             return Outcome(state="diverged", why="left", nan_at=13, spikes=3)
-        return Outcome(state="running" if cell.seed == 2 else "done", spikes=1, collapses=2)
+        return Outcome(state="running" if run.seed == 2 else "done", spikes=1, collapses=2)
 
     first = variants(tmp_path, outcome)[0]
     assert first["events"]["spike"] == {"count": 4, "runs": 2}
     assert first["events"]["entropy_collapse"] == {"count": 2, "runs": 1}
-    assert first["events"]["stuck"] == {"count": 0, "runs": 0}
+    assert first["events"]["learned_nothing"] == {"count": 0, "runs": 0}
     assert first["steps_survived"] == [13, STEPS, None]
 
 
 def test_long_range_curves_are_means_with_intervals(tmp_path):
-    found = variants(tmp_path, lambda cell: Outcome())[0]["long_range"]
+    found = variants(tmp_path, lambda run: Outcome())[0]["long_range"]
     assert (found["n"], found["context"], found["context_lengths"]) == (3, 8, [1, 2, 4, 8])
     loss = found["loss_by_position"]
     assert loss["mean"][:8] == pytest.approx(3.01 - 0.1 * np.arange(8), rel=1e-5)
@@ -76,11 +76,11 @@ def test_long_range_curves_are_means_with_intervals(tmp_path):
 
 
 def test_what_was_not_recorded_is_not_there(tmp_path):
-    bare = variants(tmp_path / "bare", lambda cell: Outcome(probes=False, long_range=False))[0]
+    bare = variants(tmp_path / "bare", lambda run: Outcome(probes=False, long_range=False))[0]
     assert bare["layers"] == {"names": LAYERS}
     assert bare["heads"] == {}
     assert "long_range" not in bare
-    some = variants(tmp_path / "some", lambda cell: Outcome(long_range=cell.seed > 0))[0]
+    some = variants(tmp_path / "some", lambda run: Outcome(long_range=run.seed > 0))[0]
     assert "long_range" not in some
-    none = variants(tmp_path / "none", lambda cell: Outcome(state="planned"))[0]
+    none = variants(tmp_path / "none", lambda run: Outcome(state="planned"))[0]
     assert not {"gradient_quantiles", "clipped_by_quarter", "long_range"} & set(none)

@@ -36,7 +36,7 @@ def table(shape, sds, seed):
 
 
 def naive_mean_squares(values):
-    """Mean squares from sums over every cell, as a textbook writes them."""
+    """Mean squares from sums over every run, as a textbook writes them."""
     rows, columns = len(values), len(values[0])
     grand = sum(v for row in values for v in row) / (rows * columns)
     row_means = [sum(row) / columns for row in values]
@@ -56,7 +56,7 @@ def everything(found):
 
 
 @pytest.mark.parametrize("shape", [(3, 3), (5, 5), (4, 7)])
-def test_mean_squares_are_those_of_sums_over_every_cell(shape):
+def test_mean_squares_are_those_of_sums_over_every_run(shape):
     values = table(shape, (1.0, 0.5, 0.3), 1)
     assert mean_squares(values)[0] == pytest.approx(naive_mean_squares(values.tolist()), rel=1e-9)
 

@@ -121,7 +121,7 @@ def test_the_url_is_asked_first_and_once(serve: Serve, no_wheel: Path, tmp_path:
     assert asked == ["/input.txt"]
 
 
-def test_a_damaged_cached_file_is_fetched_again(
+def test_a_corrupt_cached_file_is_fetched_again(
     serve: Serve, no_wheel: Path, tmp_path: Path, tiny_shakespeare: str
 ) -> None:
     serve(gives(tiny_shakespeare.encode()))
@@ -153,7 +153,7 @@ def test_a_failed_fetch_says_every_way_and_writes_nothing(
     assert not cache.exists()
 
 
-def test_a_damaged_cached_file_is_named_when_nothing_replaces_it(serve: Serve, no_wheel: Path, tmp_path: Path) -> None:
+def test_a_corrupt_cached_file_is_named_when_nothing_replaces_it(serve: Serve, no_wheel: Path, tmp_path: Path) -> None:
     serve(missing)
     path = tmp_path / "tiny_shakespeare.txt"
     path.write_text("First Citizen")

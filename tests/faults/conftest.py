@@ -1,4 +1,4 @@
-"""Cells for the fault suite, made once."""
+"""Runs for the fault suite, made once."""
 
 from pathlib import Path
 
@@ -8,5 +8,5 @@ from small import Small, make
 
 @pytest.fixture(scope="session")
 def one(tmp_path_factory: pytest.TempPathFactory, excerpt: Path) -> Small:
-    """One small cell."""
+    """One small run."""
     return make(tmp_path_factory.mktemp("one"), excerpt)

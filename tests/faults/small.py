@@ -1,4 +1,4 @@
-"""A cell that trains in a tenth of a second and writes every kind of file. The real worker trains it, in here."""
+"""A run that trains in a tenth of a second and writes every kind of file. The real worker trains it, in here."""
 
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
@@ -15,13 +15,13 @@ from tally import Tally
 from gpt.config import RunConfig, fingerprint, load_run, with_values
 from gpt.data.corpus import default_cache
 from gpt.records.jsonl import read_jsonl
-from gpt.records.run_folder import Cell
+from gpt.records.run_folder import RunFolder
 from gpt.runner.inputs import load_data
-from gpt.runner.ranks.group import Row, Seat
+from gpt.runner.ranks.group import RankGroup, RankPosition
 from gpt.runner.worker import work
-from gpt.runner.workspace import Place
-from gpt.study.folder import cell_at
-from gpt.study.plan import PlannedCell
+from gpt.runner.workspace import Workspace
+from gpt.study.folder import run_at
+from gpt.study.plan import PlannedRun
 from gpt.train import checkpoint
 
 RUN = """\
@@ -36,59 +36,59 @@ sample: {{characters: 5}}
 
 @dataclass(frozen=True)
 class Small:
-    """One cell, or a few that differ in their seeds, and what they leave when nothing disturbs them."""
+    """One run, or a few that differ in their seeds, and what they leave when nothing disturbs them."""
 
-    cells: tuple[PlannedCell, ...]
+    runs: tuple[PlannedRun, ...]
     whole: dict[str, bytes]
     """the records of an undisturbed training, see `commands.records`"""
 
     def train(self, out: Path, stop: Callable[[], bool] = lambda: False, together: bool = False) -> None:
         """Do what is missing, as a worker does."""
-        train(self.cells, out, stop, together)
+        train(self.runs, out, stop, together)
 
     def states(self, out: Path) -> list[str]:
-        return [self.cell(out, index).read_status().state for index in range(len(self.cells))]
+        return [self.run(out, index).read_status().state for index in range(len(self.runs))]
 
-    def cell(self, out: Path, index: int = 0) -> Cell:
-        return cell_at(out, self.cells[index].fingerprint)
+    def run(self, out: Path, index: int = 0) -> RunFolder:
+        return run_at(out, self.runs[index].fingerprint)
 
     def check(self, out: Path) -> None:
-        """Every cell is finished, and each of its files has the bytes of an undisturbed training."""
+        """Every run is finished, and each of its files has the bytes of an undisturbed training."""
         found = records(out)
         changed = [name for name in self.whole if found.get(name) != self.whole[name]]
         assert found == self.whole, changed or sorted(set(found) - set(self.whole))
 
 
-def plan(excerpt: Path, seeds: Sequence[int], **values: object) -> tuple[PlannedCell, ...]:
-    """The cell of each seed, with some fields changed."""
+def plan(excerpt: Path, seeds: Sequence[int], **values: object) -> tuple[PlannedRun, ...]:
+    """The run of each seed, with some fields changed."""
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "run.yaml"
         file.write_text(RUN.format(source=excerpt))
         base = load_run(file)
-    return tuple(cell_of(with_values(base, {**values, "seed": seed}, "small")) for seed in seeds)
+    return tuple(run_of(with_values(base, {**values, "seed": seed}, "small")) for seed in seeds)
 
 
-def cell_of(config: RunConfig) -> PlannedCell:
+def run_of(config: RunConfig) -> PlannedRun:
     data = load_data(config, default_cache())
-    return PlannedCell("small", (), config.seed, config, fingerprint(config, data.sha256))
+    return PlannedRun("small", (), config.seed, config, fingerprint(config, data.sha256))
 
 
-def train(cells: Sequence[PlannedCell], out: Path, stop: Callable[[], bool], together: bool) -> None:
-    packs = [cells] if together else [[cell] for cell in cells]
-    place = Place(out, default_cache(), torch.device("cpu"))
-    work(packs, place, Row(Seat(0, 1, 1), dist.HashStore(), "gloo", 60.0, stop), stop)
+def train(runs: Sequence[PlannedRun], out: Path, stop: Callable[[], bool], together: bool) -> None:
+    seed_batches = [runs] if together else [[run] for run in runs]
+    workspace = Workspace(out, default_cache(), torch.device("cpu"))
+    work(seed_batches, workspace, RankGroup(RankPosition(0, 1, 1), dist.HashStore(), "gloo", 60.0, stop), stop)
 
 
 def make(folder: Path, excerpt: Path, seeds: Sequence[int] = (0,), together: bool = False, **values: object) -> Small:
-    """Plan the cells, and train them undisturbed."""
-    cells = plan(excerpt, seeds, **values)
-    train(cells, folder, lambda: False, together)
-    return Small(cells, records(folder))
+    """Plan the runs, and train them undisturbed."""
+    runs = plan(excerpt, seeds, **values)
+    train(runs, folder, lambda: False, together)
+    return Small(runs, records(folder))
 
 
-def committed(cell: Cell) -> set[int]:
+def committed(run: RunFolder) -> set[int]:
     """The steps that have a checkpoint which verifies."""
-    return set(checkpoint.find(cell.checkpoints)[0])
+    return set(checkpoint.find(run.checkpoints)[0])
 
 
 def rows_wrong(small: Small, out: Path) -> int:
@@ -115,14 +115,14 @@ def say_commits(say: Say) -> None:
 
 def check_nothing_lost(faults: Tally, small: Small, out: Path, told: list[int]) -> None:
     """What was committed is there; training on leaves the files of an undisturbed training."""
-    cell = small.cell(out)
-    if told and not cell.finished:
-        kept = committed(cell)
-        again = len(read_jsonl(cell.metrics)) - 1 - max(kept)
+    run = small.run(out)
+    if told and not run.finished:
+        kept = committed(run)
+        again = len(read_jsonl(run.metrics)) - 1 - max(kept)
         faults.saw("committed steps lost", 0 if told[-1] in kept else told[-1] - max(kept, default=0))
         faults.saw("steps trained again", again)
         assert told[-1] in kept
-        assert again <= small.cells[0].config.train.checkpoint_every
+        assert again <= small.runs[0].config.train.checkpoint_every
     small.train(out)
     faults.saw("rows lost, doubled or changed", rows_wrong(small, out))
     small.check(out)

@@ -1,4 +1,4 @@
-"""Bytes that change on the disk: what is damaged is found, named and not used, and costs at most the way back to the
+"""Bytes that change on the disk: what is corrupt is found, named and not used, and costs at most the way back to the
 last good checkpoint."""
 
 import os
@@ -16,8 +16,8 @@ from small import Small, committed, rows_wrong
 from tally import Tally
 
 from gpt.errors import InputError
-from gpt.records.manifest import MANIFEST, DamagedError, entry, seal, unseal
-from gpt.records.run_folder import Cell, load_arrays
+from gpt.records.manifest import MANIFEST, CorruptionError, entry, read_checksummed, write_checksummed
+from gpt.records.run_folder import RunFolder, load_arrays
 from gpt.runner.checks.verify import verify
 from gpt.train import checkpoint
 from gpt.train.checkpoint import STATE
@@ -25,9 +25,9 @@ from gpt.train.saved_model import load_model
 
 
 def flipped(whole: bytes, bit: int) -> bytes:
-    damaged = bytearray(whole)
-    damaged[bit // 8] ^= 1 << bit % 8
-    return bytes(damaged)
+    corrupt = bytearray(whole)
+    corrupt[bit // 8] ^= 1 << bit % 8
+    return bytes(corrupt)
 
 
 def damages(whole: bytes, seed: int = 0) -> Iterator[bytes]:
@@ -42,19 +42,19 @@ def damages(whole: bytes, seed: int = 0) -> Iterator[bytes]:
 
 @pytest.mark.fault("flipped bits and truncations of a checkpoint")
 @pytest.mark.parametrize("file", [STATE, MANIFEST])
-def test_a_damaged_checkpoint_is_named_and_the_one_before_is_used(faults: Tally, tmp_path: Path, file: str) -> None:
+def test_a_corrupt_checkpoint_is_named_and_the_one_before_is_used(faults: Tally, tmp_path: Path, file: str) -> None:
     checkpoints.commit(tmp_path, 100)
     place = checkpoints.commit(tmp_path, 200) / file
     whole = place.read_bytes()
     ends = (whole + b"\n", whole + b" ", b" " + whole, b"", whole + whole)
-    for damaged in (*(x for _, x in zip(faults.some(range(700), 20), damages(whole), strict=False)), *ends):
-        place.write_bytes(damaged)
+    for corrupt in (*(x for _, x in zip(faults.some(range(700), 20), damages(whole), strict=False)), *ends):
+        place.write_bytes(corrupt)
         with faults.one():
             found = checkpoints.steps(tmp_path)
-            faults.saw("damaged checkpoints used", found.count(200))
+            faults.saw("corrupt checkpoints used", found.count(200))
             assert found == [100]
             assert str(place) in checkpoint.find(tmp_path)[1]["step-00000200"]
-            with pytest.raises(DamagedError):
+            with pytest.raises(CorruptionError):
                 checkpoint.load(tmp_path, 200)
     place.write_bytes(whole)
     assert checkpoints.steps(tmp_path) == [100, 200]
@@ -62,10 +62,10 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_is_used(faults: Tally,
 
 @pytest.fixture(scope="module")
 def stopped(one: Small, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The output folder of the small cell, stopped after step 9, with checkpoints of steps 8 and 9."""
+    """The output folder of the small run, stopped after step 9, with checkpoints of steps 8 and 9."""
     out = tmp_path_factory.mktemp("stopped") / "out"
     stop_after(one, out, 9)
-    assert committed(one.cell(out)) == {8, 9}
+    assert committed(one.run(out)) == {8, 9}
     return out
 
 
@@ -75,32 +75,32 @@ def stop_after(small: Small, out: Path, step: int) -> None:
     small.train(out, lambda: next(asked) >= step - 1)
 
 
-def in_use(cell: Cell) -> list[Path]:
-    """The files that a run reads which goes on with a stopped cell."""
+def in_use(run: RunFolder) -> list[Path]:
+    """The files that a run reads which goes on with a stopped run."""
     names = (STATE, MANIFEST)
-    files = [folder / name for folder in sorted(cell.checkpoints.glob("step-*")) for name in names]
-    return [cell.run_json, cell.metrics, *sorted(cell.probes.iterdir()), *sorted(cell.model.iterdir()), *files]
+    files = [folder / name for folder in sorted(run.checkpoints.glob("step-*")) for name in names]
+    return [run.run_json, run.metrics, *sorted(run.probes.iterdir()), *sorted(run.model.iterdir()), *files]
 
 
 @pytest.mark.fault("flipped bits and truncations of any file of a run that goes on")
-def test_a_run_that_goes_on_ends_with_the_same_bytes_or_names_what_is_damaged(
+def test_a_run_that_goes_on_ends_with_the_same_bytes_or_names_what_is_corrupt(
     faults: Tally, one: Small, stopped: Path, tmp_path: Path
 ) -> None:
-    number = len(in_use(one.cell(stopped)))
+    number = len(in_use(one.run(stopped)))
     assert number >= 10
     each = 40 if faults.full else 1
     for index in range(number):
         for seed in range(each):
             out = Path(shutil.copytree(stopped, tmp_path / "out"))
-            cell = one.cell(out)
-            file = in_use(cell)[index]
+            run = one.run(out)
+            file = in_use(run)[index]
             file.write_bytes(next(damages(file.read_bytes(), seed)))
             with faults.one():
                 one.train(out)
-                if cell.read_status().state == "failed":
-                    assert file == cell.run_json, "from all others there is a way back"
-                    assert str(file) in cell.read_status().why
-                    cell.root.rename(tmp_path / "aside")
+                if run.read_status().state == "failed":
+                    assert file == run.run_json, "from all others there is a way back"
+                    assert str(file) in run.read_status().why
+                    run.root.rename(tmp_path / "aside")
                     one.train(out)
                     shutil.rmtree(tmp_path / "aside")
                 faults.saw("rows lost, doubled or changed", rows_wrong(one, out))
@@ -115,12 +115,12 @@ def test_whatever_follows_the_last_checkpoint_is_cut_off(
     faults: Tally, one: Small, stopped: Path, tmp_path: Path, name: str
 ) -> None:
     dice = random.Random(0)
-    meta = checkpoint.load(one.cell(stopped).checkpoints, 8).meta
+    meta = checkpoint.load(one.run(stopped).checkpoints, 8).meta
     for _ in faults.some(range(100), 3):
         out = Path(shutil.copytree(stopped, tmp_path / "out"))
-        cell = one.cell(out)
-        shutil.rmtree(cell.checkpoints / "step-00000009")
-        file, kept = getattr(cell, name), meta["records"][name]["bytes"]
+        run = one.run(out)
+        shutil.rmtree(run.checkpoints / "step-00000009")
+        file, kept = getattr(run, name), meta["records"][name]["bytes"]
         torn = file.read_bytes()[: dice.randrange(kept, file.stat().st_size + 1)]
         scribble = dice.choice([b"", b"\0" * dice.randrange(5000), dice.randbytes(50), b'{"step":10}\n', b"\n\n"])
         file.write_bytes(torn + scribble)
@@ -158,27 +158,29 @@ def write_numpy(path: Path, bomb: Bomb) -> None:
 @pytest.mark.parametrize("write", [write_torch, write_pickle, write_numpy])
 def test_no_pickle_goes_off(faults: Tally, one: Small, stopped: Path, tmp_path: Path, write) -> None:
     out, trace = Path(shutil.copytree(stopped, tmp_path / "out")), tmp_path / "went-off"
-    cell, bomb = one.cell(out), Bomb(trace)
+    run, bomb = one.run(out), Bomb(trace)
     pickle.loads(pickle.dumps(bomb))
     assert trace.exists(), "the bomb works"
     trace.unlink()
     with faults.one():  # with a manifest whose hashes are right, as somebody who knows the format could write it
-        folder = cell.checkpoints / "step-00000009"
+        folder = run.checkpoints / "step-00000009"
         write(folder / STATE, bomb)
-        content = {key: value for key, value in unseal(folder / MANIFEST).items() if key not in ("format", "sha256")}
+        content = {
+            key: value for key, value in read_checksummed(folder / MANIFEST).items() if key not in ("format", "sha256")
+        }
         content["files"] = {STATE: entry((folder / STATE).read_bytes())}
-        (folder / MANIFEST).write_bytes(seal(content))
-        with pytest.raises(DamagedError, match="Error while deserializing"):
-            checkpoint.load(cell.checkpoints, 9)
+        (folder / MANIFEST).write_bytes(write_checksummed(content))
+        with pytest.raises(CorruptionError, match="Error while deserializing"):
+            checkpoint.load(run.checkpoints, 9)
         one.train(out)
         one.check(out)
     with faults.one():
-        write(cell.model / "model.safetensors", bomb)
-        with pytest.raises(InputError, match="damaged"):
-            load_model(cell.model)
+        write(run.model / "model.safetensors", bomb)
+        with pytest.raises(InputError, match="corrupt"):
+            load_model(run.model)
     with faults.one():
-        write(cell.probe_file(6), bomb)
-        with pytest.raises(InputError, match="damaged"):
-            load_arrays(cell.probe_file(6))
+        write(run.probe_file(6), bomb)
+        with pytest.raises(InputError, match="corrupt"):
+            load_arrays(run.probe_file(6))
     assert verify(out).wrong
     assert not os.path.lexists(trace)

@@ -9,9 +9,9 @@ import checkpoints
 import pytest
 import torch
 from children import Say, in_child
-from commands import GPT, run
-from places import remount, small_disk
+from commands import GPT, run_command
 from small import Small, check_nothing_lost, committed, say_commits
+from small_disk import remount, small_disk
 from tally import Tally
 
 from gpt.records.files import make_folder
@@ -34,17 +34,17 @@ def test_a_full_disk_costs_nothing_that_was_committed(faults: Tally, one: Small,
                 one.train(out)
 
             told = in_child(work).said
-            cell = one.cell(disk / "out")
-            too_small += not cell.finished
-            if cell.read_status().state == "failed":  # else not even that could be written
-                assert "No space left on device" in cell.read_status().why
+            run = one.run(disk / "out")
+            too_small += not run.finished
+            if run.read_status().state == "failed":  # else not even that could be written
+                assert "No space left on device" in run.read_status().why
             remount(disk, "size=8m")
             check_nothing_lost(faults, one, disk / "out", list(map(int, told)))
     assert too_small
 
 
 @pytest.mark.fault("file-size limit")
-def test_a_file_that_may_not_grow_fails_the_cell_by_name(faults: Tally, one: Small, tmp_path: Path) -> None:
+def test_a_file_that_may_not_grow_fails_the_run_by_name(faults: Tally, one: Small, tmp_path: Path) -> None:
     for limit in faults.some(range(200, 12_200, 400), 3):
         out = tmp_path / str(limit)
 
@@ -55,9 +55,9 @@ def test_a_file_that_may_not_grow_fails_the_cell_by_name(faults: Tally, one: Sma
 
         with faults.one():
             told = in_child(work).said
-            cell = one.cell(out)
-            if cell.read_status().state == "failed":
-                assert "File too large" in cell.read_status().why
+            run = one.run(out)
+            if run.read_status().state == "failed":
+                assert "File too large" in run.read_status().why
             check_nothing_lost(faults, one, out, list(map(int, told)))
         shutil.rmtree(out)
 
@@ -102,19 +102,19 @@ train: {{steps: 8, batch_size: 4, eval_every: 4}}
         for out in (disk, disk / "out"):
             remount(disk, "ro")
             with faults.one():
-                code, said = run([*GPT, "train", run_file, "--out", out], tmp_path)
+                code, said = run_command([*GPT, "train", run_file, "--out", out], tmp_path)
                 assert code == 2
                 assert len(said.splitlines()) == 1, said
                 assert str(out) in said
             remount(disk, "rw")
-        # in the middle: the cell was begun, and its folder turns read-only
+        # in the middle: the run was begun, and its folder turns read-only
         one.train(disk / "out", stop=iter([False] * 8 + [True] * 9).__next__)
-        before = committed(one.cell(disk / "out"))
+        before = committed(one.run(disk / "out"))
         assert before
         remount(disk, "ro")
         with faults.one():
             one.train(disk / "out")
-            assert committed(one.cell(disk / "out")) == before
+            assert committed(one.run(disk / "out")) == before
         remount(disk, "rw")
         one.train(disk / "out")
         one.check(disk / "out")
@@ -127,8 +127,8 @@ def test_a_study_on_a_full_disk_fails_in_plain_words_and_goes_on_with_more_room(
     disk.mkdir()
     command = [*GPT, "study", "run", tiny_study, "--out", disk / "out", "--device", "cpu"]
     with small_disk(disk, 160):
-        code, said = run(command, tmp_path)
+        code, said = run_command(command, tmp_path)
         assert (code, "No space left on device" in said, "Traceback" in said) == (3, True, False), said
         remount(disk, "size=64m")
-        code, said = run(command, tmp_path)
+        code, said = run_command(command, tmp_path)
         assert code == 0, said

@@ -1,4 +1,4 @@
-"""A configuration, data or stack that is another when a run goes on: refused by name, or another cell; never merged."""
+"""A configuration, data or stack that is another when a run goes on: refused by name, or another run; never merged."""
 
 import json
 import re
@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from commands import GPT, cells_of, run
+from commands import GPT, run_command, runs_of
 from small import Small
 from tally import Tally
 from test_damage import stop_after
@@ -53,20 +53,20 @@ def test_a_run_begun_by_another_stack_is_refused_by_name(faults: Tally, one: Sma
     assert {"code", "torch", "numpy", "threads", "device"} <= set(keys)
     for key in faults.some(keys, 3):
         out = Path(shutil.copytree(tmp_path / "whole", tmp_path / key))
-        cell = one.cell(out)
-        edit_json(cell.run_json, lambda run, key=key: run["stack"].update({key: "another"}))
+        run = one.run(out)
+        edit_json(run.run_json, lambda run, key=key: run["stack"].update({key: "another"}))
         with faults.one():
             with pytest.raises(InputError, match=f"run.json: made with {key} = 'another', now it is "):
-                check_stack(cell, describe_stack(torch.device("cpu")))
-            before = cell.metrics.read_bytes()
+                check_stack(run, describe_stack(torch.device("cpu")))
+            before = run.metrics.read_bytes()
             one.train(out)
-            assert cell.read_status().state == "failed"
-            assert f"made with {key} = 'another'" in cell.read_status().why
-            assert cell.metrics.read_bytes() == before
+            assert run.read_status().state == "failed"
+            assert f"made with {key} = 'another'" in run.read_status().why
+            assert run.metrics.read_bytes() == before
 
 
 @pytest.mark.fault("another configuration in run.json when a run goes on")
-def test_a_cell_whose_configuration_was_edited_is_refused_by_name(faults: Tally, one: Small, tmp_path: Path) -> None:
+def test_a_run_whose_configuration_was_edited_is_refused_by_name(faults: Tally, one: Small, tmp_path: Path) -> None:
     stop_after(one, tmp_path / "whole", 9)
     edits: list[Callable[[Any], None]] = [
         lambda run: run["config"]["optim"].update(lr=2e-2),
@@ -82,12 +82,12 @@ def test_a_cell_whose_configuration_was_edited_is_refused_by_name(faults: Tally,
     ]
     for number, edit in enumerate(faults.some(edits, 3)):
         out = Path(shutil.copytree(tmp_path / "whole", tmp_path / str(number)))
-        cell = one.cell(out)
-        edit_json(cell.run_json, edit)
+        run = one.run(out)
+        edit_json(run.run_json, edit)
         with faults.one():
             one.train(out)
-            assert cell.read_status().state == "failed"
-            assert re.search(r"run\.json: damaged", cell.read_status().why)
+            assert run.read_status().state == "failed"
+            assert re.search(r"run\.json: corrupt", run.read_status().why)
 
 
 def gpt(arguments: list[str | Path], capsys: pytest.CaptureFixture[str]) -> tuple[int, str]:
@@ -98,7 +98,7 @@ def gpt(arguments: list[str | Path], capsys: pytest.CaptureFixture[str]) -> tupl
 
 
 @pytest.mark.fault("a study or its text edited between two commands")
-def test_an_edited_study_is_refused_and_an_edited_run_is_another_cell(
+def test_an_edited_study_is_refused_and_an_edited_run_is_another_run(
     faults: Tally, excerpt: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -106,9 +106,9 @@ def test_an_edited_study_is_refused_and_an_edited_run_is_another_cell(
     Path("text.txt").write_text(text)
     Path("run.yaml").write_text(RUN)
     Path("study.yaml").write_text(STUDY)
-    code, said = run([*GPT, "study", "run", "study.yaml"], tmp_path)
+    code, said = run_command([*GPT, "study", "run", "study.yaml"], tmp_path)
     assert code == 0, said
-    cells = {cell.root.name: cell.metrics.read_bytes() for cell in cells_of(Path("out"))}
+    runs = {run.root.name: run.metrics.read_bytes() for run in runs_of(Path("out"))}
     edits = {
         "seeds": ("study.yaml", STUDY.replace("seeds: 2", "seeds: 3")),
         "variants": ("study.yaml", STUDY.replace("[pre, post]", "[pre, peri]")),
@@ -124,7 +124,7 @@ def test_an_edited_study_is_refused_and_an_edited_run_is_another_cell(
             assert (code, len(said.splitlines())) == (2, 1), said
             assert f"the study was started {'on' if 'data' in what else 'with'} {what}" in said
         Path(file).write_text(before)
-    assert {cell.root.name: cell.metrics.read_bytes() for cell in cells_of(Path("out"))} == cells
+    assert {run.root.name: run.metrics.read_bytes() for run in runs_of(Path("out"))} == runs
     with faults.one():  # how often a run is made durable cannot change a number
         Path("run.yaml").write_text(RUN.replace("checkpoint_every: 4", "checkpoint_every: 3"))
         code, said = gpt(["study", "run", "study.yaml"], capsys)

@@ -27,14 +27,14 @@ def four_commits(root: Path, say: Say) -> None:
         say(step)
 
 
-def replacement_of_a_damaged_one(root: Path, say: Say) -> None:
+def replacement_of_a_corrupt_one(root: Path, say: Say) -> None:
     checkpoints.commit(root, 200)
     say(200)
 
 
 @pytest.mark.fault("death at every operation of a checkpoint's commit")
 @pytest.mark.parametrize("how", HOWS)
-@pytest.mark.parametrize("work", [four_commits, replacement_of_a_damaged_one])
+@pytest.mark.parametrize("work", [four_commits, replacement_of_a_corrupt_one])
 def test_a_death_at_any_operation_damages_nothing_and_loses_no_committed_step(
     faults: Tally, tmp_path: Path, work, how: str
 ) -> None:
@@ -71,7 +71,7 @@ def test_a_death_at_any_operation_damages_nothing_and_loses_no_committed_step(
 
 @pytest.fixture(scope="module")
 def operations(one: Small, tmp_path_factory: pytest.TempPathFactory) -> int:
-    """Operations on files while the small cell is trained."""
+    """Operations on files while the small run is trained."""
 
     def count(say: Say) -> None:
         counting = Operations()

@@ -13,16 +13,16 @@ from commands import (
     GPT,
     Command,
     accelerate,
-    cells_of,
     records,
-    run,
+    run_command,
+    runs_of,
     started,
     wait_for,
 )
 
 from gpt.commands.studies import open_study
-from gpt.records.run_folder import Cell, State
-from gpt.study.folder import cell_at
+from gpt.records.run_folder import RunFolder, State
+from gpt.study.folder import run_at
 
 Saw = Callable[[str, float], None]
 TIMEOUT = 6.0
@@ -38,7 +38,8 @@ model: {{layers: 2, heads: 2, width: 16, context: 16, position: rope, norm_place
   dropout: 0.1, tie_embeddings: false}}
 optim: {{lr: {lr}, final_lr_ratio: 0.1, warmup_steps: 5, clip: 1.0}}
 train:
-  {{steps: {steps}, batch_size: 8, micro_batch_size: 4, reduction: ordered, eval_every: 50, checkpoint_every: 10}}
+  {{steps: {steps}, batch_size: 8, micro_batch_size: 4, reduction: rank_invariant, eval_every: 50, checkpoint_every:
+  10}}
 probes: {{every: 0}}
 sample: {{characters: 20}}
 """
@@ -68,14 +69,14 @@ def run_file(tmp_path_factory: pytest.TempPathFactory, excerpt: Path) -> Path:
 def whole(tmp_path_factory: pytest.TempPathFactory, run_file: Path) -> Path:
     """What one process leaves that nothing disturbs."""
     out = tmp_path_factory.mktemp("whole") / "out"
-    code, said = run([*GPT, "train", run_file, "--out", out], out.parent)
+    code, said = run_command([*GPT, "train", run_file, "--out", out], out.parent)
     assert code == 0, said
     return out
 
 
 def lose(command: Command, out: Path, rank: int, how: signal.Signals) -> float:
     """Send a signal to one of two ranks in the middle of a run; return when."""
-    wait_for(lambda: list(out.glob("cells/*/checkpoints/step-*")), command)
+    wait_for(lambda: list(out.glob("runs/*/checkpoints/step-*")), command)
     ranks = command.ranks()
     assert len(ranks) == 2, command.running()
     os.kill(ranks[rank], how)
@@ -84,11 +85,11 @@ def lose(command: Command, out: Path, rank: int, how: signal.Signals) -> float:
 
 def check_mended(run_file: Path, out: Path, whole: Path) -> None:
     """The same run again goes on from the last checkpoint and leaves what an undisturbed run leaves."""
-    assert list(out.glob("cells/*/checkpoints/step-*"))
-    code, said = run([*GPT, "train", run_file, "--out", out], out.parent)
+    assert list(out.glob("runs/*/checkpoints/step-*"))
+    code, said = run_command([*GPT, "train", run_file, "--out", out], out.parent)
     assert code == 0, said
     assert records(out) == records(whole)
-    assert cells_of(out)[0].read_status().attempts == 2
+    assert runs_of(out)[0].read_status().attempts == 2
 
 
 @pytest.mark.fault("a rank killed or stopped")
@@ -112,13 +113,13 @@ def test_a_lost_rank_ends_the_run_soon_by_name_and_running_again_mends_it(
         took = time.monotonic() - lost
         command.leaves_nothing()
     assert code == 3, command.said
-    cell = cells_of(out)[0]
-    of = re.escape(f"it was training run seed 0, cell {cell.root.name}")
+    run = runs_of(out)[0]
+    of = re.escape(f"it was training run seed 0, run {run.root.name}")
     told = (
         rf"^gpt: rank {1 - rank}: rank {rank} of 2 was lost: (its process is gone|no answer for {TIMEOUT:g} s); {of}$"
     )
     assert len(re.findall(told, command.said, re.MULTILINE)) == 1, command.said
-    assert f"not done: run seed 0, cell {cell.root.name}: " in command.said
+    assert f"not done: run seed 0, run {run.root.name}: " in command.said
     if how is signal.SIGSTOP:
         assert f"gpt: rank {rank} is killed: no sign of life for {TIMEOUT:g} s" in command.said
     # a killed rank's connections break at once, a stopped one's when it is killed after the timeout
@@ -142,7 +143,7 @@ def test_a_rank_of_a_launch_that_is_lost_ends_the_launch(
         took = time.monotonic() - lost
         command.leaves_nothing()
     assert code != 0
-    assert cells_of(out)[0].root.name in command.said or how is signal.SIGKILL  # where the launcher is faster
+    assert runs_of(out)[0].root.name in command.said or how is signal.SIGKILL  # where the launcher is faster
     saw("longest wait, seconds", round(took, 1))
     assert took < 2 * TIMEOUT + LAUNCHER_SECONDS + SLACK, command.said
     check_mended(run_file, out, whole)
@@ -150,22 +151,22 @@ def test_a_rank_of_a_launch_that_is_lost_ends_the_launch(
 
 @pytest.mark.fault("a row of ranks lost beside another")
 @pytest.mark.slow
-def test_a_row_that_is_lost_leaves_its_cells_to_the_other_row(study: Path, tmp_path: Path) -> None:
+def test_a_row_that_is_lost_leaves_its_runs_to_the_other_row(study: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     options = ["--processes", "4", "--ranks-per-run", "2", "--timeout", f"{TIMEOUT:g}"]
     with started([*GPT, "study", "run", study, "--out", out, *options], tmp_path) as command:
-        wait_for(lambda: list(out.glob("cells/*/metrics.jsonl")), command)
+        wait_for(lambda: list(out.glob("runs/*/metrics.jsonl")), command)
         ranks = command.ranks()
         assert len(ranks) == 4
         os.kill(ranks[3], signal.SIGKILL)
         code = command.wait()
         command.leaves_nothing()
-    states = sorted(cell.read_status().state for cell in cells_of(out))
+    states = sorted(run.read_status().state for run in runs_of(out))
     assert (code, states) == (3, ["done"] * 5 + ["failed"]), command.said
     assert command.said.count("rank 3 of 4 was lost: its process is gone") == 2, "by its row, and in the summary"
-    code, said = run([*GPT, "study", "run", study, "--out", out, *options], tmp_path)
+    code, said = run_command([*GPT, "study", "run", study, "--out", out, *options], tmp_path)
     assert code == 0, said
-    assert {cell.read_status().state for cell in cells_of(out)} == {"done"}
+    assert {run.read_status().state for run in runs_of(out)} == {"done"}
 
 
 # An exception
@@ -188,7 +189,7 @@ def raising(self, step, *more, **options):
 if __name__ == "__main__":
     main()
 """
-"""gpt with one cell, post seed 1, that one rank cannot train; spawned ranks import it too"""
+"""gpt with one run, post seed 1, that one rank cannot train; spawned ranks import it too"""
 
 
 @pytest.fixture(scope="module")
@@ -200,32 +201,32 @@ def study(tmp_path_factory: pytest.TempPathFactory, excerpt: Path) -> Path:
     return folder / "study.yaml"
 
 
-def faulty(folder: Path, rank: int, error: str = "ValueError('made up')", engine: str = "ReplicaEngine") -> Path:
+def faulty(folder: Path, rank: int, error: str = "ValueError('made up')", engine: str = "DDPEngine") -> Path:
     """A script that is gpt but for a fault in one rank."""
-    module = {"ReplicaEngine": "replica", "ZeroEngine": "zero"}[engine]
+    module = {"DDPEngine": "replica", "ZeROEngine": "zero"}[engine]
     path = folder / "faulty.py"
     path.write_text(RAISES.format(module=module, engine=engine, rank=rank, error=error))
     return path
 
 
 def states(out: Path) -> dict[str, State]:
-    """Each cell's state by its variant and seed."""
-    return {name: cell.read_status().state for name, cell in named(out).items()}
+    """Each run's state by its variant and seed."""
+    return {name: run.read_status().state for name, run in named(out).items()}
 
 
-def named(out: Path) -> dict[str, Cell]:
-    """The cells by variant and seed."""
-    planned = json.loads((out / "studies/tiny/cells.json").read_text())["cells"]
-    return {f"{cell['variant']} {cell['seed']}": Cell(out / "cells" / cell["cell"]) for cell in planned}
+def named(out: Path) -> dict[str, RunFolder]:
+    """The runs by variant and seed."""
+    planned = json.loads((out / "studies/tiny/runs.json").read_text())["runs"]
+    return {f"{run['variant']} {run['seed']}": RunFolder(out / "runs" / run["run"]) for run in planned}
 
 
 def check_one_at_fault(out: Path, said: str, who: str) -> None:
-    """One cell failed with a traceback that leads to the fault, the others are done."""
+    """One run failed with a traceback that leads to the fault, the others are done."""
     assert states(out) == dict.fromkeys(named(out), "done") | {"post 1": "failed"}, said
-    cell = named(out)["post 1"]
-    assert f"not done: post seed 1, cell {cell.root.name}: {who}ValueError: made up (see failure.txt)" in said
+    run = named(out)["post 1"]
+    assert f"not done: post seed 1, run {run.root.name}: {who}ValueError: made up (see failure.txt)" in said
     assert said.count("not done: ") == 1
-    failure = cell.failure.read_text()
+    failure = run.failure.read_text()
     assert failure.startswith("Traceback")
     assert failure.endswith("ValueError: made up\n")
     assert "in raising" in failure
@@ -233,14 +234,14 @@ def check_one_at_fault(out: Path, said: str, who: str) -> None:
 
 @pytest.mark.fault("an exception in one rank")
 @pytest.mark.parametrize("rank", [pytest.param(0, marks=SLOW, id="leader"), pytest.param(1, id="follower")])
-def test_an_exception_in_one_rank_fails_its_cell_alone(study: Path, tmp_path: Path, rank: int) -> None:
+def test_an_exception_in_one_rank_fails_its_run_alone(study: Path, tmp_path: Path, rank: int) -> None:
     out = tmp_path / "out"
     arguments = ["study", "run", study, "--out", out, "--seeds", "2", "--processes", "2", "--ranks-per-run", "2"]
-    code, said = run([GPT[0], faulty(tmp_path, rank), *arguments], tmp_path)
+    code, said = run_command([GPT[0], faulty(tmp_path, rank), *arguments], tmp_path)
     assert code == 3, said
     assert "was lost" not in said
     check_one_at_fault(out, said, f"rank {rank} of 2: ")
-    assert [cell.read_status().attempts for cell in named(out).values()] == [1] * 4
+    assert [run.read_status().attempts for run in named(out).values()] == [1] * 4
 
 
 @pytest.mark.slow
@@ -250,19 +251,19 @@ def test_a_rank_that_exits_is_lost_by_name_and_running_again_mends_it(study: Pat
     out = tmp_path / "out"
     script = faulty(tmp_path, rank=1, error=f"SystemError(os._exit({code}))")
     arguments = ["study", "run", study, "--out", out, "--seeds", "2", "--processes", "2", "--ranks-per-run", "2"]
-    ended, said = run([GPT[0], script, *arguments, "--timeout", f"{TIMEOUT:g}"], tmp_path)
+    ended, said = run_command([GPT[0], script, *arguments, "--timeout", f"{TIMEOUT:g}"], tmp_path)
     assert ended == 3, said
     assert "rank 1 of 2 was lost: its process is gone" in said
-    assert run([*GPT, *arguments], tmp_path)[0] == 0
+    assert run_command([*GPT, *arguments], tmp_path)[0] == 0
     assert set(states(out).values()) == {"done"}
 
 
-@pytest.mark.fault("an exception in one cell of a pack")
+@pytest.mark.fault("an exception in one run of a seed batch")
 @pytest.mark.parametrize(("size", "ranks"), [("3", "1"), pytest.param("2", "2", marks=SLOW)])
-def test_one_bad_cell_of_a_pack_fails_alone(study: Path, tmp_path: Path, size: str, ranks: str) -> None:
+def test_one_bad_run_of_a_seed_batch_fails_alone(study: Path, tmp_path: Path, size: str, ranks: str) -> None:
     out = tmp_path / "out"
-    command = [GPT[0], faulty(tmp_path, 0), "study", "run", study, "--out", out, "--seeds-per-pack", size]
-    code, said = run([*command, "--processes", ranks, "--ranks-per-run", ranks], tmp_path)
+    command = [GPT[0], faulty(tmp_path, 0), "study", "run", study, "--out", out, "--seeds-per-process", size]
+    code, said = run_command([*command, "--processes", ranks, "--ranks-per-run", ranks], tmp_path)
     assert code == 3, said
     check_one_at_fault(out, said, "rank 0 of 2: " if ranks == "2" else "")
 
@@ -270,13 +271,13 @@ def test_one_bad_cell_of_a_pack_fails_alone(study: Path, tmp_path: Path, size: s
 @pytest.mark.fault("an exception in one rank of a launch")
 @pytest.mark.slow
 @pytest.mark.parametrize(("file", "rank"), [("cpu", 1), ("cpu", 0), ("zero3", 1)])
-def test_an_exception_in_one_rank_of_a_launch_fails_its_cell_alone(
+def test_an_exception_in_one_rank_of_a_launch_fails_its_run_alone(
     study: Path, tmp_path: Path, file: str, rank: int
 ) -> None:
     out = tmp_path / "out"
-    script = faulty(tmp_path, rank, engine="ZeroEngine" if file == "zero3" else "ReplicaEngine")
+    script = faulty(tmp_path, rank, engine="ZeROEngine" if file == "zero3" else "DDPEngine")
     command = [*accelerate(file)[:-2], script, "study", "run", in_fast_mode(study, tmp_path), "--out", out]
-    code, said = run([*command, "--ranks-per-run", "2", "--seeds", "2"], tmp_path)
+    code, said = run_command([*command, "--ranks-per-run", "2", "--seeds", "2"], tmp_path)
     assert code == 1, said
     assert re.search(r"exitcode +: 3 ", said), said
     check_one_at_fault(out, said, f"rank {rank} of 2: ")
@@ -285,22 +286,22 @@ def test_an_exception_in_one_rank_of_a_launch_fails_its_cell_alone(
 def in_fast_mode(study: Path, folder: Path) -> Path:
     """The study for engines that add gradients up themselves."""
     text = (study.parent / "run.yaml").read_text()
-    (folder / "run.yaml").write_text(text.replace("reduction: ordered", "reduction: fast"))
+    (folder / "run.yaml").write_text(text.replace("reduction: rank_invariant", "reduction: fast"))
     (folder / "study.yaml").write_text(study.read_text())
     return folder / "study.yaml"
 
 
-@pytest.mark.fault("a cell that cannot be written to, on several ranks")
+@pytest.mark.fault("a run that cannot be written to, on several ranks")
 @pytest.mark.slow
-def test_a_cell_that_cannot_be_written_fails_alone_by_its_leaders_hand(study: Path, tmp_path: Path) -> None:
+def test_a_run_that_cannot_be_written_fails_alone_by_its_leaders_hand(study: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     broken = next(
-        cell_at(out, cell.fingerprint) for cell in open_study(study, 2)[1] if (cell.variant, cell.seed) == ("post", 1)
+        run_at(out, run.fingerprint) for run in open_study(study, 2)[1] if (run.variant, run.seed) == ("post", 1)
     )
     broken.metrics.mkdir(parents=True)
     options = ["--seeds", "2", "--processes", "2", "--ranks-per-run", "2"]
-    code, said = run([*GPT, "study", "run", study, "--out", out, *options], tmp_path)
+    code, said = run_command([*GPT, "study", "run", study, "--out", out, *options], tmp_path)
     assert code == 3, said
     assert states(out) == dict.fromkeys(named(out), "done") | {"post 1": "failed"}
-    assert f"not done: post seed 1, cell {broken.root.name}: rank 0 of 2: " in said
+    assert f"not done: post seed 1, run {broken.root.name}: rank 0 of 2: " in said
     assert str(broken.metrics) in said

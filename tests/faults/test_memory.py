@@ -1,4 +1,4 @@
-"""Memory that runs out: the cell that needs too much fails by name, the others do not notice."""
+"""Memory that runs out: the run that needs too much fails by name, the others do not notice."""
 
 import re
 import resource
@@ -10,7 +10,7 @@ from small import Small, make, plan, train
 from tally import Tally
 
 from gpt.runner.ranks.group import clear
-from gpt.study.folder import cell_at
+from gpt.study.folder import run_at
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
 
@@ -19,7 +19,7 @@ NO_MEMORY = "can't allocate memory|MemoryError|Cannot allocate memory|memory ran
 
 @pytest.fixture(scope="module")
 def neighbours(tmp_path_factory: pytest.TempPathFactory, excerpt: Path) -> Small:
-    """Two small cells."""
+    """Two small runs."""
     return make(tmp_path_factory.mktemp("neighbours"), excerpt, seeds=(0, 1))
 
 
@@ -30,13 +30,13 @@ def address_space() -> int:
 
 
 @pytest.mark.fault("out of memory")
-def test_a_cell_that_needs_too_much_memory_fails_alone(
+def test_a_run_that_needs_too_much_memory_fails_alone(
     faults: Tally, neighbours: Small, excerpt: Path, tmp_path: Path
 ) -> None:
     # its attention alone has 512 * 8 * 128 * 128 * 4 bytes, 268 MB
     large = plan(excerpt, (0,), **{"model.context": 128, "model.attention": "explicit", "train.batch_size": 512,
                                    "model.heads": 8, "model.width": 32})  # fmt: skip
-    first, second = neighbours.cells
+    first, second = neighbours.runs
     for megabytes in faults.some((40, 60, 80, 100, 120, 140, 160, 180), 1):
         out = tmp_path / str(megabytes)
 
@@ -47,11 +47,11 @@ def test_a_cell_that_needs_too_much_memory_fails_alone(
 
         with faults.one():
             assert in_child(work).status == 0
-            status = cell_at(out, large[0].fingerprint).read_status()
+            status = run_at(out, large[0].fingerprint).read_status()
             assert status.state == "failed"
             assert re.search(NO_MEMORY, status.why), status.why
             for name, content in neighbours.whole.items():
-                if name.startswith("cells/"):
+                if name.startswith("runs/"):
                     assert (out / name).read_bytes() == content
 
 

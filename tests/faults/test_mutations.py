@@ -50,14 +50,14 @@ MUTATIONS = {
     "the rows' hash is not looked at": Mutation(
         "runner/resume.py", 'if entry(read_bytes(path)[: mark["bytes"]]) != mark:', "if False:", (DAMAGE,)
     ),
-    "a damaged checkpoint is not fallen back from": Mutation(
+    "a corrupt checkpoint is not fallen back from": Mutation(
         "train/checkpoint.py",
-        "        except DamagedError as error:\n            damaged[_name(step)] = str(error)",
-        "        except DamagedError:\n            raise",
+        "        except CorruptionError as error:\n            corrupt[_name(step)] = str(error)",
+        "        except CorruptionError:\n            raise",
         (DAMAGE,),
     ),
-    "cells are not leased": Mutation(
-        "records/cell.py", "fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)", "pass", (RACES,)
+    "runs are not leased": Mutation(
+        "records/run.py", "fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)", "pass", (RACES,)
     ),
     "a checkpoint is written in place": Mutation(
         "train/checkpoint.py", '    hidden = root / f"{_HIDDEN}{os.getpid()}-{step}"', "    hidden = folder", (KILLS,)
@@ -82,7 +82,7 @@ MUTATIONS = {
         (DAMAGE,),
     ),
     "what a killed writer left is not removed": Mutation(
-        "records/cell.py", "            remove_leftovers(folder)", "            pass", ("tests/records/test_cell.py",)
+        "records/run.py", "            remove_leftovers(folder)", "            pass", ("tests/records/test_run.py",)
     ),
     "the stack is not compared": Mutation(
         "runner/run_json.py", "if made_by.get(key) != now:", "if False:", ("tests/faults/test_edits.py",)

@@ -1,4 +1,4 @@
-"""One seed of a pack that leaves the finite numbers: it is marked, and the others do not lose a bit."""
+"""One seed of a seed batch that leaves the finite numbers: it is marked, and the others do not lose a bit."""
 
 from pathlib import Path
 
@@ -8,7 +8,7 @@ from small import Small, make
 from tally import Tally
 
 from gpt.records.jsonl import read_jsonl
-from gpt.train.engines.ddp import ReplicaEngine
+from gpt.train.engines.ddp import DDPEngine
 
 
 @pytest.fixture(scope="module")
@@ -22,7 +22,7 @@ def packed(tmp_path_factory: pytest.TempPathFactory, excerpt: Path) -> Small:
 def test_a_poisoned_seed_changes_no_other(
     faults: Tally, packed: Small, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, poison: float
 ) -> None:
-    original = ReplicaEngine.train_step
+    original = DDPEngine.train_step
     for step, seed in faults.some([(step, seed) for step in range(1, 13) for seed in range(3)], 4):
         out = tmp_path / f"{step}-{seed}"
 
@@ -33,15 +33,15 @@ def test_a_poisoned_seed_changes_no_other(
                         value[seed].fill_(poison)
             return original(engine, at, *rest, **more)
 
-        monkeypatch.setattr(ReplicaEngine, "train_step", poisoned)
+        monkeypatch.setattr(DDPEngine, "train_step", poisoned)
         with faults.one():
             packed.train(out, together=True)
-            why = [packed.cell(out, index).read_status().why for index in range(3)]
+            why = [packed.run(out, index).read_status().why for index in range(3)]
             assert [index for index in range(3) if "not finite" in why[index]] == [seed]
-            events = read_jsonl(packed.cell(out, seed).events)
+            events = read_jsonl(packed.run(out, seed).events)
             assert [(event["step"], event["kind"]) for event in events if event["kind"] == "nonfinite"] == [
                 (step, "nonfinite")
             ]
             for name, content in packed.whole.items():
-                if packed.cells[seed].fingerprint not in name and name.startswith("cells/"):
+                if packed.runs[seed].fingerprint not in name and name.startswith("runs/"):
                     assert (out / name).read_bytes() == content, name

@@ -13,7 +13,7 @@ from gpt.data.corpus import default_cache
 from gpt.records.jsonl import NOTHING
 from gpt.runner.inputs import load_data
 from gpt.train import checkpoint
-from gpt.train.engines.ddp import ReplicaEngine
+from gpt.train.engines.ddp import DDPEngine
 
 MOST = 0.01
 """share of the training's time"""
@@ -27,8 +27,8 @@ def test_checkpoints_at_the_default_interval_cost_less_than_a_hundredth_of_the_t
     config = load_run(repository / "configs/runs/char_small.yaml")
     assert config.train.checkpoint_every == type(config.train).model_fields["checkpoint_every"].default
     data = load_data(config, default_cache())
-    engine = ReplicaEngine(config, data.tokenizer.vocabulary_size, (0,), torch.device("cpu"))
-    meta = {"cell": "0" * 16, "records": {"metrics": NOTHING, "events": NOTHING}}
+    engine = DDPEngine(config, data.tokenizer.vocabulary_size, (0,), torch.device("cpu"))
+    meta = {"run": "0" * 16, "records": {"metrics": NOTHING, "events": NOTHING}}
     steps, commits = [], []
     for step in range(1, 91):  # interleaved, so that whatever else the machine does hits both alike
         batch = training_batch(data.train, engine.seeds, step, engine.samples, config.model.context)

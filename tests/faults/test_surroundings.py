@@ -6,7 +6,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from commands import GPT, cells_of, records, started
+from commands import GPT, records, runs_of, started
 from tally import Tally
 
 RUN = """\
@@ -71,7 +71,7 @@ def test_strange_surroundings_change_no_bit(run_file: Path, usual: dict[str, byt
     with started([*around, *GPT, "train", run_file, "--out", tmp_path / "out"], tmp_path) as command:
         assert command.wait() == 0, command.said
     assert records(tmp_path / "out") == usual
-    assert cells_of(tmp_path / "out")[0].read_status().seconds >= 0
+    assert runs_of(tmp_path / "out")[0].read_status().seconds >= 0
 
 
 @pytest.mark.fault("files dated in the future or in 1970")

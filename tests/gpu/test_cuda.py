@@ -1,4 +1,4 @@
-"""Claims that need a GPU: the same numbers as on a CPU, seeds packed or alone, and a certificate of its own."""
+"""Claims that need a GPU: the same numbers as on a CPU, seeds packed or alone, and a parity of its own."""
 
 import json
 import subprocess
@@ -11,7 +11,7 @@ from reference import VOCABULARY, run_config, text
 
 from gpt.config import RunConfig
 from gpt.data.batches import training_batch
-from gpt.train.engines.ddp import ReplicaEngine
+from gpt.train.engines.ddp import DDPEngine
 from gpt.train.engines.engine import StepOut
 
 pytestmark = [
@@ -22,7 +22,7 @@ TRAIN = text(4000)
 
 
 def steps_on(device: str, config: RunConfig, seeds: tuple[int, ...], count: int) -> list[StepOut]:
-    engine = ReplicaEngine(config, VOCABULARY, seeds, torch.device(device))
+    engine = DDPEngine(config, VOCABULARY, seeds, torch.device(device))
     outs = []
     for step in range(1, count + 1):
         batch = training_batch(TRAIN, seeds, step, engine.samples, config.model.context)
@@ -46,18 +46,18 @@ def test_seeds_packed_on_a_gpu_are_the_runs_they_are_alone() -> None:
             torch.testing.assert_close(packed.loss_S[seed], alone.loss_S[0], rtol=1e-4, atol=1e-5)
 
 
-def test_a_study_on_a_gpu_packs_its_seeds_and_says_so(tiny_study: Path, tmp_path: Path) -> None:
+def test_a_study_on_a_gpu_seed_batches_its_seeds_and_says_so(tiny_study: Path, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "gpt", "study", "run", str(tiny_study), "--out", str(tmp_path), "--device", "cuda"]
     ended = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
     assert ended.returncode == 0, ended.stderr
-    runs = [json.loads(path.read_text()) for path in tmp_path.glob("cells/*/run.json")]
+    runs = [json.loads(path.read_text()) for path in tmp_path.glob("runs/*/run.json")]
     assert len(runs) == 6
     together = [run["layouts"][0]["seeds_together"] for run in runs]
     assert max(together) == min(3, -(-6 // torch.cuda.device_count()))
 
 
 def test_the_certificate_holds_on_a_gpu() -> None:
-    from gpt.runner.checks.gradient_parity import cases, certify
+    from gpt.runner.checks.gradient_parity import cases, check_parity
 
-    found = certify("cuda", [case for case in cases() if case.ranks <= torch.cuda.device_count()])
+    found = check_parity("cuda", [case for case in cases() if case.ranks <= torch.cuda.device_count()])
     assert found.holds, [line for line in found.lines if not line.holds]

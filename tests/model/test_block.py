@@ -6,7 +6,7 @@ from reference import model_config, normal
 from torch import Tensor, nn
 
 from gpt.model.block import Block
-from gpt.model.intermediates import Taps
+from gpt.model.intermediates import Intermediates
 from gpt.model.position import NoPosition
 
 SEEDS, WIDTH, HEADS = 2, 16, 4
@@ -23,7 +23,7 @@ def block_of(**changes: object) -> Block:
 
 
 def run(block: Block, x: Tensor) -> Tensor:
-    return block(x, NoPosition(model_config(), SEEDS), None, Taps())
+    return block(x, NoPosition(model_config(), SEEDS), None, Intermediates())
 
 
 def pairs(block: Block, theirs: nn.TransformerEncoderLayer) -> list[tuple[Tensor, Tensor, bool]]:
@@ -82,8 +82,8 @@ def test_a_peri_norm_block_normalises_what_goes_in_and_what_comes_out() -> None:
         return torch.stack(list(parts))
 
     sublayers = [
-        (block.attention_residual, lambda x: block.attention(x, NoPosition(model_config(), SEEDS), Taps())),
-        (block.mlp_residual, lambda x: block.mlp(x, Taps())),
+        (block.attention_residual, lambda x: block.attention(x, NoPosition(model_config(), SEEDS), Intermediates())),
+        (block.mlp_residual, lambda x: block.mlp(x, Intermediates())),
     ]
     for residual, sublayer in sublayers:
         expected = expected + norm(residual.norm_out, sublayer(norm(residual.norm, expected)))

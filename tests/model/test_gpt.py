@@ -16,7 +16,7 @@ from reference import (
 )
 
 from gpt.model.gpt import build_model, layer_index, layer_names, token_losses
-from gpt.model.intermediates import TAPS
+from gpt.model.intermediates import INTERMEDIATES
 
 by_position_and_placement = pytest.mark.parametrize(
     ("position", "placement"), [(position, placement) for position in POSITIONS for placement in PLACEMENTS]
@@ -43,12 +43,12 @@ def test_future_tokens_do_not_change_logits(position: str, placement: str) -> No
     changed[..., now:] = (changed[..., now:] + 1) % VOCABULARY
     for config in variants(position=position, norm_placement=placement):
         model = random_model(config, seeds=2)
-        logits, taps = model(tokens, want=["residual"])
+        logits, intermediates = model(tokens, capture=["residual"])
         others, _ = model(changed)
         assert torch.equal(logits[..., :now, :], others[..., :now, :]), config
         assert not torch.isclose(logits[..., now:, :], others[..., now:, :]).all(-1).any(), config
 
-        (gradient,) = torch.autograd.grad(logits[..., :now, :].square().sum(), taps["residual"][0])
+        (gradient,) = torch.autograd.grad(logits[..., :now, :].square().sum(), intermediates["residual"][0])
         assert not gradient[..., now:, :].any(), config
         assert gradient[..., :now, :].any(-1).all(), config
 
@@ -78,24 +78,24 @@ def test_taps_are_what_they_say_and_change_nothing() -> None:
     config = model_config(layers=3)
     model, tokens = random_model(config, seeds=2), random_tokens(2, 4, 8)
     plain, nothing = model(tokens)
-    logits, taps = model(tokens, want=["residual", "mlp"])
+    logits, intermediates = model(tokens, capture=["residual", "mlp"])
     assert nothing == {}
     assert torch.equal(plain, logits)
-    _, taps = model(tokens, want=list(TAPS))
-    assert {name: [tuple(x.shape) for x in values] for name, values in taps.items()} == {
+    _, intermediates = model(tokens, capture=list(INTERMEDIATES))
+    assert {name: [tuple(x.shape) for x in values] for name, values in intermediates.items()} == {
         "residual": [(2, 4, 8, 16)] * 4,
         "attention": [(2, 4, 2, 8, 8)] * 3,
         "attention_logits": [(2, 4, 2, 8, 8)] * 3,
         "mlp": [(2, 4, 8, 64)] * 3,
     }
-    torch.testing.assert_close(taps["residual"][0], model.embedding(tokens))
-    final = model.final_norm(taps["residual"][-1])
+    torch.testing.assert_close(intermediates["residual"][0], model.embedding(tokens))
+    final = model.final_norm(intermediates["residual"][-1])
     torch.testing.assert_close(final @ model.embedding.weight.transpose(1, 2)[:, None], logits, atol=1e-4, rtol=1e-4)
 
 
 def test_an_unknown_tap_is_refused() -> None:
-    with pytest.raises(AssertionError, match="no such taps: \\['atention'\\]"):
-        random_model(model_config())(random_tokens(1, 1, 4), want=["atention"])
+    with pytest.raises(AssertionError, match="no such intermediates: \\['atention'\\]"):
+        random_model(model_config())(random_tokens(1, 1, 4), capture=["atention"])
 
 
 def test_a_tied_projection_is_the_embedding_and_an_untied_one_is_not() -> None:

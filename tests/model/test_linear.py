@@ -5,9 +5,9 @@ import torch
 from reference import normal
 from torch import Tensor
 
-from gpt.model.linear import PRODUCTS, Linear, multiply, product_for
+from gpt.model.linear import MATMULS, Linear, matmul, matmul_backend
 
-KERNELS = [(name, seeds) for name in PRODUCTS for seeds in (1, 3) if (name, seeds) != ("single", 3)]
+KERNELS = [(name, seeds) for name in MATMULS for seeds in (1, 3) if (name, seeds) != ("single", 3)]
 
 
 def layouts(seeds: int, rows: int, inputs: int, outputs: int) -> dict[str, tuple[Tensor, Tensor]]:
@@ -23,7 +23,7 @@ def layouts(seeds: int, rows: int, inputs: int, outputs: int) -> dict[str, tuple
 
 def run(name: str, x: Tensor, w: Tensor, gradient: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     x, w = x.detach().requires_grad_(), w.detach().requires_grad_()
-    y = PRODUCTS[name](x, w)
+    y = MATMULS[name](x, w)
     return y.detach(), *torch.autograd.grad(y, (x, w), gradient)
 
 
@@ -74,10 +74,10 @@ def test_every_input_has_a_product_that_takes_it(monkeypatch: pytest.MonkeyPatch
     for dtype in (torch.float32, torch.float64, torch.bfloat16):
         for device in ("cpu", "meta"):
             x = torch.zeros(seeds, 3, 4, dtype=dtype, device=device)
-            name = product_for(x)
-            assert name in PRODUCTS
+            name = matmul_backend(x)
+            assert name in MATMULS
             assert name != "onednn" or (slow_mkl and device == "cpu" and dtype == torch.float32)
-            y = multiply(x, torch.zeros(seeds, 4, 5, dtype=dtype, device=device))
+            y = matmul(x, torch.zeros(seeds, 4, 5, dtype=dtype, device=device))
             assert (y.shape, y.dtype, y.device.type) == ((seeds, 3, 5), dtype, device)
 
 

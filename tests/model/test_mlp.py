@@ -4,7 +4,7 @@ import reference
 import torch
 from reference import model_config, normal
 
-from gpt.model.intermediates import Taps
+from gpt.model.intermediates import Intermediates
 from gpt.model.mlp import MLPS
 
 
@@ -16,8 +16,8 @@ def test_feed_forward_equals_the_naive_formula(kind: str, bias: bool) -> None:
         for i, parameter in enumerate(mlp.parameters()):
             parameter.copy_(0.5 * normal(*parameter.shape, seed=i))
     x = normal(2, 3, 4, 16, seed=9)
-    taps = Taps(["mlp"])
-    y = mlp(x, taps)
+    intermediates = Intermediates(["mlp"])
+    y = mlp(x, intermediates)
     for s in range(2):
         w = {name: value[s].detach().double().numpy() for name, value in mlp.named_parameters()}
         inputs = x[s].double().numpy()
@@ -26,7 +26,9 @@ def test_feed_forward_equals_the_naive_formula(kind: str, bias: bool) -> None:
             hidden = reference.silu(inputs @ w["gate.weight"] + w.get("gate.bias", 0)) * up
         else:
             hidden = reference.gelu(up) if kind == "gelu" else np.maximum(up, 0)
-        torch.testing.assert_close(taps.values["mlp"][0][s].double(), torch.from_numpy(hidden), atol=1e-5, rtol=1e-5)
+        torch.testing.assert_close(
+            intermediates.values["mlp"][0][s].double(), torch.from_numpy(hidden), atol=1e-5, rtol=1e-5
+        )
         expected = torch.from_numpy(hidden @ w["down.weight"] + w.get("down.bias", 0))
         torch.testing.assert_close(y[s].double(), expected, atol=1e-4, rtol=1e-5)
 

@@ -112,8 +112,8 @@ def test_each_kind_acts_in_one_place_and_only_learned_positions_are_trained(kind
 def first_layer_logits(position: str, tokens_T: Tensor) -> Tensor:
     """(H, T, U): attention logits of the first block, each row less its last one, which the weights cannot tell."""
     model = random_model(model_config(position=position, context=16))
-    _, taps = model(tokens_T.view(1, 1, -1), want=["attention"])
-    log_HTU = taps["attention"][0][0, 0].double().log()
+    _, intermediates = model(tokens_T.view(1, 1, -1), capture=["attention"])
+    log_HTU = intermediates["attention"][0][0, 0].double().log()
     return log_HTU - log_HTU.diagonal(dim1=1, dim2=2)[:, :, None]
 
 

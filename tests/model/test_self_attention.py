@@ -105,6 +105,6 @@ def test_the_kernels_are_really_two(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("torch.nn.functional.scaled_dot_product_attention", refuse)
     tokens = random_tokens(1, 1, 4)
     random_model(model_config(attention="explicit"))(tokens)
-    random_model(model_config())(tokens, want=["attention"])
+    random_model(model_config())(tokens, capture=["attention"])
     with pytest.raises(RuntimeError, match="fused"):
         random_model(model_config())(tokens)

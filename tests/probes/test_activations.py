@@ -4,7 +4,7 @@ import pytest
 import torch
 from reference import model_config, normal, random_model, random_tokens
 
-from gpt.model.intermediates import TAPS
+from gpt.model.intermediates import INTERMEDIATES
 from gpt.probes.activations import ACTIVATIONS, DEAD, HIDDEN_UNITS, dead_share, excess_kurtosis, residual_statistics
 
 
@@ -49,8 +49,8 @@ def test_a_large_negative_bias_kills_units_and_the_probe_finds_them() -> None:
     model = random_model(model_config(bias=True, layers=2), seeds=2)
     with torch.no_grad():
         model.blocks[1].mlp.up.bias[1, : model.blocks[1].mlp.up.bias.shape[1] // 4] = -100.0
-    _, taps = model(random_tokens(2, 4, 8), want=HIDDEN_UNITS.want)
-    assert HIDDEN_UNITS.measure(taps)["dead_share"].tolist() == [[0.0, 0.0], [0.0, 0.25]]
+    _, intermediates = model(random_tokens(2, 4, 8), capture=HIDDEN_UNITS.want)
+    assert HIDDEN_UNITS.measure(intermediates)["dead_share"].tolist() == [[0.0, 0.0], [0.0, 0.25]]
 
 
 def test_half_precision_streams_are_measured_in_single_precision() -> None:
@@ -59,25 +59,25 @@ def test_half_precision_streams_are_measured_in_single_precision() -> None:
 
 
 def test_the_probe_measures_what_it_wants_of_a_model() -> None:
-    assert ACTIVATIONS.want <= set(TAPS)
+    assert ACTIVATIONS.want <= set(INTERMEDIATES)
     model, tokens = random_model(model_config(layers=3), seeds=2), random_tokens(2, 4, 8)
-    _, taps = model(tokens, want=ACTIVATIONS.want)
-    arrays = ACTIVATIONS.measure(taps)
+    _, intermediates = model(tokens, capture=ACTIVATIONS.want)
+    arrays = ACTIVATIONS.measure(intermediates)
     assert {tuple(value.shape) for value in arrays.values()} == {(2, 4)}
     embedded = model.embedding(tokens)
     torch.testing.assert_close(arrays["residual_rms"][:, 0], embedded.square().mean((1, 2, 3)).sqrt())
 
 
 def test_post_norm_shows_as_a_stream_of_unit_size() -> None:
-    """The proof of treatment: with gains of one, each block's output is normalised; before it, it is not."""
+    """The proof of treatment: with gains of one, each layer's output is normalised; before it, it is not."""
     for placement in ("pre", "post"):
         model = random_model(model_config(norm_placement=placement, layers=3))
         with torch.no_grad():
             for name, parameter in model.named_parameters():
                 if name.endswith("norm.weight"):
                     parameter.fill_(1.0)
-        taps = model(random_tokens(1, 4, 8), want=["residual"])[1]
-        rms = residual_statistics(taps)["residual_rms"][0]
+        intermediates = model(random_tokens(1, 4, 8), capture=["residual"])[1]
+        rms = residual_statistics(intermediates)["residual_rms"][0]
         at_one = (rms[1:] - 1).abs().max().item() < 1e-3
         assert at_one == (placement == "post")
 

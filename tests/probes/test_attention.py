@@ -6,13 +6,13 @@ from reference import POSITIONS, model_config, random_model, random_tokens
 from torch import Tensor
 
 from gpt.data.batches import repeated_windows
-from gpt.model.intermediates import TAPS
+from gpt.model.intermediates import INTERMEDIATES
 from gpt.probes.attention import INDUCTION, attention_probe, distance, entropy, induction, largest, scores
 
 
 def observed(**changes: object) -> dict[str, list[Tensor]]:
     model = random_model(model_config(layers=3, heads=4, **changes), seeds=2)
-    return model(random_tokens(2, 5, 12), want=["attention", "attention_logits"])[1]
+    return model(random_tokens(2, 5, 12), capture=["attention", "attention_logits"])[1]
 
 
 @pytest.mark.parametrize("position", POSITIONS)
@@ -42,14 +42,14 @@ def test_entropy_equals_the_naive_sum() -> None:
 
 @pytest.mark.parametrize(("characters", "side"), [(1, 1), (7, 7), (12, 12), (40, 12)])
 def test_the_probe_keeps_scores_by_head_and_heatmaps_of_the_first_window(characters: int, side: int) -> None:
-    probe, taps = attention_probe(characters), observed()
-    assert probe.want <= set(TAPS)
-    arrays = probe.measure(taps)
+    probe, intermediates = attention_probe(characters), observed()
+    assert probe.capture <= set(INTERMEDIATES)
+    arrays = probe.measure(intermediates)
     assert {name: tuple(value.shape) for name, value in arrays.items()} == {
         **{f"attention_{name}": (2, 3, 4) for name in ("entropy", "distance", "previous", "first", "logit_max")},
         "attention_heatmap": (2, 3, 4, side, side),
     }
-    for layer, weights in enumerate(taps["attention"]):
+    for layer, weights in enumerate(intermediates["attention"]):
         for s in range(2):
             for h in range(4):
                 mean = entropy(weights)[s, :, h].mean()
@@ -64,8 +64,8 @@ def test_alibi_shows_as_heads_that_look_less_far() -> None:
     model = random_model(model_config(position="alibi", heads=4, layers=1))
     with torch.no_grad():
         model.blocks[0].attention.qkv.weight.zero_()
-    _, taps = model(random_tokens(1, 1, 12), want=["attention", "attention_logits"])
-    by_head = attention_probe(4).measure(taps)["attention_entropy"][0, 0]
+    _, intermediates = model(random_tokens(1, 1, 12), capture=["attention", "attention_logits"])
+    by_head = attention_probe(4).measure(intermediates)["attention_entropy"][0, 0]
     assert (by_head.diff() > 0).all()
 
 
@@ -131,8 +131,8 @@ def test_the_largest_logit_is_that_of_what_can_be_seen() -> None:
 
 @pytest.mark.parametrize("position", POSITIONS)
 def test_weights_are_the_softmax_of_the_logits_that_can_be_seen(position: str) -> None:
-    taps = observed(position=position)
-    for weights, logits in zip(taps["attention"], taps["attention_logits"], strict=True):
+    intermediates = observed(position=position)
+    for weights, logits in zip(intermediates["attention"], intermediates["attention_logits"], strict=True):
         for t in range(12):
             expected = torch.softmax(logits[..., t, : t + 1], dim=-1)
             torch.testing.assert_close(weights[..., t, : t + 1], expected)

@@ -13,7 +13,7 @@ from gpt.data.corpus import default_cache
 from gpt.runner.inputs import load_data
 from gpt.runner.seed_batch import probes_of
 from gpt.train.context_use import measure_long_range
-from gpt.train.engines.ddp import ReplicaEngine
+from gpt.train.engines.ddp import DDPEngine
 
 MOST = 0.03
 ROUNDS = 9
@@ -28,7 +28,7 @@ def test_all_probes_at_the_default_cadence_cost_less_than_three_hundredths_of_th
     assert config.probes == ProbeConfig()
     data = load_data(config, default_cache())
     vocabulary, context = data.tokenizer.vocabulary_size, config.model.context
-    engine = ReplicaEngine(config, vocabulary, (0,), torch.device("cpu"))
+    engine = DDPEngine(config, vocabulary, (0,), torch.device("cpu"))
     read = {
         "text": torch.from_numpy(validation_windows(data.val, context)[: config.probes.windows, :-1]),
         "repeated": torch.from_numpy(repeated_windows(config.probes.windows, context, vocabulary)),
@@ -41,9 +41,9 @@ def test_all_probes_at_the_default_cadence_cost_less_than_three_hundredths_of_th
         if measured:
             for windows, read_NT in read.items():
                 asking = [probe for probe in probes_of(config) if probe.windows == windows]
-                taps = engine.observe(read_NT, frozenset().union(*(probe.want for probe in asking)))
+                intermediates = engine.observe(read_NT, frozenset().union(*(probe.capture for probe in asking)))
                 for probe in asking:
-                    probe.measure(taps)
+                    probe.measure(intermediates)
         return time.perf_counter() - began
 
     shares = []

@@ -60,14 +60,14 @@ def test_missing_folders_are_made(tmp_path):
 def test_a_folder_that_may_not_be_written_to_is_the_users_to_mend(locked_folder):
     with pytest.raises(InputError, match=r"run\.json: cannot be written \(Permission denied\)"):
         write_json(locked_folder / "run.json", {})
-    with pytest.raises(InputError, match=r"cells: cannot be written \(Permission denied\)"):
-        write_json(locked_folder / "cells" / "run.json", {})
+    with pytest.raises(InputError, match=r"runs: cannot be written \(Permission denied\)"):
+        write_json(locked_folder / "runs" / "run.json", {})
 
 
 def test_a_file_where_a_folder_must_be_is_the_users_to_mend(tmp_path):
-    (tmp_path / "cells").write_text("")
+    (tmp_path / "runs").write_text("")
     with pytest.raises(InputError, match="cannot be written"):
-        write_json(tmp_path / "cells" / "run.json", {})
+        write_json(tmp_path / "runs" / "run.json", {})
 
 
 def test_a_full_disk_is_no_input_error_and_leaves_the_old_file_alone(tmp_path):
@@ -142,9 +142,9 @@ def test_a_type_without_a_place_in_json_is_refused(value):
 @pytest.mark.parametrize(
     "content", [b"", b"{", b'{"a": NaN}', b"\xff", b"[" * 100_000, b'{"a": 1} x', b"1" * 5000], ids=range(7)
 )
-def test_a_damaged_json_file_is_named(content, tmp_path):
+def test_a_corrupt_json_file_is_named(content, tmp_path):
     (tmp_path / "status.json").write_bytes(content)
-    with pytest.raises(InputError, match=r"status\.json: damaged, must be JSON"):
+    with pytest.raises(InputError, match=r"status\.json: corrupt, must be JSON"):
         read_json(tmp_path / "status.json")
 
 

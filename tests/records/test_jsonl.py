@@ -21,7 +21,7 @@ def write(path, new_rows, keep=NOTHING):
     """The mark after the rows."""
     with JsonlWriter(path, keep) as writer:
         writer.append(new_rows)
-        return writer.mark()
+        return writer.offset()
 
 
 def mark_of(path, count):
@@ -39,10 +39,10 @@ def test_a_mark_is_size_and_hash_of_what_is_written(tmp_path):
     with JsonlWriter(tmp_path / "m") as writer:
         for step in range(4):
             writer.append(rows(step, step))
-            assert writer.mark() == entry((tmp_path / "m").read_bytes())
-        mark = writer.mark()
+            assert writer.offset() == entry((tmp_path / "m").read_bytes())
+        mark = writer.offset()
     with JsonlWriter(tmp_path / "m", mark) as writer:
-        assert writer.mark() == mark
+        assert writer.offset() == mark
 
 
 def test_a_run_resumed_at_any_step_leaves_the_same_bytes_as_one_never_stopped(tmp_path):
@@ -143,10 +143,10 @@ def test_a_torn_last_line_is_passed_over(tail, tmp_path):
 
 @pytest.mark.parametrize("line", [b"", b"{", b"[1]", b"3", b'{"step":1,"a":NaN}', b"\xff", b"\x00"])
 @pytest.mark.parametrize("last", [True, False])
-def test_any_other_damaged_line_is_named(line, last, tmp_path):
+def test_any_other_corrupt_line_is_named(line, last, tmp_path):
     content = b'{"step":0}\n' + line + b"\n" + (b"" if last else b'{"step":2}\n')
     (tmp_path / "m").write_bytes(content)
-    with pytest.raises(InputError, match=r"m:2: damaged, must be a JSON object"):
+    with pytest.raises(InputError, match=r"m:2: corrupt, must be a JSON object"):
         read_jsonl(tmp_path / "m")
 
 
@@ -155,7 +155,7 @@ def test_rows_that_are_not_those_of_the_mark_are_not_built_upon(tmp_path):
     whole = (tmp_path / "m").read_bytes()
     for changed in (whole.replace(b"0.5", b"0.6"), whole[:-1], b"", whole[1:] + b"\n"):
         (tmp_path / "m").write_bytes(changed)
-        with pytest.raises(InputError, match=r"m: damaged, its first \d+ bytes are not as they were written"):
+        with pytest.raises(InputError, match=r"m: corrupt, its first \d+ bytes are not as they were written"):
             JsonlWriter(tmp_path / "m", mark)
         assert (tmp_path / "m").read_bytes() == changed
 

@@ -7,13 +7,13 @@ import pytest
 
 from gpt.records.manifest import (
     MANIFEST,
-    DamagedError,
+    CorruptionError,
     differences,
     entry,
     files_below,
+    read_checksummed,
     read_verified,
-    seal,
-    unseal,
+    write_checksummed,
     write_manifest,
 )
 
@@ -29,13 +29,13 @@ def folder(tmp_path: Path) -> Path:
 
 
 def test_what_was_sealed_comes_back(tmp_path: Path) -> None:
-    (tmp_path / MANIFEST).write_bytes(seal({"step": 3, "meta": {"name": "é", "list": [1, None]}}))
-    content = unseal(tmp_path / MANIFEST)
+    (tmp_path / MANIFEST).write_bytes(write_checksummed({"step": 3, "meta": {"name": "é", "list": [1, None]}}))
+    content = read_checksummed(tmp_path / MANIFEST)
     assert (content["format"], content["step"], content["meta"]) == (1, 3, {"name": "é", "list": [1, None]})
 
 
 def test_a_seal_is_the_hash_of_all_bytes_before_it() -> None:
-    head, _, tail = seal({"step": 3}).rpartition(b'"sha256": "')
+    head, _, tail = write_checksummed({"step": 3}).rpartition(b'"sha256": "')
     assert tail == hashlib.sha256(head).hexdigest().encode() + b'"\n}\n'
 
 
@@ -46,7 +46,7 @@ def test_an_entry_is_size_and_sha256() -> None:
 
 def test_an_untouched_folder_differs_in_nothing(folder: Path) -> None:
     assert differences(folder, files_below(folder)) == []
-    assert list(unseal(folder / MANIFEST)["files"]) == ["inner/empty", "rows.jsonl"]
+    assert list(read_checksummed(folder / MANIFEST)["files"]) == ["inner/empty", "rows.jsonl"]
 
 
 @pytest.mark.parametrize("file", ["rows.jsonl", MANIFEST])
@@ -71,22 +71,22 @@ def test_files_that_came_or_went_are_named(folder: Path) -> None:
 
 
 def test_another_format_is_refused(tmp_path: Path) -> None:
-    head = seal({"step": 3}).replace(b'"format": 1', b'"format": 2').rpartition(b'"sha256"')[0]
+    head = write_checksummed({"step": 3}).replace(b'"format": 1', b'"format": 2').rpartition(b'"sha256"')[0]
     (tmp_path / MANIFEST).write_bytes(head + b'"sha256": "%s"\n}\n' % hashlib.sha256(head).hexdigest().encode())
-    with pytest.raises(DamagedError, match="format 2, must be 1"):
-        unseal(tmp_path / MANIFEST)
+    with pytest.raises(CorruptionError, match="format 2, must be 1"):
+        read_checksummed(tmp_path / MANIFEST)
 
 
 def test_a_shorter_file_and_another_of_the_same_size_are_told_apart(folder: Path) -> None:
     expected = entry(b"four")
     (folder / "file").write_bytes(b"for")
-    with pytest.raises(DamagedError, match="file: 3 bytes, must be 4"):
+    with pytest.raises(CorruptionError, match="file: 3 bytes, must be 4"):
         read_verified(folder / "file", expected)
     (folder / "file").write_bytes(b"Four")
-    with pytest.raises(DamagedError, match="file: its bytes must have the SHA-256"):
+    with pytest.raises(CorruptionError, match="file: its bytes must have the SHA-256"):
         read_verified(folder / "file", expected)
 
 
 def test_what_json_would_change_is_refused() -> None:
     with pytest.raises(AssertionError, match="must come back equal"):
-        seal({"pair": (1, 2)})
+        write_checksummed({"pair": (1, 2)})

@@ -15,22 +15,22 @@ import pytest
 from safetensors import safe_open
 
 from gpt.errors import InputError
-from gpt.records.run_folder import Cell, Status, load_arrays, save_arrays
+from gpt.records.run_folder import RunFolder, Status, load_arrays, save_arrays
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
 
 HOLDER = """
 import pathlib, sys, time
-from gpt.records.run_folder import Cell
-lease = Cell(pathlib.Path(sys.argv[1])).try_lease()
+from gpt.records.run_folder import RunFolder
+lease = RunFolder(pathlib.Path(sys.argv[1])).try_lease()
 print("held" if lease else "refused", flush=True)
 time.sleep(60)
 """
 
 
 @contextlib.contextmanager
-def holder_of(cell):
-    process = subprocess.Popen([sys.executable, "-c", HOLDER, str(cell.root)], stdout=subprocess.PIPE, text=True)
+def holder_of(run):
+    process = subprocess.Popen([sys.executable, "-c", HOLDER, str(run.root)], stdout=subprocess.PIPE, text=True)
     try:
         yield process, process.stdout.readline().strip()
     finally:
@@ -39,39 +39,39 @@ def holder_of(cell):
 
 
 @pytest.fixture
-def cell(tmp_path):
-    return Cell(tmp_path / "cells" / "0123456789abcdef")
+def run(tmp_path):
+    return RunFolder(tmp_path / "runs" / "0123456789abcdef")
 
 
-def test_a_lease_is_refused_while_another_process_holds_it_and_free_once_that_is_killed(cell):
-    with holder_of(cell) as (process, answer):
+def test_a_lease_is_refused_while_another_process_holds_it_and_free_once_that_is_killed(run):
+    with holder_of(run) as (process, answer):
         assert answer == "held"
-        assert cell.try_lease() is None
+        assert run.try_lease() is None
         process.send_signal(signal.SIGKILL)
         process.wait()
-        with cell.try_lease() as lease, holder_of(cell) as (_, second):
+        with run.try_lease() as lease, holder_of(run) as (_, second):
             assert lease is not None
             assert second == "refused"
 
 
-def test_a_lease_is_refused_to_the_same_process_until_it_is_closed(cell):
-    with cell.try_lease():
-        assert cell.try_lease() is None
-    cell.try_lease().close()
+def test_a_lease_is_refused_to_the_same_process_until_it_is_closed(run):
+    with run.try_lease():
+        assert run.try_lease() is None
+    run.try_lease().close()
 
 
-def test_of_many_processes_one_gets_the_lease(cell):
+def test_of_many_processes_one_gets_the_lease(run):
     with contextlib.ExitStack() as stack:
-        answers = [stack.enter_context(holder_of(cell))[1] for _ in range(4)]
+        answers = [stack.enter_context(holder_of(run))[1] for _ in range(4)]
     assert sorted(answers) == ["held", "refused", "refused", "refused"]
 
 
-def test_a_program_that_the_holder_starts_does_not_inherit_the_lease(cell):
-    lease = cell.try_lease()
+def test_a_program_that_the_holder_starts_does_not_inherit_the_lease(run):
+    lease = run.try_lease()
     with subprocess.Popen(["sleep", "60"], close_fds=False) as other:
         os.close(lease._descriptor)  # as death would
         try:
-            cell.try_lease().close()
+            run.try_lease().close()
         finally:
             other.kill()
 
@@ -89,66 +89,66 @@ def forked_child():
         os.waitpid(child, 0)
 
 
-def test_a_holder_that_dies_keeps_the_lease_while_its_forked_child_lives(cell):
-    lease = cell.try_lease()
+def test_a_holder_that_dies_keeps_the_lease_while_its_forked_child_lives(run):
+    lease = run.try_lease()
     with forked_child():
         os.close(lease._descriptor)  # as death would
-        assert cell.try_lease() is None
-    cell.try_lease().close()
+        assert run.try_lease() is None
+    run.try_lease().close()
 
 
-def test_a_holder_that_closes_the_lease_frees_it_although_its_forked_child_lives(cell):
-    lease = cell.try_lease()
+def test_a_holder_that_closes_the_lease_frees_it_although_its_forked_child_lives(run):
+    lease = run.try_lease()
     with forked_child():
         lease.close()
-        cell.try_lease().close()
+        run.try_lease().close()
 
 
-def test_taking_the_lease_removes_what_a_killed_writer_left(cell, kill_at_call):
+def test_taking_the_lease_removes_what_a_killed_writer_left(run, kill_at_call):
     status = Status("running", 1, 2)
 
     def work():
-        cell.write_status(status)
-        save_arrays(cell.probe_file(1), {"a": np.zeros(3)}, {})
+        run.write_status(status)
+        save_arrays(run.probe_file(1), {"a": np.zeros(3)}, {})
 
     fatal = 1
     found = set()
     while not kill_at_call(fatal, work):
-        leftovers = {file.parent.name for file in cell.root.rglob(".*.tmp")}
+        leftovers = {file.parent.name for file in run.root.rglob(".*.tmp")}
         found |= leftovers
-        cell.try_lease().close()
-        assert not list(cell.root.rglob(".*.tmp"))
+        run.try_lease().close()
+        assert not list(run.root.rglob(".*.tmp"))
         fatal += 1
-    assert found == {cell.root.name, "probes"}
+    assert found == {run.root.name, "probes"}
 
 
 def test_a_folder_that_may_not_be_written_to_cannot_be_leased(locked_folder):
     with pytest.raises(InputError, match=r"lease: cannot be written \(Permission denied\)"):
-        Cell(locked_folder).try_lease()
+        RunFolder(locked_folder).try_lease()
     with pytest.raises(InputError, match=r"0123: cannot be written \(Permission denied\)"):
-        Cell(locked_folder / "0123").try_lease()
+        RunFolder(locked_folder / "0123").try_lease()
 
 
-def test_a_file_system_without_locks_is_named(cell, monkeypatch):
+def test_a_file_system_without_locks_is_named(run, monkeypatch):
     def no_locks(descriptor, operation):
         raise OSError(errno.ENOLCK, "No locks available")
 
     monkeypatch.setattr(fcntl, "flock", no_locks)
     with pytest.raises(InputError, match=r"lease: cannot be locked \(No locks available\)"):
-        cell.try_lease()
+        run.try_lease()
 
 
-def test_a_cell_without_a_status_is_planned(cell):
-    assert cell.read_status() == Status("planned", 0, 0)
-    assert not cell.finished
+def test_a_run_without_a_status_is_planned(run):
+    assert run.read_status() == Status("planned", 0, 0)
+    assert not run.finished
 
 
 @pytest.mark.parametrize("state", ["planned", "running", "done", "diverged", "failed", "preempted"])
-def test_a_status_comes_back_equal(cell, state):
+def test_a_status_comes_back_equal(run, state):
     status = Status(state, 3, 10, why="because", attempts=2, seconds=1.25)
-    cell.write_status(status)
-    assert cell.read_status() == status
-    assert cell.finished == (state in ("done", "diverged"))
+    run.write_status(status)
+    assert run.read_status() == status
+    assert run.finished == (state in ("done", "diverged"))
 
 
 @pytest.mark.parametrize(
@@ -163,27 +163,27 @@ def test_a_status_comes_back_equal(cell, state):
         ('{"state": "done", "step": 1, "steps": 2, "colour": 3}', "colour: unexpected"),
     ],
 )
-def test_a_damaged_status_is_named(cell, text, problem):
-    cell.root.mkdir(parents=True)
-    cell.status_json.write_text(text)
-    with pytest.raises(InputError, match=rf"status\.json: damaged.*{problem}"):
-        cell.parse_status()
-    assert cell.read_status().state == "failed"
-    assert re.search(rf"status\.json: damaged.*{problem}", cell.read_status().why)
-    assert not cell.finished
+def test_a_corrupt_status_is_named(run, text, problem):
+    run.root.mkdir(parents=True)
+    run.status_json.write_text(text)
+    with pytest.raises(InputError, match=rf"status\.json: corrupt.*{problem}"):
+        run.parse_status()
+    assert run.read_status().state == "failed"
+    assert re.search(rf"status\.json: corrupt.*{problem}", run.read_status().why)
+    assert not run.finished
 
 
-def test_probe_files_are_found_by_step(cell):
-    assert cell.probe_steps() == []
+def test_probe_files_are_found_by_step(run):
+    assert run.probe_steps() == []
     for step in (300, 100, 200, 123_456_789):
-        save_arrays(cell.probe_file(step), {"norm": np.array([step])}, {})
-    (cell.probes / "step-5.safetensors").touch()
-    (cell.probes / "step-000000400.safetensors").touch()
-    assert cell.probe_file(100).name == "step-00000100.safetensors"
-    assert cell.probe_steps() == [100, 200, 300, 123_456_789]
-    cell.drop_probes_after(200)
-    assert cell.probe_steps() == [100, 200]
-    assert load_arrays(cell.probe_file(200))["norm"].item() == 200
+        save_arrays(run.probe_file(step), {"norm": np.array([step])}, {})
+    (run.probes / "step-5.safetensors").touch()
+    (run.probes / "step-000000400.safetensors").touch()
+    assert run.probe_file(100).name == "step-00000100.safetensors"
+    assert run.probe_steps() == [100, 200, 300, 123_456_789]
+    run.drop_probes_after(200)
+    assert run.probe_steps() == [100, 200]
+    assert load_arrays(run.probe_file(200))["norm"].item() == 200
 
 
 def arrays():
@@ -237,15 +237,15 @@ def test_every_flipped_bit_and_every_truncation_of_arrays_is_noticed(tmp_path):
     save_arrays(file, {"x": np.arange(4)}, {"unit": "nats"})
     whole = file.read_bytes()
     for bit in range(len(whole) * 8):
-        damaged = bytearray(whole)
-        damaged[bit // 8] ^= 1 << bit % 8
-        file.write_bytes(damaged)
-        with pytest.raises(InputError, match="probe: damaged"):
+        corrupt = bytearray(whole)
+        corrupt[bit // 8] ^= 1 << bit % 8
+        file.write_bytes(corrupt)
+        with pytest.raises(InputError, match="probe: corrupt"):
             load_arrays(file)
     for length in range(len(whole)):
         file.write_bytes(whole[:length])
-        with pytest.raises(InputError, match="probe: damaged"):
+        with pytest.raises(InputError, match="probe: corrupt"):
             load_arrays(file)
     file.write_bytes(whole + random.Random(0).randbytes(1))
-    with pytest.raises(InputError, match="probe: damaged"):
+    with pytest.raises(InputError, match="probe: corrupt"):
         load_arrays(file)

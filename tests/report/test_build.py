@@ -7,7 +7,7 @@ from synthetic import Outcome
 
 from gpt.config import read_yaml
 from gpt.records.files import jsonable, read_json
-from gpt.records.formatting import fixed, p_cell, signed
+from gpt.records.formatting import fixed, p_run, signed
 from gpt.report import build
 from gpt.report.build import build_report, print_findings, status_lines
 from gpt.report.publish import publish, published, render
@@ -17,11 +17,11 @@ LINK = re.compile(r"\]\(([^)#]+)\)")
 
 
 def rows_below(page, heading):
-    """The cells of the first table under a heading, header first, without the links."""
+    """The runs of the first table under a heading, header first, without the links."""
     part = page.split(f"\n## {heading}\n", 1)[1]
     lines = [line for line in part.split("\n## ")[0].splitlines() if line.startswith("|")]
-    cells = [re.split(r"(?<!\\)\|", line)[1:-1] for line in lines]
-    return [[re.sub(r"\[(.*)\]\(.*\)", r"\1", cell.strip()) for cell in row] for row in cells if "---" not in row[0]]
+    runs = [re.split(r"(?<!\\)\|", line)[1:-1] for line in lines]
+    return [[re.sub(r"\[(.*)\]\(.*\)", r"\1", run.strip()) for run in row] for row in runs if "---" not in row[0]]
 
 
 def links_of(path):
@@ -38,12 +38,12 @@ def test_every_relative_link_of_every_page_is_there(reported):
             assert link.exists(), (page, link)
 
 
-def test_a_page_links_every_begun_cell_of_its_study(reported):
+def test_a_page_links_every_begun_run_of_its_study(reported):
     page = reported.page(reported.messy)
-    for block in reported.findings(reported.messy)["blocks"]:
-        for variant in block["variants"]:
-            for cell, state in zip(variant["cells"], variant["states"], strict=True):
-                assert (f"(../../../cells/{cell}/)" in page) == (state != "planned")
+    for setting in reported.findings(reported.messy)["settings"]:
+        for variant in setting["variants"]:
+            for run, state in zip(variant["runs"], variant["states"], strict=True):
+                assert (f"(../../../runs/{run}/)" in page) == (state != "planned")
 
 
 def test_pages_hold_no_absolute_path(reported):
@@ -70,13 +70,13 @@ def test_the_answer_comes_first_then_the_table_the_seeds_the_proof_and_the_figur
         "How it was made",
         "Limitations",
     ]
-    contrast = reported.findings(reported.clean)["blocks"][0]["contrasts"][0]
+    contrast = reported.findings(reported.clean)["settings"][0]["contrasts"][0]
     answer = reported.page(reported.clean).split("## Answer")[1].split("## Findings")[0]
     assert f"- **{contrast['verdict']}**: {contrast['sentence']}" in answer
 
 
 def test_the_table_of_findings_shows_the_numbers_of_findings_json(reported):
-    contrast = reported.findings(reported.clean)["blocks"][0]["contrasts"][0]
+    contrast = reported.findings(reported.clean)["settings"][0]["contrasts"][0]
     header, row = rows_below(reported.page(reported.clean), "Findings")
     shown = dict(zip(header, row, strict=True))
     paired = contrast["paired"]
@@ -85,7 +85,7 @@ def test_the_table_of_findings_shows_the_numbers_of_findings_json(reported):
         "comparison": "off vs 0.5",
         "difference": signed(paired["mean_difference"], 4),
         "95 % interval": f"[{signed(paired['low'], 4)}, {signed(paired['high'], 4)}]",
-        "corrected p": p_cell(contrast["p_adjusted"]),
+        "corrected p": p_run(contrast["p_adjusted"]),
         "d_z": signed(paired["d_z"], 2),
         "pair correlation": fixed(paired["correlation"], 2),
         "P(better)": "0.00",
@@ -106,7 +106,7 @@ def test_diverged_runs_are_counted_for_the_variant_and_for_what_it_is_compared_w
     assert [row[header.index("seeds")] for row in (small, large)] == ["5", "2"]
 
 
-def test_every_seeds_value_is_shown_and_every_cell_that_has_none_by_its_state(reported):
+def test_every_seeds_value_is_shown_and_every_run_that_has_none_by_its_state(reported):
     rows = rows_below(reported.page(reported.clean), "Every seed")
     assert rows[0] == ["seed", "0.5", "off", "off - 0.5"]
     for i, row in enumerate(rows[1:4]):
@@ -123,7 +123,7 @@ def test_every_seeds_value_is_shown_and_every_cell_that_has_none_by_its_state(re
 
 def test_a_page_of_an_incomplete_study_says_so_at_the_top(reported):
     answer = reported.page(reported.messy).split("## Answer")[1].split("## Findings")[0]
-    assert "> **Incomplete: 17 of 20 cells have finished.**" in answer
+    assert "> **Incomplete: 17 of 20 runs have finished.**" in answer
     assert "At optim.lr = 0.003: Incomplete, 2 of 5 pairs: " in answer
     assert "no seed survived in both, so no size can be given" in answer
     assert "Incomplete" not in reported.page(reported.clean)
@@ -133,17 +133,17 @@ def test_the_users_words_are_shown_as_they_are(reported):
     assert "**Does it \\| help\\_?**" in reported.page(reported.clean)
 
 
-def test_a_sample_cannot_break_out_of_its_block(reported):
+def test_a_sample_cannot_break_out_of_its_setting(reported):
     samples = reported.page(reported.clean).split("## Samples")[1].split("## How")[0]
     assert "````text\noff wrote ``` this\n````" in samples
 
 
 def test_a_warning_leads_the_page_of_a_study_that_was_not_controlled(tmp_path):
-    def outcome(cell):
-        found = reported_studies.clean_outcome(cell)
+    def outcome(run):
+        found = reported_studies.clean_outcome(run)
         found.probes = False
-        if cell.variant is None:
-            config = cell.config.model_dump(mode="json")
+        if run.variant is None:
+            config = run.config.model_dump(mode="json")
             found.changes = {"config": {**config, "model": {**config["model"], "dropout": 0.5}}}
         return found
 
@@ -156,9 +156,9 @@ def test_a_warning_leads_the_page_of_a_study_that_was_not_controlled(tmp_path):
 
 def test_the_files_that_the_page_prints_make_the_same_study_again(reported, tmp_path):
     for folder in (reported.clean, reported.messy):
-        blocks = re.findall(r"<summary>(.*?)</summary>\n\n```yaml\n(.*?)```", reported.page(folder), re.DOTALL)
-        assert [name for name, _ in blocks] == ["study.yaml", "base.yaml"]
-        for name, text in blocks:
+        settings = re.findall(r"<summary>(.*?)</summary>\n\n```yaml\n(.*?)```", reported.page(folder), re.DOTALL)
+        assert [name for name, _ in settings] == ["study.yaml", "base.yaml"]
+        for name, text in settings:
             (tmp_path / name).write_text(text)
         again, was = load_study(tmp_path / "study.yaml"), folder.read()
         assert again.base.data.source == "plays.txt"
@@ -168,7 +168,7 @@ def test_the_files_that_the_page_prints_make_the_same_study_again(reported, tmp_
 
 
 def test_figures_of_an_earlier_report_that_are_no_more_are_taken_away(tmp_path, monkeypatch):
-    folder = synthetic.write_study(tmp_path, synthetic.study(), lambda cell: Outcome(state="planned"))
+    folder = synthetic.write_study(tmp_path, synthetic.study(), lambda run: Outcome(state="planned"))
     stale = folder.report / "figures" / "old.png"
     stale.parent.mkdir(parents=True)
     stale.write_bytes(b"")
@@ -185,8 +185,8 @@ def test_the_printed_table_fits_a_terminal_and_holds_every_contrast(reported):
     assert max(map(len, lines)) <= 100
     text = " ".join(reported.printed.split())
     assert "corrected for the contrasts of one study by Holm's method" in text
-    assert "messy (incomplete: 17 of 20 cells): Does it | help_?" in text
-    contrast = reported.findings(reported.clean)["blocks"][0]["contrasts"][0]["paired"]
+    assert "messy (incomplete: 17 of 20 runs): Does it | help_?" in text
+    contrast = reported.findings(reported.clean)["settings"][0]["contrasts"][0]["paired"]
     row = next(line for line in lines if line.startswith("  off vs 0.5"))
     assert signed(contrast["mean_difference"], 4) in row
     assert "post vs pre, optim.lr = 0.003: a run diverged" in text
@@ -202,9 +202,9 @@ def test_columns_line_up(reported):
 
 
 def test_a_comparison_too_long_for_its_column_gets_a_line_of_its_own(tmp_path, capsys):
-    blocks = {"optim.weight_decay": [0.125, 0.25], "optim.warmup_steps": [3, 5], "train.eval_batch_size": [32, 16]}
-    planned = synthetic.study("model.position", ["sinusoidal", "learned"], blocks=blocks)
-    folder = synthetic.write_study(tmp_path, planned, lambda cell: Outcome(state="planned"))
+    settings = {"optim.weight_decay": [0.125, 0.25], "optim.warmup_steps": [3, 5], "train.eval_batch_size": [32, 16]}
+    planned = synthetic.study("model.position", ["sinusoidal", "learned"], settings=settings)
+    folder = synthetic.write_study(tmp_path, planned, lambda run: Outcome(state="planned"))
     print_findings(tmp_path, [folder])
     lines = capsys.readouterr().out.splitlines()
     long = "learned vs sinusoidal, optim.warmup_steps = 3, optim.weight_decay = 0.125, train.eval_batch_size = 32"
@@ -216,37 +216,37 @@ def test_a_comparison_too_long_for_its_column_gets_a_line_of_its_own(tmp_path, c
 def test_the_combined_page_says_what_each_studys_own_report_says(reported):
     page = (reported.out / "report.md").read_text()
     assert page.startswith("# 2 questions\n")
-    own = reported.findings(reported.clean)["blocks"][0]["contrasts"][0]
+    own = reported.findings(reported.clean)["settings"][0]["contrasts"][0]
     assert (own["family"], own["p_adjusted"]) == (1, own["p"])
     row = next(line for line in page.splitlines() if line.startswith("| [clean]"))
-    assert f"| {p_cell(own['p'])} |" in row
+    assert f"| {p_run(own['p'])} |" in row
 
 
-def test_status_counts_every_cell_by_variant_and_names_why_one_failed(reported):
+def test_status_counts_every_run_by_variant_and_names_why_one_failed(reported):
     assert status_lines(reported.messy) == [
-        "messy: 17 of 20 cells finished",
+        "messy: 17 of 20 runs finished",
         "  pre      7 done     0 diverged     1 interrupted     1 failed     1 planned",
         "  post     8 done     2 diverged     0 interrupted     0 failed     0 planned",
         "  failed: pre, optim.lr = 0.003, seed 2: OSError: no space",
     ]
-    assert status_lines(reported.clean)[0] == "clean: 6 of 6 cells finished"
+    assert status_lines(reported.clean)[0] == "clean: 6 of 6 runs finished"
 
 
-def test_the_report_does_not_touch_the_study_or_its_cells(reported):
+def test_the_report_does_not_touch_the_study_or_its_runs(reported):
     assert read_yaml(reported.clean.study_yaml).data["name"] == "clean"
     written = {p.relative_to(reported.clean.root).parts[0] for p in reported.clean.root.rglob("*")}
-    assert written == {"study.yaml", "cells.json", "manifest.json", "report"}
+    assert written == {"study.yaml", "runs.json", "manifest.json", "report"}
     assert build.STATES[:2] == ("done", "diverged")
 
 
-def test_a_block_is_named_by_what_differs_between_blocks_and_the_rest_is_said_once(tmp_path):
-    blocks = {"optim.lr": [0.01, 0.02], "optim.warmup_steps": [3]}
-    planned = synthetic.study(blocks=blocks)
-    folder = synthetic.write_study(tmp_path, planned, lambda cell: Outcome())
+def test_a_setting_is_named_by_what_differs_between_settings_and_the_rest_is_said_once(tmp_path):
+    settings = {"optim.lr": [0.01, 0.02], "optim.warmup_steps": [3]}
+    planned = synthetic.study(settings=settings)
+    folder = synthetic.write_study(tmp_path, planned, lambda run: Outcome())
     publish(folder, tmp_path / "results")
     found = read_json(tmp_path / "results" / planned.name / "findings.json")
-    assert [block["label"] for block in found["blocks"]] == ["optim.lr = 0.01", "optim.lr = 0.02"]
-    assert [block["block"]["optim.warmup_steps"] for block in found["blocks"]] == [3, 3]
+    assert [setting["label"] for setting in found["settings"]] == ["optim.lr = 0.01", "optim.lr = 0.02"]
+    assert [setting["setting"]["optim.warmup_steps"] for setting in found["settings"]] == [3, 3]
     said = r"All runs at optim.warmup\_steps = 3."
     assert (tmp_path / "results" / planned.name / "report.md").read_text().splitlines()[4] == said
     assert said in render(published(tmp_path / "results"), "results").splitlines()

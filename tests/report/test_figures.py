@@ -45,8 +45,10 @@ def test_every_figure_is_a_readable_png_with_content_and_of_moderate_size(report
     files = sorted(reported.out.glob("studies/*/report/figures/*.png"))
     assert {file.stem for file in files if "clean" in str(file)} == NAMES
     messy = {file.stem for file in files if "messy" in str(file)}
-    blocks = ("optim.lr-0.001-", "optim.lr-0.003-")
-    assert messy == {"sensitivity", "survival"} | {b + name for b in blocks for name in ROWS | {"paired", "long-range"}}
+    settings = ("optim.lr-0.001-", "optim.lr-0.003-")
+    assert messy == {"sensitivity", "survival"} | {
+        b + name for b in settings for name in ROWS | {"paired", "long-range"}
+    }
     for file in files:
         data = file.read_bytes()
         assert len(data) < 60_000, file
@@ -97,21 +99,21 @@ def test_a_setting_of_the_users_own_changes_no_byte(tmp_path):
     assert b"Matplotlib" not in plain
 
 
-def test_figures_of_many_variants_can_be_drawn_where_only_some_cells_have_finished(tmp_path):
+def test_figures_of_many_variants_can_be_drawn_where_only_some_runs_have_finished(tmp_path):
     values = ["sinusoidal", "rope", "learned", "alibi", "none"]
 
-    def outcome(cell):
-        last = cell.variant == values[-1]
-        return Outcome(state="planned" if last or cell.seed else "done", first_loss=4 + len(cell.variant))
+    def outcome(run):
+        last = run.variant == values[-1]
+        return Outcome(state="planned" if last or run.seed else "done", first_loss=4 + len(run.variant))
 
     drawn = draw(tmp_path, synthetic.study("model.position", values), outcome)
     assert {figure.file.removesuffix(".png") for figure in drawn} == NAMES
 
 
 def test_figures_can_be_drawn_where_a_variant_always_diverged(tmp_path):
-    def outcome(cell):
+    def outcome(run):
         lost = {"state": "diverged", "why": "train/loss not finite at step 30", "nan_at": 30}
-        return Outcome(**(lost if cell.variant is None else {}))
+        return Outcome(**(lost if run.variant is None else {}))
 
     drawn = {figure.file: figure for figure in draw(tmp_path, synthetic.study(), outcome)}
     assert "3 runs with `1.0` and 3 diverged runs with `off`" in drawn["gradients.png"].caption
@@ -120,17 +122,17 @@ def test_figures_can_be_drawn_where_a_variant_always_diverged(tmp_path):
 
 def test_without_probes_only_the_figures_of_the_rows_are_drawn(tmp_path):
     folder = synthetic.write_study(tmp_path, synthetic.study(), reported_studies.clean_outcome)
-    for file in [*tmp_path.glob("cells/*/probes/*"), *tmp_path.glob("cells/*/long_range.safetensors")]:
+    for file in [*tmp_path.glob("runs/*/probes/*"), *tmp_path.glob("runs/*/long_range.safetensors")]:
         file.unlink()
     results = collect(folder)
     drawn = draw_all(results, build_findings(results))
     assert {figure.name for figure in drawn} == ROWS | {"paired"}
 
 
-def test_old_cells_that_recorded_fewer_arrays_give_the_figures_of_those(tmp_path):
+def test_old_runs_that_recorded_fewer_arrays_give_the_figures_of_those(tmp_path):
     planned = synthetic.study()
     folder = synthetic.write_study(tmp_path, planned, reported_studies.clean_outcome)
-    for file in tmp_path.glob("cells/*/probes/*"):
+    for file in tmp_path.glob("runs/*/probes/*"):
         arrays = load_arrays(file)
         save_arrays(file, {n: arrays[n] for n in ("residual_rms", "attention_entropy")}, {})
     results = collect(folder)
@@ -153,17 +155,17 @@ def test_the_figures_of_the_whole_study_come_first_and_only_where_they_show_some
     ]
 
 
-def test_blocks_are_laid_out_along_the_first_field_that_varies():
-    def block(**values):
-        return {"block": {key.replace("__", "."): value for key, value in values.items()}}
+def test_settings_are_laid_out_along_the_first_field_that_varies():
+    def setting(**values):
+        return {"setting": {key.replace("__", "."): value for key, value in values.items()}}
 
-    blocks = [block(optim__lr=lr, optim__clip=clip, seed=3) for lr in (1e-3, 1e-2) for clip in (1.0, None)]
-    first, second = strips(blocks)
+    settings = [setting(optim__lr=lr, optim__clip=clip, seed=3) for lr in (1e-3, 1e-2) for clip in (1.0, None)]
+    first, second = strips(settings)
     assert (first.field, first.title, second.title) == ("optim.lr", "optim.clip = 1.0", "optim.clip = off")
     assert first.places == pytest.approx([-3, -2])
-    assert first.blocks == [blocks[0], blocks[2]]
-    assert strips([block(optim__lr=1e-3)]) == strips([{"block": {}}]) == []
-    (words,) = strips([block(model__norm="layernorm"), block(model__norm="rmsnorm")])
+    assert first.settings == [settings[0], settings[2]]
+    assert strips([setting(optim__lr=1e-3)]) == strips([{"setting": {}}]) == []
+    (words,) = strips([setting(model__norm="layernorm"), setting(model__norm="rmsnorm")])
     assert words.places == [0, 1]
 
 
@@ -172,7 +174,7 @@ def test_a_layers_quantiles_stand_at_its_name_though_not_all_variants_have_it():
         quantiles = {"by_layer": [[1.0, 2.0, 3.0, 4.0, 5.0]] * len(names), "first_step": [2.5] * len(names)}
         return {"label": label, "layers": {"names": names}, "gradient_quantiles": quantiles}
 
-    short, whole = ["embedding", "block 0"], ["embedding", "block 0", "head"]
+    short, whole = ["embedding", "layer 0"], ["embedding", "layer 0", "head"]
     figure = Figure(layout="constrained")
     gradients.distribution(figure, {"variants": [variant("post", short), variant("pre", whole)]})
     (axes,) = figure.axes
@@ -185,18 +187,18 @@ def test_a_layers_quantiles_stand_at_its_name_though_not_all_variants_have_it():
 
 @pytest.mark.parametrize("draw_layers", [gradients.over_training, layers.updates], ids=["gradients", "updates"])
 def test_a_layer_has_one_colour_though_not_all_variants_have_it(draw_layers, tmp_path):
-    def outcome(cell):
-        return Outcome(changes={"layers": synthetic.LAYERS[:2]} if cell.variant == "post" else {})
+    def outcome(run):
+        return Outcome(changes={"layers": synthetic.LAYERS[:2]} if run.variant == "post" else {})
 
     planned = synthetic.study("model.norm_placement", ["post", "pre"])
     figure = Figure(layout="constrained")
-    draw_layers(figure, collect(synthetic.write_study(tmp_path, planned, outcome)).blocks[0])
+    draw_layers(figure, collect(synthetic.write_study(tmp_path, planned, outcome)).settings[0])
     post, pre = [{line.get_label(): line.get_color() for line in axes.lines} for axes in figure.axes]
     (legend,) = figure.legends
     shown = [text.get_text() for text in legend.get_texts()]
     entries = dict(zip(shown, [handle.get_color() for handle in legend.legend_handles], strict=True))
-    assert list(post) == ["embedding", "block 0"]
-    assert list(pre) == shown == ["embedding", "block 0", "block 1"]
+    assert list(post) == ["embedding", "layer 0"]
+    assert list(pre) == shown == ["embedding", "layer 0", "layer 1"]
     assert post == {name: pre[name] for name in post}
     assert pre == entries
     assert len({*pre.values()}) == 3
@@ -207,11 +209,11 @@ def test_a_layer_without_a_line_is_named_under_the_figure_and_on_the_page(report
     captions = {figure["name"]: figure["caption"] for figure in reported.findings(reported.clean)["figures"]}
     assert captions["gradients"].endswith(missing)
     page = (reported.clean.report / "report.html").read_text()
-    assert figures_of(page)["blocks"][0]["captions"]["gradients"].endswith(missing)
+    assert figures_of(page)["settings"][0]["captions"]["gradients"].endswith(missing)
 
 
 def test_layers_are_listed_from_input_to_output_whichever_variant_has_them():
-    short, whole = ["embedding", "block 0", "head"], ["embedding", "block 0", "block 1", "head"]
+    short, whole = ["embedding", "layer 0", "head"], ["embedding", "layer 0", "layer 1", "head"]
     assert style.layers_of_all([short, whole, ["embedding"]]) == whole
 
 
@@ -235,10 +237,10 @@ def test_windows_average_consecutive_steps_and_lose_none():
 
 
 def test_runs_are_stacked_over_the_steps_that_all_of_them_have(tmp_path):
-    def outcome(cell):
-        return Outcome(state="diverged", why="left", nan_at=20 + cell.seed, first_loss=4 + cell.seed)
+    def outcome(run):
+        return Outcome(state="diverged", why="left", nan_at=20 + run.seed, first_loss=4 + run.seed)
 
-    group = collect(synthetic.write_study(tmp_path, synthetic.study(), outcome)).blocks[0].groups[0]
+    group = collect(synthetic.write_study(tmp_path, synthetic.study(), outcome)).settings[0].groups[0]
     steps, values_SN = stacked(group.shown, "train/loss")
     assert steps.tolist() == list(range(1, 20))
     assert values_SN[:, 0] == pytest.approx([4, 5, 6])
@@ -246,7 +248,7 @@ def test_runs_are_stacked_over_the_steps_that_all_of_them_have(tmp_path):
 
 def test_probe_arrays_of_survivors_are_stacked_by_seed(tmp_path):
     results = collect(synthetic.write_study(tmp_path, synthetic.study(), reported_studies.clean_outcome))
-    ((_, group, steps, ratio_SNL), _) = probed(results.blocks[0], "update_ratio")
+    ((_, group, steps, ratio_SNL), _) = probed(results.settings[0], "update_ratio")
     assert group.label == "1.0"
     assert steps.tolist() == [20, 40]
     assert ratio_SNL[:, 0, 0] == pytest.approx([1e-2, 5e-3, 1e-2 / 3])

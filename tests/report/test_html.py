@@ -5,7 +5,7 @@ from pages import Parsed, figures_of, interactive, unpacked
 from reported import write_clean, write_messy
 from synthetic import Outcome
 
-from gpt.records.formatting import fixed, p_cell, signed
+from gpt.records.formatting import fixed, p_run, signed
 from gpt.report.figures.page_probes import HEATMAP_STEPS, Weights, by_few_positions, heatmap_steps, heatmaps, spread
 from gpt.report.figures.page_series import rounded
 from gpt.report.pages.html import html_page, marked, packed
@@ -52,7 +52,7 @@ def test_equal_bytes_are_packed_into_equal_text():
 
 def test_the_verdict_comes_before_everything_but_the_question(clean):
     text = Parsed(clean.text).text
-    contrast = clean.findings["blocks"][0]["contrasts"][0]
+    contrast = clean.findings["settings"][0]["contrasts"][0]
     places = [text.index(words) for words in ("Does it | help_?", contrast["verdict"], "Seed by seed", "Limitations")]
     assert places == sorted(places)
     assert contrast["sentence"].replace("`", "") in text
@@ -60,15 +60,15 @@ def test_the_verdict_comes_before_everything_but_the_question(clean):
 
 def test_the_table_shows_the_numbers_of_the_findings(clean, messy):
     header, row = Parsed(clean.text).tables["findings"]
-    contrast = clean.findings["blocks"][0]["contrasts"][0]
+    contrast = clean.findings["settings"][0]["contrasts"][0]
     shown, paired = dict(zip(header, row, strict=True)), contrast["paired"]
     assert shown["comparison"] == "off vs 0.5"
     assert shown["verdict"] == contrast["verdict"]
     assert shown["difference"] == signed(paired["mean_difference"], 4)
     assert shown["95 % interval"] == f"[{signed(paired['low'], 4)}, {signed(paired['high'], 4)}]"
-    assert shown["corrected p"] == p_cell(contrast["p_adjusted"])
+    assert shown["corrected p"] == p_run(contrast["p_adjusted"])
     header, *rows = Parsed(messy.text).tables["findings"]
-    assert [row[header.index("block")] for row in rows] == ["optim.lr = 0.001", "optim.lr = 0.003"]
+    assert [row[header.index("setting")] for row in rows] == ["optim.lr = 0.001", "optim.lr = 0.003"]
     assert [row[header.index("diverged")] for row in rows] == ["0 / 0", "2 / 0"]
 
 
@@ -76,39 +76,39 @@ def test_what_is_drawn_are_the_findings_own_numbers(messy):
     drawn, found = figures_of(messy.text), messy.findings
     assert [variant["label"] for variant in drawn["variants"]] == ["pre", "post"]
     assert drawn["axis"] == {"title": "optim.lr", "values": [1e-3, 3e-3], "log": True}
-    for block, of_findings in zip(drawn["blocks"], found["blocks"], strict=True):
-        for variant, other in zip(block["variants"], of_findings["variants"], strict=True):
+    for setting, of_findings in zip(drawn["settings"], found["settings"], strict=True):
+        for variant, other in zip(setting["variants"], of_findings["variants"], strict=True):
             assert {key: other[key] for key in ("values", "states", "diverged", "mean")}.items() <= variant.items()
-        contrast, other = block["contrasts"][0], of_findings["contrasts"][0]
+        contrast, other = setting["contrasts"][0], of_findings["contrasts"][0]
         assert contrast["differences"] == other["paired"]["differences"]
         assert (contrast["low"], contrast["high"]) == (other["paired"]["low"], other["paired"]["high"])
         assert contrast["seeds"] == other["seeds"]
 
 
-def test_every_planned_cell_has_a_row_with_its_state_and_reason(messy):
-    header, *rows = Parsed(messy.text).tables["cells"]
-    cells = [dict(zip(header, row, strict=True)) for row in rows]
-    assert len(cells) == 20
-    by_place = {(c["variant"], c["block"], c["seed"]): c for c in cells}
+def test_every_planned_run_has_a_row_with_its_state_and_reason(messy):
+    header, *rows = Parsed(messy.text).tables["runs"]
+    runs = [dict(zip(header, row, strict=True)) for row in rows]
+    assert len(runs) == 20
+    by_place = {(c["variant"], c["setting"], c["seed"]): c for c in runs}
     lost = by_place["post", "optim.lr = 0.003", "0"]
     assert (lost["status"], lost["lowest validation loss"]) == ("diverged", "-")
     assert lost["why"] == "train/loss not finite at step 25"
     assert by_place["pre", "optim.lr = 0.003", "2"]["why"] == "OSError: no space"
     assert by_place["pre", "optim.lr = 0.003", "4"]["status"] == "planned"
-    variant = messy.findings["blocks"][0]["variants"][1]
+    variant = messy.findings["settings"][0]["variants"][1]
     assert by_place["post", "optim.lr = 0.001", "1"]["lowest validation loss"] == fixed(variant["values"][1], 4)
-    assert by_place["post", "optim.lr = 0.001", "1"]["fingerprint"] == variant["cells"][1]
+    assert by_place["post", "optim.lr = 0.001", "1"]["fingerprint"] == variant["runs"][1]
 
 
 def test_an_unfinished_study_says_so_at_the_top(messy, clean):
     answer = Parsed(messy.text).text.split("Answer")[1].split("The metric")[0]
-    assert "Incomplete: 17 of 20 cells have finished." in answer
+    assert "Incomplete: 17 of 20 runs have finished." in answer
     assert "have finished. What follows" not in Parsed(clean.text).text
 
 
 def test_no_words_of_a_user_can_break_out_of_their_place(tmp_path, clean):
-    def outcome(cell):
-        state = {0: "done", 1: "failed", 2: "diverged"}[cell.seed]
+    def outcome(run):
+        state = {0: "done", 1: "failed", 2: "diverged"}[run.seed]
         return Outcome(state=state, why=HOSTILE, changes={"probe_text": "</script>"})
 
     page = page_of(tmp_path, outcome, question=HOSTILE)
@@ -116,8 +116,8 @@ def test_no_words_of_a_user_can_break_out_of_their_place(tmp_path, clean):
     assert len([1 for tag, _ in parsed.tags if tag == "script"]) == 4
     assert page.count("</script") == clean.text.count("</script")
     assert " ".join(HOSTILE.split()) in parsed.text
-    assert parsed.tables["cells"][2][-2] == HOSTILE
-    assert figures_of(page)["blocks"][0]["heatmaps"]["variants"][0]["text"] == "</script"
+    assert parsed.tables["runs"][2][-2] == HOSTILE
+    assert figures_of(page)["settings"][0]["heatmaps"]["variants"][0]["text"] == "</script"
 
 
 def test_code_is_marked_after_everything_was_escaped():
@@ -125,8 +125,8 @@ def test_code_is_marked_after_everything_was_escaped():
 
 
 def test_a_study_without_a_run_has_a_page_without_figures(tmp_path):
-    page = page_of(tmp_path, lambda cell: Outcome(state="planned"))
-    (block,) = figures_of(page)["blocks"]
+    page = page_of(tmp_path, lambda run: Outcome(state="planned"))
+    (setting,) = figures_of(page)["settings"]
     drawn = (
         "components",
         "loss",
@@ -138,30 +138,30 @@ def test_a_study_without_a_run_has_a_page_without_figures(tmp_path):
         "heatmaps",
         "long_range",
     )
-    assert {name: block[name] for name in drawn} == dict.fromkeys(drawn)
+    assert {name: setting[name] for name in drawn} == dict.fromkeys(drawn)
     assert unpacked(page, "weights") == b""
     assert "no pair yet" in Parsed(page).text
 
 
 def test_a_variant_whose_runs_all_diverged_is_drawn_as_such(tmp_path):
-    def outcome(cell):
-        lost = cell.variant is None
+    def outcome(run):
+        lost = run.variant is None
         return Outcome(state="diverged", nan_at=21, why="not finite") if lost else Outcome()
 
     drawn = figures_of(page_of(tmp_path, outcome))
-    lost = drawn["blocks"][0]["variants"][1]
+    lost = drawn["settings"][0]["variants"][1]
     assert lost["runs"] == "3 diverged runs"
-    assert drawn["blocks"][0]["loss"]["val"][1]["mean"] is None
-    assert [run["diverged"] for run in drawn["blocks"][0]["loss"]["val"][1]["runs"]] == [True] * 3
-    assert [group["variant"] for group in drawn["blocks"][0]["long_range"]] == [0]
+    assert drawn["settings"][0]["loss"]["val"][1]["mean"] is None
+    assert [run["diverged"] for run in drawn["settings"][0]["loss"]["val"][1]["runs"]] == [True] * 3
+    assert [group["variant"] for group in drawn["settings"][0]["long_range"]] == [0]
     assert "no run of `off` survived" in drawn["sensitivity"]
 
 
 def test_what_was_not_probed_is_absent_and_nothing_else(messy, clean):
-    block = figures_of(messy.text)["blocks"][0]
-    assert (block["activations"], block["attention"], block["heatmaps"]) == (None,) * 3
-    assert None not in (block["loss"], block["gradients"], block["clipping"])
-    assert set(figures_of(clean.text)["blocks"][0]["attention"]) == {
+    setting = figures_of(messy.text)["settings"][0]
+    assert (setting["activations"], setting["attention"], setting["heatmaps"]) == (None,) * 3
+    assert None not in (setting["loss"], setting["gradients"], setting["clipping"])
+    assert set(figures_of(clean.text)["settings"][0]["attention"]) == {
         "attention_entropy",
         "attention_distance",
         "attention_previous",
@@ -171,15 +171,15 @@ def test_what_was_not_probed_is_absent_and_nothing_else(messy, clean):
     }
 
 
-def test_three_variants_and_blocks_that_are_no_numbers(tmp_path):
-    blocks = {"model.position": ["rope", "learned"], "optim.warmup_steps": [5]}
-    page = page_of(tmp_path, lambda cell: Outcome(), factor="model.norm_placement", variants=["pre", "post", "peri"],
-                   seeds=2, blocks=blocks)  # fmt: skip
+def test_three_variants_and_settings_that_are_no_numbers(tmp_path):
+    settings = {"model.position": ["rope", "learned"], "optim.warmup_steps": [5]}
+    page = page_of(tmp_path, lambda run: Outcome(), factor="model.norm_placement", variants=["pre", "post", "peri"],
+                   seeds=2, settings=settings)  # fmt: skip
     drawn = figures_of(page)
     assert drawn["axis"]["values"] == ["model.position = rope", "model.position = learned"]
     assert len({variant["color"] for variant in drawn["variants"]}) == 3
-    assert [len(block["contrasts"]) for block in drawn["blocks"]] == [2, 2]
-    lengths = [block["long_range"][0]["beyond"] for block in drawn["blocks"]]
+    assert [len(setting["contrasts"]) for setting in drawn["settings"]] == [2, 2]
+    lengths = [setting["long_range"][0]["beyond"] for setting in drawn["settings"]]
     assert lengths == [16, 8]  # learned positions end with the context
     assert "optim.warmup_steps = 5 in all of them" in Parsed(page).text
 
@@ -194,9 +194,9 @@ def test_weights_come_back_to_half_a_level():
 
 
 def test_a_page_keeps_one_runs_heatmaps_at_a_few_steps_and_the_mean_at_the_last(clean):
-    block = clean.results.blocks[0]
+    setting = clean.results.settings[0]
     kept = Weights()
-    found = heatmaps(block, (10, 11, 12), kept, 5)["variants"]
+    found = heatmaps(setting, (10, 11, 12), kept, 5)["variants"]
     assert [[each["step"] for each in group["one"]] for group in found] == [[0, 20, 40]] * 2
     assert [[each["step"] for each in group["mean"]] for group in found] == [[40]] * 2
     assert {group["seed"] for group in found} == {10}
@@ -211,7 +211,7 @@ def test_steps_are_spread_from_the_first_to_the_last_and_closer_early():
         assert len(set(steps)) == len(steps) <= HEATMAP_STEPS
 
 
-def test_the_more_variants_and_blocks_the_fewer_steps_down_to_the_first_and_the_last():
+def test_the_more_variants_and_settings_the_fewer_steps_down_to_the_first_and_the_last():
     assert [heatmap_steps(groups) for groups in (1, 2, 6, 9, 10, 40)] == [5, 5, 5, 3, 3, 2]
 
 
@@ -224,9 +224,9 @@ def test_later_positions_are_averaged_and_none_is_left_out():
 
 
 def test_the_quantiles_are_those_of_the_findings(clean):
-    for group, found in zip(figures_of(clean.text)["blocks"][0]["quantiles"], clean.findings["blocks"][0]["variants"],
-                            strict=True):  # fmt: skip
-        assert [layer["name"] for layer in group["layers"]] == ["embedding", "block 0", "block 1"]  # the head has none
+    (drawn,), (setting,) = figures_of(clean.text)["settings"], clean.findings["settings"]
+    for group, found in zip(drawn["quantiles"], setting["variants"], strict=True):
+        assert [layer["name"] for layer in group["layers"]] == ["embedding", "layer 0", "layer 1"]  # the head has none
         for layer, levels in zip(group["layers"], found["gradient_quantiles"]["by_layer"][:3], strict=True):
             assert layer["quantiles"] == pytest.approx(levels, rel=1e-3)
 
@@ -236,22 +236,24 @@ def test_numbers_are_rounded_and_what_is_not_finite_is_none():
 
 
 def test_findings_without_contrasts_still_give_a_page(clean):
-    block = {**clean.findings["blocks"][0], "contrasts": []}
-    findings = {**clean.findings, "blocks": [block], "verdicts": ["Most of the spread comes from `seed`."]}
+    setting = {**clean.findings["settings"][0], "contrasts": []}
+    findings = {**clean.findings, "settings": [setting], "verdicts": ["Most of the spread comes from `seed`."]}
     page = html_page(clean.results, findings, []).decode()
     assert "Most of the spread comes from seed ." in Parsed(page).text
     assert "findings" not in Parsed(page).tables
     assert "Seed by seed, and the differences" in Parsed(page).text
-    assert figures_of(page)["blocks"][0]["contrasts"] == []
+    assert figures_of(page)["settings"][0]["contrasts"] == []
 
 
 def test_a_study_of_seeds_shows_where_its_spread_comes_from_in_place_of_differences(clean):
     apart = {"sentences": ["Most comes from `seed`."], "finished": 6, "split": None, "words": {"init": "weights"}}
-    block = {**clean.findings["blocks"][0], "contrasts": [], "components": apart}
-    page = html_page(clean.results, {**clean.findings, "blocks": [block], "verdicts": apart["sentences"]}, []).decode()
+    setting = {**clean.findings["settings"][0], "contrasts": [], "components": apart}
+    page = html_page(
+        clean.results, {**clean.findings, "settings": [setting], "verdicts": apart["sentences"]}, []
+    ).decode()
     drawn = {attributes["data-figure"] for _, attributes in Parsed(page).tags if "data-figure" in attributes}
     assert {"components", "crossed", "during"} <= drawn
     assert "paired" not in drawn
-    (data,) = figures_of(page)["blocks"]
+    (data,) = figures_of(page)["settings"]
     assert data["components"] == apart
     assert data["captions"]["components"].startswith("Most comes from `seed`.")

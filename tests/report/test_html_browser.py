@@ -19,11 +19,11 @@ SECONDS = 60
 """for all figures to be drawn on a busy machine"""
 
 
-def outcome(cell):
+def outcome(run):
     """Two learning rates; `post` is worse, more so at the larger one, where it loses a run."""
-    post, large = cell.variant == "post", dict(cell.block)["optim.lr"] > 2e-3
-    made = Outcome(2.0 + 0.01 * cell.seed + (0.3 if large else 0.1) * post, rms=(0.1, 0.2 + large, 0.4 + post))
-    if post and large and cell.seed == 0:
+    post, large = run.variant == "post", dict(run.setting)["optim.lr"] > 2e-3
+    made = Outcome(2.0 + 0.01 * run.seed + (0.3 if large else 0.1) * post, rms=(0.1, 0.2 + large, 0.4 + post))
+    if post and large and run.seed == 0:
         made.state, made.nan_at, made.why = "diverged", 25, "train/loss not finite at step 25"
     return made
 
@@ -39,7 +39,7 @@ class Seen:
 @pytest.fixture(scope="module")
 def seen(tmp_path_factory):
     study = synthetic.study("model.norm_placement", ["pre", "post"], seeds=3, name="seen", question=QUESTION,
-                            blocks={"optim.lr": [1e-3, 3e-3]})  # fmt: skip
+                            settings={"optim.lr": [1e-3, 3e-3]})  # fmt: skip
     made = interactive(synthetic.write_study(tmp_path_factory.mktemp("seen"), study, outcome))
     path = tmp_path_factory.mktemp("page") / "report.html"
     path.write_text(made.text, encoding="utf-8")
@@ -93,12 +93,12 @@ class Page:
         self.run("arguments[0].focus()", element)
         element.send_keys(*keys)
 
-    def show(self, block):
-        """Choose a block by the arrow keys."""
+    def show(self, setting):
+        """Choose a setting by the arrow keys."""
         from selenium.webdriver.common.keys import Keys
 
-        while (at := self.run("return shownBlock")) != block:
-            self.press("#blocks input:checked", Keys.ARROW_RIGHT if block > at else Keys.ARROW_LEFT)
+        while (at := self.run("return shownSetting")) != setting:
+            self.press("#settings input:checked", Keys.ARROW_RIGHT if setting > at else Keys.ARROW_LEFT)
             self.drawn()
 
 
@@ -142,13 +142,13 @@ def test_every_figure_is_drawn(page):
 
 
 def test_what_is_drawn_are_the_findings_numbers(page, seen):
-    for i, block in enumerate(seen.findings["blocks"]):
+    for i, setting in enumerate(seen.findings["settings"]):
         page.show(i)
         points = [trace for trace in page.data("paired") if trace["text"]]
-        for variant, shown in zip(block["variants"], points, strict=True):
+        for variant, shown in zip(setting["variants"], points, strict=True):
             kept = [v for v, lost in zip(variant["values"], variant["diverged"], strict=True) if not lost]
             assert shown["y"] == kept
-        (contrast,) = block["contrasts"]
+        (contrast,) = setting["contrasts"]
         each, interval, mean = page.data("paired", 1)
         assert each["x"] == [d for d in contrast["paired"]["differences"] if d is not None]
         assert interval["x"] == [contrast["paired"]["low"], contrast["paired"]["high"]]
@@ -158,10 +158,10 @@ def test_what_is_drawn_are_the_findings_numbers(page, seen):
         assert contrast["verdict"] in table
 
 
-def test_the_block_selector_changes_figures_captions_and_runs(page):
+def test_the_setting_selector_changes_figures_captions_and_runs(page):
     page.show(0)
     before = [page.data(name) for name in ("paired", "loss", "activations")]
-    rows = page.browser.find_elements("css selector", "#cells tbody tr")
+    rows = page.browser.find_elements("css selector", "#runs tbody tr")
     assert [row.is_displayed() for row in rows].count(True) == 6
     assert not any("diverged" in row.text for row in rows if row.is_displayed())
     page.show(1)
@@ -190,7 +190,7 @@ def test_the_heatmap_follows_its_pickers_from_the_keyboard(page):
     assert page.browser.find_element("css selector", title).text == "pre, seed 0, step 20"
     page.press("#heat-seed", Keys.ARROW_DOWN)
     assert page.browser.find_element("css selector", title).text == "pre, 3 runs, step 40"
-    page.run("weights.fill(51, 36, 72)")  # block 0, head 1 of the first array: a fifth everywhere
+    page.run("weights.fill(51, 36, 72)")  # layer 0, head 1 of the first array: a fifth everywhere
     page.press("#heat-seed", Keys.ARROW_UP)
     page.press("#heat-step", Keys.HOME)
     page.press("[data-figure=heatmap] .thumbs button:nth-child(2)", Keys.ENTER)

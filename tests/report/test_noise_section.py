@@ -14,27 +14,27 @@ from gpt.report.draw import png as style
 from gpt.report.pages.noise_scale import sequences
 
 
-def parts_of(cell):
+def parts_of(run):
     """Two parts of a batch of 4 whose norms differ from seed to seed, and more with the second variant."""
-    wobble = 0.005 * cell.seed + (0.1 if cell.variant is None else 0)
+    wobble = 0.005 * run.seed + (0.1 if run.variant is None else 0)
     return lambda step: (1.1 + wobble + 0.001 * (step % 5), 1.3)
 
 
-def noisy_parts_of(cell):
+def noisy_parts_of(run):
     """Parts so long that |G|^2 seems negative: of two seeds in quarter 1, of all in quarter 2, of one in quarter 4."""
     negative, near_zero, positive = (1.5, 1.5), (1.4, 1.42), (1.1, 1.2)
     quarters = {
         0: (negative, negative, positive, negative),
         1: (negative, negative, positive, positive),
         2: (near_zero, negative, positive, positive),
-    }[cell.seed]
+    }[run.seed]
     return lambda step: quarters[(step - 1) // 10]
 
 
 def outcome_with(parts):
-    def outcome(cell):
-        found = reported_studies.clean_outcome(cell)
-        found.parts, found.probes = parts(cell), False
+    def outcome(run):
+        found = reported_studies.clean_outcome(run)
+        found.parts, found.probes = parts(run), False
         return found
 
     return outcome
@@ -57,21 +57,21 @@ def section_of(folder):
 
 def rows_of(section):
     lines = [line for line in section.splitlines() if line.startswith("|") and "---" not in line]
-    return [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines]
+    return [[run.strip() for run in line.split("|")[1:-1]] for line in lines]
 
 
 def test_the_table_has_every_variant_and_quarter_with_interval_and_number_of_runs(noisy):
     header, *rows = rows_of(section_of(noisy["quiet"]))
     quarters = ["first quarter", "second quarter", "third quarter", "last quarter", "all steps"]
     assert header == ["", *quarters, "batch, in parts", "n"]
-    variants = read_json(noisy["quiet"].findings)["blocks"][0]["variants"]
+    variants = read_json(noisy["quiet"].findings)["settings"][0]["variants"]
     assert [row[0] for row in rows] == ["0.5", "off"]
     for row, variant in zip(rows, variants, strict=True):
         assert row[-2:] == ["4, in 2", "3"]
-        for cell, stretch in zip(row[1:6], variant["noise_scale"]["stretches"], strict=True):
+        for run, stretch in zip(row[1:6], variant["noise_scale"]["stretches"], strict=True):
             assert 0 < stretch["low"] < stretch["estimate"] < stretch["high"]
             ends = f"[{sequences(stretch['low'])}, {sequences(stretch['high'])}]"
-            assert cell == f"{sequences(stretch['estimate'])} {ends}"
+            assert run == f"{sequences(stretch['estimate'])} {ends}"
 
 
 def test_the_section_says_how_to_read_it_and_where_it_is_from(noisy):
@@ -85,7 +85,7 @@ def test_the_section_says_how_to_read_it_and_where_it_is_from(noisy):
 
 def test_what_is_not_determined_is_said_and_not_left_out(noisy):
     _, row, _ = rows_of(section_of(noisy["loud"]))
-    stretches = read_json(noisy["loud"].findings)["blocks"][0]["variants"][0]["noise_scale"]["stretches"]
+    stretches = read_json(noisy["loud"].findings)["settings"][0]["variants"][0]["noise_scale"]["stretches"]
     assert row[1] == f"not determined, above {sequences(stretches[0]['low'])}"
     assert row[2] == "not determined"
     assert row[3].endswith("]")
@@ -100,15 +100,15 @@ def test_studies_without_the_norms_have_no_section_and_no_figure(reported):
         assert not list(folder.report.glob("figures/*noise.png"))
 
 
-def test_every_block_has_its_table_and_a_variant_that_always_diverged_a_dash(tmp_path):
-    def outcome(cell):
-        found = outcome_with(parts_of)(cell)
-        if cell.variant is None:
+def test_every_setting_has_its_table_and_a_variant_that_always_diverged_a_dash(tmp_path):
+    def outcome(run):
+        found = outcome_with(parts_of)(run)
+        if run.variant is None:
             found.state, found.why, found.nan_at = "diverged", "train/loss not finite at step 30", 30
         return found
 
-    blocks = {"optim.lr": [1e-3, 3e-3]}
-    folder = synthetic.write_study(tmp_path, synthetic.study(variants=[0.5, None], blocks=blocks), outcome)
+    settings = {"optim.lr": [1e-3, 3e-3]}
+    folder = synthetic.write_study(tmp_path, synthetic.study(variants=[0.5, None], settings=settings), outcome)
     build_report(folder)
     section = section_of(folder)
     assert re.findall(r"^### (.*)$", section, re.MULTILINE) == ["optim.lr = 0.001", "optim.lr = 0.003"]
@@ -116,14 +116,14 @@ def test_every_block_has_its_table_and_a_variant_that_always_diverged_a_dash(tmp
 
 
 def test_the_number_of_runs_is_named_where_a_quarter_has_fewer(tmp_path):
-    def parts(cell):
-        return lambda step: (None, 1.2) if cell.seed == 1 and step <= 10 else (1.1 + 0.01 * cell.seed, 1.2)
+    def parts(run):
+        return lambda step: (None, 1.2) if run.seed == 1 and step <= 10 else (1.1 + 0.01 * run.seed, 1.2)
 
     folder = synthetic.write_study(tmp_path, synthetic.study(), outcome_with(parts))
     build_report(folder)
     _, row, _ = rows_of(section_of(folder))
     assert row[1].endswith("] (2 runs)")
-    assert [cell.endswith("]") for cell in row[2:6]] == [True] * 4
+    assert [run.endswith("]") for run in row[2:6]] == [True] * 4
 
 
 @pytest.mark.parametrize(
@@ -146,8 +146,8 @@ def test_the_figure_shows_every_variant_in_its_colour(noisy):
 
 
 def test_a_figure_without_any_determined_window_says_so(tmp_path):
-    folder = synthetic.write_study(tmp_path, synthetic.study(), outcome_with(lambda cell: lambda step: (1.5, 1.5)))
+    folder = synthetic.write_study(tmp_path, synthetic.study(), outcome_with(lambda run: lambda step: (1.5, 1.5)))
     build_report(folder)
     assert (folder.report / "figures" / "noise.png").stat().st_size > 1000
-    stretches = read_json(folder.findings)["blocks"][0]["variants"][0]["noise_scale"]["stretches"]
+    stretches = read_json(folder.findings)["settings"][0]["variants"][0]["noise_scale"]["stretches"]
     assert all(stretch["estimate"] is None and math.isfinite(stretch["inverse"]["mean"]) for stretch in stretches)

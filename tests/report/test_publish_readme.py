@@ -6,7 +6,7 @@ from test_build import links_of
 
 from gpt.errors import InputError
 from gpt.records.files import read_json
-from gpt.records.formatting import fixed, p_cell, signed
+from gpt.records.formatting import fixed, p_run, signed
 from gpt.report.publish import (
     SECTIONS,
     publish,
@@ -51,7 +51,7 @@ def test_a_published_study_is_whole_and_small(published, reported):
             "figures",
             "study.yaml",
             "base.yaml",
-            "cells.json",
+            "runs.json",
             "manifest.json",
         }
         assert read_json(folder / "findings.json") == reported.findings(getattr(reported, name))
@@ -64,17 +64,17 @@ def test_a_published_study_is_whole_and_small(published, reported):
             assert b"/somewhere" not in file.read_bytes(), file
 
 
-def test_the_summary_of_cells_holds_every_planned_cell_with_its_hash(published):
-    cells = read_json(published / "results" / "messy" / "cells.json")
-    assert len(cells) == 20
-    by_place = {(c["variant"], c["block"]["optim.lr"], c["seed"]): c for c in cells}
+def test_the_summary_of_runs_holds_every_planned_run_with_its_hash(published):
+    runs = read_json(published / "results" / "messy" / "runs.json")
+    assert len(runs) == 20
+    by_place = {(c["variant"], c["setting"]["optim.lr"], c["seed"]): c for c in runs}
     done = by_place["post", 1e-3, 2]
     assert done["values"]["val/loss.min"] == pytest.approx(2.1 + 0.02 + 0.1 + 0.1)
     assert len(done["final_weights_sha256"]) == 64
     assert by_place["post", 3e-3, 0]["state"] == "diverged"
     assert by_place["post", 3e-3, 0]["why"] == "train/loss not finite at step 25"
     assert by_place["pre", 3e-3, 4] == {
-        "variant": "pre", "block": {"optim.lr": 3e-3}, "seed": 4, "cell": by_place["pre", 3e-3, 4]["cell"],
+        "variant": "pre", "setting": {"optim.lr": 3e-3}, "seed": 4, "run": by_place["pre", 3e-3, 4]["run"],
         "state": "planned", "why": "", "values": {}, "final_weights_sha256": None,
     }  # fmt: skip
 
@@ -84,7 +84,7 @@ def test_the_published_study_file_can_be_run_again(published):
     assert (study.name, study.variants, study.seeds) == ("clean", (0.5, None), (0, 1, 2))
 
 
-def test_the_same_cells_give_the_same_bytes_whatever_order_they_were_made_in(published, reported, tmp_path):
+def test_the_same_runs_give_the_same_bytes_whatever_order_they_were_made_in(published, reported, tmp_path):
     folder = reported_studies.write_clean(tmp_path / "out", backwards=True)
     old = tmp_path / "results" / "clean" / "figures" / "old.png"
     old.parent.mkdir(parents=True)
@@ -99,16 +99,16 @@ def test_the_same_cells_give_the_same_bytes_whatever_order_they_were_made_in(pub
 
 
 def test_the_rendered_table_shows_the_numbers_of_findings_json(published):
-    contrast = read_json(published / "results" / "clean" / "findings.json")["blocks"][0]["contrasts"][0]
+    contrast = read_json(published / "results" / "clean" / "findings.json")["settings"][0]["contrasts"][0]
     text = rendered(published)
     row = next(line for line in text.splitlines() if line.startswith("| [clean](results/clean/report.md)"))
-    cells = [cell.strip() for cell in row.split("|")[2:-1]]
+    runs = [run.strip() for run in row.split("|")[2:-1]]
     paired = contrast["paired"]
-    assert cells == [
+    assert runs == [
         "off vs 0.5",
         signed(paired["mean_difference"], 4),
         f"[{signed(paired['low'], 4)}, {signed(paired['high'], 4)}]",
-        p_cell(contrast["p"]),
+        p_run(contrast["p"]),
         signed(paired["d_z"], 2),
         fixed(paired["correlation"], 2),
         "3",
@@ -117,7 +117,7 @@ def test_the_rendered_table_shows_the_numbers_of_findings_json(published):
     ]
     assert "corrected for the contrasts of one study by Holm's method" in text
     assert "](results/clean/figures/paired.png)" in text
-    for observation in read_json(published / "results" / "clean" / "findings.json")["blocks"][0]["observations"]:
+    for observation in read_json(published / "results" / "clean" / "findings.json")["settings"][0]["observations"]:
         assert f"- {observation}" in text
 
 
@@ -166,7 +166,7 @@ def test_check_complains_when_findings_change_under_an_unchanged_readme(publishe
     readme.write_text(README)
     update(readme, results)
     changed = json.loads((results / "clean" / "findings.json").read_text())
-    changed["blocks"][0]["contrasts"][0]["paired"]["mean_difference"] = 0.5
+    changed["settings"][0]["contrasts"][0]["paired"]["mean_difference"] = 0.5
     (results / "clean" / "findings.json").write_text(json.dumps(changed))
     with pytest.raises(InputError, match="its findings are not those of"):
         update(readme, results, check=True)
@@ -184,17 +184,17 @@ def test_a_folder_without_published_studies_is_refused(tmp_path):
         published_in(tmp_path)
 
 
-def test_several_blocks_are_told_by_one_table_and_the_block_where_the_first_variant_does_best(published):
+def test_several_settings_are_told_by_one_table_and_the_setting_where_the_first_variant_does_best(published):
     findings = read_json(published / "results" / "messy" / "findings.json")
     text = rendered(published)
     part = text.split("| `pre`, optim.lr = 0.001 |")[1]
     assert "| `post`, optim.lr = 0.003 | 2.3800 (0.0600) | 2 of 5 |" in text
     assert "| `pre`, optim.lr = 0.003 | 2.1050 (0.0071) | 0 of 2 |" in text
-    best = findings["blocks"][1]
+    best = findings["settings"][1]
     assert f"At {best['label']}, where `pre` does best:" in part
     for observation in best["observations"]:
         assert f"- {observation}" in part
-    assert findings["blocks"][0]["observations"][0] not in text
+    assert findings["settings"][0]["observations"][0] not in text
     assert "](results/messy/figures/sensitivity.png)" in text
     assert "](results/messy/figures/optim.lr-0.003-gradient-distribution.png)" in text
     assert "messy/figures/optim.lr-0.003-paired.png" not in text
@@ -203,7 +203,7 @@ def test_several_blocks_are_told_by_one_table_and_the_block_where_the_first_vari
 def test_findings_from_before_figures_and_probes_were_listed_are_rendered_too(published, tmp_path):
     old = read_json(published / "results" / "clean" / "findings.json")
     del old["figures"], old["rate_sensitivity"]
-    for variant in old["blocks"][0]["variants"]:
+    for variant in old["settings"][0]["variants"]:
         for name in ("heads", "events", "steps_survived", "gradient_quantiles", "long_range"):
             variant.pop(name)
         variant["secondary"] = {name: variant["secondary"][name] for name in ("clipped_share", "spikes")}
@@ -215,8 +215,8 @@ def test_findings_from_before_figures_and_probes_were_listed_are_rendered_too(pu
 
 def test_a_study_without_contrasts_is_rendered_too(published, tmp_path):
     alone = read_json(published / "results" / "messy" / "findings.json")
-    for block in alone["blocks"]:
-        block["contrasts"] = []
+    for setting in alone["settings"]:
+        setting["contrasts"] = []
     (tmp_path / "results" / "alone").mkdir(parents=True)
     (tmp_path / "results" / "alone" / "findings.json").write_text(json.dumps(alone))
     assert "At optim.lr = 0.003, where `pre` does best:" in rendered(tmp_path)
@@ -251,7 +251,7 @@ def test_papers_stand_beside_the_studies_that_bear_on_them_and_no_others(publish
     assert text.count("\n| [") == sum(claim.study in ("clipping", "normalization") for claim in papers.CLAIMS)
     assert "RoFormer" not in text
     assert "Steps whose gradient was scaled down: 90.0 % with `0.5` and 0.0 % with `off`." in text
-    assert "with `pre` 0.1 in the first block and 0.05 in the last (ratio 0.50)" in text
+    assert "with `pre` 0.1 in the first layer and 0.05 in the last (ratio 0.50)" in text
     assert "Mean loss above the best rate's, over 0.001 and 0.003: 0.000 with `pre` and 0.400 with `post`" in text
 
 

@@ -33,7 +33,7 @@ def written(tmp_path_factory):
 
 
 def split_of(folder):
-    return read_json(folder.findings)["blocks"][0]["components"]["split"]
+    return read_json(folder.findings)["settings"][0]["components"]["split"]
 
 
 def test_the_answer_comes_first_and_no_part_speaks_of_contrasts(written):
@@ -49,7 +49,7 @@ def test_the_answer_comes_first_and_no_part_speaks_of_contrasts(written):
         "How it was made",
         "Limitations",
     ]
-    found = read_json(folder.findings)["blocks"][0]["components"]
+    found = read_json(folder.findings)["settings"][0]["components"]
     assert f"- **{found['verdict']}**: {' '.join(found['sentences'])}" in page
     assert "Holm" not in page
     assert "Rows: `seed`; columns: `data.order_seed`." in page
@@ -92,10 +92,10 @@ def test_the_readme_has_a_table_a_sentence_and_figures_of_it_beside_other_studie
     text = (root / "README.md").read_text()
     split = split_of(folder)
     row = next(line for line in text.splitlines() if line.startswith("| [seeds](results/seeds/report.md)"))
-    cells = [cell.strip() for cell in row.split("|")[2:-1]]
-    assert cells[:2] == ["25", "0"]
-    assert cells[2].startswith(f"{100 * split['init']['share']:.0f} % [")
-    assert cells[5].startswith(fixed(split["run"]["sd"], 4))
+    runs = [run.strip() for run in row.split("|")[2:-1]]
+    assert runs[:2] == ["25", "0"]
+    assert runs[2].startswith(f"{100 * split['init']['share']:.0f} % [")
+    assert runs[5].startswith(fixed(split["run"]["sd"], 4))
     assert "| [clean](results/clean/report.md) | off vs 0.5" in text
     assert "of the variance of the lowest validation loss between runs comes from initial weights" in text
     for link in links_of(root / "README.md"):
@@ -123,7 +123,7 @@ def test_a_folder_of_nothing_but_seeds_has_no_table_of_contrasts(tmp_path, capsy
     assert "| comparison" not in (tmp_path / "out" / "report.md").read_text()
 
 
-@pytest.mark.parametrize("outcome", [seeds.diverging, lambda cell: Outcome(state="planned")], ids=["diverged", "none"])
+@pytest.mark.parametrize("outcome", [seeds.diverging, lambda run: Outcome(state="planned")], ids=["diverged", "none"])
 def test_runs_that_diverged_or_are_missing_leave_a_page_that_says_so(tmp_path, outcome):
     folder = seeds.write(tmp_path / "out", outcome)
     print_findings(tmp_path / "out", [folder])

@@ -1,4 +1,4 @@
-"""The certificate holds where layouts are right, and breaks at the mistakes that it is there for."""
+"""The parity holds where layouts are right, and breaks at the mistakes that it is there for."""
 
 import json
 import math
@@ -10,27 +10,27 @@ from typing import Any
 import pytest
 import torch
 
-from gpt.runner import seed_batch as pack
+from gpt.runner import seed_batch as seed_batch
 from gpt.runner.checks.gradient_parity import (
     BOUND,
     REFERENCE,
     SPLIT,
     UNCLIPPED,
     Case,
-    Certificate,
+    GradientParity,
     Line,
     cases,
-    certify,
+    check_parity,
     compare,
     page,
 )
 from gpt.runner.checks.gradient_parity_rank import answer
-from gpt.runner.workspace import Place
+from gpt.runner.workspace import Workspace
 from gpt.train.engines import ddp as replica
 from gpt.train.engines import engine
 from gpt.train.engines.ranks import ALONE
 
-PLACE = Place(Path(), Path(), torch.device("cpu"))
+PLACE = Workspace(Path(), Path(), torch.device("cpu"))
 BY_NAME = {case.name: case for case in cases()}
 
 
@@ -58,7 +58,7 @@ def test_every_engine_is_certified_at_every_promise() -> None:
     assert launches == {(1, None), (2, None), (4, None), (2, 0), (2, 1), (2, 2), (2, 3), (4, 3)}
     for launch in launches - {(1, None), (4, 3)}:
         of_launch = [case for case in BY_NAME.values() if case.launch == launch]
-        assert any(len(case.packs) == 1 for case in of_launch), "seeds packed"
+        assert any(len(case.seed_batches) == 1 for case in of_launch), "seeds packed"
         assert any((case.values or {}).get("train.precision") == "bf16" for case in of_launch)
         assert any("optim.clip" in (case.values or {}) for case in of_launch), "clip off"
 
@@ -67,7 +67,7 @@ def test_the_small_run_is_clipped_at_every_step(references: dict[str, Any]) -> N
     assert all(scale < 1 for seed in references[REFERENCE]["clip_scale"] for scale in seed)
 
 
-def test_packing_and_micro_batches_give_the_norms_of_one_seed_and_one_batch(references: dict[str, Any]) -> None:
+def test_batching_seeds_and_micro_batches_give_the_norms_of_one_seed_and_one_batch(references: dict[str, Any]) -> None:
     results = references | computed_here("2 seeds together")
     for name in ("2 seeds together", SPLIT[2], SPLIT[4]):
         line = compare(BY_NAME[name], results)
@@ -93,16 +93,16 @@ def without_a_number(results: dict[str, Any]) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("mistake", [doubled, one_layer_off, without_a_number])
-def test_a_wrong_norm_breaks_the_certificate(
+def test_a_wrong_norm_breaks_the_parity(
     references: dict[str, Any], mistake: Callable[[dict[str, Any]], dict[str, Any]]
 ) -> None:
     case = replace(BY_NAME[SPLIT[2]], name="wrong")
     line = compare(case, references | {"wrong": mistake(references[SPLIT[2]])})
     assert not line.holds
-    assert not Certificate([line], []).holds
+    assert not GradientParity([line], []).holds
 
 
-def test_a_clip_limit_that_an_engine_fills_in_breaks_the_certificate(references: dict[str, Any]) -> None:
+def test_a_clip_limit_that_an_engine_fills_in_breaks_the_parity(references: dict[str, Any]) -> None:
     filled_in = Case("filled in", 1, UNCLIPPED, values={"optim.clip": 1.0})
     results = references | answer({filled_in.name: filled_in.asked}, PLACE, ALONE)
     line = compare(filled_in, results)
@@ -110,7 +110,7 @@ def test_a_clip_limit_that_an_engine_fills_in_breaks_the_certificate(references:
     assert line.layer_norm > 100 * BOUND, "later norms too, not the factor alone"
 
 
-def test_one_clip_limit_for_two_seeds_together_breaks_the_certificate(
+def test_one_clip_limit_for_two_seeds_together_breaks_the_parity(
     references: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     per_seed = replica.clip_scale
@@ -118,66 +118,64 @@ def test_one_clip_limit_for_two_seeds_together_breaks_the_certificate(
     assert not compare(BY_NAME["2 seeds together"], references | computed_here("2 seeds together")).holds
 
 
-def test_dropout_keyed_by_the_place_within_a_micro_batch_breaks_the_certificate(
+def test_dropout_keyed_by_the_place_within_a_micro_batch_breaks_the_parity(
     references: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    by_sample = engine.Noise
-    monkeypatch.setattr(engine, "Noise", lambda seeds, step, samples: by_sample(seeds, step, range(len(samples))))
+    by_sample = engine.DropoutKey
+    monkeypatch.setattr(engine, "DropoutKey", lambda seeds, step, samples: by_sample(seeds, step, range(len(samples))))
     assert not compare(BY_NAME[SPLIT[2]], references | computed_here(SPLIT[2])).holds
 
 
-def test_another_learning_rate_breaks_the_certificate(
-    references: dict[str, Any], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    class Deaf(replica.ReplicaEngine):
+def test_another_learning_rate_breaks_the_parity(references: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    class Deaf(replica.DDPEngine):
         def train_step(self, step: int, batch_SBT: torch.Tensor, lr: float, measure_updates: bool) -> Any:
             return super().train_step(step, batch_SBT, 1e-2, measure_updates)
 
-    monkeypatch.setattr(pack, "ReplicaEngine", Deaf)
+    monkeypatch.setattr(seed_batch, "DDPEngine", Deaf)
     assert not compare(BY_NAME["2 seeds together"], references | computed_here("2 seeds together")).holds
 
 
-def test_windows_left_out_of_the_evaluation_break_the_certificate(references: dict[str, Any]) -> None:
+def test_windows_left_out_of_the_evaluation_break_the_parity(references: dict[str, Any]) -> None:
     results = references | computed_here("2 seeds together")
     results["2 seeds together"]["evaluation"][0][5] = 0.0
     assert not compare(BY_NAME["2 seeds together"], results).holds
 
 
 def test_real_launches_of_ddp_sums_in_order_and_zero_3_hold() -> None:
-    names = [REFERENCE, SPLIT[2], SPLIT[4], "in order, 1 rank", "in order, 2 ranks", "DDP, 2 ranks",
+    names = [REFERENCE, SPLIT[2], SPLIT[4], "rank-invariant, 1 rank", "rank-invariant, 2 ranks", "DDP, 2 ranks",
              "ZeRO-3, 2 ranks, 2 seeds together", "ZeRO-3, 2 ranks, 2 micro-batches each"]  # fmt: skip
-    certificate = certify("cpu", [BY_NAME[name] for name in names])
-    assert certificate.holds, certificate.lines
-    found = {line.case: (line.engine, line.ranks, line.micro_batches) for line in certificate.lines}
-    assert found["in order, 2 ranks"] == ("in order", 2, 4)
+    parity = check_parity("cpu", [BY_NAME[name] for name in names])
+    assert parity.holds, parity.lines
+    found = {line.case: (line.engine, line.ranks, line.micro_batches) for line in parity.lines}
+    assert found["rank-invariant, 2 ranks"] == ("rank-invariant", 2, 4)
     assert found["DDP, 2 ranks"] == ("DDP", 2, 2)
     assert found["ZeRO-3, 2 ranks, 2 seeds together"] == ("DeepSpeed ZeRO-3", 2, 2)
     assert found["ZeRO-3, 2 ranks, 2 micro-batches each"] == ("DeepSpeed ZeRO-3", 2, 4)
-    assert all(line.part_norm is not None for line in certificate.lines if line.ranks > 1)
-    low, middle, high = certificate.ordered_cost
+    assert all(line.micro_batch_norm is not None for line in parity.lines if line.ranks > 1)
+    low, middle, high = parity.rank_invariant_cost
     assert 0 < low <= middle <= high
 
 
 @pytest.mark.slow
 def test_the_whole_certificate_holds() -> None:
-    certificate = certify("cpu", cases())
-    assert certificate.holds, [line for line in certificate.lines if not line.holds]
+    parity = check_parity("cpu", cases())
+    assert parity.holds, [line for line in parity.lines if not line.holds]
 
 
 def test_the_published_certificate_has_every_case_and_says_what_its_numbers_say(repository: Path) -> None:
     folder = repository / "results" / "certificate"
-    data = json.loads((folder / "certificate.json").read_text())
-    certificate = Certificate([Line(**line) for line in data["lines"]], data["ordered_cost"])
-    assert [line.case for line in certificate.lines] == list(BY_NAME)
-    assert [line.bound for line in certificate.lines] == [case.bound for case in BY_NAME.values()]
+    data = json.loads((folder / "gradient_parity.json").read_text())
+    parity = GradientParity([Line(**line) for line in data["lines"]], data["rank_invariant_cost"])
+    assert [line.case for line in parity.lines] == list(BY_NAME)
+    assert [line.bound for line in parity.lines] == [case.bound for case in BY_NAME.values()]
     assert data["holds"] is True
-    assert certificate.holds
-    assert (folder / "certificate.md").read_text() == page(certificate, data["stack"])
+    assert parity.holds
+    assert (folder / "gradient_parity.md").read_text() == page(parity, data["stack"])
 
 
 def test_the_readme_states_the_certificates_worst_error_and_the_cost_of_order(repository: Path) -> None:
-    data = json.loads((repository / "results" / "certificate" / "certificate.json").read_text())
+    data = json.loads((repository / "results" / "certificate" / "gradient_parity.json").read_text())
     worst = max(line["layer_norm"] for line in data["lines"] if line["bound"] == BOUND)
     readme = (repository / "README.md").read_text()
     assert f"**{worst:.1e}** (bound {BOUND:g})" in readme
-    assert f"**{data['ordered_cost'][1]:.2f}** times as long" in readme
+    assert f"**{data['rank_invariant_cost'][1]:.2f}** times as long" in readme

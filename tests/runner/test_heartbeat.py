@@ -1,4 +1,4 @@
-"""Ranks without mates: one that is stopped, a terminal that closes, an impatient user, a launcher that is killed."""
+"""Ranks without peers: one that is stopped, a terminal that closes, an impatient user, a launcher that is killed."""
 
 import os
 import signal
@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 
 import pytest
-from commands import GPT, Command, accelerate, cells_of, started, wait_for
+from commands import GPT, Command, accelerate, runs_of, started, wait_for
 
 TIMEOUT = 4.0
 """seconds without a sign of life"""
@@ -22,20 +22,20 @@ probes: {{every: 0}}
 HANGS = """\
 import time
 from gpt.cli import main
-from gpt.train.engines.ddp import ReplicaEngine
+from gpt.train.engines.ddp import DDPEngine
 
-train_step = ReplicaEngine.train_step
+train_step = DDPEngine.train_step
 
 def hanging(self, step, *more, **options):
     while step == 7 and self.config.model.norm_placement == "post":
         time.sleep(1)
     return train_step(self, step, *more, **options)
 
-ReplicaEngine.train_step = hanging
+DDPEngine.train_step = hanging
 if __name__ == "__main__":
     main()
 """
-"""gpt with cells whose training hangs while the process lives; spawned ranks import it too"""
+"""gpt with runs whose training hangs while the process lives; spawned ranks import it too"""
 STUDY = """\
 name: long
 question: Which placement?
@@ -57,19 +57,19 @@ def arguments(tmp_path: Path, excerpt: Path) -> list[str | Path]:
 
 def two_train(command: Command, folder: Path) -> list[int]:
     """Wait until two ranks train; their processes."""
-    wait_for(lambda: sum(file.stat().st_size > 0 for file in folder.glob("out/cells/*/metrics.jsonl")) == 2, command)
+    wait_for(lambda: sum(file.stat().st_size > 0 for file in folder.glob("out/runs/*/metrics.jsonl")) == 2, command)
     ranks = command.ranks()
     assert len(ranks) == 2
     return ranks
 
 
 def states(folder: Path) -> list[str]:
-    begun = [cell for cell in cells_of(folder / "out") if cell.status_json.exists()]
-    return sorted(cell.read_status().state for cell in begun)
+    begun = [run for run in runs_of(folder / "out") if run.status_json.exists()]
+    return sorted(run.read_status().state for run in begun)
 
 
 def checkpoints(folder: Path) -> int:
-    return len(list(folder.glob("out/cells/*/checkpoints/step-*")))
+    return len(list(folder.glob("out/runs/*/checkpoints/step-*")))
 
 
 @pytest.mark.fault("a request to stop: Ctrl-C, SIGTERM, SIGUSR1, SIGHUP")

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from commands import GPT, run
+from commands import GPT, run_command
 
 from gpt.commands.studies import open_study
 from gpt.records.files import read_json
@@ -21,13 +21,15 @@ def published(tiny_study: Path, tmp_path: Path) -> Path:
 
 
 def train(study: Path, out: Path, *more: str) -> None:
-    code, said = run([*GPT, "study", "run", study, "--out", out, *more], study.parent)
+    code, said = run_command([*GPT, "study", "run", study, "--out", out, *more], study.parent)
     assert code == 0, said
 
 
 def publish(out: Path) -> tuple[int, str]:
     root = out.parent
-    return run([*GPT, "study", "publish", out, "--results", root / "results", "--readme", root / "README.md"], root)
+    return run_command(
+        [*GPT, "study", "publish", out, "--results", root / "results", "--readme", root / "README.md"], root
+    )
 
 
 def bytes_of(folder: Path) -> dict[Path, bytes]:
@@ -53,13 +55,13 @@ def test_another_study_of_the_same_name_is_refused_and_more_seeds_are_not(
     assert bytes_of(published) == before
     train(tiny_study, tmp_path / "more", "--seeds", "4")
     assert publish(tmp_path / "more")[0] == 0
-    assert len(read_json(published / "tiny" / "cells.json")) == 8
+    assert len(read_json(published / "tiny" / "runs.json")) == 8
 
 
 def test_a_folder_of_results_that_is_no_study_is_left_alone(tiny_study: Path, tmp_path: Path) -> None:
     (tmp_path / "README.md").write_text("<!-- findings:begin -->\n<!-- findings:end -->\n")
     train(tiny_study, tmp_path / "out", "--seeds", "2")
-    kept = tmp_path / "results" / "tiny" / "certificate.json"
+    kept = tmp_path / "results" / "tiny" / "gradient_parity.json"
     kept.parent.mkdir(parents=True)
     kept.write_text("{}")
     code, said = publish(tmp_path / "out")
@@ -73,9 +75,9 @@ def test_nothing_is_published_while_one_of_the_studies_is_unfinished(tiny_study:
     train(tiny_study, tmp_path / "out")
     later = tmp_path / "later.yaml"
     later.write_text(tiny_study.read_text().replace("name: tiny", "name: untrained"))
-    study, cells, data_sha256 = open_study(later, seeds=4)
-    StudyFolder(tmp_path / "out", study.name).start(study, data_sha256, cells)
+    study, runs, data_sha256 = open_study(later, seeds=4)
+    StudyFolder(tmp_path / "out", study.name).start(study, data_sha256, runs)
     code, said = publish(tmp_path / "out")
     assert (code, len(said.splitlines())) == (2, 1)
-    assert "untrained: 6 of 8 cells finished; only finished studies are published" in said
+    assert "untrained: 6 of 8 runs finished; only finished studies are published" in said
     assert not (tmp_path / "results").exists()

@@ -16,12 +16,12 @@ from commands import (
     BIN,
     GPT,
     accelerate,
-    cells_of,
     furthest,
     layouts_of,
     records,
     rows_of,
-    run,
+    run_command,
+    runs_of,
     started,
     wait_for,
 )
@@ -76,10 +76,10 @@ def alone(tmp_path_factory: pytest.TempPathFactory, study: Path) -> Path:
 
 
 def run_study(command: list[Any], study: Path, out: Path, *options: str) -> str:
-    """What the command said; every cell was trained once."""
-    code, said = run([*command, "study", "run", study, "--out", out, *options], out.parent)
+    """What the command said; every run was trained once."""
+    code, said = run_command([*command, "study", "run", study, "--out", out, *options], out.parent)
     assert code == 0, said
-    ends = [cell.read_status() for cell in cells_of(out)]
+    ends = [run.read_status() for run in runs_of(out)]
     assert [(status.state, status.attempts) for status in ends] == [("done", 1)] * 6, said
     return said
 
@@ -89,9 +89,9 @@ def findings(out: Path) -> dict[str, Any]:
 
 
 def check_layout(out: Path, engine: str, ranks: int, micro_batches: int, seeds_together: int | None = 1) -> None:
-    """What the cells' own records say of the world they were computed in."""
-    for cell in cells_of(out):
-        layout = layouts_of(cell)[-1]
+    """What the runs' own records say of the world they were computed in."""
+    for run in runs_of(out):
+        layout = layouts_of(run)[-1]
         assert (layout["engine"], layout["ranks"], layout["micro_batches"]) == (engine, ranks, micro_batches)
         assert seeds_together in (None, layout["seeds_together"])
 
@@ -121,7 +121,7 @@ def check_same_results(out: Path, alone: Path) -> None:
     assert furthest(alone, out, "val/loss") < TOLERANCE
     of_one, of_many = findings(alone), findings(out)
     assert of_many["complete"]
-    for part in ("blocks", "control", "cells"):
+    for part in ("settings", "control", "runs"):
         check_alike(of_one[part], of_many[part], part)
     assert records(out) != records(alone), "other layouts round differently; equal bits would mean the same layout"
 
@@ -159,13 +159,13 @@ def test_two_ranks_that_share_each_run_find_the_same(
     check_same_results(tmp_path / "out", alone)
 
 
-def test_rows_that_take_packs_of_uneven_size_train_every_cell_once_and_find_the_same(
+def test_rows_that_take_seed_batches_of_uneven_size_train_every_run_once_and_find_the_same(
     alone: Path, study: Path, tmp_path: Path
 ) -> None:
-    said = run_study(GPT, study, tmp_path / "out", "--processes", "2", "--seeds-per-pack", "2")
+    said = run_study(GPT, study, tmp_path / "out", "--processes", "2", "--seeds-per-process", "2")
     assert "with 2 processes, up to 2 seeds together\n" in said
     check_layout(tmp_path / "out", "one process", ranks=1, micro_batches=1, seeds_together=None)
-    together = sorted(layouts_of(cell)[0]["seeds_together"] for cell in cells_of(tmp_path / "out"))
+    together = sorted(layouts_of(run)[0]["seeds_together"] for run in runs_of(tmp_path / "out"))
     assert together == [1, 1, 2, 2, 2, 2]
     check_same_results(tmp_path / "out", alone)
 
@@ -173,7 +173,7 @@ def test_rows_that_take_packs_of_uneven_size_train_every_cell_once_and_find_the_
 @pytest.mark.slow
 @pytest.mark.parametrize("ranks", ["1", "2"])
 def test_seeds_trained_together_find_the_same(alone: Path, study: Path, tmp_path: Path, ranks: str) -> None:
-    options = ["--processes", ranks, "--ranks-per-run", ranks, "--seeds-per-pack", "3"]
+    options = ["--processes", ranks, "--ranks-per-run", ranks, "--seeds-per-process", "3"]
     said = run_study(GPT, study, tmp_path / "out", *options)
     assert "up to 3 seeds together" in said
     check_layout(tmp_path / "out", "DDP" if ranks == "2" else "one process", int(ranks), int(ranks), seeds_together=3)
@@ -191,7 +191,7 @@ def test_a_study_by_deepspeed_finds_the_same(alone: Path, study: Path, tmp_path:
 
 @pytest.mark.slow
 def test_seeds_trained_together_by_deepspeed_find_the_same(alone: Path, study: Path, tmp_path: Path) -> None:
-    run_study(accelerate("zero3"), study, tmp_path / "out", "--seeds-per-pack", "3")
+    run_study(accelerate("zero3"), study, tmp_path / "out", "--seeds-per-process", "3")
     check_layout(tmp_path / "out", "DeepSpeed ZeRO-3", ranks=2, micro_batches=2, seeds_together=3)
     check_same_results(tmp_path / "out", alone)
 
@@ -206,7 +206,7 @@ def run_file(tmp_path_factory: pytest.TempPathFactory, excerpt: Path) -> Path:
     return path
 
 
-ORDERED = ["--train.reduction", "ordered", "--train.micro_batch_size", "2"]
+ORDERED = ["--train.reduction", "rank_invariant", "--train.micro_batch_size", "2"]
 
 
 class Training:
@@ -217,9 +217,9 @@ class Training:
         self._arguments = ["train", run_file, "--out", out, "--timeout", "30", *fields]
 
     def to_the_end(self, command: list[Any], *options: str) -> "Training":
-        code, said = run([*command, *self._arguments, *options], self.out.parent)
+        code, said = run_command([*command, *self._arguments, *options], self.out.parent)
         assert code == 0, said
-        assert cells_of(self.out)[0].read_status().state == "done"
+        assert runs_of(self.out)[0].read_status().state == "done"
         return self
 
     def until_stopped(self, command: list[Any], *options: str) -> "Training":
@@ -231,25 +231,25 @@ class Training:
             code = begun.wait()
             assert code == (75 if command is GPT else 1), begun.said
             begun.leaves_nothing()
-        status = cells_of(self.out)[0].read_status()
+        status = runs_of(self.out)[0].read_status()
         assert status.state == "preempted", begun.said
         assert status.step < STEPS
         return self
 
     def _goes_on(self) -> bool:
-        return cells_of(self.out)[0].read_status().state == "running"
+        return runs_of(self.out)[0].read_status().state == "running"
 
     def checkpoints(self) -> set[str]:
-        return {path.name for path in self.out.glob("cells/*/checkpoints/step-*")}
+        return {path.name for path in self.out.glob("runs/*/checkpoints/step-*")}
 
     @property
     def layouts(self) -> list[tuple[str, int]]:
         """Engine and number of ranks of every attempt, as the run itself tells them."""
-        cell = cells_of(self.out)[0]
-        starts = [layout["from_step"] for layout in layouts_of(cell)]
+        run = runs_of(self.out)[0]
+        starts = [layout["from_step"] for layout in layouts_of(run)]
         assert starts[0] == 0
         assert starts == sorted(set(starts)), "every attempt went on from where the one before had come to"
-        return [(layout["engine"], layout["ranks"]) for layout in layouts_of(cell)]
+        return [(layout["engine"], layout["ranks"]) for layout in layouts_of(run)]
 
 
 @pytest.fixture(scope="module")
@@ -261,7 +261,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory, run_file: Path) -> Training:
 @pytest.fixture(scope="module")
 def whole_in_order(tmp_path_factory: pytest.TempPathFactory, run_file: Path) -> Training:
     """The same, with sums in order."""
-    return Training(run_file, tmp_path_factory.mktemp("ordered") / "out", *ORDERED).to_the_end(GPT)
+    return Training(run_file, tmp_path_factory.mktemp("rank_invariant") / "out", *ORDERED).to_the_end(GPT)
 
 
 def ranks(number: int) -> list[str]:
@@ -274,7 +274,7 @@ def test_sums_in_order_have_the_same_bits_on_any_number_of_ranks(
     whole_in_order: Training, run_file: Path, tmp_path: Path, number: int
 ) -> None:
     training = Training(run_file, tmp_path / "out", *ORDERED).to_the_end(GPT, *ranks(number))
-    assert training.layouts == [("in order", number)]
+    assert training.layouts == [("rank-invariant", number)]
     assert records(training.out) == records(whole_in_order.out)
 
 
@@ -287,7 +287,7 @@ def test_a_run_in_order_that_moves_between_ranks_ends_with_the_same_bytes(
     for number in numbers[:-1]:
         training.until_stopped(GPT, *ranks(number))
     training.to_the_end(GPT, *ranks(numbers[-1]))
-    assert training.layouts == [("in order" if number > 1 else "one process", number) for number in numbers]
+    assert training.layouts == [("rank-invariant" if number > 1 else "one process", number) for number in numbers]
     assert records(training.out) == records(whole_in_order.out)
 
 
@@ -304,7 +304,7 @@ def test_a_run_that_moves_between_ranks_sees_the_same_samples(whole: Training, r
 def check_same_losses(training: Training, whole: Training) -> None:
     assert furthest(whole.out, training.out, "train/loss") < TOLERANCE
     assert furthest(whole.out, training.out, "val/loss") < TOLERANCE
-    between_batches = [row["train/loss"] for row in rows_of(cells_of(whole.out)[0])[1:]]
+    between_batches = [row["train/loss"] for row in rows_of(runs_of(whole.out)[0])[1:]]
     changes = [abs(a - b) for a, b in itertools.pairwise(between_batches)]
     assert sorted(changes)[len(changes) // 2] > 100 * TOLERANCE, "other samples would show"
 
@@ -326,7 +326,7 @@ def test_a_run_by_deepspeed_that_was_stopped_ends_with_the_same_bytes(
     uninterrupted = Training(run_file, tmp_path / "whole/out").to_the_end(command)
     training = Training(run_file, tmp_path / "out").until_stopped(command).to_the_end(command)
     assert training.layouts == [(f"DeepSpeed ZeRO-{stage}", 2)]
-    assert cells_of(training.out)[0].read_status().attempts == 2
+    assert runs_of(training.out)[0].read_status().attempts == 2
     assert records(training.out) == records(uninterrupted.out)
 
 
@@ -378,10 +378,10 @@ def test_two_machines_train_one_run(whole: Training, run_file: Path, tmp_path: P
 def test_a_layout_that_does_not_fit_is_refused_before_anything_is_trained(
     study: Path, tmp_path: Path, options: list[str], why: str
 ) -> None:
-    code, said = run([*GPT, "study", "run", study, "--out", tmp_path / "out", *options], tmp_path)
+    code, said = run_command([*GPT, "study", "run", study, "--out", tmp_path / "out", *options], tmp_path)
     assert code == 2
     assert re.fullmatch(f"gpt: {re.escape(why)}.*\n", said), "one line"
-    assert not (tmp_path / "out/cells").exists()
+    assert not (tmp_path / "out/runs").exists()
 
 
 @pytest.mark.parametrize(
@@ -396,45 +396,45 @@ def test_a_layout_that_does_not_fit_is_refused_before_anything_is_trained(
 def test_a_launch_that_does_not_fit_is_refused_before_anything_is_trained(
     study: Path, tmp_path: Path, file: str, options: list[str], why: str
 ) -> None:
-    code, said = run([*accelerate(file), "study", "run", study, "--out", tmp_path / "out", *options], tmp_path)
+    code, said = run_command([*accelerate(file), "study", "run", study, "--out", tmp_path / "out", *options], tmp_path)
     assert code == 1
     assert len(re.findall(rf"^gpt: .*{re.escape(why)}", said, re.MULTILINE)) == 1, said
     assert re.search(r"exitcode +: 2 ", said), said
-    assert not (tmp_path / "out/cells").exists()
+    assert not (tmp_path / "out/runs").exists()
 
 
 def test_sums_in_order_by_deepspeed_are_refused_before_anything_is_trained(run_file: Path, tmp_path: Path) -> None:
-    code, said = run([*accelerate("zero3"), "train", run_file, "--out", tmp_path / "out", *ORDERED], tmp_path)
+    code, said = run_command([*accelerate("zero3"), "train", run_file, "--out", tmp_path / "out", *ORDERED], tmp_path)
     assert code == 1
-    assert said.count("gpt: train.reduction: got ordered, must be fast with DeepSpeed") == 1, said
-    assert not (tmp_path / "out/cells").exists()
+    assert said.count("gpt: train.reduction: got rank_invariant, must be fast with DeepSpeed") == 1, said
+    assert not (tmp_path / "out/runs").exists()
 
 
 @pytest.mark.parametrize(
     ("options", "why"),
     [
-        ("--seeds $((2 + RANK))", "ranks differ in cells; all ranks of a launch must be alike"),
+        ("--seeds $((2 + RANK))", "ranks differ in runs; all ranks of a launch must be alike"),
         pytest.param("--ranks-per-run $((1 + RANK))", "ranks differ in ranks-per-run 2 on rank 1, 1 on", marks=SLOW),
         pytest.param("--threads $((1 + RANK))", "ranks differ in threads 2 on rank 1, 1 on rank 0", marks=SLOW),
     ],
-    ids=["cells", "ranks-per-run", "threads"],
+    ids=["runs", "ranks-per-run", "threads"],
 )
 def test_ranks_that_were_given_different_commands_are_refused(
     study: Path, tmp_path: Path, options: str, why: str
 ) -> None:
     shell = f'exec "$0" -m gpt study run "$1" --out "$2" --timeout 20 {options}'
     command = [BIN / "torchrun", "--nproc-per-node", "2", "--no-python", "sh", "-c", shell, GPT[0]]
-    code, said = run([*command, study, tmp_path / "out"], tmp_path)
+    code, said = run_command([*command, study, tmp_path / "out"], tmp_path)
     assert code == 1
     assert len(re.findall(rf"^gpt: {re.escape(why)}", said, re.MULTILINE)) == 1, said
-    assert not list(tmp_path.glob("out/cells/*/metrics.jsonl"))
+    assert not list(tmp_path.glob("out/runs/*/metrics.jsonl"))
 
 
 @pytest.mark.slow
 def test_a_rank_that_does_not_come_is_named(study: Path, tmp_path: Path) -> None:
     shell = f'[ $RANK = 1 ] && exec sleep 60; exec "$0" -m gpt study run {study} --out {tmp_path}/out --timeout 5'
     command = [BIN / "torchrun", "--nproc-per-node", "2", "--no-python", "sh", "-c", shell, GPT[0]]
-    code, said = run(command, tmp_path)
+    code, said = run_command(command, tmp_path)
     assert code == 1
     assert "gpt: rank 1 did not come: all ranks of the launch must run the same command" in said
-    assert not list(tmp_path.glob("out/cells/*/metrics.jsonl"))
+    assert not list(tmp_path.glob("out/runs/*/metrics.jsonl"))

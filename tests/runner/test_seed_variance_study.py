@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
-from commands import GPT, run
+from commands import GPT, run_command
 from files import edited
 
 from gpt.records.files import read_json
@@ -25,11 +25,11 @@ def seeds_study(tmp_path: Path, tiny_study: Path) -> Path:
 
 
 def test_check_says_what_so_many_seeds_can_tell(tmp_path: Path, seeds_study: Path) -> None:
-    code, said = run([*GPT, "study", "check", seeds_study], tmp_path)
+    code, said = run_command([*GPT, "study", "check", seeds_study], tmp_path)
     assert code == 0, said
     for expected in (
         "data.order_seed alone: 0, 1, 2",
-        "9: 3 order seeds x 1 block x 3 seeds",
+        "9: 3 order seeds x 1 setting x 3 seeds",
         "a seed's effect whose sd is",
         "95 % intervals of an sd reach from 0.60 to 2.87 times the estimate for the rest",
     ):
@@ -39,47 +39,47 @@ def test_check_says_what_so_many_seeds_can_tell(tmp_path: Path, seeds_study: Pat
 
 
 def test_too_few_order_seeds_are_refused_in_one_line(tmp_path: Path, seeds_study: Path) -> None:
-    code, said = run([*GPT, "study", "check", edited(seeds_study, "[0, 1, 2]", "[0, 1]")], tmp_path)
+    code, said = run_command([*GPT, "study", "check", edited(seeds_study, "[0, 1, 2]", "[0, 1]")], tmp_path)
     assert code == 2
     assert len(said.strip().splitlines()) == 1
     assert "got 2 variants and 3 seeds" in said
 
 
-def test_seeds_are_crossed_reported_published_and_verified_and_share_cells_with_other_studies(
+def test_seeds_are_crossed_reported_published_and_verified_and_share_runs_with_other_studies(
     tmp_path: Path, tiny_study: Path, seeds_study: Path
 ) -> None:
     out = tmp_path / "out"
-    code, said = run([*GPT, "study", "run", tiny_study, "--out", out], tmp_path)
+    code, said = run_command([*GPT, "study", "run", tiny_study, "--out", out], tmp_path)
     assert code == 0, said
-    before = {path.name for path in (out / "cells").iterdir()}
-    code, said = run([*GPT, "study", "run", seeds_study, "--out", out], tmp_path)
+    before = {path.name for path in (out / "runs").iterdir()}
+    code, said = run_command([*GPT, "study", "run", seeds_study, "--out", out], tmp_path)
     assert code == 0, said
     assert "of the variance of the lowest validation loss between runs comes from initial weights" in " ".join(
         said.split()
     )
-    new = {path.name for path in (out / "cells").iterdir()} - before
+    new = {path.name for path in (out / "runs").iterdir()} - before
     assert len(new) == 6  # nine pairs of seeds, of which three are runs of the other study
 
     found = read_json(StudyFolder(out, "seeds").findings)
-    (block,) = found["blocks"]
+    (setting,) = found["settings"]
     assert found["complete"]
     assert found["control"]["holds"]
-    assert block["treatment"]["holds"]
-    assert all(len(set(row)) == 1 for row in block["treatment"]["loss_before_training"])
-    assert len({row[0] for row in block["treatment"]["loss_before_training"]}) == 3
-    assert len({value for variant in block["variants"] for value in variant["values"]}) == 9
-    assert block["components"]["split"]["run"]["sd"] > 0
+    assert setting["treatment"]["holds"]
+    assert all(len(set(row)) == 1 for row in setting["treatment"]["loss_before_training"])
+    assert len({row[0] for row in setting["treatment"]["loss_before_training"]}) == 3
+    assert len({value for variant in setting["variants"] for value in variant["values"]}) == 9
+    assert setting["components"]["split"]["run"]["sd"] > 0
     tiny = read_json(StudyFolder(out, "tiny").findings)
-    own = tiny["blocks"][0]["variants"][0]["values"]
-    assert [variant["values"][i] for i, variant in enumerate(block["variants"])] == own
+    own = tiny["settings"][0]["variants"][0]["values"]
+    assert [variant["values"][i] for i, variant in enumerate(setting["variants"])] == own
 
     readme = tmp_path / "README.md"
     readme.write_text("<!-- findings:begin -->\n<!-- findings:end -->\n")
     words = ["study", "publish", out, "--results", tmp_path / "results", "--readme", readme]
-    code, said = run([*GPT, *words], tmp_path)
+    code, said = run_command([*GPT, *words], tmp_path)
     assert code == 0, said
     assert "[seeds](results/seeds/report.md)" in readme.read_text()
     for place in (out, tmp_path / "results"):
-        code, said = run([*GPT, "verify", place], tmp_path)
+        code, said = run_command([*GPT, "verify", place], tmp_path)
         assert code == 0, said
     assert json.loads((tmp_path / "results" / "seeds" / "findings.json").read_text()) == found

@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
-from commands import BIN, GPT, LAUNCH, Command, cells_of, launch, run, started, wait_for
+from commands import BIN, GPT, LAUNCH, Command, launch, run_command, runs_of, started, wait_for
 
 from gpt.cli import main
 from gpt.runner.launch.process_tree import descendants, descends
@@ -57,10 +57,8 @@ def short(tmp_path: Path, excerpt: Path) -> list[str | Path]:
 
 
 def ranks_training(command: Command, folder: Path, count: int = 2) -> list[int]:
-    """Wait until as many cells are trained as there are ranks; the ranks' processes."""
-    wait_for(
-        lambda: sum(file.stat().st_size > 0 for file in folder.glob("out/cells/*/metrics.jsonl")) == count, command
-    )
+    """Wait until as many runs are trained as there are ranks; the ranks' processes."""
+    wait_for(lambda: sum(file.stat().st_size > 0 for file in folder.glob("out/runs/*/metrics.jsonl")) == count, command)
     ranks = command.ranks()
     assert len(ranks) >= count, command.running()
     return ranks
@@ -72,10 +70,10 @@ def launcher(command: Command) -> int:
 
 
 def states(folder: Path) -> list[str]:
-    if not (folder / "out/cells").exists():
+    if not (folder / "out/runs").exists():
         return []
-    begun = [cell for cell in cells_of(folder / "out") if cell.status_json.exists()]
-    return sorted(cell.read_status().state for cell in begun)
+    begun = [run for run in runs_of(folder / "out") if run.status_json.exists()]
+    return sorted(run.read_status().state for run in begun)
 
 
 def check_stopped(command: Command, folder: Path, code: int = 75) -> None:
@@ -89,7 +87,7 @@ def check_stopped(command: Command, folder: Path, code: int = 75) -> None:
 
 def check_saved(folder: Path) -> None:
     assert states(folder) == ["preempted", "preempted"]
-    assert len(list(folder.glob("out/cells/*/checkpoints/step-*"))) == 2
+    assert len(list(folder.glob("out/runs/*/checkpoints/step-*"))) == 2
 
 
 # Requests to stop
@@ -210,7 +208,7 @@ def two_machines(*words: str | Path) -> list[list[str | Path]]:
 def test_a_request_on_one_machine_stops_a_run_on_both(long: list[str | Path], tmp_path: Path) -> None:
     first, second = two_machines(*long, "--ranks-per-run", "2")
     with started(first, tmp_path) as leader, started(second, tmp_path) as follower:
-        wait_for(lambda: any(f.stat().st_size for f in tmp_path.glob("out/cells/*/metrics.jsonl")), leader)
+        wait_for(lambda: any(f.stat().st_size for f in tmp_path.glob("out/runs/*/metrics.jsonl")), leader)
         follower.process.send_signal(signal.SIGTERM)
         assert (leader.wait(), follower.wait()) == (75, 75), leader.said + follower.said
         leader.leaves_nothing(0)
@@ -228,7 +226,7 @@ def test_machines_that_run_different_commands_end_both_with_2(long: list[str | P
         assert (leader.wait(), follower.wait()) == (2, 2), leader.said + follower.said
     for command in (leader, follower):
         assert len(command.said.splitlines()) == 2, command.said
-        assert "gpt: ranks differ in cells; all ranks of a launch must be alike" in command.said
+        assert "gpt: ranks differ in runs; all ranks of a launch must be alike" in command.said
 
 
 # A process that is killed
@@ -286,7 +284,7 @@ def test_a_killed_rank_makes_the_launch_fail_by_name(long: list[str | Path], tmp
 
 @pytest.mark.slow
 def test_a_launch_that_does_everything_ends_with_0(short: list[str | Path], tmp_path: Path) -> None:
-    code, said = run([*launch("cpu", "-n", "3", "--main_process_port", "0"), *short], tmp_path)
+    code, said = run_command([*launch("cpu", "-n", "3", "--main_process_port", "0"), *short], tmp_path)
     assert code == 0, said
     assert states(tmp_path) == ["done"] * 4
     words = f"{sys.executable} -m accelerate.commands.launch --config_file {LAUNCH}/cpu.yaml --num_processes 3 "
@@ -295,20 +293,20 @@ def test_a_launch_that_does_everything_ends_with_0(short: list[str | Path], tmp_
 
 
 @pytest.mark.slow
-def test_a_launch_with_a_failed_cell_ends_with_3(short: list[str | Path], tmp_path: Path) -> None:
-    run([*GPT, *short], tmp_path)
-    broken = cells_of(tmp_path / "out")[0]
+def test_a_launch_with_a_failed_run_ends_with_3(short: list[str | Path], tmp_path: Path) -> None:
+    run_command([*GPT, *short], tmp_path)
+    broken = runs_of(tmp_path / "out")[0]
     broken.status_json.unlink()
     broken.metrics.unlink()
     broken.metrics.mkdir()
-    code, said = run([*launch("cpu"), *short], tmp_path)
+    code, said = run_command([*launch("cpu"), *short], tmp_path)
     assert code == 3, said
-    assert f"cell {broken.root.name}" in said
+    assert f"run {broken.root.name}" in said
     assert "Traceback" not in said
 
 
 def test_bad_input_of_all_ranks_is_one_line_and_exit_code_2(tmp_path: Path) -> None:
-    code, said = run([*launch("cpu"), "train", "none.yaml"], tmp_path)
+    code, said = run_command([*launch("cpu"), "train", "none.yaml"], tmp_path)
     assert code == 2, said
     assert said.splitlines()[1:] == ["gpt: none.yaml: no such file"]
 
@@ -317,7 +315,7 @@ def test_bad_input_of_all_ranks_is_one_line_and_exit_code_2(tmp_path: Path) -> N
 def test_bad_input_of_one_rank_leaves_no_other_waiting(long: list[str | Path], tmp_path: Path) -> None:
     file = tmp_path / "alone.yaml"
     file.write_text((LAUNCH / "cpu.yaml").read_text().replace("MULTI_GPU", "MULTI_CPU"))
-    code, said = run([*GPT, "launch", file, *long], tmp_path)
+    code, said = run_command([*GPT, "launch", file, *long], tmp_path)
     assert code == 2, said
     assert said.splitlines()[1:][0].startswith("gpt: accelerate launch was asked for 2 processes but started one")
     assert len(said.splitlines()) == 2
@@ -325,7 +323,7 @@ def test_bad_input_of_one_rank_leaves_no_other_waiting(long: list[str | Path], t
 
 @pytest.mark.slow
 def test_a_launcher_that_refuses_its_options_is_no_lost_rank(tmp_path: Path) -> None:
-    code, said = run([*launch("cpu", "--bad"), "train", "none.yaml"], tmp_path)
+    code, said = run_command([*launch("cpu", "--bad"), "train", "none.yaml"], tmp_path)
     assert code == 2, said
     assert said.endswith("gpt: no rank has begun: accelerate launch ended with exit code 2\n")
 
@@ -339,7 +337,7 @@ def test_a_launcher_that_refuses_its_options_is_no_lost_rank(tmp_path: Path) -> 
         ([], "the following arguments are required: LAUNCH.yaml"),
         (["none.yaml", "train", "x.yaml"], "none.yaml: no such file; LAUNCH.yaml comes first"),
         (["FILE"], "nothing to start after FILE, must be gpt's own train or study ..."),
-        (["FILE", "certify"], "nothing to start after FILE, must be gpt's own train or study ..."),
+        (["FILE", "check-gradients"], "nothing to start after FILE, must be gpt's own train or study ..."),
         (["FILE", "-n", "0", "train", "x.yaml"], "-n: got 0, must be at least 1"),
         (["FILE", "-n", "2x", "train", "x.yaml"], "argument -n: invalid int value: '2x'"),
         (["FILE", "-n", "train", "x.yaml"], "argument -n: expected one argument"),

@@ -11,11 +11,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from commands import GPT, cells_of, run
+from commands import GPT, run_command, runs_of
 
 from gpt.errors import InputError
 from gpt.records.manifest import MANIFEST, files_below, write_manifest
-from gpt.records.run_folder import Cell
+from gpt.records.run_folder import RunFolder
 from gpt.report.publish import publish
 from gpt.runner.checks.verify import verify
 from gpt.study.folder import StudyFolder, studies_in
@@ -45,7 +45,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory, excerpt: Path) -> Path:
     folder = tmp_path_factory.mktemp("finished")
     (folder / "tiny.yaml").write_text(RUN.format(source=excerpt, steps=8))
     (folder / "study.yaml").write_text(STUDY)
-    code, said = run([*GPT, "study", "run", folder / "study.yaml", "--out", folder / "out"], folder)
+    code, said = run_command([*GPT, "study", "run", folder / "study.yaml", "--out", folder / "out"], folder)
     assert code == 0, said
     return folder / "out"
 
@@ -65,7 +65,7 @@ def only(folder: Path) -> str:
 
 def test_an_untouched_folder_is_whole(finished: Path) -> None:
     verdict = verify(finished)
-    assert (verdict.seen, verdict.wrong) == ("1 study, 4 cells", [])
+    assert (verdict.seen, verdict.wrong) == ("1 study, 4 runs", [])
 
 
 def test_looking_changes_nothing(out: Path) -> None:
@@ -76,7 +76,7 @@ def test_looking_changes_nothing(out: Path) -> None:
 
 def test_a_flipped_bit_of_any_record_is_named(out: Path) -> None:
     dice = random.Random(0)
-    records = [file for cell in cells_of(out) for file in (*cell.results(), cell.root / MANIFEST)]
+    records = [file for run in runs_of(out) for file in (*run.results(), run.root / MANIFEST)]
     records += [path for path in StudyFolder(out, "tiny").root.iterdir() if path.is_file()]
     assert len(records) == 4 * 11 + 3
     for file in records:
@@ -92,84 +92,84 @@ def test_a_flipped_bit_of_any_record_is_named(out: Path) -> None:
     assert verify(out).wrong == []
 
 
-def test_a_table_of_cells_under_another_name_is_no_table(out: Path) -> None:
-    table = StudyFolder(out, "tiny").cells_json
+def test_a_table_of_runs_under_another_name_is_no_table(out: Path) -> None:
+    table = StudyFolder(out, "tiny").runs_json
     whole = table.read_bytes()
-    for damaged in (whole.replace(b'"cells"', b'"cellr"'), b"[]\n"):
-        assert damaged != whole
-        table.write_bytes(damaged)
+    for corrupt in (whole.replace(b'"runs"', b'"cellr"'), b"[]\n"):
+        assert corrupt != whole
+        table.write_bytes(corrupt)
         assert any(line.startswith(f"{table}: ") for line in verify(out).wrong)
     table.write_bytes(whole)
     assert verify(out).wrong == []
 
 
-def remove_a_cell(out: Path) -> str:
-    shutil.rmtree(cells_of(out)[0].root)
-    return "cell .*, is not finished: planned"
+def remove_a_run(out: Path) -> str:
+    shutil.rmtree(runs_of(out)[0].root)
+    return "run .*, is not finished: planned"
 
 
-def fail_a_cell(out: Path) -> str:
-    cell = cells_of(out)[0]
-    cell.write_status(replace(cell.read_status(), state="failed", why="it rained"))
+def fail_a_run(out: Path) -> str:
+    run = runs_of(out)[0]
+    run.write_status(replace(run.read_status(), state="failed", why="it rained"))
     return "is not finished: failed .it rained."
 
 
 def add_a_probe(out: Path) -> str:
-    probes = cells_of(out)[0].probes
+    probes = runs_of(out)[0].probes
     shutil.copy(probes / "step-00000004.safetensors", probes / "step-00000005.safetensors")
     return "step-00000005.safetensors: is not in manifest.json"
 
 
 def cut_rows_and_seal_again(out: Path) -> str:
-    cell = cells_of(out)[0]
-    cell.metrics.write_text("".join(cell.metrics.read_text().splitlines(keepends=True)[:-1]))
-    write_manifest(cell.root, cell.results())
+    run = runs_of(out)[0]
+    run.metrics.write_text("".join(run.metrics.read_text().splitlines(keepends=True)[:-1]))
+    write_manifest(run.root, run.results())
     return "metrics.jsonl: must hold each step from 0 to 8 once"
 
 
 def lose_the_use_of_context_and_seal_again(out: Path) -> str:
-    cell = cells_of(out)[0]
-    cell.long_range.unlink()
-    write_manifest(cell.root, cell.results())
+    run = runs_of(out)[0]
+    run.long_range.unlink()
+    write_manifest(run.root, run.results())
     return "long_range.safetensors: missing, must hold what 128 windows showed of the use of context"
 
 
-def swap_two_cells(out: Path) -> str:
-    first, second = cells_of(out)[:2]
-    first.root.rename(out / "cells" / "aside")
+def swap_two_runs(out: Path) -> str:
+    first, second = runs_of(out)[:2]
+    first.root.rename(out / "runs" / "aside")
     second.root.rename(first.root)
-    (out / "cells" / "aside").rename(second.root)
-    return "describes cell .*, must be that of the folder"
+    (out / "runs" / "aside").rename(second.root)
+    return "describes run .*, must be that of the folder"
 
 
 def change_the_report(out: Path) -> str:
     path = StudyFolder(out, "tiny").findings
     found = json.loads(path.read_text())
-    found["blocks"][0]["variants"][1]["values"][0] += 0.001
+    found["settings"][0]["variants"][1]["values"][0] += 0.001
     path.write_text(json.dumps(found))
-    return "findings.json: says other values than the cells .number 3."
+    return "findings.json: says other values than the runs .number 3."
 
 
-def plan_another_cell(out: Path) -> str:
+def plan_another_run(out: Path) -> str:
     folder = StudyFolder(out, "tiny")
-    table = json.loads(folder.cells_json.read_text())
-    table["cells"][0]["cell"] = table["cells"][1]["cell"]
-    folder.cells_json.write_text(json.dumps(table))
-    write_manifest(folder.root, [folder.study_yaml, folder.cells_json])
-    return "cells.json: pre seed 0 is cell .*, must be "
+    table = json.loads(folder.runs_json.read_text())
+    table["runs"][0]["run"] = table["runs"][1]["run"]
+    folder.runs_json.write_text(json.dumps(table))
+    write_manifest(folder.root, [folder.study_yaml, folder.runs_json])
+    return "runs.json: pre seed 0 is run .*, must be "
 
 
 def lose_the_table(out: Path) -> str:
-    StudyFolder(out, "tiny").cells_json.unlink()
-    return "tiny: no cells.json"
+    StudyFolder(out, "tiny").runs_json.unlink()
+    return "tiny: no runs.json"
 
 
 @pytest.mark.parametrize(
     "spoil",
     [
-        remove_a_cell, fail_a_cell, add_a_probe, cut_rows_and_seal_again,
-        lose_the_use_of_context_and_seal_again, swap_two_cells, change_the_report,
-        plan_another_cell, lose_the_table,
+        remove_a_run, fail_a_run, add_a_probe, cut_rows_and_seal_again,
+        lose_the_use_of_context_and_seal_again, swap_two_runs, change_the_report,
+        plan_another_run, lose_the_table,
     ],
 )  # fmt: skip
 def test_what_is_spoilt_is_named(out: Path, spoil: Callable[[Path], str]) -> None:
@@ -188,7 +188,7 @@ def interrupted(tmp_path_factory: pytest.TempPathFactory, excerpt: Path) -> Path
     process = subprocess.Popen(
         [sys.executable, "-m", "gpt", "train", "run.yaml"], cwd=folder, stderr=subprocess.PIPE, text=True
     )
-    while len(list(folder.glob("out/cells/*/checkpoints/step-*"))) < 2:
+    while len(list(folder.glob("out/runs/*/checkpoints/step-*"))) < 2:
         assert process.poll() is None
     process.terminate()
     process.communicate(timeout=60)
@@ -198,39 +198,39 @@ def interrupted(tmp_path_factory: pytest.TempPathFactory, excerpt: Path) -> Path
 
 def test_an_unfinished_run_that_can_go_on_is_whole(interrupted: Path) -> None:
     assert verify(interrupted).wrong == []
-    assert verify(cells_of(interrupted)[0].root).seen == "1 cell"
+    assert verify(runs_of(interrupted)[0].root).seen == "1 run"
 
 
 def test_what_an_unfinished_run_would_trip_over_is_named(interrupted: Path, tmp_path: Path) -> None:
-    def spoilt(name: str) -> Cell:
-        return cells_of(Path(shutil.copytree(interrupted, tmp_path / name)))[0]
+    def spoilt(name: str) -> RunFolder:
+        return runs_of(Path(shutil.copytree(interrupted, tmp_path / name)))[0]
 
-    cell = spoilt("checkpoint")
-    newest = sorted(cell.checkpoints.iterdir())[-1]
+    run = spoilt("checkpoint")
+    newest = sorted(run.checkpoints.iterdir())[-1]
     (newest / "state.safetensors").write_bytes(b"")
-    assert only(cell.root).startswith(f"{newest / 'state.safetensors'}: 0 bytes, must be ")
+    assert only(run.root).startswith(f"{newest / 'state.safetensors'}: 0 bytes, must be ")
 
-    cell = spoilt("rows")
-    lines = cell.metrics.read_text().splitlines(keepends=True)
-    cell.metrics.write_text("".join(lines[:2] + lines[3:]))
-    assert only(cell.root).startswith(f"{cell.metrics}: damaged, its first ")
+    run = spoilt("rows")
+    lines = run.metrics.read_text().splitlines(keepends=True)
+    run.metrics.write_text("".join(lines[:2] + lines[3:]))
+    assert only(run.root).startswith(f"{run.metrics}: corrupt, its first ")
 
-    cell = spoilt("model")
-    (cell.model / "model.safetensors").write_bytes(b"")
-    assert only(cell.root).startswith(f"{cell.model / 'model.safetensors'}: differs from the sha256 in config.json")
+    run = spoilt("model")
+    (run.model / "model.safetensors").write_bytes(b"")
+    assert only(run.root).startswith(f"{run.model / 'model.safetensors'}: differs from the sha256 in config.json")
 
-    cell = spoilt("run")
-    cell.run_json.write_text(cell.run_json.read_text().replace('"lr": 0.01', '"lr": 0.02'))
-    assert "run.json: describes cell" in only(cell.root)
+    run = spoilt("run")
+    run.run_json.write_text(run.run_json.read_text().replace('"lr": 0.01', '"lr": 0.02'))
+    assert "run.json: describes run" in only(run.root)
 
 
-def test_a_cell_that_is_being_trained_is_left_to_its_trainer(interrupted: Path, tmp_path: Path) -> None:
-    cell = cells_of(Path(shutil.copytree(interrupted, tmp_path / "out")))[0]
-    for step in cell.checkpoints.iterdir():
+def test_a_run_that_is_being_trained_is_left_to_its_trainer(interrupted: Path, tmp_path: Path) -> None:
+    run = runs_of(Path(shutil.copytree(interrupted, tmp_path / "out")))[0]
+    for step in run.checkpoints.iterdir():
         (step / MANIFEST).unlink()
-    assert verify(cell.root).wrong
-    with cell.try_lease() or pytest.fail("nobody else has it"):
-        assert verify(cell.root).wrong == []
+    assert verify(run.root).wrong
+    with run.try_lease() or pytest.fail("nobody else has it"):
+        assert verify(run.root).wrong == []
 
 
 def test_a_published_study_is_whole_until_a_byte_of_it_changes(out: Path, tmp_path: Path) -> None:
@@ -244,69 +244,69 @@ def test_a_published_study_is_whole_until_a_byte_of_it_changes(out: Path, tmp_pa
         file.write_bytes(whole)
 
 
-def test_a_published_study_without_one_of_its_cells_is_named(out: Path, tmp_path: Path) -> None:
+def test_a_published_study_without_one_of_its_runs_is_named(out: Path, tmp_path: Path) -> None:
     publish(studies_in(out)[0], tmp_path / "results")
     folder = tmp_path / "results/tiny"
-    cells = json.loads((folder / "cells.json").read_text())
-    (folder / "cells.json").write_text(json.dumps(cells[1:]))
+    runs = json.loads((folder / "runs.json").read_text())
+    (folder / "runs.json").write_text(json.dumps(runs[1:]))
     write_manifest(folder, files_below(folder))
-    assert any("holds 3 cells, must hold each of the 4 planned ones once" in line for line in verify(folder).wrong)
+    assert any("holds 3 runs, must hold each of the 4 planned ones once" in line for line in verify(folder).wrong)
 
 
 def test_the_command_says_it_and_exits_1(out: Path, tmp_path: Path) -> None:
-    assert run([*GPT, "verify", out], tmp_path) == (0, f"{out}: 1 study, 4 cells, nothing wrong\n")
-    cells_of(out)[0].samples.write_text("")
-    code, said = run([*GPT, "verify", out], tmp_path)
+    assert run_command([*GPT, "verify", out], tmp_path) == (0, f"{out}: 1 study, 4 runs, nothing wrong\n")
+    runs_of(out)[0].samples.write_text("")
+    code, said = run_command([*GPT, "verify", out], tmp_path)
     assert code == 1
-    assert said.splitlines()[0].startswith(f"wrong: {cells_of(out)[0].samples}: 0 bytes, must be ")
-    assert said.endswith("4 cells, 1 wrong\n")
+    assert said.splitlines()[0].startswith(f"wrong: {runs_of(out)[0].samples}: 0 bytes, must be ")
+    assert said.endswith("4 runs, 1 wrong\n")
 
 
-def test_cells_alone_are_looked_at_without_their_studies(out: Path) -> None:
-    verdict = verify(out / "cells")
-    assert (verdict.seen, verdict.wrong) == ("4 cells", [])
-    cells_of(out)[0].samples.write_text("")
-    assert only(out / "cells").startswith(f"{cells_of(out)[0].samples}: 0 bytes, must be ")
+def test_runs_alone_are_looked_at_without_their_studies(out: Path) -> None:
+    verdict = verify(out / "runs")
+    assert (verdict.seen, verdict.wrong) == ("4 runs", [])
+    runs_of(out)[0].samples.write_text("")
+    assert only(out / "runs").startswith(f"{runs_of(out)[0].samples}: 0 bytes, must be ")
 
 
 def test_the_folder_above_an_output_folder_points_to_it(out: Path, tmp_path: Path) -> None:
-    code, said = run([*GPT, "study", "status", tmp_path], tmp_path)
+    code, said = run_command([*GPT, "study", "status", tmp_path], tmp_path)
     assert code == 2
     assert f"{tmp_path}: holds no study; look in {out}\n" in said
 
 
 def test_a_folder_that_holds_nothing_is_bad_input(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="holds no cells, no studies and no published results"):
+    with pytest.raises(InputError, match="holds no runs, no studies and no published results"):
         verify(tmp_path)
 
 
-def test_a_finished_cell_whose_bytes_changed_gets_into_no_report(out: Path, tmp_path: Path) -> None:
-    cell = cells_of(out)[0]
-    cell.metrics.write_text(cell.metrics.read_text().replace('"val/loss":', '"val/loss":1', 1))
+def test_a_finished_run_whose_bytes_changed_gets_into_no_report(out: Path, tmp_path: Path) -> None:
+    run = runs_of(out)[0]
+    run.metrics.write_text(run.metrics.read_text().replace('"val/loss":', '"val/loss":1', 1))
     readme = tmp_path / "README.md"
     readme.write_text("<!-- findings:begin -->\n<!-- findings:end -->\n")
     results = tmp_path / "results"
     for words in (["report", out], ["publish", out, "--results", results, "--readme", readme]):
-        code, said = run([*GPT, "study", *words], tmp_path)
+        code, said = run_command([*GPT, "study", *words], tmp_path)
         assert code == 2
-        assert re.search(rf"{cell.metrics}: .*; move {cell.root} away and run the study again", said), said
+        assert re.search(rf"{run.metrics}: .*; move {run.root} away and run the study again", said), said
     assert not results.exists()
 
 
 def test_a_readme_without_markers_is_refused_before_anything_is_published(out: Path, tmp_path: Path) -> None:
     (tmp_path / "README.md").write_text("nothing\n")
     words = ["--results", tmp_path / "results", "--readme", tmp_path / "README.md"]
-    code, said = run([*GPT, "study", "publish", out, *words], tmp_path)
+    code, said = run_command([*GPT, "study", "publish", out, *words], tmp_path)
     assert (code, (tmp_path / "results").exists()) == (2, False)
     assert "must hold <!-- findings:begin -->" in said
 
 
 def test_a_status_that_the_events_do_not_bear_out_is_named(out: Path) -> None:
-    cell = cells_of(out)[0]
-    before = cell.read_status()
+    run = runs_of(out)[0]
+    before = run.read_status()
     other = "done" if before.state == "diverged" else "diverged"
-    cell.write_status(replace(before, state=other))
-    assert f"{cell.status_json}: says {other}, its events say {before.state}" in verify(out).wrong
+    run.write_status(replace(before, state=other))
+    assert f"{run.status_json}: says {other}, its events say {before.state}" in verify(out).wrong
 
 
 def test_a_changed_or_missing_page_of_a_report_is_named(out: Path) -> None:
@@ -325,11 +325,11 @@ def test_a_folder_without_a_manifest_among_published_ones_is_named(out: Path, tm
     assert only(tmp_path / "results").startswith(f"{tmp_path / 'results' / 'other' / MANIFEST}: ")
 
 
-def test_a_damaged_table_of_cells_ends_no_command_with_a_traceback(out: Path, tmp_path: Path) -> None:
-    StudyFolder(out, "tiny").cells_json.write_text("[]\n")
+def test_a_corrupt_table_of_runs_ends_no_command_with_a_traceback(out: Path, tmp_path: Path) -> None:
+    StudyFolder(out, "tiny").runs_json.write_text("[]\n")
     readme = tmp_path / "README.md"
     readme.write_text("<!-- findings:begin -->\n<!-- findings:end -->\n")
     for words in (["report", out], ["publish", out, "--results", tmp_path / "results", "--readme", readme]):
-        code, said = run([*GPT, "study", *words], tmp_path)
+        code, said = run_command([*GPT, "study", *words], tmp_path)
         assert (code, len(said.splitlines())) == (2, 1), said
-        assert "cells.json: damaged" in said
+        assert "runs.json: corrupt" in said

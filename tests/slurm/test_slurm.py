@@ -7,16 +7,16 @@ from pathlib import Path
 
 import pytest
 from cluster import Cluster
-from commands import GPT, cells_of, layouts_of, records, run
+from commands import GPT, layouts_of, records, run_command, runs_of
 
 from gpt.commands.studies import open_study
-from gpt.records.run_folder import Cell
-from gpt.study.folder import cell_at
+from gpt.records.run_folder import RunFolder
+from gpt.study.folder import run_at
 
 pytestmark = pytest.mark.slurm
 
 LONG = 180.0
-"""seconds within which a few tiny cells are trained, on a busy machine too"""
+"""seconds within which a few tiny runs are trained, on a busy machine too"""
 RUN = """\
 data: {{source: {source}, val_fraction: 0.1}}
 model: {{layers: 2, heads: 2, width: 16, context: 16, position: rope, norm_placement: pre, tie_embeddings: false}}
@@ -63,10 +63,10 @@ def logs(out: Path) -> str:
     return "".join(f"== {path.name}\n{path.read_text()}" for path in sorted((out / "slurm").glob("*.out")))
 
 
-def running(out: Path) -> list[Cell]:
-    """The cells in the middle of their training."""
-    started = cells_of(out) if (out / "cells").is_dir() else []
-    return [cell for cell in started if cell.read_status().state == "running" and list(cell.checkpoints.glob("step-*"))]
+def running(out: Path) -> list[RunFolder]:
+    """The runs in the middle of their training."""
+    started = runs_of(out) if (out / "runs").is_dir() else []
+    return [run for run in started if run.read_status().state == "running" and list(run.checkpoints.glob("step-*"))]
 
 
 @pytest.fixture(scope="module")
@@ -79,7 +79,7 @@ def study(tmp_path_factory: pytest.TempPathFactory, excerpt: Path) -> Path:
 def uninterrupted(tmp_path_factory: pytest.TempPathFactory, study: Path) -> dict[str, bytes]:
     """The records of the study, made without Slurm."""
     folder = tmp_path_factory.mktemp("whole")
-    code, said = run([*GPT, "study", "run", study, "--out", folder / "out"], folder)
+    code, said = run_command([*GPT, "study", "run", study, "--out", folder / "out"], folder)
     assert code == 0, said
     return records(folder / "out")
 
@@ -91,7 +91,7 @@ class Night:
     out: Path
     array: str
     report: str
-    broken: Cell
+    broken: RunFolder
     """cannot be trained"""
 
 
@@ -105,8 +105,8 @@ def night(
 ) -> Night:
     folder = tmp_path_factory.mktemp("night")
     path, out = write_study(folder, excerpt, steps=50, seeds=2), folder / "out"
-    _, cells, _ = open_study(path, None)
-    broken = cell_at(out, cells[0].fingerprint)
+    _, runs, _ = open_study(path, None)
+    broken = run_at(out, runs[0].fingerprint)
     broken.metrics.mkdir(parents=True)  # where a file belongs
     plan = environment | {"GPT_OUT": str(out), "GPT_TASKS": "2", "GPT_CPUS": "1", "GPT_GPUS": "1"}
     array, report = submit(cluster, repository, path, **plan)
@@ -114,19 +114,19 @@ def night(
     return Night(out, array, report, broken)
 
 
-def test_an_array_trains_every_cell_once(night: Night) -> None:
-    cells = cells_of(night.out)
-    assert len(cells) == 4
-    trained = [cell.read_status() for cell in cells if cell != night.broken]
+def test_an_array_trains_every_run_once(night: Night) -> None:
+    runs = runs_of(night.out)
+    assert len(runs) == 4
+    trained = [run.read_status() for run in runs if run != night.broken]
     assert [(status.state, status.attempts) for status in trained] == [("done", 1)] * 3, logs(night.out)
 
 
-def test_a_failed_cell_still_leads_to_a_report_that_names_it(night: Night, cluster: Cluster) -> None:
+def test_a_failed_run_still_leads_to_a_report_that_names_it(night: Night, cluster: Cluster) -> None:
     assert night.broken.read_status().state == "failed"
     assert cluster.job(f"{night.array}_0")["ExitCode"] == "3:0"
     assert cluster.job(night.report)["JobState"] == "COMPLETED"
     said = (night.out / f"slurm/gpt-report-{night.report}.out").read_text()
-    assert "tiny: 3 of 4 cells finished" in said
+    assert "tiny: 3 of 4 runs finished" in said
     assert "failed: pre, seed 0: " in said
     assert "failed" in (night.out / "studies/tiny/report/report.md").read_text()
 
@@ -153,7 +153,7 @@ def test_a_preempted_last_task_goes_on_to_the_same_bytes_and_restarts_no_other(
     empty.until(lambda: empty.ended(array, report), LONG)
     assert [empty.job(task)["Restarts"] for task in (first, last)] == ["0", "1"], logs(out)
     assert [empty.job(job)["JobState"] for job in (last, report)] == ["COMPLETED"] * 2, logs(out)
-    assert sum(cell.read_status().attempts for cell in cells_of(out)) <= 4 + 1, "only the cell in hand was begun again"
+    assert sum(run.read_status().attempts for run in runs_of(out)) <= 4 + 1, "only the run in hand was begun again"
     assert records(out) == uninterrupted
 
 
@@ -167,11 +167,11 @@ def test_a_cancelled_task_stays_cancelled(
     empty.run("scancel", array)
     empty.until(lambda: empty.ended(array), LONG)
     assert empty.job(f"{array}_0")["JobState"] == "CANCELLED", logs(out)
-    assert "preempted" in [cell.read_status().state for cell in cells_of(out)]
+    assert "preempted" in [run.read_status().state for run in runs_of(out)]
 
 
 @pytest.mark.fault("Slurm: a node killed")
-def test_the_cells_of_a_killed_node_are_finished_by_others(
+def test_the_runs_of_a_killed_node_are_finished_by_others(
     empty: Cluster, repository: Path, environment: dict[str, str], study: Path, uninterrupted: dict[str, bytes],
     tmp_path: Path,
 ) -> None:  # fmt: skip
@@ -205,9 +205,9 @@ def test_ranks_on_two_nodes_share_a_run_and_go_on_after_the_warning_of_the_time_
     assert empty.job(job)["Restarts"] == "1", said
     assert "stopped on request; run the same command again to go on" in said
     assert "Traceback" not in said
-    (cell,) = cells_of(out)
-    assert (cell.read_status().state, cell.read_status().attempts) == ("done", 2)
-    assert {layout["ranks"] for layout in layouts_of(cell)} == {2}
+    (run,) = runs_of(out)
+    assert (run.read_status().state, run.read_status().attempts) == ("done", 2)
+    assert {layout["ranks"] for layout in layouts_of(run)} == {2}
 
 
 def test_a_dry_run_shows_both_commands_and_submits_nothing(repository: Path, study: Path, tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from files import edited
 
 from gpt.config import flatten
 from gpt.errors import InputError
-from gpt.records.run_folder import Cell
+from gpt.records.run_folder import RunFolder
 from gpt.study.folder import StudyFolder
 from gpt.study.plan import plan
 from gpt.study.spec import load_study
@@ -35,8 +35,8 @@ def test_every_shipped_study_loads_has_seven_seeds_and_opens_with_its_command(re
 def test_variants_of_every_shipped_study_differ_in_the_factor_alone(repository: Path) -> None:
     for path in (repository / "configs" / "studies").rglob("*.yaml"):
         study = load_study(path)
-        cells = [c for c in plan(study, "") if c.seed == study.seeds[0] and c.block == plan(study, "")[0].block]
-        flat = [flatten(c.config) for c in cells]
+        runs = [c for c in plan(study, "") if c.seed == study.seeds[0] and c.setting == plan(study, "")[0].setting]
+        flat = [flatten(c.config) for c in runs]
         assert {k for k in flat[0] if any(f[k] != flat[0][k] for f in flat)} == {study.factor}
 
 
@@ -103,12 +103,12 @@ def test_a_study_of_order_seeds_crosses_them_with_its_seeds_and_is_of_the_other_
     edited(tiny_study, "model.norm_placement", "data.order_seed")
     study = load_study(edited(tiny_study, "[pre, post]", "[0, 7, 9]"))
     assert (study.kind, study.variants) == ("components", (0, 7, 9))
-    cells = plan(study, "data")
-    assert len({c.fingerprint for c in cells}) == 9
-    assert {(c.config.seed, c.config.data.order_seed) for c in cells} == {(s, o) for s in range(3) for o in (0, 7, 9)}
+    runs = plan(study, "data")
+    assert len({c.fingerprint for c in runs}) == 9
+    assert {(c.config.seed, c.config.data.order_seed) for c in runs} == {(s, o) for s in range(3) for o in (0, 7, 9)}
 
 
-def test_where_both_seeds_are_one_a_cell_is_the_one_that_names_no_order(tiny_study: Path) -> None:
+def test_where_both_seeds_are_one_a_run_is_the_one_that_names_no_order(tiny_study: Path) -> None:
     ordinary = {c.fingerprint for c in plan(load_study(tiny_study), "data") if c.variant == "pre"}
     edited(tiny_study, "model.norm_placement", "data.order_seed")
     crossed = plan(load_study(edited(tiny_study, "[pre, post]", "[0, 1, 2]")), "data")
@@ -125,17 +125,17 @@ def test_a_refusal_names_the_line(tiny_study: Path) -> None:
     assert refused(edited(tiny_study, "[pre, post]", "[pre, mid]")).startswith(f"{tiny_study}:5:")
 
 
-def test_cells_are_variants_times_blocks_times_seeds(tiny_study: Path) -> None:
-    cells = plan(load_study(edited(tiny_study, "seeds: 3", "seeds: [5, 9]\nblocks: {optim.lr: [1e-3, 2e-3]}")), "d")
-    assert len({c.fingerprint for c in cells}) == len(cells) == 2 * 2 * 2
-    assert [c.seed for c in cells] == [5] * 4 + [9] * 4
-    assert {(c.variant, dict(c.block)["optim.lr"]) for c in cells} == {
+def test_runs_are_variants_times_settings_times_seeds(tiny_study: Path) -> None:
+    runs = plan(load_study(edited(tiny_study, "seeds: 3", "seeds: [5, 9]\nblocks: {optim.lr: [1e-3, 2e-3]}")), "d")
+    assert len({c.fingerprint for c in runs}) == len(runs) == 2 * 2 * 2
+    assert [c.seed for c in runs] == [5] * 4 + [9] * 4
+    assert {(c.variant, dict(c.setting)["optim.lr"]) for c in runs} == {
         (v, lr) for v in ("pre", "post") for lr in (1e-3, 2e-3)
     }
-    assert all(c.config.seed == c.seed and c.config.model.norm_placement == c.variant for c in cells)
+    assert all(c.config.seed == c.seed and c.config.model.norm_placement == c.variant for c in runs)
 
 
-def test_studies_that_share_a_variant_share_its_cells(repository: Path) -> None:
+def test_studies_that_share_a_variant_share_its_runs(repository: Path) -> None:
     quick = repository / "configs" / "studies" / "quick"
     plans = [{c.fingerprint for c in plan(load_study(path), "data")} for path in sorted(quick.glob("*.yaml"))]
     shared = set.intersection(*plans)
@@ -175,4 +175,4 @@ def test_a_base_run_changed_after_the_start_is_refused(tmp_path: Path, tiny_stud
     changed = load_study(tiny_study)
     with pytest.raises(InputError, match=r"base\.train\.batch_size = 8, now it is 5"):
         folder.start(changed, "data", plan(changed, "data"))
-    assert not Cell(tmp_path / "out").status_json.exists()
+    assert not RunFolder(tmp_path / "out").status_json.exists()

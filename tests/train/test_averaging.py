@@ -13,7 +13,7 @@ import torch.distributed as dist
 from reference import VOCABULARY, run_config, text
 from gpt.data.batches import training_batch
 from gpt.train.engines.ranks import Ranks
-from gpt.train.engines.ddp import ReplicaEngine
+from gpt.train.engines.ddp import DDPEngine
 
 folder, rank = sys.argv[1], int(sys.argv[2])
 torch.set_num_threads(1)
@@ -21,7 +21,7 @@ dist.init_process_group("gloo", init_method=f"file://{folder}/store", rank=rank,
 said = {}
 for micro_batch in (None, 1):
     config = run_config(train={"micro_batch_size": micro_batch})
-    engine = ReplicaEngine(config, VOCABULARY, [0], torch.device("cpu"), Ranks(rank, 2))
+    engine = DDPEngine(config, VOCABULARY, [0], torch.device("cpu"), Ranks(rank, 2))
     averaged = []
 
     def average(_state, bucket):

@@ -1,4 +1,4 @@
-"""Checkpoints under faults: kills and power cuts at every system call, damaged bytes, a full disk."""
+"""Checkpoints under faults: kills and power cuts at every system call, corrupt bytes, a full disk."""
 
 import hashlib
 import os
@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from gpt.errors import InputError
-from gpt.records.manifest import MANIFEST, DamagedError
+from gpt.records.manifest import MANIFEST, CorruptionError
 from gpt.train.checkpoint import STATE, commit, find, load
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
@@ -41,8 +41,8 @@ def steps(root):
 
 def latest(root):
     """The newest checkpoint that verifies, if any, and the reason for each folder that does not."""
-    verified, damaged = find(root)
-    return (load(root, max(verified)) if verified else None), damaged
+    verified, corrupt = find(root)
+    return (load(root, max(verified)) if verified else None), corrupt
 
 
 def names(root):
@@ -51,7 +51,7 @@ def names(root):
 
 @pytest.fixture
 def root(tmp_path):
-    return tmp_path / "cell" / "checkpoints"
+    return tmp_path / "run" / "checkpoints"
 
 
 def test_what_was_committed_comes_back_equal(root):
@@ -92,7 +92,7 @@ def test_the_two_newest_stay(root):
 def test_a_folder_without_checkpoints_has_none(root):
     assert latest(root) == (None, {})
     assert find(root) == ({}, {})
-    with pytest.raises(DamagedError, match=r"step-00000001/manifest\.json: cannot be read: No such file"):
+    with pytest.raises(CorruptionError, match=r"step-00000001/manifest\.json: cannot be read: No such file"):
         load(root, 1)
 
 
@@ -112,7 +112,7 @@ def test_a_step_with_other_records_is_replaced(root):
 
 
 @pytest.mark.parametrize("damage", ["cut", "no manifest", "a file"])
-def test_a_damaged_step_is_replaced(root, damage):
+def test_a_corrupt_step_is_replaced(root, damage):
     folder = commit_plain(root, 100)
     if damage == "cut":
         os.truncate(folder / STATE, 10)
@@ -128,7 +128,7 @@ def test_a_damaged_step_is_replaced(root, damage):
     assert names(root) == ["step-00000100", "step-00000200"]
 
 
-def test_a_damaged_checkpoint_is_not_one_of_the_two_that_stay(root):
+def test_a_corrupt_checkpoint_is_not_one_of_the_two_that_stay(root):
     commit_plain(root, 100)
     os.truncate(commit_plain(root, 200) / STATE, 10)
     commit_plain(root, 300)
@@ -202,7 +202,7 @@ def test_each_thing_is_on_disk_before_the_next_depends_on_it(root, monkeypatch):
     ]
 
 
-def test_when_every_checkpoint_is_damaged_each_is_named(root):
+def test_when_every_checkpoint_is_corrupt_each_is_named(root):
     for step in (100, 200):
         os.truncate(commit_plain(root, step) / STATE, 10)
     checkpoint, reasons = latest(root)
@@ -218,14 +218,14 @@ def test_the_bytes_are_verified_before_they_are_parsed(root, monkeypatch):
     parsed = []
     monkeypatch.setattr("gpt.train.checkpoint.parse_tensors", parsed.append)
     (folder / STATE).write_bytes(b"\0" * (folder / STATE).stat().st_size)
-    with pytest.raises(DamagedError, match="must have the SHA-256"):
+    with pytest.raises(CorruptionError, match="must have the SHA-256"):
         load(root, 100)
     assert parsed == []
 
 
 def test_a_folder_under_another_steps_name_is_refused(root):
     commit_plain(root, 100).rename(root / "step-00000700")
-    with pytest.raises(DamagedError, match="step 100, must be that of the folder's name"):
+    with pytest.raises(CorruptionError, match="step 100, must be that of the folder's name"):
         load(root, 700)
     assert steps(root) == []
 
@@ -246,7 +246,7 @@ def test_another_format_is_refused(root):
     folder = commit_plain(root, 100)
     text = (folder / MANIFEST).read_text()
     forge(folder, text[: text.rindex('"sha256"')].replace('"format": 1', '"format": 2'))
-    with pytest.raises(DamagedError, match="format 2, must be 1"):
+    with pytest.raises(CorruptionError, match="format 2, must be 1"):
         load(root, 100)
 
 

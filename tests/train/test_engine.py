@@ -11,9 +11,9 @@ from torch import Tensor
 
 from gpt.config import RunConfig
 from gpt.data.batches import training_batch, validation_windows
-from gpt.model.dropout import Noise
+from gpt.model.dropout import DropoutKey
 from gpt.model.gpt import GPT, layer_index, token_losses
-from gpt.train.engines.ddp import ReplicaEngine
+from gpt.train.engines.ddp import DDPEngine
 from gpt.train.engines.engine import State, StepOut
 from gpt.train.optim.schedule import learning_rate
 
@@ -22,11 +22,11 @@ TRAIN = text(4000)
 WINDOWS = torch.from_numpy(validation_windows(text(250)[::-1].copy(), 12))
 
 
-def engine_of(config: RunConfig, seeds: tuple[int, ...] = (3, 0)) -> ReplicaEngine:
-    return ReplicaEngine(config, VOCABULARY, seeds, CPU)
+def engine_of(config: RunConfig, seeds: tuple[int, ...] = (3, 0)) -> DDPEngine:
+    return DDPEngine(config, VOCABULARY, seeds, CPU)
 
 
-def train(engine: ReplicaEngine, first: int, last: int, measure_updates: bool = False) -> list[StepOut]:
+def train(engine: DDPEngine, first: int, last: int, measure_updates: bool = False) -> list[StepOut]:
     config = engine.config
     outs = []
     for step in range(first, last + 1):
@@ -36,7 +36,7 @@ def train(engine: ReplicaEngine, first: int, last: int, measure_updates: bool = 
     return outs
 
 
-def snapshot(engine: ReplicaEngine) -> State:
+def snapshot(engine: DDPEngine) -> State:
     return {name: value.clone() for name, value in engine.state().items()}
 
 
@@ -74,7 +74,7 @@ def test_a_step_is_forward_backward_clip_and_naive_adamw(clip: float | None) -> 
             naive = NaiveAdamW(parameter.detach()[0].double().numpy().copy(), 0.9, 0.99, 1e-8, decay)
             gradient = parameter.grad[0].double().numpy()
             naive.update(gradient, 4e-3)
-            # Adam moves by the gradient's sign; where the gradient is near zero, its sign is noise.
+            # Adam moves by the gradient's sign; where the gradient is near zero, its sign is dropout_key.
             settled = np.abs(gradient) > 1e-3 * np.abs(gradient).max()
             ours = engine.model.get_parameter(name)[s].detach().numpy()
             np.testing.assert_allclose(ours[settled], naive.weight[settled], rtol=1e-4, atol=2e-6, err_msg=name)
@@ -85,7 +85,7 @@ def test_a_steps_dropout_is_keyed_by_its_seeds_step_and_samples() -> None:
     engine, batch = engine_of(run_config(dropout=0.3)), random_tokens(2, 4, 13)
     losses = []
     for step in (7, 8):
-        logits, _ = engine.model(batch[..., :-1], noise=Noise((3, 0), step, range(4)))
+        logits, _ = engine.model(batch[..., :-1], dropout_key=DropoutKey((3, 0), step, range(4)))
         losses.append(token_losses(logits, batch[..., 1:]).mean((1, 2)).detach())
         assert torch.equal(engine.train_step(step, batch, 0.0, measure_updates=False).loss_S, losses[-1])
     assert not torch.isclose(losses[0], losses[1]).any()
@@ -142,7 +142,7 @@ def test_ten_steps_a_load_and_ten_more_are_twenty_steps_bit_for_bit(position: st
 
 @pytest.mark.parametrize("order", [(0, 1, 2), (2, 0, 1)])
 def test_states_cut_apart_and_stacked_in_another_order_go_on_to_the_same_bits(order: tuple[int, ...]) -> None:
-    """As checkpoints do: one for each cell, and a pack resumes from those of its cells."""
+    """As checkpoints do: one for each run, and a seed batch resumes from those of its runs."""
     config, seeds = run_config(dropout=0.1), (3, 0, 7)
     straight, first = engine_of(config, seeds), engine_of(config, seeds)
     train(straight, 1, 20)
@@ -156,15 +156,15 @@ def test_states_cut_apart_and_stacked_in_another_order_go_on_to_the_same_bits(or
         assert_same_bits(expected, {name: value[place] for name, value in second.state().items()})
 
 
-def test_a_pack_takes_up_runs_that_were_trained_alone() -> None:
+def test_a_seed_batch_takes_up_runs_that_were_trained_alone() -> None:
     config, seeds = run_config(dropout=0.1), (3, 0)
     solo = [engine_of(config, (seed,)) for seed in seeds]
     for engine in solo:
         train(engine, 1, 10)
-    pack = engine_of(config, seeds)
+    seed_batch = engine_of(config, seeds)
     states = [snapshot(engine) for engine in solo]
-    pack.load(10, {name: torch.cat([state[name] for state in states]) for name in states[0]})
-    outs = train(pack, 11, 20)
+    seed_batch.load(10, {name: torch.cat([state[name] for state in states]) for name in states[0]})
+    outs = train(seed_batch, 11, 20)
     for s, engine in enumerate(solo):
         for expected, got in zip(train(engine, 11, 20), outs, strict=True):
             torch.testing.assert_close(got.loss_S[s], expected.loss_S[0], atol=1e-5, rtol=0)
@@ -196,7 +196,7 @@ def test_a_state_leads_with_the_seed_axis_and_has_three_tensors_for_each_paramet
         assert not value.requires_grad
 
 
-def naive_losses(engine: ReplicaEngine, windows_NT: Tensor) -> np.ndarray:
+def naive_losses(engine: DDPEngine, windows_NT: Tensor) -> np.ndarray:
     losses = np.zeros((len(engine.seeds), len(windows_NT)))
     for s in range(len(engine.seeds)):
         naive = reference.NaiveGPT(engine.config.model, {n: w[s] for n, w in engine.weights().items()})
@@ -238,11 +238,11 @@ def test_evaluating_and_observing_leave_training_bit_identical(placement: str) -
 
 def test_observing_sees_what_evaluation_sees() -> None:
     engine = engine_of(run_config(dropout=0.3, layers=3))
-    taps = engine.observe(WINDOWS[:4, :-1], ["residual", "attention"])
-    assert [x.shape for x in taps["residual"]] == [(2, 4, 12, 16)] * 4
-    assert [x.shape for x in taps["attention"]] == [(2, 4, 2, 12, 12)] * 3
-    assert not any(x.requires_grad for values in taps.values() for x in values)
-    stream = engine.model.final_norm(taps["residual"][-1])
+    intermediates = engine.observe(WINDOWS[:4, :-1], ["residual", "attention"])
+    assert [x.shape for x in intermediates["residual"]] == [(2, 4, 12, 16)] * 4
+    assert [x.shape for x in intermediates["attention"]] == [(2, 4, 2, 12, 12)] * 3
+    assert not any(x.requires_grad for values in intermediates.values() for x in values)
+    stream = engine.model.final_norm(intermediates["residual"][-1])
     logits = stream @ engine.model.embedding.weight.transpose(1, 2)[:, None]
     losses = token_losses(logits, WINDOWS[:4, 1:].expand(2, 4, 12)).mean(2)
     torch.testing.assert_close(losses, engine.evaluate(WINDOWS[:4]), atol=1e-5, rtol=1e-5)

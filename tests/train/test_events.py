@@ -6,7 +6,14 @@ import numpy as np
 import pytest
 
 from gpt.records.schema import even_entropy
-from gpt.train.events import COLLAPSED_SHARE, SPIKE_DEVIATIONS, SPIKE_HISTORY, SPIKE_NATS, STUCK_MARGIN, Stability
+from gpt.train.events import (
+    COLLAPSED_SHARE,
+    LEARNED_NOTHING_MARGIN,
+    SPIKE_DEVIATIONS,
+    SPIKE_HISTORY,
+    SPIKE_NATS,
+    EventDetector,
+)
 
 UNIGRAM = 3.347
 CONTEXT = 64
@@ -20,14 +27,14 @@ def rows(losses: list[float], final_val: float | None = None) -> list[dict[str, 
 
 
 def events(made: list[dict[str, float]], steps: int | None = None) -> tuple[list[tuple[str, int]], str]:
-    stability = Stability(UNIGRAM, steps or len(made), CONTEXT)
+    stability = EventDetector(UNIGRAM, steps or len(made), CONTEXT)
     found = [event for row in made for event in stability.observe(row)]
     return [(event["kind"], event["step"]) for event in found], stability.why
 
 
 def falling(count: int = 300, seed: int = 0) -> list[float]:
-    noise = np.random.default_rng(seed).normal(0, 0.06, count)
-    return list(1.9 + 2.2 * np.exp(-np.arange(count) / 60) + noise)
+    dropout_key = np.random.default_rng(seed).normal(0, 0.06, count)
+    return list(1.9 + 2.2 * np.exp(-np.arange(count) / 60) + dropout_key)
 
 
 @pytest.mark.parametrize("seed", range(20))
@@ -58,7 +65,7 @@ def test_nothing_is_a_spike_before_there_is_a_history() -> None:
 def test_a_number_that_is_not_finite_makes_a_run_diverged(key: str, value: float | None) -> None:
     made = rows(falling(50))
     made[29][key] = value  # type: ignore[assignment]  # None is how JSON gives back what was not finite
-    stability = Stability(UNIGRAM, 50, CONTEXT)
+    stability = EventDetector(UNIGRAM, 50, CONTEXT)
     found = [event for row in made[:30] for event in stability.observe(row)]
     assert [(e["kind"], e["step"], e["key"]) for e in found] == [("nonfinite", 30, key)]
     assert stability.why == f"{key} not finite at step 30"
@@ -67,12 +74,12 @@ def test_a_number_that_is_not_finite_makes_a_run_diverged(key: str, value: float
 def test_a_run_that_sits_at_the_unigram_loss_is_stuck() -> None:
     made = rows([UNIGRAM + 0.01] * 300, UNIGRAM + 0.002)
     found, why = events(made)
-    assert found == [("stuck", 300)]
+    assert found == [("learned_nothing", 300)]
     assert "unigram" in why
 
 
 def test_a_run_just_below_the_margin_is_not_stuck() -> None:
-    assert events(rows(falling(), UNIGRAM - STUCK_MARGIN - 0.001)) == ([], "")
+    assert events(rows(falling(), UNIGRAM - LEARNED_NOTHING_MARGIN - 0.001)) == ([], "")
 
 
 def test_a_run_that_learned_and_then_overfitted_is_not_stuck() -> None:
@@ -86,20 +93,22 @@ def test_a_run_that_learned_a_little_and_fell_back_is_stuck() -> None:
     made = rows([*learned, *[UNIGRAM] * 200], UNIGRAM - 0.001)
     made[99]["val/loss"] = UNIGRAM - 0.136
     found, why = events(made)
-    assert found == [("stuck", 300)]
-    assert why == "stuck: its last validation loss 3.346 (lowest 3.211) is not 0.05 below the unigram loss 3.347"
+    assert found == [("learned_nothing", 300)]
+    assert (
+        why == "learned nothing: its last validation loss 3.346 (lowest 3.211) is not 0.05 below the unigram loss 3.347"
+    )
 
 
 def test_a_run_that_fell_back_and_recovered_is_not_stuck() -> None:
     made = rows([*falling(100), *[UNIGRAM] * 50, *falling(150)], 2.2)
     made[90]["val/loss"], made[140]["val/loss"] = 2.4, UNIGRAM
-    assert "stuck" not in [kind for kind, _ in events(made)[0]]
+    assert "learned_nothing" not in [kind for kind, _ in events(made)[0]]
 
 
 def test_a_run_that_ends_within_the_margin_is_stuck_and_told_so() -> None:
-    found, why = events(rows([UNIGRAM] * 100, UNIGRAM - STUCK_MARGIN / 2))
-    assert found == [("stuck", 100)]
-    assert f"is not {STUCK_MARGIN:g} below the unigram loss" in why
+    found, why = events(rows([UNIGRAM] * 100, UNIGRAM - LEARNED_NOTHING_MARGIN / 2))
+    assert found == [("learned_nothing", 100)]
+    assert f"is not {LEARNED_NOTHING_MARGIN:g} below the unigram loss" in why
 
 
 def test_stuck_is_judged_at_the_end_alone() -> None:
@@ -123,14 +132,14 @@ def test_a_planted_jump_is_found_and_one_just_below_the_rule_is_not(seed: int) -
 @pytest.mark.parametrize("seed", range(20))
 def test_a_stationary_run_raises_no_alarm(seed: int) -> None:
     """Noise as large as that of a batch of 12 windows, a mean over 768 characters."""
-    noise = np.random.default_rng(seed).normal(0, 0.06, 2000)
-    assert events(rows(list(1.8 + noise), 1.8)) == ([], "")
+    dropout_key = np.random.default_rng(seed).normal(0, 0.06, 2000)
+    assert events(rows(list(1.8 + dropout_key), 1.8)) == ([], "")
 
 
 def test_heavy_tails_raise_less_than_one_false_alarm_in_four_thousand_steps() -> None:
     """Student's t with 6 degrees of freedom, far heavier than a mean over a batch."""
     noises = [np.random.default_rng(seed).standard_t(6, 2000) * 0.06 for seed in range(20)]
-    assert sum(len(events(rows(list(1.8 + noise), 1.8))[0]) for noise in noises) <= 10
+    assert sum(len(events(rows(list(1.8 + dropout_key), 1.8))[0]) for dropout_key in noises) <= 10
 
 
 @pytest.mark.parametrize("seed", range(20))
@@ -140,20 +149,20 @@ def test_a_slow_rise_is_no_spike_and_an_overfitting_one_no_divergence(seed: int)
 
 
 def collapses(entropies: list[list[float]], before: list[dict[str, object]] | None = None) -> list[tuple[int, int]]:
-    stability = Stability(UNIGRAM, 1000, CONTEXT, before or [])
-    found = [event for i, entropy in enumerate(entropies) for event in stability.attended(100 * i, entropy)]
+    stability = EventDetector(UNIGRAM, 1000, CONTEXT, before or [])
+    found = [event for i, entropy in enumerate(entropies) for event in stability.on_attention_entropy(100 * i, entropy)]
     assert all(event["kind"] == "entropy_collapse" and event["entropy"] < event["at_most"] for event in found)
-    return [(event["step"], event["block"]) for event in found]
+    return [(event["step"], event["layer"]) for event in found]
 
 
-def test_a_collapsed_block_is_one_event_at_its_first_probed_step() -> None:
+def test_a_collapsed_layer_is_one_event_at_its_first_probed_step() -> None:
     even = even_entropy(CONTEXT)
     healthy, collapsed = [0.5 * even] * 3, [0.5 * even, 0.9 * COLLAPSED_SHARE * even, 0.4 * even]
     assert collapses([healthy, healthy, collapsed, healthy, collapsed]) == [(200, 1)]
 
 
 def test_sharp_but_living_attention_is_no_collapse() -> None:
-    """Half of a block's heads look at one character alone, the others at a quarter of what is even."""
+    """Half of a layer's heads look at one character alone, the others at a quarter of what is even."""
     even = even_entropy(CONTEXT)
     assert collapses([[0.5 * 0.25 * even, 1.01 * COLLAPSED_SHARE * even, even]]) == []
 

@@ -18,22 +18,22 @@ from gpt.data.dataset import load_dataset
 from gpt.errors import InputError
 from gpt.model.gpt import build_model, token_losses
 from gpt.records.files import read_json
-from gpt.records.run_folder import Cell, load_arrays
-from gpt.runner.seed_batch import Pack, train_pack
-from gpt.runner.workspace import Place
-from gpt.study.folder import cell_at
-from gpt.study.plan import PlannedCell
+from gpt.records.run_folder import RunFolder, load_arrays
+from gpt.runner.seed_batch import SeedBatch, train_seed_batch
+from gpt.runner.workspace import Workspace
+from gpt.study.folder import run_at
+from gpt.study.plan import PlannedRun
 from gpt.train import checkpoint
 from gpt.train.saved_model import load_model
 
 
-def planned(config: RunConfig) -> PlannedCell:
+def planned(config: RunConfig) -> PlannedRun:
     sha = load_dataset(config.data, config.model.context, default_cache()).sha256
-    return PlannedCell("x", (), config.seed, config, fingerprint(config, sha))
+    return PlannedRun("x", (), config.seed, config, fingerprint(config, sha))
 
 
-def place(out: Path) -> Place:
-    return Place(out, default_cache(), torch.device("cpu"))
+def place(out: Path) -> Workspace:
+    return Workspace(out, default_cache(), torch.device("cpu"))
 
 
 def stop_after(steps: int) -> Callable[[], bool]:
@@ -45,18 +45,18 @@ def never() -> bool:
     return False
 
 
-def trained(config: RunConfig, out: Path) -> Cell:
-    cell = planned(config)
-    assert train_pack([cell], place(out), never)
-    return cell_at(out, cell.fingerprint)
+def trained(config: RunConfig, out: Path) -> RunFolder:
+    run = planned(config)
+    assert train_seed_batch([run], place(out), never)
+    return run_at(out, run.fingerprint)
 
 
-def rows(cell: Cell) -> list[dict]:
-    return [json.loads(line) for line in cell.metrics.read_text().splitlines()]
+def rows(run: RunFolder) -> list[dict]:
+    return [json.loads(line) for line in run.metrics.read_text().splitlines()]
 
 
-def last_weights(cell: Cell) -> str:
-    return read_json(cell.run_json)["final_weights_sha256"]
+def last_weights(run: RunFolder) -> str:
+    return read_json(run.run_json)["final_weights_sha256"]
 
 
 def test_probes_on_and_off_train_to_the_same_bits(tiny: RunConfig, tmp_path: Path) -> None:
@@ -85,10 +85,10 @@ def test_measuring_the_use_of_context_changes_no_bit_and_can_be_left_out(tiny: R
 @pytest.mark.parametrize("position", ["learned", "rope", "sinusoidal", "alibi", "none"])
 def test_losses_by_position_reach_as_far_as_the_positions_do(position: str, tiny: RunConfig, tmp_path: Path) -> None:
     """Within the trained context they are those of the evaluation, up to the windows that they are measured on."""
-    cell = trained(with_values(tiny, {"model.position": position}, "test"), tmp_path)
-    loss_X = load_arrays(cell.long_range)["loss_by_position"]
+    run = trained(with_values(tiny, {"model.position": position}, "test"), tmp_path)
+    loss_X = load_arrays(run.long_range)["loss_by_position"]
     assert loss_X.shape == ((16,) if position == "learned" else (32,))
-    assert loss_X[:16].mean() == pytest.approx(rows(cell)[-1]["val/loss"], abs=0.1)
+    assert loss_X[:16].mean() == pytest.approx(rows(run)[-1]["val/loss"], abs=0.1)
 
 
 def test_a_text_too_short_for_longer_windows_is_measured_within_the_context(
@@ -96,8 +96,8 @@ def test_a_text_too_short_for_longer_windows_is_measured_within_the_context(
 ) -> None:
     short = tmp_path / "short.txt"
     short.write_text(excerpt.read_text()[:250])
-    cell = trained(with_values(tiny, {"data.source": str(short)}, "test"), tmp_path)
-    assert load_arrays(cell.long_range)["loss_by_position"].shape == (16,)
+    run = trained(with_values(tiny, {"data.source": str(short)}, "test"), tmp_path)
+    assert load_arrays(run.long_range)["loss_by_position"].shape == (16,)
 
 
 def test_an_order_seed_changes_the_batches_and_leaves_the_initial_weights(tiny: RunConfig, tmp_path: Path) -> None:
@@ -118,9 +118,9 @@ def test_an_order_seed_changes_the_batches_and_leaves_the_initial_weights(tiny: 
 def test_an_order_seed_holds_for_all_seeds_trained_together(tiny: RunConfig, tmp_path: Path) -> None:
     configs = [with_values(tiny, {"seed": seed, "data.order_seed": 5}, "test") for seed in (3, 5)]
     together = [planned(config) for config in configs]
-    assert train_pack(together, place(tmp_path / "pack"), never)
-    for config, cell in zip(configs, together, strict=True):
-        solo, packed = trained(config, tmp_path / "solo"), cell_at(tmp_path / "pack", cell.fingerprint)
+    assert train_seed_batch(together, place(tmp_path / "seed batch"), never)
+    for config, run in zip(configs, together, strict=True):
+        solo, packed = trained(config, tmp_path / "solo"), run_at(tmp_path / "seed batch", run.fingerprint)
         for a, b in zip(rows(solo), rows(packed), strict=True):
             np.testing.assert_allclose(a.get("train/loss", 0), b.get("train/loss", 0), rtol=1e-3, atol=1e-5)
 
@@ -132,13 +132,13 @@ def test_attention_that_collapses_is_an_event_and_no_divergence(
     monkeypatch.setattr("gpt.train.events.COLLAPSED_SHARE", 2.0)
     whole = trained(tiny, tmp_path / "whole")
     (event,) = [json.loads(line) for line in whole.events.read_text().splitlines()]
-    assert (event["step"], event["kind"], event["block"]) == (0, "entropy_collapse", 0)
+    assert (event["step"], event["kind"], event["layer"]) == (0, "entropy_collapse", 0)
     assert event["entropy"] < event["at_most"]
     assert whole.read_status().state == "done"
-    cell = planned(tiny)
-    assert not train_pack([cell], place(tmp_path / "twice"), stop_after(25))
-    assert train_pack([cell], place(tmp_path / "twice"), never)
-    assert cell_at(tmp_path / "twice", cell.fingerprint).events.read_bytes() == whole.events.read_bytes()
+    run = planned(tiny)
+    assert not train_seed_batch([run], place(tmp_path / "twice"), stop_after(25))
+    assert train_seed_batch([run], place(tmp_path / "twice"), never)
+    assert run_at(tmp_path / "twice", run.fingerprint).events.read_bytes() == whole.events.read_bytes()
 
 
 def test_a_run_stopped_at_any_step_resumes_to_the_same_bytes(tiny: RunConfig, tmp_path: Path) -> None:
@@ -146,29 +146,29 @@ def test_a_run_stopped_at_any_step_resumes_to_the_same_bytes(tiny: RunConfig, tm
     whole = trained(tiny, tmp_path / "whole")
     for step in (1, 7, 19, 20, 39):
         out = tmp_path / str(step)
-        cell = planned(tiny)
-        assert not train_pack([cell], place(out), stop_after(step))
-        resumed = cell_at(out, cell.fingerprint)
+        run = planned(tiny)
+        assert not train_seed_batch([run], place(out), stop_after(step))
+        resumed = run_at(out, run.fingerprint)
         assert resumed.read_status().state == "preempted"
         assert resumed.read_status().step == step
-        assert train_pack([cell], place(out), never)
+        assert train_seed_batch([run], place(out), never)
         for name in ("metrics.jsonl", "events.jsonl", "samples.txt", "model/model.safetensors", "run.json"):
             assert (resumed.root / name).read_bytes() == (whole.root / name).read_bytes(), (step, name)
         assert resumed.probe_steps() == whole.probe_steps()
         assert resumed.long_range.read_bytes() == whole.long_range.read_bytes()
 
 
-def test_a_damaged_newest_checkpoint_costs_one_interval_and_no_bit(tiny: RunConfig, tmp_path: Path) -> None:
+def test_a_corrupt_newest_checkpoint_costs_one_interval_and_no_bit(tiny: RunConfig, tmp_path: Path) -> None:
     whole = trained(tiny, tmp_path / "whole")
-    cell = planned(tiny)
-    assert not train_pack([cell], place(tmp_path / "hurt"), stop_after(25))
-    hurt = cell_at(tmp_path / "hurt", cell.fingerprint)
+    run = planned(tiny)
+    assert not train_seed_batch([run], place(tmp_path / "hurt"), stop_after(25))
+    hurt = run_at(tmp_path / "hurt", run.fingerprint)
     assert list(checkpoint.find(hurt.checkpoints)[0]) == [20, 25]
     state = hurt.checkpoints / "step-00000025" / "state.safetensors"
     data = bytearray(state.read_bytes())
     data[len(data) // 2] ^= 4
     state.write_bytes(data)
-    assert train_pack([cell], place(tmp_path / "hurt"), never)
+    assert train_seed_batch([run], place(tmp_path / "hurt"), never)
     assert last_weights(hurt) == last_weights(whole)
     assert hurt.metrics.read_bytes() == whole.metrics.read_bytes()
 
@@ -176,9 +176,9 @@ def test_a_damaged_newest_checkpoint_costs_one_interval_and_no_bit(tiny: RunConf
 def test_seeds_trained_together_leave_the_records_of_seeds_trained_alone(tiny: RunConfig, tmp_path: Path) -> None:
     configs = [with_values(tiny, {"seed": seed, "optim.lr": 3e-3}, "test") for seed in (3, 5, 8)]
     together = [planned(config) for config in configs]
-    assert train_pack(together, place(tmp_path / "pack"), never)
-    for config, cell in zip(configs, together, strict=True):
-        solo, packed = trained(config, tmp_path / "solo"), cell_at(tmp_path / "pack", cell.fingerprint)
+    assert train_seed_batch(together, place(tmp_path / "seed batch"), never)
+    for config, run in zip(configs, together, strict=True):
+        solo, packed = trained(config, tmp_path / "solo"), run_at(tmp_path / "seed batch", run.fingerprint)
         for a, b in zip(rows(solo), rows(packed), strict=True):
             assert a.keys() == b.keys()
             for key in a:
@@ -191,8 +191,8 @@ def test_seeds_trained_together_leave_the_records_of_seeds_trained_alone(tiny: R
                 np.testing.assert_allclose(alone[name], among[name], rtol=2e-3, atol=1e-3, err_msg=name)
 
 
-class Poisoned(Pack):
-    """A pack in which one seed's weights turn to NaN when the status of step 20 is written."""
+class Poisoned(SeedBatch):
+    """A seed batch in which one seed's weights turn to NaN when the status of step 20 is written."""
 
     def progress(self, step: int) -> None:
         super().progress(step)
@@ -201,15 +201,15 @@ class Poisoned(Pack):
                 next(iter(self.engine.parameters.values()))[1].fill_(math.nan)
 
 
-def test_a_nan_in_one_seed_ends_that_cell_and_leaves_the_others_bit_identical(
+def test_a_nan_in_one_seed_ends_that_run_and_leaves_the_others_bit_identical(
     tiny: RunConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     together = [planned(with_values(tiny, {"seed": seed}, "test")) for seed in (0, 1, 2)]
-    assert train_pack(together, place(tmp_path / "sound"), never)
+    assert train_seed_batch(together, place(tmp_path / "sound"), never)
     monkeypatch.setattr("gpt.runner.seed_batch.Pack", Poisoned)
-    assert train_pack(together, place(tmp_path / "sick"), never)
-    for index, cell in enumerate(together):
-        sound, sick = cell_at(tmp_path / "sound", cell.fingerprint), cell_at(tmp_path / "sick", cell.fingerprint)
+    assert train_seed_batch(together, place(tmp_path / "sick"), never)
+    for index, run in enumerate(together):
+        sound, sick = run_at(tmp_path / "sound", run.fingerprint), run_at(tmp_path / "sick", run.fingerprint)
         if index == 1:
             assert sick.read_status().state == "diverged"
             assert sick.read_status().why == "train/loss not finite at step 21"
@@ -232,13 +232,13 @@ def test_the_best_model_on_disk_is_the_one_of_the_best_evaluation_of_the_validat
     short.write_text(excerpt.read_text()[:1500])
     changes = {"data.source": str(short), "train.steps": 200, "model.width": 64, "train.batch_size": 32}
     overfitting = with_values(tiny, {**changes, "optim.lr": 1e-2, "train.eval_every": 10}, "test")
-    cell = trained(overfitting, tmp_path)
-    losses = {row["step"]: row["val/loss"] for row in rows(cell) if "val/loss" in row}
+    run = trained(overfitting, tmp_path)
+    losses = {row["step"]: row["val/loss"] for row in rows(run) if "val/loss" in row}
     best = min(losses, key=losses.__getitem__)
     assert 0 < best < max(losses), "the run must overfit for this to say anything"
-    assert read_json(cell.model / "config.json")["step"] == best
+    assert read_json(run.model / "config.json")["step"] == best
 
-    model, tokenizer, context = load_model(cell.model)
+    model, tokenizer, context = load_model(run.model)
     val = tokenizer.encode(short.read_text())[int(1500 * 0.9) :]
     found = []
     for start in range(0, len(val) - context, context):
@@ -272,20 +272,20 @@ def test_rows_and_events_are_on_disk_before_the_checkpoint_that_rests_on_them(
     assert order.count("commit") == 4
 
 
-def test_a_pack_with_a_diverged_seed_goes_on_from_its_last_checkpoint(
+def test_a_seed_batch_with_a_diverged_seed_goes_on_from_its_last_checkpoint(
     tiny: RunConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     together = [planned(with_values(tiny, {"seed": seed}, "test")) for seed in (0, 1)]
     monkeypatch.setattr("gpt.runner.seed_batch.Pack", Poisoned)
-    assert not train_pack(together, place(tmp_path), stop_after(35))
+    assert not train_seed_batch(together, place(tmp_path), stop_after(35))
     data = load_dataset(tiny.data, tiny.model.context, default_cache())
-    assert Pack(together, data, place(tmp_path)).start == 35
+    assert SeedBatch(together, data, place(tmp_path)).start == 35
 
 
 def test_evaluation_before_training_is_near_a_uniform_guess(tiny: RunConfig, tmp_path: Path) -> None:
-    cell = trained(tiny, tmp_path)
-    vocabulary = read_json(cell.run_json)["data"]["vocabulary"]
-    assert rows(cell)[0]["val/loss"] == pytest.approx(math.log(vocabulary), abs=0.1)
+    run = trained(tiny, tmp_path)
+    vocabulary = read_json(run.run_json)["data"]["vocabulary"]
+    assert rows(run)[0]["val/loss"] == pytest.approx(math.log(vocabulary), abs=0.1)
 
 
 def test_clipping_off_scales_nothing_and_a_tight_limit_scales_everything(tiny: RunConfig, tmp_path: Path) -> None:
@@ -303,10 +303,10 @@ def test_the_same_seed_sees_the_same_first_loss_with_and_without_clipping(tiny: 
     assert on[1]["grad/layer_norm"] == off[1]["grad/layer_norm"]
 
 
-def test_a_cell_begun_by_other_code_is_not_continued(tiny: RunConfig, tmp_path: Path) -> None:
-    cell = planned(tiny)
-    assert not train_pack([cell], place(tmp_path), stop_after(15))
-    path = cell_at(tmp_path, cell.fingerprint).run_json
+def test_a_run_begun_by_other_code_is_not_continued(tiny: RunConfig, tmp_path: Path) -> None:
+    run = planned(tiny)
+    assert not train_seed_batch([run], place(tmp_path), stop_after(15))
+    path = run_at(tmp_path, run.fingerprint).run_json
     path.write_text(path.read_text().replace('"code": "', '"code": "0'))
     with pytest.raises(InputError, match="made with code"):
-        train_pack([cell], place(tmp_path), never)
+        train_seed_batch([run], place(tmp_path), never)

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from gpt.errors import InputError
 from gpt.train.engines.micro_batches import micro_batches
-from gpt.train.engines.ranks import ALONE, Ranks
+from gpt.train.engines.ranks import SINGLE, Ranks
 
 ROOT = Path(__file__).parents[2]
 
@@ -75,11 +75,11 @@ def test_the_noise_scale_needs_two_parts() -> None:
 
 def test_one_process_alone_needs_no_group_and_changes_nothing() -> None:
     tensors = {"a": torch.arange(3.0)}
-    assert ALONE.leads
-    assert [ALONE.any(flag) for flag in (True, False)] == [True, False]
-    assert ALONE.from_leader([1, "two"]) == [1, "two"]
-    assert ALONE.tensors_from_leader(tensors) is tensors
-    assert ALONE.add_up(tensors["a"]) is tensors["a"]
+    assert SINGLE.is_main
+    assert [SINGLE.any(flag) for flag in (True, False)] == [True, False]
+    assert SINGLE.broadcast_object([1, "two"]) == [1, "two"]
+    assert SINGLE.broadcast_tensors(tensors) is tensors
+    assert SINGLE.all_reduce_sum(tensors["a"]) is tensors["a"]
 
 
 # Several processes
@@ -88,7 +88,7 @@ RANK = """\
 import json, sys
 import torch
 import torch.distributed as dist
-from gpt.train.engines.rank_invariant import ordered_sum
+from gpt.train.engines.rank_invariant import rank_invariant_sum
 from gpt.train.engines.ranks import Ranks
 
 folder, rank, size = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
@@ -98,21 +98,21 @@ dist.init_process_group("gloo", store=store, rank=rank, world_size=size)
 ranks = Ranks(rank, size)
 given = torch.load(f"{folder}/given.pt")
 
-said = {"leads": ranks.leads, "any": []}
+said = {"leads": ranks.is_main, "any": []}
 for flags in range(2**size):
     said["any"].append(ranks.any(bool(flags >> rank & 1)))
 values = [3, "", "zwölf", {"a": [1.5, None, True]}, [], "x" * 100_000]
-said["values"] = [ranks.from_leader(value if rank == 0 else f"not {rank}") for value in values]
+said["values"] = [ranks.broadcast_object(value if rank == 0 else f"not {rank}") for value in values]
 only_mine = torch.zeros(size, 3)
 only_mine[rank] = given["values"][rank]
 
 mine_A = given["parts"][rank * len(given["parts"]) // size : (rank + 1) * len(given["parts"]) // size]
 found = {
-    "tensors": ranks.tensors_from_leader(given["tensors"] if rank == 0 else {"other": torch.ones(1)}),
-    "none": ranks.tensors_from_leader({} if rank == 0 else {"other": torch.ones(1)}),
-    "added": ranks.add_up(torch.tensor([1.0, rank])),
-    "put together": ranks.add_up(only_mine),
-    "sums": [ordered_sum([part[:length] for part in mine_A], ranks) for length in given["lengths"]],
+    "tensors": ranks.broadcast_tensors(given["tensors"] if rank == 0 else {"other": torch.ones(1)}),
+    "none": ranks.broadcast_tensors({} if rank == 0 else {"other": torch.ones(1)}),
+    "added": ranks.all_reduce_sum(torch.tensor([1.0, rank])),
+    "put together": ranks.all_reduce_sum(only_mine),
+    "sums": [rank_invariant_sum([part[:length] for part in mine_A], ranks) for length in given["lengths"]],
 }
 torch.save(found, f"{folder}/found-{rank}.pt")
 with open(f"{folder}/said-{rank}.json", "w") as file:

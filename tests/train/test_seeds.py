@@ -9,8 +9,8 @@ from torch import Tensor
 
 from gpt.config import RunConfig
 from gpt.data.batches import training_batch, validation_windows
-from gpt.model.linear import PRODUCTS
-from gpt.train.engines.ddp import ReplicaEngine, StepOut
+from gpt.model.linear import MATMULS
+from gpt.train.engines.ddp import DDPEngine, StepOut
 from gpt.train.optim.schedule import learning_rate
 
 SEEDS = (5, 0, 2, 2**40)
@@ -18,15 +18,15 @@ TRAIN = text(4000)
 WINDOWS = torch.from_numpy(validation_windows(text(130)[::-1].copy(), 12))
 
 
-def step_of(engine: ReplicaEngine, step: int) -> StepOut:
+def step_of(engine: DDPEngine, step: int) -> StepOut:
     config = engine.config
     samples, lr = range(config.train.batch_size), learning_rate(step, config.train.steps, config.optim)
     batch = torch.from_numpy(training_batch(TRAIN, engine.seeds, step, samples, config.model.context))
     return engine.train_step(step, batch, lr, measure_updates=True)
 
 
-def engine_of(config: RunConfig, seeds: tuple[int, ...]) -> ReplicaEngine:
-    return ReplicaEngine(config, VOCABULARY, seeds, torch.device("cpu"))
+def engine_of(config: RunConfig, seeds: tuple[int, ...]) -> DDPEngine:
+    return DDPEngine(config, VOCABULARY, seeds, torch.device("cpu"))
 
 
 def bits(value: Tensor) -> Tensor:
@@ -45,10 +45,10 @@ def bits(value: Tensor) -> Tensor:
 )
 def test_seeds_trained_together_are_the_runs_they_are_alone(clip: float, variant: dict[str, object]) -> None:
     config = run_config(optim={"clip": clip, "lr": 1e-3}, **variant)
-    pack, solo = engine_of(config, SEEDS), [engine_of(config, (seed,)) for seed in SEEDS]
+    seed_batch, solo = engine_of(config, SEEDS), [engine_of(config, (seed,)) for seed in SEEDS]
     clipped = set()
     for step in range(1, 51):
-        together, alone = step_of(pack, step), [step_of(engine, step) for engine in solo]
+        together, alone = step_of(seed_batch, step), [step_of(engine, step) for engine in solo]
         for s, one in enumerate(alone):
             assert together.loss_S[s].item() == pytest.approx(one.loss_S.item(), abs=1e-5), (step, s)
             torch.testing.assert_close(together.grad_norm_S[s], one.grad_norm_S[0], rtol=1e-3, atol=1e-6)
@@ -56,25 +56,25 @@ def test_seeds_trained_together_are_the_runs_they_are_alone(clip: float, variant
         clipped |= set((together.clip_scale_S < 1).tolist())
     assert clipped == {True, False}, "the limit must matter, and not always"
     assert len(set(together.loss_S.tolist())) == len(SEEDS)
-    packed_losses = pack.evaluate(WINDOWS)
+    packed_losses = seed_batch.evaluate(WINDOWS)
     for s, engine in enumerate(solo):
         torch.testing.assert_close(packed_losses[s], engine.evaluate(WINDOWS)[0], atol=1e-5, rtol=0)
         for name, weight in engine.weights().items():
-            torch.testing.assert_close(pack.weights()[name][s], weight[0], atol=1e-4, rtol=1e-3, msg=name)
+            torch.testing.assert_close(seed_batch.weights()[name][s], weight[0], atol=1e-4, rtol=1e-3, msg=name)
 
 
-def test_the_place_in_the_pack_changes_nothing_at_all() -> None:
+def test_the_place_in_the_seed_batch_changes_nothing_at_all() -> None:
     config = run_config(dropout=0.1)
-    pack, turned = engine_of(config, SEEDS), engine_of(config, SEEDS[::-1])
+    seed_batch, turned = engine_of(config, SEEDS), engine_of(config, SEEDS[::-1])
     for step in range(1, 11):
-        out, other = step_of(pack, step), step_of(turned, step)
+        out, other = step_of(seed_batch, step), step_of(turned, step)
         assert torch.equal(out.loss_S, other.loss_S.flip(0))
         assert torch.equal(out.layer_grad_norm_SL, other.layer_grad_norm_SL.flip(0))
-    for name, weight in pack.weights().items():
+    for name, weight in seed_batch.weights().items():
         assert torch.equal(weight, turned.weights()[name].flip(0)), name
 
 
-@pytest.mark.parametrize("kernel", sorted(PRODUCTS.keys() - {"single"}))
+@pytest.mark.parametrize("kernel", sorted(MATMULS.keys() - {"single"}))
 @pytest.mark.parametrize(
     "variant",
     [
@@ -91,7 +91,7 @@ def test_the_place_in_the_pack_changes_nothing_at_all() -> None:
 def test_a_seed_that_leaves_the_finite_numbers_leaves_the_others_bit_identical(
     monkeypatch: pytest.MonkeyPatch, kernel: str, variant: dict[str, object], parameter: str, poison: float
 ) -> None:
-    monkeypatch.setattr("gpt.model.linear.product_for", lambda _: kernel)
+    monkeypatch.setattr("gpt.model.linear.matmul_backend", lambda _: kernel)
     config, seeds, sick, well = run_config(optim={"clip": 0.5}, **variant), SEEDS[:3], 1, [0, 2]
     healthy, poisoned = engine_of(config, seeds), engine_of(config, seeds)
     for step in range(1, 9):

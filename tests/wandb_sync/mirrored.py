@@ -1,4 +1,4 @@
-"""What W&B must hold of a cell, read from its files the plain way."""
+"""What W&B must hold of a run, read from its files the plain way."""
 
 import math
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 from commands import rows_of
 
 from gpt.records.files import read_json
-from gpt.records.run_folder import Cell, load_arrays
+from gpt.records.run_folder import RunFolder, load_arrays
 
 NOT_NUMBERS = ("attention", "sample", "long_range", "events", "_step", "_runtime", "_timestamp", "_wandb")
 """what keys of W&B's history begin with that are not the records' numbers"""
@@ -14,14 +14,14 @@ HEADS = (
     "attention_entropy", "attention_distance", "attention_previous", "attention_first", "attention_induction",
     "attention_logit_max",
 )  # fmt: skip
-"""probe arrays by block and head"""
+"""probe arrays by layer and head"""
 
 
-def expected_rows(cell: Cell) -> list[dict[str, float]]:
+def expected_rows(run: RunFolder) -> list[dict[str, float]]:
     """Each row with its lists and its step's probe arrays taken apart by hand."""
-    layers = read_json(cell.run_json)["layers"]
+    layers = read_json(run.run_json)["layers"]
     expected = []
-    for row in rows_of(cell):
+    for row in rows_of(run):
         flat: dict[str, float] = {}
         for key, value in row.items():
             if key == "grad/layer_norm":
@@ -29,13 +29,13 @@ def expected_rows(cell: Cell) -> list[dict[str, float]]:
                     flat[f"grad/layer_norm/{layer}"] = norm
             else:
                 flat[key] = value
-        if row["step"] in cell.probe_steps():
-            arrays = load_arrays(cell.probe_file(row["step"]))
+        if row["step"] in run.probe_steps():
+            arrays = load_arrays(run.probe_file(row["step"]))
             for name in HEADS:
-                for block, heads in enumerate(arrays[name]):
+                for layer, heads in enumerate(arrays[name]):
                     for head, value in enumerate(heads):
-                        flat[f"probe/{name}/block {block}/head {head}"] = float(value)
-            stream = ["embedding", *(layer for layer in layers if layer.startswith("block"))]
+                        flat[f"probe/{name}/layer {layer}/head {head}"] = float(value)
+            stream = ["embedding", *(layer for layer in layers if layer.startswith("layer "))]
             for name in ("residual_rms", "residual_max", "residual_kurtosis"):
                 for layer, value in zip(stream, arrays[name], strict=True):
                     flat[f"probe/{name}/{layer}"] = float(value)

@@ -11,7 +11,7 @@ from gpt.wandb_sync.run import start_again
 from gpt.wandb_sync.targets import Destination
 
 
-def test_no_more_runs_are_open_than_may_be_and_every_cell_has_its_turn(
+def test_no_more_runs_are_open_than_may_be_and_every_run_has_its_turn(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(follow, "LIVE_RUNS", 2)
@@ -21,10 +21,10 @@ def test_no_more_runs_are_open_than_may_be_and_every_cell_has_its_turn(
     to = Destination(tmp_path, "offline", None, ["by-hand"])
     try:
         follower = follow.Follower(to, lambda: None)
-        places = to.places()
+        places = to.iter_runs()
         for finished, opened in ((0, 2), (1, 3), (3, 4)):
             for place in places[:finished]:
-                place.cell.write_status(replace(place.cell.read_status(), state="failed"))
+                place.folder.write_status(replace(place.folder.read_status(), state="failed"))
             follower.turn(last=False)
             follower.turn(last=False)
             open_at_some_time = len(list(tmp_path.glob("wandb/offline-run-*")))

@@ -10,21 +10,21 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from commands import GPT, accelerate, cells_of, rows_of, run, started, wait_for
+from commands import GPT, accelerate, rows_of, run_command, runs_of, started, wait_for
 from mirrored import NOT_NUMBERS, expected_rows, same
 from synthetic import Outcome, study, write_study
 from wandb_files import OfflineRun, offline_runs
 
-from gpt.analysis.collect import CellRecord
+from gpt.analysis.collect import RunReader
 from gpt.records.files import read_json
-from gpt.records.run_folder import Cell, load_arrays
+from gpt.records.run_folder import RunFolder, load_arrays
 
 
-def cell_runs(out: Path) -> dict[str, list[OfflineRun]]:
-    """The runs that mirror cells, by cell, in the order of their start."""
+def run_runs(out: Path) -> dict[str, list[OfflineRun]]:
+    """The runs that mirror runs, by run, in the order of their start."""
     found: dict[str, list[OfflineRun]] = {}
     for mirror in offline_runs(out / "wandb"):
-        if mirror.job_type == "cell":
+        if mirror.job_type == "run":
             found.setdefault(mirror.id, []).append(mirror)
     return found
 
@@ -37,23 +37,23 @@ def history(runs: list[OfflineRun]) -> list[dict[str, Any]]:
     ]
 
 
-def holds_all_of(runs: list[OfflineRun], cell: Cell) -> None:
-    """Every number of the cell once, under its step, and how it ended."""
-    assert [row["_step"] for mirror in runs for row in mirror.history] == [row["step"] for row in rows_of(cell)]
-    same(history(runs), expected_rows(cell))
+def holds_all_of(runs: list[OfflineRun], run: RunFolder) -> None:
+    """Every number of the run once, under its step, and how it ended."""
+    assert [row["_step"] for mirror in runs for row in mirror.history] == [row["step"] for row in rows_of(run)]
+    same(history(runs), expected_rows(run))
     last = runs[-1]
-    status = cell.read_status()
+    status = run.read_status()
     assert last.summary["status"] == status.state
-    losses = [row["val/loss"] for row in rows_of(cell) if "val/loss" in row]
+    losses = [row["val/loss"] for row in rows_of(run) if "val/loss" in row]
     assert last.summary["val/loss"]["min"] == min(losses)
-    for name, value in CellRecord(cell).secondary.items():
+    for name, value in RunReader(run).secondary.items():
         assert last.summary.get(f"scalar/{name.replace('.', '/')}", math.nan) == pytest.approx(value, nan_ok=True)
     assert last.exit_code == 0
 
 
-def has_the_tables_of(mirror: OfflineRun, cell: Cell) -> None:
-    """Every number of the cell's use of context and its events, in the last row."""
-    arrays = load_arrays(cell.long_range)
+def has_the_tables_of(mirror: OfflineRun, run: RunFolder) -> None:
+    """Every number of the run's use of context and its events, in the last row."""
+    arrays = load_arrays(run.long_range)
     lengths = arrays["context_lengths"].tolist()
     expected = {
         "long_range/loss_by_position": list(enumerate(arrays["loss_by_position"].tolist(), start=1)),
@@ -63,7 +63,7 @@ def has_the_tables_of(mirror: OfflineRun, cell: Cell) -> None:
     for name, rows in expected.items():
         table = json.loads((mirror.root / "files" / mirror.history[-1][f"{name}/path"]).read_text())
         assert [tuple(row) for row in table["data"]] == rows
-    happened = [json.loads(line) for line in cell.events.read_text().splitlines()]
+    happened = [json.loads(line) for line in run.events.read_text().splitlines()]
     assert ("events/path" in mirror.history[-1]) == bool(happened)
     if happened:
         table = json.loads((mirror.root / "files" / mirror.history[-1]["events/path"]).read_text())
@@ -76,19 +76,19 @@ def two_seeds(tiny_study: Path) -> Path:
     return tiny_study
 
 
-def test_a_study_is_mirrored_while_it_runs_one_run_for_each_cell(two_seeds: Path, tmp_path: Path) -> None:
+def test_a_study_is_mirrored_while_it_runs_one_run_for_each_run(two_seeds: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     words = [*GPT, "study", "run", two_seeds, "--out", out, "--processes", "2", "--wandb", "offline"]
-    code, said = run(words, tmp_path)
+    code, said = run_command(words, tmp_path)
     assert code == 0, said
     assert "wandb" not in said
-    mirrored = cell_runs(out)
+    mirrored = run_runs(out)
     assert len(mirrored) == 4
-    for cell in cells_of(out):
-        runs = mirrored[cell.root.name]
+    for run in runs_of(out):
+        runs = mirrored[run.root.name]
         assert len(runs) == 1
-        holds_all_of(runs, cell)
-        about, kept = runs[0], read_json(cell.run_json)
+        holds_all_of(runs, run)
+        about, kept = runs[0], read_json(run.run_json)
         arm = kept["config"]["model"]["norm_placement"]
         assert (about.project, about.group, about.name) == ("tiny", arm, f"{arm}-s{kept['seed']}")
         assert about.tags == ["tiny", arm]
@@ -96,12 +96,12 @@ def test_a_study_is_mirrored_while_it_runs_one_run_for_each_cell(two_seeds: Path
         assert about.config["record"]["stack"] == kept["stack"]
         assert {metric.step_metric for metric in about.metrics if metric.glob_name == "*"} == {"step"}
         media = about.root / "files" / "media"
-        shown = [row["step"] for row in rows_of(cell) if row["step"] in (0, 20, 40)]
+        shown = [row["step"] for row in rows_of(run) if row["step"] in (0, 20, 40)]
         assert [row["_step"] for row in about.history if "attention/path" in row] == shown
         assert len(list(media.glob("images/attention_*.png"))) == len(shown)
-        has_the_tables_of(about, cell)
+        has_the_tables_of(about, run)
         (sample,) = media.glob("html/sample_*.html")
-        assert html.escape(cell.samples.read_text()) in sample.read_text()
+        assert html.escape(run.samples.read_text()) in sample.read_text()
     reports = [mirror for mirror in offline_runs(out / "wandb") if mirror.job_type == "report"]
     assert [(mirror.project, mirror.artifacts) for mirror in reports] == [("tiny", ["tiny-report"])]
 
@@ -112,40 +112,40 @@ def test_a_run_killed_and_resumed_is_mirrored_once(two_seeds: Path, tiny_file: P
     out = tmp_path / "out"
     words = [*GPT, "study", "run", two_seeds, "--out", out, "--processes", "2", "--wandb", "offline"]
     with started(words, tmp_path) as command:
-        wait_for(lambda: list(out.glob("cells/*/checkpoints/step-*/manifest.json")), command)
+        wait_for(lambda: list(out.glob("runs/*/checkpoints/step-*/manifest.json")), command)
         os.killpg(command.process.pid, signal.SIGKILL)
         command.wait()
         command.leaves_nothing(30)
-    assert any(cell.read_status().state == "running" for cell in cells_of(out))
-    code, said = run(words, tmp_path)
+    assert any(run.read_status().state == "running" for run in runs_of(out))
+    code, said = run_command(words, tmp_path)
     assert code == 0, said
-    mirrored = cell_runs(out)
-    assert {cell.root.name for cell in cells_of(out)} == set(mirrored)
+    mirrored = run_runs(out)
+    assert {run.root.name for run in runs_of(out)} == set(mirrored)
     assert max(map(len, mirrored.values())) >= 2
-    for cell in cells_of(out):
-        holds_all_of(mirrored[cell.root.name], cell)
+    for run in runs_of(out):
+        holds_all_of(mirrored[run.root.name], run)
 
 
 def test_what_was_trained_without_wandb_is_mirrored_afterwards_and_once(
     two_seeds: Path, tiny_file: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "out"
-    code, said = run([*GPT, "study", "run", two_seeds, "--out", out, "--wandb", "disabled"], tmp_path)
+    code, said = run_command([*GPT, "study", "run", two_seeds, "--out", out, "--wandb", "disabled"], tmp_path)
     assert code == 0, said
     assert not (out / "wandb").exists()
     shutil.rmtree(out / "studies" / "tiny" / "report" / "figures")
-    code, said = run([*GPT, "wandb", "sync", out, "--mode", "offline"], tmp_path)
-    assert (code, said) == (0, "W&B, offline: 5 of 5 cells and reports are mirrored\n")
-    mirrored = cell_runs(out)
-    for cell in cells_of(out):
-        assert len(mirrored[cell.root.name]) == 1
-        holds_all_of(mirrored[cell.root.name], cell)
+    code, said = run_command([*GPT, "wandb", "sync", out, "--mode", "offline"], tmp_path)
+    assert (code, said) == (0, "W&B, offline: 5 of 5 runs and reports are mirrored\n")
+    mirrored = run_runs(out)
+    for run in runs_of(out):
+        assert len(mirrored[run.root.name]) == 1
+        holds_all_of(mirrored[run.root.name], run)
     before = sorted((out / "wandb").glob("offline-run-*"))
-    assert run([*GPT, "wandb", "sync", out, "--mode", "offline"], tmp_path)[0] == 0
+    assert run_command([*GPT, "wandb", "sync", out, "--mode", "offline"], tmp_path)[0] == 0
     assert sorted((out / "wandb").glob("offline-run-*")) == before
 
 
-def test_two_ranks_that_train_one_cell_have_one_run_where_the_environment_says(
+def test_two_ranks_that_train_one_run_have_one_run_where_the_environment_says(
     tiny_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("WANDB_MODE", "offline")
@@ -153,45 +153,45 @@ def test_two_ranks_that_train_one_cell_have_one_run_where_the_environment_says(
     monkeypatch.setenv("WANDB_DIR", str(tmp_path / "elsewhere"))
     (tmp_path / "elsewhere").mkdir()
     out = tmp_path / "out"
-    code, said = run([*accelerate("cpu", "--num_processes", "2"), "train", tiny_file, "--out", out], tmp_path)
+    code, said = run_command([*accelerate("cpu", "--num_processes", "2"), "train", tiny_file, "--out", out], tmp_path)
     assert code == 0, said
-    (cell,) = cells_of(out)
+    (run,) = runs_of(out)
     (mirror,) = offline_runs(tmp_path / "elsewhere" / "wandb")
-    assert (mirror.id, mirror.project, mirror.name) == (cell.root.name, "mine", f"{cell.root.name[:8]}-s0")
-    holds_all_of([mirror], cell)
+    assert (mirror.id, mirror.project, mirror.name) == (run.root.name, "mine", f"{run.root.name[:8]}-s0")
+    holds_all_of([mirror], run)
 
 
 def test_a_number_that_is_not_finite_is_mirrored_as_that(tmp_path: Path) -> None:
     write_study(tmp_path / "out", study(seeds=2), lambda _: Outcome(state="diverged", nan_at=30, why="not finite"))
-    code, said = run([*GPT, "wandb", "sync", tmp_path / "out", "--mode", "offline"], tmp_path)
+    code, said = run_command([*GPT, "wandb", "sync", tmp_path / "out", "--mode", "offline"], tmp_path)
     assert code == 0, said
-    for cell in cells_of(tmp_path / "out"):
-        (mirror,) = cell_runs(tmp_path / "out")[cell.root.name]
-        same(history([mirror]), expected_rows(cell))
+    for run in runs_of(tmp_path / "out"):
+        (mirror,) = run_runs(tmp_path / "out")[run.root.name]
+        same(history([mirror]), expected_rows(run))
         assert math.isnan(mirror.history[30]["train/loss"])
         assert (mirror.summary["status"], mirror.summary["why"]) == ("diverged", "not finite")
-        assert json.loads(cell.metrics.read_text().splitlines()[30])["train/loss"] is None
+        assert json.loads(run.metrics.read_text().splitlines()[30])["train/loss"] is None
 
 
-def test_two_mirrors_at_a_time_mirror_each_cell_once(tmp_path: Path) -> None:
+def test_two_mirrors_at_a_time_mirror_each_run_once(tmp_path: Path) -> None:
     out = tmp_path / "out"
     write_study(out, study(seeds=2), lambda _: Outcome())
     words = [*GPT, "wandb", "sync", out, "--mode", "offline"]
     with started(words, tmp_path) as one, started(words, tmp_path) as other:
         assert 0 in (one.wait(), other.wait())
-    assert [len(runs) for runs in cell_runs(out).values()] == [1] * 4
-    assert run(words, tmp_path)[0] == 0
-    assert [len(runs) for runs in cell_runs(out).values()] == [1] * 4
+    assert [len(runs) for runs in run_runs(out).values()] == [1] * 4
+    assert run_command(words, tmp_path)[0] == 0
+    assert [len(runs) for runs in run_runs(out).values()] == [1] * 4
 
 
-def test_a_damaged_cell_is_named_and_the_others_are_mirrored(tmp_path: Path) -> None:
+def test_a_corrupt_run_is_named_and_the_others_are_mirrored(tmp_path: Path) -> None:
     out = tmp_path / "out"
     write_study(out, study(seeds=2), lambda _: Outcome())
-    damaged, *others = cells_of(out)
-    damaged.metrics.write_text("{}\n" + damaged.metrics.read_text())
-    code, said = run([*GPT, "wandb", "sync", out, "--mode", "offline"], tmp_path)
+    corrupt, *others = runs_of(out)
+    corrupt.metrics.write_text("{}\n" + corrupt.metrics.read_text())
+    code, said = run_command([*GPT, "wandb", "sync", out, "--mode", "offline"], tmp_path)
     assert code == 3
-    assert "4 of 5 cells and reports are mirrored" in said
-    assert f"{damaged.metrics}: damaged" in (out / "wandb" / "mirror.log").read_text()
-    for cell in others:
-        holds_all_of(cell_runs(out)[cell.root.name], cell)
+    assert "4 of 5 runs and reports are mirrored" in said
+    assert f"{corrupt.metrics}: corrupt" in (out / "wandb" / "sync.log").read_text()
+    for run in others:
+        holds_all_of(run_runs(out)[run.root.name], run)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from commands import GPT, Command, cells_of, records, rows_of, run, started, wait_for
+from commands import GPT, Command, records, rows_of, run_command, runs_of, started, wait_for
 from mirrored import NOT_NUMBERS, expected_rows, same
 from tally import Tally
 from wandb_server import KEY, Server, serving
@@ -23,13 +23,13 @@ def numbers(history: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return [{key: value for key, value in row.items() if key.split("/")[0] not in NOT_NUMBERS} for row in history]
 
 
-def holds_all_cells(server: Server, out: Path, project: str) -> None:
-    """Every number of every cell, once."""
-    for cell in cells_of(out):
-        served = server.runs[project, cell.root.name]
-        same(numbers(served.history), expected_rows(cell))
-        assert [line["_step"] for line in served.history] == [row["step"] for row in rows_of(cell)]
-        assert served.summary["status"] == cell.read_status().state == "done"
+def holds_all_runs(server: Server, out: Path, project: str) -> None:
+    """Every number of every run, once."""
+    for run in runs_of(out):
+        served = server.runs[project, run.root.name]
+        same(numbers(served.history), expected_rows(run))
+        assert [line["_step"] for line in served.history] == [row["step"] for row in rows_of(run)]
+        assert served.summary["status"] == run.read_status().state == "done"
         assert served.exit_code == 0
 
 
@@ -72,16 +72,16 @@ def test_the_server_holds_a_study_and_its_report(online: pytest.MonkeyPatch, tin
     out = tmp_path / "out"
     with serving() as server:
         online.setenv("WANDB_BASE_URL", server.url)
-        code, said = run([*GPT, "study", "run", tiny_study, "--out", out, "--wandb", "online"], tmp_path)
+        code, said = run_command([*GPT, "study", "run", tiny_study, "--out", out, "--wandb", "online"], tmp_path)
         assert code == 0, said
         assert "mirror" not in said
-        holds_all_cells(server, out, "tiny")
+        holds_all_runs(server, out, "tiny")
         assert len(server.runs) == 5
         tables = [path for path in server.uploads if path.endswith(".table.json")]
         assert any("dependency" in path for path in tables)
         assert "/upload/artifact/report.md" in server.uploads
-        about = server.runs["tiny", cells_of(out)[0].root.name].attributes
-        assert about["jobType"] == "cell"
+        about = server.runs["tiny", runs_of(out)[0].root.name].attributes
+        assert about["jobType"] == "run"
         assert about["groupName"] in ("pre", "post")
 
 
@@ -97,10 +97,10 @@ def has_rows(server: Server) -> bool:
 
 
 def holds_what_there_is(server: Server, out: Path) -> None:
-    """Every number of a cell that was broken off, once, but for the last row, which waits for what follows it."""
-    (served,), (cell,) = server.runs.values(), cells_of(out)
-    same(numbers(served.history), expected_rows(cell)[:-1])
-    assert served.summary["status"] == cell.read_status().state
+    """Every number of a run that was broken off, once, but for the last row, which waits for what follows it."""
+    (served,), (run,) = server.runs.values(), runs_of(out)
+    same(numbers(served.history), expected_rows(run)[:-1])
+    assert served.summary["status"] == run.read_status().state
     assert served.exit_code == 1
 
 
@@ -118,11 +118,11 @@ def test_a_mirror_killed_in_the_middle_sends_no_row_twice(
             os.killpg(command.process.pid, signal.SIGKILL if killed == "everything" else signal.SIGINT)
             assert command.wait() == (-signal.SIGKILL if killed == "everything" else 75)
             command.leaves_nothing()
-            assert ("1 of 1 cells and reports are not mirrored" in command.said) == (killed == "mirror")
+            assert ("1 of 1 runs and reports are not mirrored" in command.said) == (killed == "mirror")
         (served,) = server.runs.values()
         assert len(served.lines) > 60
         assert served.exit_code is None
-        assert run([*GPT, "wandb", "sync", out], tmp_path)[0] == 0
+        assert run_command([*GPT, "wandb", "sync", out], tmp_path)[0] == 0
         holds_what_there_is(server, out)
 
 
@@ -131,7 +131,7 @@ def test_without_a_server_training_ends_in_time_and_the_same_and_is_mirrored_lat
     online: pytest.MonkeyPatch, tiny_file: Path, tmp_path: Path, faults: Tally
 ) -> None:
     """A server that never answers, one that is not there, and one that is too slow, all at a time."""
-    assert run([*GPT, "train", tiny_file, "--out", tmp_path / "alone"], tmp_path)[0] == 0
+    assert run_command([*GPT, "train", tiny_file, "--out", tmp_path / "alone"], tmp_path)[0] == 0
     with ExitStack() as running:
         commands = {}
         for outage in (black_hole, nobody, sluggish):
@@ -144,15 +144,15 @@ def test_without_a_server_training_ends_in_time_and_the_same_and_is_mirrored_lat
             with faults.one():
                 assert command.wait(LONGEST - (time.monotonic() - began)) == 0, command.said
                 command.leaves_nothing()
-                assert "gpt: 1 of 1 cells and reports are not mirrored to W&B" in command.said
+                assert "gpt: 1 of 1 runs and reports are not mirrored to W&B" in command.said
                 assert f"gpt wandb sync {out} --mode online catches up" in command.said
                 assert records(out) == records(tmp_path / "alone")
             faults.saw("longest wait, seconds", round(time.monotonic() - began, 1))
     with serving() as server:
         online.setenv("WANDB_BASE_URL", server.url)
-        code, said = run([*GPT, "wandb", "sync", out], tmp_path)
-        assert (code, said) == (0, "W&B, online: 1 of 1 cells and reports are mirrored\n")
-        holds_all_cells(server, out, "gpt-study")
+        code, said = run_command([*GPT, "wandb", "sync", out], tmp_path)
+        assert (code, said) == (0, "W&B, online: 1 of 1 runs and reports are mirrored\n")
+        holds_all_runs(server, out, "gpt-study")
 
 
 @pytest.mark.fault("W&B unreachable, black-holed, slow or silent")
@@ -166,21 +166,21 @@ def test_a_server_that_comes_back_before_the_end_is_told_everything(
     online.setenv("WANDB_BASE_URL", address)
     words = [*GPT, "train", tiny_file, "--out", out, "--wandb", "online"]
     with started(words, tmp_path) as command:
-        wait_for(lambda: any("done" in path.read_text() for path in out.glob("cells/*/status.json")), command)
+        wait_for(lambda: any("done" in path.read_text() for path in out.glob("runs/*/status.json")), command)
         with serving(port) as server:
             assert command.wait() == 0, command.said
             command.leaves_nothing()
-            holds_all_cells(server, out, "gpt-study")
+            holds_all_runs(server, out, "gpt-study")
 
 
 def test_wandb_online_without_a_key_is_refused_before_training(tiny_study: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    code, said = run([*GPT, "study", "run", tiny_study, "--out", out, "--wandb", "online"], tmp_path)
+    code, said = run_command([*GPT, "study", "run", tiny_study, "--out", out, "--wandb", "online"], tmp_path)
     assert code == 2
     assert "No API key" in said
     assert "set WANDB_API_KEY" in said
     assert said.count("\n") == 1
-    assert not (out / "cells").exists()
+    assert not (out / "runs").exists()
 
 
 @pytest.mark.slow
@@ -215,10 +215,10 @@ def test_a_server_that_falls_silent_in_the_middle_holds_up_nothing(
             assert command.wait() == 75
             assert time.monotonic() - began < 45
             command.leaves_nothing()
-            assert "1 of 1 cells and reports are not mirrored" in command.said
+            assert "1 of 1 runs and reports are not mirrored" in command.said
         known = dict(server.runs)
     with serving() as server:
         server.runs = known
         online.setenv("WANDB_BASE_URL", server.url)
-        assert run([*GPT, "wandb", "sync", out], tmp_path)[0] == 0
+        assert run_command([*GPT, "wandb", "sync", out], tmp_path)[0] == 0
         holds_what_there_is(server, out)

@@ -1,4 +1,4 @@
-"""Claims about what a cell's folder has for a mirror."""
+"""Claims about what a run's folder has for a mirror."""
 
 import json
 import math
@@ -12,7 +12,7 @@ from mirrored import HEADS
 from synthetic import LAYERS, STEPS, Outcome, study, write_study
 
 from gpt.errors import InputError
-from gpt.records.run_folder import Cell, load_arrays
+from gpt.records.run_folder import RunFolder, load_arrays
 from gpt.wandb_sync.rows import PIXELS, RowReader, heatmap, heatmap_due, probed, scalars
 
 
@@ -70,58 +70,63 @@ def test_whatever_is_cut_and_written_when_each_row_is_given_out_once(
 
 
 @pytest.mark.parametrize("damage", ["{}\n", "[]\n", "no\n", line(0), '{"step": "1"}\n'])
-def test_a_damaged_row_is_named(tmp_path: Path, damage: str) -> None:
+def test_a_corrupt_row_is_named(tmp_path: Path, damage: str) -> None:
     path = tmp_path / "metrics.jsonl"
     path.write_text(line(0) + damage)
-    with pytest.raises(InputError, match="damaged, must hold rows in step order"):
+    with pytest.raises(InputError, match="corrupt, must hold rows in step order"):
         RowReader(path, -1).new(finished=True)
 
 
 def test_a_row_is_taken_apart_into_named_numbers() -> None:
-    row = {"step": 3, "train/loss": None, "grad/layer_norm": [1.0, None], "grad/part_norm": [0.25, 0.5]}
-    found = scalars(row, ["embedding", "block 0"])
+    row = {"step": 3, "train/loss": None, "grad/layer_norm": [1.0, None], "grad/micro_batch_norm": [0.25, 0.5]}
+    found = scalars(row, ["embedding", "layer 0"])
     assert math.isnan(found.pop("train/loss"))
-    assert math.isnan(found.pop("grad/layer_norm/block 0"))
-    assert found == {"step": 3, "grad/layer_norm/embedding": 1.0, "grad/part_norm/0": 0.25, "grad/part_norm/1": 0.5}
+    assert math.isnan(found.pop("grad/layer_norm/layer 0"))
+    assert found == {
+        "step": 3,
+        "grad/layer_norm/embedding": 1.0,
+        "grad/micro_batch_norm/0": 0.25,
+        "grad/micro_batch_norm/1": 0.5,
+    }
 
 
 @pytest.fixture
-def cell(tmp_path: Path) -> Cell:
+def run(tmp_path: Path) -> RunFolder:
     write_study(tmp_path, study(seeds=2), lambda _: Outcome(spikes=2, last_loss=1.5))
-    return Cell(min((tmp_path / "cells").iterdir()))
+    return RunFolder(min((tmp_path / "runs").iterdir()))
 
 
-def test_probe_arrays_become_numbers_by_layer_block_and_head(cell: Cell) -> None:
-    arrays = load_arrays(cell.probe_file(20))
-    found = probed(cell, 20, LAYERS)
+def test_probe_arrays_become_numbers_by_layer_and_head(run: RunFolder) -> None:
+    arrays = load_arrays(run.probe_file(20))
+    found = probed(run, 20, LAYERS)
     naive = {}
     for name in HEADS:
-        for block in range(2):
+        for layer in range(2):
             for head in range(2):
-                naive[f"probe/{name}/block {block}/head {head}"] = arrays[name][block, head]
+                naive[f"probe/{name}/layer {layer}/head {head}"] = arrays[name][layer, head]
     for name in ("residual_rms", "residual_max", "residual_kurtosis"):
-        for layer, value in zip(["embedding", "block 0", "block 1"], arrays[name], strict=True):
+        for layer, value in zip(["embedding", "layer 0", "layer 1"], arrays[name], strict=True):
             naive[f"probe/{name}/{layer}"] = value
-    for layer, value in zip(["block 0", "block 1"], arrays["dead_share"], strict=True):
+    for layer, value in zip(["layer 0", "layer 1"], arrays["dead_share"], strict=True):
         naive[f"probe/dead_share/{layer}"] = value
     for name, value in zip(LAYERS, arrays["update_ratio"], strict=True):
         naive[f"probe/update_ratio/{name}"] = value
     np.testing.assert_equal(found, {key: float(value) for key, value in naive.items()})
-    assert probed(cell, 21, LAYERS) == {}
+    assert probed(run, 21, LAYERS) == {}
 
 
 @pytest.mark.parametrize("step", [0, 20, STEPS])
-def test_the_heatmap_shows_each_head_of_a_probed_step(cell: Cell, step: int) -> None:
-    picture = heatmap(cell, step)
-    weights = load_arrays(cell.probe_file(step))["attention_heatmap"].astype(np.float64)
+def test_the_heatmap_shows_each_head_of_a_probed_step(run: RunFolder, step: int) -> None:
+    picture = heatmap(run, step)
+    weights = load_arrays(run.probe_file(step))["attention_heatmap"].astype(np.float64)
     assert picture is not None
     side = (8 + 1) * PIXELS
     assert picture.shape == (2 * side, 2 * side)
-    for block in range(2):
+    for layer in range(2):
         for head in range(2):
-            tile = picture[block * side : (block + 1) * side, head * side : (head + 1) * side]
+            tile = picture[layer * side : (layer + 1) * side, head * side : (head + 1) * side]
             shown = 255.0 - tile[: 8 * PIXELS : PIXELS, : 8 * PIXELS : PIXELS]
-            np.testing.assert_allclose(shown, 255 * weights[block, head] / weights[block, head].max(), atol=0.5)
+            np.testing.assert_allclose(shown, 255 * weights[layer, head] / weights[layer, head].max(), atol=0.5)
 
 
 def test_heatmaps_are_shown_at_the_first_step_and_ever_more_rarely_after() -> None:
@@ -129,5 +134,5 @@ def test_heatmaps_are_shown_at_the_first_step_and_ever_more_rarely_after() -> No
     assert not any(heatmap_due(step, 0) for step in range(5))
 
 
-def test_a_step_that_was_not_probed_has_no_picture(cell: Cell) -> None:
-    assert heatmap(cell, 21) is None
+def test_a_step_that_was_not_probed_has_no_picture(run: RunFolder) -> None:
+    assert heatmap(run, 21) is None

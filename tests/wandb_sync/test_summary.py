@@ -1,4 +1,4 @@
-"""Claims about what a mirror shows of a whole cell."""
+"""Claims about what a mirror shows of a whole run."""
 
 import json
 from pathlib import Path
@@ -7,23 +7,23 @@ import numpy as np
 import pytest
 from synthetic import LAYERS, Outcome, study, write_study
 
-from gpt.analysis.collect import CellRecord
-from gpt.records.run_folder import Cell, load_arrays
+from gpt.analysis.collect import RunReader
+from gpt.records.run_folder import RunFolder, load_arrays
 from gpt.wandb_sync.summary import summary_of, tables
 
 
-def first_cell(out: Path, outcome: Outcome) -> Cell:
+def first_run(out: Path, outcome: Outcome) -> RunFolder:
     write_study(out, study(seeds=2), lambda _: outcome)
-    return Cell(min((out / "cells").iterdir()))
+    return RunFolder(min((out / "runs").iterdir()))
 
 
 @pytest.fixture
-def cell(tmp_path: Path) -> Cell:
-    return first_cell(tmp_path, Outcome(spikes=2, collapses=1, last_loss=1.5, scale=0.5, norm=2.0))
+def run(tmp_path: Path) -> RunFolder:
+    return first_run(tmp_path, Outcome(spikes=2, collapses=1, last_loss=1.5, scale=0.5, norm=2.0))
 
 
-def test_the_summary_says_how_the_cell_ended(cell: Cell) -> None:
-    summary = summary_of(cell, cell.read_status())
+def test_the_summary_says_how_the_run_ended(run: RunFolder) -> None:
+    summary = summary_of(run, run.read_status())
     assert summary["status"] == "done"
     assert summary["val/loss"] == {"min": 1.5}
     assert {key: n for key, n in summary.items() if key.startswith("events/")} == {
@@ -34,14 +34,14 @@ def test_the_summary_says_how_the_cell_ended(cell: Cell) -> None:
     }
 
 
-def test_the_summary_has_every_secondary_scalar_that_is_a_number_and_the_quantiles_of_gradients(cell: Cell) -> None:
-    summary = summary_of(cell, cell.read_status())
+def test_the_summary_has_every_secondary_scalar_that_is_a_number_and_the_quantiles_of_gradients(run: RunFolder) -> None:
+    summary = summary_of(run, run.read_status())
     scalars = {key.removeprefix("scalar/"): value for key, value in summary.items() if key.startswith("scalar/")}
-    known = {name.replace(".", "/"): value for name, value in CellRecord(cell).secondary.items()}
+    known = {name.replace(".", "/"): value for name, value in RunReader(run).secondary.items()}
     assert scalars == {name: value for name, value in known.items() if np.isfinite(value)}
     assert scalars["clipped_share"] == 0.9
-    assert scalars["half_length"] in (2, 3)
-    rows = [json.loads(line) for line in cell.metrics.read_text().splitlines()]
+    assert scalars["median_lookback"] in (2, 3)
+    rows = [json.loads(line) for line in run.metrics.read_text().splitlines()]
     for index, layer in enumerate(LAYERS):
         norms = [row["grad/layer_norm"][index] for row in rows if row["step"] > 5]
         for level in (5, 25, 50, 75, 95):
@@ -49,8 +49,8 @@ def test_the_summary_has_every_secondary_scalar_that_is_a_number_and_the_quantil
             assert got == pytest.approx(np.percentile(norms, level))
 
 
-def test_the_use_of_context_becomes_tables_with_every_number_of_the_file(cell: Cell) -> None:
-    found, arrays = tables(cell), load_arrays(cell.long_range)
+def test_the_use_of_context_becomes_tables_with_every_number_of_the_file(run: RunFolder) -> None:
+    found, arrays = tables(run), load_arrays(run.long_range)
     assert found["long_range/loss_by_position"] == (
         ["position", "loss"],
         [[i + 1, float(loss)] for i, loss in enumerate(arrays["loss_by_position"])],
@@ -65,18 +65,18 @@ def test_the_use_of_context_becomes_tables_with_every_number_of_the_file(cell: C
     )
 
 
-def test_events_become_a_table_in_their_order(cell: Cell) -> None:
-    columns, rows = tables(cell)["events"]
+def test_events_become_a_table_in_their_order(run: RunFolder) -> None:
+    columns, rows = tables(run)["events"]
     assert columns == ["step", "kind", "about"]
     assert [(step, kind) for step, kind, _ in rows] == [(7, "spike"), (8, "spike"), (20, "entropy_collapse")]
     assert json.loads(rows[0][2]) == {"loss": 9.0, "median": 3.0}
 
 
-def test_a_cell_that_recorded_neither_has_no_tables_and_a_failed_one_a_summary(tmp_path: Path) -> None:
-    bare = first_cell(tmp_path / "bare", Outcome(long_range=False, probes=False))
+def test_a_run_that_recorded_neither_has_no_tables_and_a_failed_one_a_summary(tmp_path: Path) -> None:
+    bare = first_run(tmp_path / "bare", Outcome(long_range=False, probes=False))
     assert tables(bare) == {}
-    assert "scalar/half_length" not in summary_of(bare, bare.read_status())
-    failed = first_cell(tmp_path / "failed", Outcome(state="failed", why="it rained"))
+    assert "scalar/median_lookback" not in summary_of(bare, bare.read_status())
+    failed = first_run(tmp_path / "failed", Outcome(state="failed", why="it rained"))
     summary = summary_of(failed, failed.read_status())
     assert (summary["status"], summary["why"]) == ("failed", "it rained")
     assert not any("quantile" in key for key in summary)

@@ -1,4 +1,4 @@
-"""Claims about where in W&B a cell belongs, and how much of it has arrived."""
+"""Claims about where in W&B a run belongs, and how much of it has arrived."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -25,58 +25,58 @@ def test_a_project_that_wandb_would_refuse_is_refused(name: str) -> None:
         read_project({"WANDB_PROJECT": name})
 
 
-def test_every_cell_of_a_study_has_a_run_named_by_variant_and_block(tmp_path: Path) -> None:
-    planned = study(seeds=2, blocks={"optim.lr": [1e-3, 3e-3]})
+def test_every_run_of_a_study_has_a_run_named_by_variant_and_setting(tmp_path: Path) -> None:
+    planned = study(seeds=2, settings={"optim.lr": [1e-3, 3e-3]})
     write_study(tmp_path, planned, lambda _: Outcome(state="planned"))
-    places = Destination(tmp_path, "offline", None, ["by-hand"]).places()
-    assert len({place.cell for place in places}) == 8
+    places = Destination(tmp_path, "offline", None, ["by-hand"]).iter_runs()
+    assert len({place.folder for place in places}) == 8
     assert {place.project for place in places} == {"by-hand"}
     arms = {"1.0 lr=0.001", "1.0 lr=0.003", "off lr=0.001", "off lr=0.003"}
     assert {place.group for place in places} == {place.arm for place in places} == arms
     assert places[0].tags == ("by-hand", "1.0", "lr=0.001")
 
 
-def test_a_cell_of_two_studies_is_one_run_in_each_project_and_one_where_there_is_one_project(tmp_path: Path) -> None:
+def test_a_run_of_two_studies_is_one_run_in_each_project_and_one_where_there_is_one_project(tmp_path: Path) -> None:
     for name in ("one", "two"):
         write_study(tmp_path, study(name=name), lambda _: Outcome())
-    assert len(Destination(tmp_path, "offline", None, ["one", "two"]).places()) == 12
-    assert len(Destination(tmp_path, "offline", "both", ["one", "two"]).places()) == 6
+    assert len(Destination(tmp_path, "offline", None, ["one", "two"]).iter_runs()) == 12
+    assert len(Destination(tmp_path, "offline", "both", ["one", "two"]).iter_runs()) == 6
 
 
-def test_cells_without_a_study_are_mirrored_by_themselves(tmp_path: Path) -> None:
+def test_runs_without_a_study_are_mirrored_by_themselves(tmp_path: Path) -> None:
     write_study(tmp_path, study(), lambda _: Outcome())
-    assert everything(tmp_path, "offline", None).lone == ()
-    (tmp_path / "studies" / "by-hand" / "cells.json").unlink()
+    assert everything(tmp_path, "offline", None).standalone == ()
+    (tmp_path / "studies" / "by-hand" / "runs.json").unlink()
     alone = everything(tmp_path, "offline", None)
-    assert len(alone.lone) == 6
-    assert {(place.project, place.group) for place in alone.places()} == {("gpt-study", "gpt train")}
+    assert len(alone.standalone) == 6
+    assert {(place.project, place.group) for place in alone.iter_runs()} == {("gpt-study", "gpt train")}
 
 
 def test_a_folder_with_nothing_in_it_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="holds no study and no cell"):
+    with pytest.raises(InputError, match="holds no study and no run"):
         everything(tmp_path, "online", None)
 
 
 def test_what_has_arrived_is_noted_for_each_mode_and_project(tmp_path: Path) -> None:
     write_study(tmp_path, study(), lambda _: Outcome())
     to = everything(tmp_path, "offline", None)
-    place = to.places()[0]
-    status = place.cell.read_status()
-    assert to.count_missing(to.places()) == 6
+    place = to.iter_runs()[0]
+    status = place.folder.read_status()
+    assert to.count_missing(to.iter_runs()) == 6
     to.write_cursor(place, 40, status)
     assert to.read_cursor(place).ended
-    assert to.count_missing(to.places()) == 5
+    assert to.count_missing(to.iter_runs()) == 5
     for other in (replace(to, mode="online"), replace(to, project="elsewhere")):
-        assert other.count_missing(other.places()) == 6
-    place.cell.write_status(replace(status, attempts=2))
-    assert to.count_missing(to.places()) == 6
+        assert other.count_missing(other.iter_runs()) == 6
+    place.folder.write_status(replace(status, attempts=2))
+    assert to.count_missing(to.iter_runs()) == 6
 
 
 def test_a_cursor_that_cannot_be_read_means_that_nothing_has_arrived(tmp_path: Path) -> None:
     write_study(tmp_path, study(), lambda _: Outcome())
     to = everything(tmp_path, "offline", None)
-    file = to.cursor_file(to.places()[0])
+    file = to.cursor_file(to.iter_runs()[0])
     file.parent.mkdir(parents=True)
-    for damaged in ("", "[]", '{"through": 3, "more": 1}'):
-        file.write_text(damaged)
-        assert to.read_cursor(to.places()[0]).through == -1
+    for corrupt in ("", "[]", '{"through": 3, "more": 1}'):
+        file.write_text(corrupt)
+        assert to.read_cursor(to.iter_runs()[0]).through == -1

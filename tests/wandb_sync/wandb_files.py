@@ -46,7 +46,7 @@ def read_run(path: Path) -> OfflineRun:
         record.ParseFromString(data)
         kind = record.WhichOneof("record_type")
         if kind == "run":
-            about = record.run
+            about = record.info
             run.id, run.project, run.group, run.name = about.run_id, about.project, about.run_group, about.display_name
             run.job_type, run.tags = about.job_type, list(about.tags)
             run.config |= _items(about.config.update)
@@ -80,7 +80,7 @@ def _records(data: bytes) -> Iterator[bytes]:
         body = data[at + HEADER : at + HEADER + size]
         if len(body) < size:
             return
-        assert zlib.crc32(bytes([kind]) + body) == checksum, f"damaged at byte {at}"
+        assert zlib.crc32(bytes([kind]) + body) == checksum, f"corrupt at byte {at}"
         at += HEADER + size
         parts = body if kind in (FULL, FIRST) else parts + body
         if kind in (FULL, LAST):

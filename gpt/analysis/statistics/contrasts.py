@@ -15,13 +15,13 @@ ALPHA = 0.05
 
 @dataclass(frozen=True)
 class Contrast:
-    """Variant b compared with variant a in one block, over the seeds that finished in both."""
+    """Variant b compared with variant a in one setting, over the seeds that finished in both."""
 
     a: str
     """the study's first variant"""
     b: str
-    block: str
-    """`optim.lr = 0.001`; empty where nothing is blocked"""
+    setting: str
+    """`optim.lr = 0.001`; empty where nothing is crossed"""
     metric: str
     smallest_effect: float
     """metric units"""
@@ -84,7 +84,7 @@ def contrast_from(data: Mapping[str, Any]) -> Contrast:
 def compare(
     a: str,
     b: str,
-    block: str,
+    setting: str,
     metric: Metric,
     smallest_effect: float,
     planned: int,
@@ -102,7 +102,7 @@ def compare(
     return Contrast(
         a=a,
         b=b,
-        block=block,
+        setting=setting,
         metric=str(metric),
         smallest_effect=smallest_effect,
         planned=planned,
@@ -114,7 +114,7 @@ def compare(
 
 
 @dataclass(frozen=True)
-class Judged:
+class CorrectedContrast:
     """A contrast among the contrasts that it is reported with."""
 
     contrast: Contrast
@@ -125,11 +125,11 @@ class Judged:
     verdict: Verdict
 
 
-def judge(contrasts: Sequence[Contrast]) -> list[Judged]:
+def correct(contrasts: Sequence[Contrast]) -> list[CorrectedContrast]:
     """Correct for all contrasts that are reported together, and say what each allows to say."""
     adjusted = holm([contrast.p for contrast in contrasts])
     family = sum(not math.isnan(p) for p in adjusted)
     return [
-        Judged(c, p, family, verdict(c.paired, p, c.smallest_effect, ALPHA))
+        CorrectedContrast(c, p, family, verdict(c.paired, p, c.smallest_effect, ALPHA))
         for c, p in zip(contrasts, adjusted, strict=True)
     ]

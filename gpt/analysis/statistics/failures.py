@@ -1,6 +1,6 @@
-"""Comparisons that count every cell, the diverged ones included.
+"""Comparisons that count every run, the diverged ones included.
 
-A mean over the cells that survived says nothing about a variant that rarely survives. Here divergence is an outcome of
+A mean over the runs that survived says nothing about a variant that rarely survives. Here divergence is an outcome of
 its own (`divergence_contrast`) or the worst outcome there is (`rank_contrast`).
 """
 
@@ -42,7 +42,7 @@ class DivergenceContrast:
 
 @dataclass(frozen=True)
 class RankContrast:
-    """Which variant does better seed by seed, a diverged cell being worse than any that is not."""
+    """Which variant does better seed by seed, a diverged run being worse than any that is not."""
 
     n: int
     """seeds, each run in both variants"""
@@ -98,7 +98,7 @@ def rank_contrast(
 ) -> RankContrast:
     """Compare variants a and b by which is better in each seed, with divergence worst.
 
-    A diverged cell loses against every cell that did not diverge and ties with a diverged one, whatever its value.
+    A diverged run loses against every run that did not diverge and ties with a diverged one, whatever its value.
 
     Args:
         a: one value per seed.
@@ -108,8 +108,8 @@ def rank_contrast(
         lower_is_better: the metric is a loss; False for an accuracy.
 
     Raises:
-        InputError: the four are not equally long flat lists, or a value is not finite where its cell did not diverge.
-            Whoever has cells that failed or did not run leaves those pairs out, and says so.
+        InputError: the four are not equally long flat lists, or a value is not finite where its run did not diverge.
+            Whoever has runs that failed or did not run leaves those pairs out, and says so.
     """
     scores_a = _scores(a, diverged_a, "a", lower_is_better)
     scores_b = _scores(b, diverged_b, "b", lower_is_better)
@@ -140,7 +140,7 @@ def _scores(values: ArrayLike, diverged: ArrayLike, name: str, lower_is_better: 
     if len(array) != len(flags):
         raise InputError(f"{name}: got {len(array)} values and {len(flags)} truth values, must be one of each per seed")
     for i in np.flatnonzero(~flags & ~np.isfinite(array)):
-        raise InputError(f"{name}[{i}]: got {array[i]:g} in a cell that did not diverge, must be finite")
+        raise InputError(f"{name}[{i}]: got {array[i]:g} in a run that did not diverge, must be finite")
     return np.where(flags, math.inf, array if lower_is_better else -array)
 
 

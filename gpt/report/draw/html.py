@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from gpt.analysis.collect import BlockResults, Results
+from gpt.analysis.collect import Results, SettingResults
 from gpt.records.formatting import decimals, fixed, interval, signed
 from gpt.records.schema import even_entropy
 from gpt.report.draw.png import color
@@ -29,7 +29,7 @@ class PageData:
 
 
 def page_data(results: Results, findings: Mapping[str, Any]) -> PageData:
-    """The data of all figures, block by block.
+    """The data of all figures, setting by setting.
 
     Args:
         findings: as findings.json has them.
@@ -49,72 +49,72 @@ def page_data(results: Results, findings: Mapping[str, Any]) -> PageData:
         "seeds": list(results.study.seeds),
         "variants": [
             {"label": group.label, "color": color(i), "symbol": SYMBOLS[i % len(SYMBOLS)]}
-            for i, group in enumerate(results.blocks[0].groups)
+            for i, group in enumerate(results.settings[0].groups)
         ],
         "axis": _axis(results),
-        "sensitivity": sensitivity(findings, block_names(results)),
-        "blocks": [
-            _block(results, block, found, study, weights)
-            for block, found in zip(results.blocks, findings["blocks"], strict=True)
+        "sensitivity": sensitivity(findings, setting_names(results)),
+        "settings": [
+            _setting(results, setting, found, study, weights)
+            for setting, found in zip(results.settings, findings["settings"], strict=True)
         ],
     }
     return PageData(figures, bytes(weights.bytes))
 
 
-def block_names(results: Results) -> list[str]:
-    """What each block is called where there must be a name."""
-    return [block.label or "all runs" for block in results.blocks]
+def setting_names(results: Results) -> list[str]:
+    """What each setting is called where there must be a name."""
+    return [setting.label or "all runs" for setting in results.settings]
 
 
 def _axis(results: Results) -> Json:
-    """Where the blocks lie on an axis: at the numbers of the one field that differs between them, else in a row."""
+    """Where the settings lie on an axis: at the numbers of the one field that differs between them, else in a row."""
     varied = results.study.varied
     values = next(iter(varied.values())) if len(varied) == 1 else ()
     numbers = [value for value in values if isinstance(value, int | float) and not isinstance(value, bool)]
     if numbers and len(numbers) == len(values):
         return {"title": next(iter(varied)), "values": numbers, "log": min(numbers) > 0}
-    return {"title": "", "values": block_names(results), "log": None}
+    return {"title": "", "values": setting_names(results), "log": None}
 
 
-def _block(
+def _setting(
     results: Results,
-    block: BlockResults,
+    setting: SettingResults,
     found: Mapping[str, Any],
     study: Mapping[str, Any],
     weights: page_probes.Weights,
 ) -> Json:
-    seeds, groups = results.study.seeds, sum(len(each.groups) for each in results.blocks)
+    seeds, groups = results.study.seeds, sum(len(each.groups) for each in results.settings)
     data = {
-        "label": block.label,
+        "label": setting.label,
         "variants": [
             {
                 "runs": group.shown_runs,
                 **{key: shown[key] for key in ("values", "states", "diverged", "mean")},
             }
-            for group, shown in zip(block.groups, found["variants"], strict=True)
+            for group, shown in zip(setting.groups, found["variants"], strict=True)
         ],
         "contrasts": [_contrast(results, contrast) for contrast in found.get("contrasts", [])],
         "components": found.get("components"),
-        "loss": page_series.loss(block, seeds),
-        "gradients": page_series.gradients(block),
-        "left_out": left_out(block),
+        "loss": page_series.loss(setting, seeds),
+        "gradients": page_series.gradients(setting),
+        "left_out": left_out(setting),
         "quantiles": page_series.quantiles(found),
-        "clipping": page_series.clipping(block),
-        "updates": page_probes.updates(block),
-        "activations": page_probes.activations(block),
-        "attention": page_probes.attention(block),
-        "collapses": page_probes.collapses(block, seeds),
-        "heatmaps": page_probes.heatmaps(block, seeds, weights, page_probes.heatmap_steps(groups)),
-        "long_range": page_probes.long_range(block),
-        "samples": _samples(block),
-        "depth": next((cell.run["layers"] for g in block.groups for cell in g.shown), []),
+        "clipping": page_series.clipping(setting),
+        "updates": page_probes.updates(setting),
+        "activations": page_probes.activations(setting),
+        "attention": page_probes.attention(setting),
+        "collapses": page_probes.collapses(setting, seeds),
+        "heatmaps": page_probes.heatmaps(setting, seeds, weights, page_probes.heatmap_steps(groups)),
+        "long_range": page_probes.long_range(setting),
+        "samples": _samples(setting),
+        "depth": next((run.info["layers"] for g in setting.groups for run in g.shown), []),
     }
     return {**data, "captions": captions(data, found, study, results.study.base)}
 
 
 def _contrast(results: Results, contrast: Mapping[str, Any]) -> Json:
     """A contrast with its numbers as the tables write them."""
-    labels = [group.label for group in results.blocks[0].groups]
+    labels = [group.label for group in results.settings[0].groups]
     places, paired = decimals(contrast["smallest_effect"]), contrast["paired"]
     ends = interval(paired["low"], paired["high"], places)
     size = f"{signed(paired['mean_difference'], places)} {ends}".removesuffix(" -")
@@ -133,31 +133,31 @@ def _contrast(results: Results, contrast: Mapping[str, Any]) -> Json:
     }
 
 
-def _samples(block: BlockResults) -> list[list[str]] | None:
+def _samples(setting: SettingResults) -> list[list[str]] | None:
     """By variant and seed, what the best model wrote; empty where nothing."""
-    texts = [[cell.sample for cell in group.cells] for group in block.groups]
+    texts = [[run.sample for run in group.runs] for group in setting.groups]
     return texts if any(any(row) for row in texts) else None
 
 
-def cell_rows(results: Results, findings: Mapping[str, Any]) -> Iterator[Json]:
-    """One row of the table of runs for each planned cell, in words."""
+def run_rows(results: Results, findings: Mapping[str, Any]) -> Iterator[Json]:
+    """One row of the table of runs for each planned run, in words."""
     places = decimals(findings["study"]["smallest_effect"])
-    blocks = {id(block): i for i, block in enumerate(results.blocks)}
-    for block, group, seed, cell in results.places():
-        index = blocks[id(block)]
-        variant = block.groups.index(group)
-        value = findings["blocks"][index]["variants"][variant]["values"][results.study.seeds.index(seed)]
-        kinds = Counter(event["kind"] for event in cell.events)
+    settings = {id(setting): i for i, setting in enumerate(results.settings)}
+    for setting, group, seed, run in results.places():
+        index = settings[id(setting)]
+        variant = setting.groups.index(group)
+        value = findings["settings"][index]["variants"][variant]["values"][results.study.seeds.index(seed)]
+        kinds = Counter(event["kind"] for event in run.events)
         yield {
-            "block": index,
-            "block_label": block.label,
+            "setting": index,
+            "setting_label": setting.label,
             "variant": variant,
             "label": group.label,
             "seed": seed,
-            "state": cell.status.state,
-            "value": fixed(value, places) if cell.status.state == "done" else "-",
-            "steps": f"{cell.status.step:,} of {cell.status.steps:,}" if cell.status.steps else "-",
-            "why": cell.status.why,
+            "state": run.status.state,
+            "value": fixed(value, places) if run.status.state == "done" else "-",
+            "steps": f"{run.status.step:,} of {run.status.steps:,}" if run.status.steps else "-",
+            "why": run.status.why,
             "events": ", ".join(f"{n} {kind.replace('_', ' ')}" for kind, n in sorted(kinds.items())),
-            "fingerprint": cell.fingerprint,
+            "fingerprint": run.fingerprint,
         }

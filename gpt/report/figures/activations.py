@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, NullLocator
 
-from gpt.analysis.collect import BlockResults
+from gpt.analysis.collect import SettingResults
 from gpt.report.draw.png import Floats, color, draw_band, legend_below, log_axis, marker, panels
 from gpt.report.figures.by_depth import probed
 
@@ -21,24 +21,24 @@ PANELS = {
 COLUMNS = 2
 
 
-def recorded(block: BlockResults) -> list[str]:
-    return [name for name in PANELS if probed(block, name)]
+def recorded(setting: SettingResults) -> list[str]:
+    return [name for name in PANELS if probed(setting, name)]
 
 
-def activations(figure: Figure, block: BlockResults) -> None:
+def activations(figure: Figure, setting: SettingResults) -> None:
     """Each array by depth, before training and after, a panel for each array."""
-    names = recorded(block)
+    names = recorded(setting)
     rows = panels(figure, len(names), min(COLUMNS, len(names)), sharey=False, sharex=False)
     for axes, name in zip(rows, names, strict=True):
-        _by_depth(axes, block, name)
+        _by_depth(axes, setting, name)
         axes.set_title(PANELS[name])
     legend_below(figure, rows[0], columns=4)
 
 
-def _by_depth(axes: Axes, block: BlockResults, name: str) -> None:
+def _by_depth(axes: Axes, setting: SettingResults, name: str) -> None:
     of_stream, log = name != "dead_share", name in ("residual_rms", "residual_max")
     everything = []
-    for index, group, _, values_SNL in probed(block, name):
+    for index, group, _, values_SNL in probed(setting, name):
         values_SNL = values_SNL if of_stream else 100 * values_SNL
         depth = np.arange(values_SNL.shape[2])
         look: dict[str, Any] = {"marker": marker(index), "markersize": 5, "log": log}
@@ -49,7 +49,7 @@ def _by_depth(axes: Axes, block: BlockResults, name: str) -> None:
     values = np.concatenate(everything)
     values = values[np.isfinite(values)]
     axes.set_xticks(depth, ["embedding", *map(str, depth[:-1])] if of_stream else [str(i) for i in depth])
-    axes.set_xlabel("after the embedding and after each block" if of_stream else "block")
+    axes.set_xlabel("after the embedding and after each layer" if of_stream else "layer")
     if log:
         log_axis(axes, values[values > 0].min(initial=np.inf), values.max(initial=0))
     elif of_stream:

@@ -4,7 +4,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from gpt.analysis.collect import HEATMAP, BlockResults
+from gpt.analysis.collect import HEATMAP, SettingResults
 from gpt.records.even_attention import EVEN
 from gpt.report.draw.png import beside, color, draw_band, draw_between, label_bottom, legend_below, marker, panels
 from gpt.report.figures.by_depth import probed
@@ -21,9 +21,9 @@ SCORES = {
 SCORE_COLUMNS = 3
 
 
-def entropy(figure: Figure, block: BlockResults, context: int) -> None:
-    """Entropy of attention over training: a panel for each block, mean over its heads, shading from head to head."""
-    groups = probed(block, "attention_entropy")
+def entropy(figure: Figure, setting: SettingResults, context: int) -> None:
+    """Entropy of attention over training: a panel for each layer, mean over its heads, shading from head to head."""
+    groups = probed(setting, "attention_entropy")
     rows = panels(figure, groups[0][3].shape[2])
     for layer, axes in enumerate(rows):
         for index, group, steps, entropy_SNLH in groups:
@@ -33,24 +33,24 @@ def entropy(figure: Figure, block: BlockResults, context: int) -> None:
                          marker=marker(index), markersize=3)  # fmt: skip
         axes.axhline(EVEN["attention_entropy"](context), color="#777777", linewidth=0.9, linestyle=(0, (4, 3)),
                      label="even attention")  # fmt: skip
-        axes.set_title(f"block {layer}")
+        axes.set_title(f"layer {layer}")
         axes.set_ylim(bottom=0)
     label_bottom(rows, "step")
     rows[0].set_ylabel("entropy of attention, nats")
     legend_below(figure, rows[0])
 
 
-def scored(block: BlockResults) -> list[str]:
+def scored(setting: SettingResults) -> list[str]:
     """Names of the arrays (L, H) that were recorded."""
-    return [name for name in SCORES if probed(block, name)]
+    return [name for name in SCORES if probed(setting, name)]
 
 
-def scores(figure: Figure, block: BlockResults, context: int) -> None:
-    """Every head of every run at the last probed step, block by block; lines join the means over heads and runs."""
-    names = scored(block)
+def scores(figure: Figure, setting: SettingResults, context: int) -> None:
+    """Every head of every run at the last probed step, layer by layer; lines join the means over heads and runs."""
+    names = scored(setting)
     rows = panels(figure, len(names), min(SCORE_COLUMNS, len(names)), sharey=False)
     for axes, name in zip(rows, names, strict=True):
-        groups = probed(block, name)
+        groups = probed(setting, name)
         for place, (index, group, _, values_SNLH) in enumerate(groups):
             last_LSH = values_SNLH[:, -1].swapaxes(0, 1)
             at = np.arange(len(last_LSH)) + beside(place, len(groups))
@@ -68,14 +68,14 @@ def scores(figure: Figure, block: BlockResults, context: int) -> None:
         axes.set_ylim(bottom=0)
         axes.grid(visible=False, axis="x")
     for axes in rows[-min(SCORE_COLUMNS, len(rows)) :]:
-        axes.set_xlabel("block")
+        axes.set_xlabel("layer")
         axes.tick_params(axis="x", labelbottom=True)
     legend_below(figure, *rows)
 
 
-def distance(figure: Figure, block: BlockResults) -> None:
-    """Mean attention weight by how many characters back it goes, block by block."""
-    groups = probed(block, HEATMAP)
+def distance(figure: Figure, setting: SettingResults) -> None:
+    """Mean attention weight by how many characters back it goes, layer by layer."""
+    groups = probed(setting, HEATMAP)
     layers = groups[0][3].shape[2]
     rows = panels(figure, layers)
     for index, group, _, weights_SNLHTU in groups:
@@ -88,7 +88,7 @@ def distance(figure: Figure, block: BlockResults) -> None:
         for layer, axes in enumerate(rows):
             draw_band(axes, back, by_distance[:, layer], color(index), group.label)
     for layer, axes in enumerate(rows):
-        axes.set_title(f"block {layer}")
+        axes.set_title(f"layer {layer}")
         axes.xaxis.set_major_locator(MaxNLocator(4, integer=True))
     label_bottom(rows, "characters back")
     rows[0].set_ylabel("mean attention weight")

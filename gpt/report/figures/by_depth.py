@@ -1,4 +1,4 @@
-"""Probe arrays of a block's variants, and figures with a line for each layer."""
+"""Probe arrays of a setting's variants, and figures with a line for each layer."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from gpt.analysis.collect import BlockResults, Group
+from gpt.analysis.collect import Group, SettingResults
 from gpt.report.draw.png import (
     Floats,
     draw_band,
@@ -57,25 +57,27 @@ def layer_panels(figure: Figure, measured: Sequence[Layered], what: str, **line:
     legend_below(figure, *rows)
 
 
-def probed(block: BlockResults, name: str) -> list[tuple[int, Group, NDArray[np.int64], Floats]]:
+def probed(setting: SettingResults, name: str) -> list[tuple[int, Group, NDArray[np.int64], Floats]]:
     """Variants whose shown runs all have a probe array: index, variant, steps (N,), values (S, N, ...)."""
     found = []
-    for index, group in enumerate(block.groups):
-        arrays = [cell.probes[name] for cell in group.shown if name in cell.probes]
+    for index, group in enumerate(setting.groups):
+        arrays = [run.probes[name] for run in group.shown if name in run.probes]
         if arrays:
             length = min(len(steps) for steps, _ in arrays)
             found.append((index, group, arrays[0][0][:length], np.stack([values[:length] for _, values in arrays])))
     return found
 
 
-def update_ratios(block: BlockResults) -> list[Layered]:
+def update_ratios(setting: SettingResults) -> list[Layered]:
     """Norm of one step's change of each layer over the norm of its weights, at the probed steps."""
     return [
-        Layered(index, group, steps, dict(zip(group.shown[0].run["layers"], np.moveaxis(ratio_SNL, 2, 0), strict=True)))
-        for index, group, steps, ratio_SNL in probed(block, "update_ratio")
+        Layered(
+            index, group, steps, dict(zip(group.shown[0].info["layers"], np.moveaxis(ratio_SNL, 2, 0), strict=True))
+        )
+        for index, group, steps, ratio_SNL in probed(setting, "update_ratio")
     ]
 
 
-def updates(figure: Figure, block: BlockResults) -> None:
+def updates(figure: Figure, setting: SettingResults) -> None:
     """Size of an update relative to the weights it changes, layer by layer, over training."""
-    layer_panels(figure, update_ratios(block), "update / weight", marker="o", markersize=3)
+    layer_panels(figure, update_ratios(setting), "update / weight", marker="o", markersize=3)

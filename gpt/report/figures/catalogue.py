@@ -1,4 +1,4 @@
-"""Which figures a report has: those of the whole study first, then those of each block."""
+"""Which figures a report has: those of the whole study first, then those of each setting."""
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from gpt.records.formatting import listed, slug
 from gpt.report.draw.png import panel_rows, png
 from gpt.report.figures import paired, training
 from gpt.report.figures import seed_variance as spread
-from gpt.report.figures import setting_figures as block_figures
+from gpt.report.figures import setting_figures as setting_figures
 from gpt.report.figures.sensitivity import sensitivity, strips
 from gpt.report.figures.survival import anything_diverged, survival
 
@@ -21,11 +21,11 @@ class Drawn:
     """One figure of a report."""
 
     name: str
-    """what it shows, the same in every block and study"""
+    """what it shows, the same in every setting and study"""
     file: str
     """name in the folder of figures"""
-    block: str
-    """label of the block that it shows; empty where it shows all"""
+    setting: str
+    """label of the setting that it shows; empty where it shows all"""
     title: str
     caption: str
     """what to see, and over how many runs"""
@@ -33,39 +33,39 @@ class Drawn:
 
 
 def draw_all(results: Results, findings: Mapping[str, Any]) -> list[Drawn]:
-    """Every figure that the finished cells give something to."""
-    if not findings["cells"]["finished"]:
+    """Every figure that the finished runs give something to."""
+    if not findings["runs"]["finished"]:
         return []
-    compares = any(found["contrasts"] for found in findings["blocks"])
+    compares = any(found["contrasts"] for found in findings["settings"])
     drawn = [drawing("", *figure) for figure in _of_study(findings)] if compares else []
-    for block, found in zip(results.blocks, findings["blocks"], strict=True):
-        if not training.drawn_groups(block):
+    for setting, found in zip(results.settings, findings["settings"], strict=True):
+        if not training.drawn_groups(setting):
             continue
         study, context = findings["study"], results.study.base.model.context
         if "components" in found:
-            drawn += [drawing(block.label, *figure) for figure in spread.figures(found, study)]
+            drawn += [drawing(setting.label, *figure) for figure in spread.figures(found, study)]
             continue
         if found["contrasts"]:
-            drawn.append(drawing(block.label, *_paired(found, study)))
-        drawn += [drawing(block.label, *figure) for figure in block_figures.figures(block, found, study, context)]
+            drawn.append(drawing(setting.label, *_paired(found, study)))
+        drawn += [drawing(setting.label, *figure) for figure in setting_figures.figures(setting, found, study, context)]
     return drawn
 
 
-def drawing(block: str, name: str, title: str, caption: str, draw: Callable[[Figure], None], height: float) -> Drawn:
+def drawing(setting: str, name: str, title: str, caption: str, draw: Callable[[Figure], None], height: float) -> Drawn:
     """Draw one figure.
 
     Args:
         draw: draws on an empty figure of README width.
         height: inches.
     """
-    prefix = f"{slug(block)}-" if block else ""
-    return Drawn(name, f"{prefix}{name}.png", block, title, caption, png(draw, height))
+    prefix = f"{slug(setting)}-" if setting else ""
+    return Drawn(name, f"{prefix}{name}.png", setting, title, caption, png(draw, height))
 
 
-def _of_study(findings: Mapping[str, Any]) -> Iterator[block_figures.Plan]:
-    study, blocks = findings["study"], findings["blocks"]
-    first = blocks[0]["variants"][0]["label"]
-    if rows := strips(blocks):
+def _of_study(findings: Mapping[str, Any]) -> Iterator[setting_figures.Plan]:
+    study, settings = findings["study"], findings["settings"]
+    first = settings[0]["variants"][0]["label"]
+    if rows := strips(settings):
         effect = f"{study['smallest_effect']:g} {study['metric']['unit']}"
         differences = (
             f" Right: the paired difference from `{first}`, small marks for single seeds, large ones and bars for the "
@@ -77,7 +77,7 @@ def _of_study(findings: Mapping[str, Any]) -> Iterator[block_figures.Plan]:
             f"The primary metric over {listed([f'`{field}`' for field in dict.fromkeys(r.field for r in rows)])}",
             "Small marks are single runs, lines join the means over runs that did not diverge, bars are their 95 % "
             "t intervals. Runs that diverged stand in the strip at the top, with their number."
-            + (differences if any(block["contrasts"] for block in blocks) else ""),
+            + (differences if any(setting["contrasts"] for setting in settings) else ""),
             lambda figure: sensitivity(figure, findings),
             0.6 + 3.0 * len(rows),
         )
@@ -88,11 +88,11 @@ def _of_study(findings: Mapping[str, Any]) -> Iterator[block_figures.Plan]:
             "Share of the runs that have not diverged, step by step; a cross is a divergence. A run that ends no "
             "better than a model that knows only how frequent each character is counts as lost at its last step.",
             lambda figure: survival(figure, findings),
-            0.6 + 2.3 * panel_rows(len(blocks)),
+            0.6 + 2.3 * panel_rows(len(settings)),
         )
 
 
-def _paired(found: Mapping[str, Any], study: Mapping[str, Any]) -> block_figures.Plan:
+def _paired(found: Mapping[str, Any], study: Mapping[str, Any]) -> setting_figures.Plan:
     variants = found["variants"]
     effect = f"{study['smallest_effect']:g} {study['metric']['unit']}"
     return (

@@ -7,7 +7,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from gpt.analysis.collect import BlockResults, Group
+from gpt.analysis.collect import Group, SettingResults
 from gpt.records.formatting import fixed
 from gpt.report.draw.png import color, draw_band, draw_between, legend_below, marker, windows
 
@@ -15,9 +15,9 @@ POSITION_WINDOWS = 16
 """windows that the trained context's positions are averaged over"""
 
 
-def measured(block: BlockResults, found: Mapping[str, Any]) -> list[tuple[int, Group, Mapping[str, Any]]]:
-    """Index, runs and findings of each variant of a block whose surviving runs were measured."""
-    pairs = zip(block.groups, found["variants"], strict=True)
+def measured(setting: SettingResults, found: Mapping[str, Any]) -> list[tuple[int, Group, Mapping[str, Any]]]:
+    """Index, runs and findings of each variant of a setting whose surviving runs were measured."""
+    pairs = zip(setting.groups, found["variants"], strict=True)
     return [(i, group, variant) for i, (group, variant) in enumerate(pairs) if "long_range" in variant]
 
 
@@ -62,7 +62,7 @@ def long_range(figure: Figure, drawn: Sequence[tuple[int, Group, Mapping[str, An
 
 def _mark_half(axes: Axes, variant: Mapping[str, Any], index: int) -> None:
     """The half-length, a mean over runs, on the level of one half; names stand one under the other."""
-    length = variant["secondary"]["half_length"]["mean"]["mean"]
+    length = variant["secondary"]["median_lookback"]["mean"]["mean"]
     if length is None:
         return
     axes.plot([length], [50], marker=marker(index), color=color(index), markersize=8, zorder=4)

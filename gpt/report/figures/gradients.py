@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from gpt.analysis.collect import BlockResults
+from gpt.analysis.collect import SettingResults
 from gpt.records.formatting import listed
 from gpt.records.schema import LAYER_GRAD_NORM
 from gpt.report.draw.png import beside, color, layers_of_all, legend_below, log_axis, marker, windows
@@ -14,30 +14,30 @@ from gpt.report.figures.by_depth import Layered, layer_panels
 from gpt.report.figures.training import TRAIN_WINDOWS, drawn_groups, stacked
 
 
-def layer_norms(block: BlockResults) -> list[Layered]:
+def layer_norms(setting: SettingResults) -> list[Layered]:
     """Gradient norm of each layer before clipping: geometric means over windows of steps."""
     found = []
-    for index, group in drawn_groups(block):
+    for index, group in drawn_groups(setting):
         if (over := stacked(group.shown, LAYER_GRAD_NORM)) is None:
             continue
         steps, norm_SNL = over
         with np.errstate(divide="ignore", invalid="ignore"):  # a norm of 0 makes its window's mean 0
             ends, smooth_MSL = windows(steps, np.log(norm_SNL).swapaxes(0, 1), TRAIN_WINDOWS)
         smooth_LSM = np.exp(smooth_MSL).transpose(2, 1, 0)
-        found.append(Layered(index, group, ends, dict(zip(group.shown[0].run["layers"], smooth_LSM, strict=True))))
+        found.append(Layered(index, group, ends, dict(zip(group.shown[0].info["layers"], smooth_LSM, strict=True))))
     return found
 
 
-def over_training(figure: Figure, block: BlockResults) -> None:
+def over_training(figure: Figure, setting: SettingResults) -> None:
     """Gradient norm of each layer before clipping; a panel for each variant, one scale for all."""
-    layer_panels(figure, layer_norms(block), "gradient norm of the layer")
+    layer_panels(figure, layer_norms(setting), "gradient norm of the layer")
 
 
-def left_out(block: BlockResults) -> str:
+def left_out(setting: SettingResults) -> str:
     """A sentence on the layers that a logarithmic axis has no place for; empty where there are none."""
     missing = [
         f"{name} with `{each.group.label}`"
-        for each in layer_norms(block)
+        for each in layer_norms(setting)
         for name in each.by_layer
         if name not in each.positive
     ]
@@ -48,7 +48,7 @@ def distribution(figure: Figure, found: Mapping[str, Any]) -> None:
     """Quantiles of each layer's gradient norm over the steps after warm-up, variants side by side.
 
     Args:
-        found: findings of one block.
+        found: findings of one setting.
     """
     axes = figure.subplots()
     drawn = [(i, v) for i, v in enumerate(found["variants"]) if "gradient_quantiles" in v]

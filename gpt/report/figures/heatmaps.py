@@ -10,14 +10,14 @@ from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 from matplotlib.transforms import offset_copy
 
-from gpt.analysis.collect import HEATMAP, BlockResults
+from gpt.analysis.collect import HEATMAP, SettingResults
 from gpt.report.draw.png import WIDTH, Floats, panels
 from gpt.report.figures.by_depth import probed
 
 FULL = 0.5
 """attention weight of the darkest colour"""
 GAP = 2
-"""empty cells between two heatmaps"""
+"""empty runs between two heatmaps"""
 ATTENTION_WORDS, HEADS_WORDS, TRAINING_WORDS = 0.55, 0.85, 0.75
 """inches under the images of each figure"""
 STEPS_KEPT = 3
@@ -27,9 +27,9 @@ BETWEEN = 0.15
 VISIBLE = {"\n": "↵", " ": "␣", "\t": "→"}
 
 
-def heads(figure: Figure, block: BlockResults) -> None:
+def heads(figure: Figure, setting: SettingResults) -> None:
     """Every head's attention on the probe text at the last probed step, mean over seeds: layers down, heads across."""
-    groups = probed(block, HEATMAP)
+    groups = probed(setting, HEATMAP)
     rows = _image_panels(figure, len(groups), HEADS_WORDS)
     for place, (axes, (_, group, _, weights_SNLHTU)) in enumerate(zip(rows, groups, strict=True)):
         mean_LHTU = weights_SNLHTU[:, -1].mean(axis=0)
@@ -43,14 +43,14 @@ def heads(figure: Figure, block: BlockResults) -> None:
         centers = (size - 1) / 2 + (size + GAP) * np.arange(max(layers, heads))
         axes.set_xticks(centers[:heads], [f"head {i}" for i in range(heads)])
         first_column = place % image_columns(len(groups)) == 0
-        axes.set_yticks(centers[:layers], [f"block {i}" if first_column else "" for i in range(layers)])
+        axes.set_yticks(centers[:layers], [f"layer {i}" if first_column else "" for i in range(layers)])
         axes.set_title(f"{group.label}, {group.shown_runs}")
     _color_bar(figure, image)
 
 
-def attention(figure: Figure, block: BlockResults) -> None:
-    """The same, mean over blocks and heads too, with the text on the axes."""
-    groups = probed(block, HEATMAP)
+def attention(figure: Figure, setting: SettingResults) -> None:
+    """The same, mean over layers and heads too, with the text on the axes."""
+    groups = probed(setting, HEATMAP)
     rows = _image_panels(figure, len(groups), ATTENTION_WORDS)
     inches = figure.get_figwidth() / image_columns(len(groups))
     for axes, (_, group, _, weights_SNLHTU) in zip(rows, groups, strict=True):
@@ -65,7 +65,7 @@ def attention(figure: Figure, block: BlockResults) -> None:
             "fontsize": min(9, 66 * inches / len(mean_TU)),
             "parse_math": False,
         }
-        for place, character in enumerate(group.shown[0].run["probe_text"][: len(mean_TU)]):
+        for place, character in enumerate(group.shown[0].info["probe_text"][: len(mean_TU)]):
             axes.text(place, len(mean_TU) - 0.5, _visible(character), ha="center", va="top", transform=below, **look)
             axes.text(-0.5, place, _visible(character), ha="right", va="center", transform=beside, **look)
         axes.set_title(f"{group.label}, {group.shown_runs}")
@@ -74,9 +74,9 @@ def attention(figure: Figure, block: BlockResults) -> None:
     rows[0].set_ylabel("character that looks", labelpad=16)
 
 
-def over_training(figure: Figure, block: BlockResults) -> None:
-    """Attention, mean over blocks, heads and runs: a row for each variant, a column for each kept step."""
-    groups = probed(block, HEATMAP)
+def over_training(figure: Figure, setting: SettingResults) -> None:
+    """Attention, mean over layers, heads and runs: a row for each variant, a column for each kept step."""
+    groups = probed(setting, HEATMAP)
     rows = _image_panels(figure, len(groups) * STEPS_KEPT, TRAINING_WORDS, STEPS_KEPT)
     for place, (_, group, steps, weights_SNLHTU) in enumerate(groups):
         mean_NTU = weights_SNLHTU.mean(axis=(0, 2, 3))

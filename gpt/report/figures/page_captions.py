@@ -1,4 +1,4 @@
-"""One or two sentences under each interactive figure: what to see, and the numbers of the block that is shown."""
+"""One or two sentences under each interactive figure: what to see, and the numbers of the setting that is shown."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -16,8 +16,8 @@ def captions(
     """By figure.
 
     Args:
-        data: what the page draws of the block.
-        found: the block in the findings.
+        data: what the page draws of the setting.
+        found: the setting in the findings.
     """
     labels = [v["label"] for v in found["variants"]]
     runs = listed([f"{v['runs']} with `{label}`" for v, label in zip(data["variants"], labels, strict=True)])
@@ -37,9 +37,9 @@ def captions(
         "clipping": "Left: how often the gradient was scaled down. Right: by what factor, steps left alone counting "
         f"as 1. In windows of steps. {bands}",
         "activations": "From the input on the left to the output on the right, at the chosen step: a size that grows "
-        "from block to block is a stream that every block adds to; a high kurtosis is a few outlying channels; dead "
+        "from layer to layer is a stream that every layer adds to; a high kurtosis is a few outlying channels; dead "
         f"units answer to no position. {bands}",
-        "attention": "Solid: mean over a block's heads with its band over seeds. Thin: single heads of the first run, "
+        "attention": "Solid: mean over a layer's heads with its band over seeds. Thin: single heads of the first run, "
         f"dark near the input. {bands}",
         "heads": "Every head of every run at the last probed step. Heads are not matched between seeds, so look at the "
         "spread: which variants, and which depth, have heads of a kind at all.",
@@ -57,16 +57,16 @@ def captions(
 
 
 def sensitivity(findings: Mapping[str, Any], names: Sequence[str]) -> str:
-    """The caption of the figure over all blocks: at which of them each variant's mean is best.
+    """The caption of the figure over all settings: at which of them each variant's mean is best.
 
     Args:
-        names: of the blocks.
+        names: of the settings.
     """
     study = findings["study"]
     lower, places = study["metric"]["lower_is_better"] is not False, decimals(study["smallest_effect"])
     said = []
-    for i, variant in enumerate(findings["blocks"][0]["variants"]):
-        shown = [(block["variants"][i], name) for block, name in zip(findings["blocks"], names, strict=True)]
+    for i, variant in enumerate(findings["settings"][0]["variants"]):
+        shown = [(setting["variants"][i], name) for setting, name in zip(findings["settings"], names, strict=True)]
         means = [(number(v["mean"]["mean"]), v, name) for v, name in shown if v["mean"]["n"]]
         if not means:
             said.append(f"no run of `{variant['label']}` survived")
@@ -78,7 +78,7 @@ def sensitivity(findings: Mapping[str, Any], names: Sequence[str]) -> str:
     text = f"{'; '.join(said)}. "
     return (
         f"{text[0].upper()}{text[1:]}Small marks are runs, large ones their means with 95 % t intervals; crosses count "
-        "diverged runs, which have no value. The figures below show the shaded block."
+        "diverged runs, which have no value. The figures below show the shaded setting."
     )
 
 

@@ -1,7 +1,7 @@
 """What the interactive page draws of the probes' arrays: activations, attention, the use of context.
 
-Every function takes one block of a study; it gives None where no run recorded what it needs. Shapes: S seed, N probed
-step, D place in the depth, L block, H head, T position, U key position.
+Every function takes one setting of a study; it gives None where no run recorded what it needs. Shapes: S seed, N probed
+step, D place in the depth, L layer, H head, T position, U key position.
 """
 
 import math
@@ -9,8 +9,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from gpt.analysis.collect import HEATMAP, BlockResults, CellRecord
-from gpt.analysis.context_use import half_length
+from gpt.analysis.collect import HEATMAP, RunReader, SettingResults
+from gpt.analysis.context_use import median_lookback
 from gpt.records.run_folder import load_arrays
 from gpt.records.schema import ENTROPY_COLLAPSE
 from gpt.report.draw.png import Floats
@@ -37,34 +37,34 @@ LEVELS = 255
 """a weight of 1 in a heatmap's bytes"""
 
 
-def activations(block: BlockResults) -> dict[str, list[Json]] | None:
+def activations(setting: SettingResults) -> dict[str, list[Json]] | None:
     """Of each statistic, by variant: its mean over seeds at every probed step and depth."""
     found: dict[str, list[Json]] = {}
     for name in ACTIVATIONS:
-        for index, group, steps, values_SND in probed(block, name):
+        for index, group, steps, values_SND in probed(setting, name):
             log = name in GEOMETRIC and bool((values_SND > 0).all())
             curve = {"steps": steps.tolist(), **mean_band(values_SND, log)}
             found.setdefault(name, []).append({"variant": index, "runs": group.shown_runs, **curve})
     return found or None
 
 
-def updates(block: BlockResults) -> list[Json] | None:
+def updates(setting: SettingResults) -> list[Json] | None:
     """Norm of one step's change of each layer over the norm of its weights, at the probed steps."""
-    return layered(update_ratios(block))
+    return layered(update_ratios(setting))
 
 
-def attention(block: BlockResults) -> dict[str, list[Json]] | None:
-    """Of each measure, by variant: each block's mean over heads with its band over seeds, every head of the first run
+def attention(setting: SettingResults) -> dict[str, list[Json]] | None:
+    """Of each measure, by variant: each layer's mean over heads with its band over seeds, every head of the first run
     that is shown, and every head of every run at the last probed step; heads of different runs are not matched."""
     found: dict[str, list[Json]] = {}
     for name in ATTENTION:
-        for index, group, steps, values_SNLH in probed(block, name):
+        for index, group, steps, values_SNLH in probed(setting, name):
             found.setdefault(name, []).append(
                 {
                     "variant": index,
                     "runs": group.shown_runs,
                     "steps": steps.tolist(),
-                    "blocks": mean_band(values_SNLH.mean(axis=3)),
+                    "layers": mean_band(values_SNLH.mean(axis=3)),
                     "heads": rounded(values_SNLH[0], 3),
                     "last": rounded(values_SNLH[:, -1], 3),
                 }
@@ -72,13 +72,13 @@ def attention(block: BlockResults) -> dict[str, list[Json]] | None:
     return found or None
 
 
-def collapses(block: BlockResults, seeds: Sequence[int]) -> list[Json]:
+def collapses(setting: SettingResults, seeds: Sequence[int]) -> list[Json]:
     """Every recorded collapse of attention's entropy."""
     return [
-        {"variant": index, "seed": seed, "step": event["step"], "block": event.get("block")}
-        for index, group in enumerate(block.groups)
-        for seed, cell in zip(seeds, group.cells, strict=True)
-        for event in cell.events
+        {"variant": index, "seed": seed, "step": event["step"], "layer": event.get("layer")}
+        for index, group in enumerate(setting.groups)
+        for seed, run in zip(seeds, group.runs, strict=True)
+        for event in run.events
         if event["kind"] == ENTROPY_COLLAPSE
     ]
 
@@ -99,25 +99,25 @@ class Weights:
         return start
 
 
-def heatmaps(block: BlockResults, seeds: Sequence[int], weights: Weights, few: int) -> Json | None:
+def heatmaps(setting: SettingResults, seeds: Sequence[int], weights: Weights, few: int) -> Json | None:
     """Where in `weights` the attention of each variant lies: of its first shown run at a few steps, and the mean over
     its shown runs at the last step."""
     variants = []
-    for index, group, steps, weights_SNLHTU in probed(block, HEATMAP):
-        run = next(cell for cell in group.shown if HEATMAP in cell.probes)
-        shown = spread(_steps_with_heatmap(run), few)
-        one = [(step, weights.add(load_arrays(run.cell.probe_file(step))[HEATMAP])) for step in shown]
+    for index, group, steps, weights_SNLHTU in probed(setting, HEATMAP):
+        first = next(run for run in group.shown if HEATMAP in run.probes)
+        shown = spread(_steps_with_heatmap(first), few)
+        one = [(step, weights.add(load_arrays(first.folder.probe_file(step))[HEATMAP])) for step in shown]
         mean = [(int(steps[-1]), weights.add(weights_SNLHTU[:, -1].mean(axis=0)))]
         _, _, layers, heads, size, _ = weights_SNLHTU.shape
         variants.append(
             {
                 "variant": index,
-                "seed": seeds[group.cells.index(run)],
+                "seed": seeds[group.runs.index(first)],
                 "runs": group.shown_runs,
                 "layers": layers,
                 "heads": heads,
                 "size": size,
-                "text": run.run["probe_text"][:size],
+                "text": first.info["probe_text"][:size],
                 "one": [{"step": step, "at": at} for step, at in one],
                 "mean": [{"step": step, "at": at} for step, at in mean],
             }
@@ -125,12 +125,12 @@ def heatmaps(block: BlockResults, seeds: Sequence[int], weights: Weights, few: i
     return {"levels": LEVELS, "variants": variants} if variants else None
 
 
-def _steps_with_heatmap(cell: CellRecord) -> list[int]:
-    return [step for step in cell.cell.probe_steps() if HEATMAP in load_arrays(cell.cell.probe_file(step))]
+def _steps_with_heatmap(run: RunReader) -> list[int]:
+    return [step for step in run.folder.probe_steps() if HEATMAP in load_arrays(run.folder.probe_file(step))]
 
 
 def heatmap_steps(groups: int) -> int:
-    """How many steps a page holds of each of so many variants in blocks."""
+    """How many steps a page holds of each of so many variants in settings."""
     return min(HEATMAP_STEPS, max(2, HEATMAPS // groups))
 
 
@@ -140,11 +140,11 @@ def spread(steps: Sequence[int], few: int) -> list[int]:
     return [steps[place] for place in places]
 
 
-def long_range(block: BlockResults) -> list[Json] | None:
+def long_range(setting: SettingResults) -> list[Json] | None:
     """Loss by position, loss by length of context, and the gradient's dependence on the past, by variant."""
     found = []
-    for index, group in enumerate(block.groups):
-        arrays = [cell.long_range for cell in group.survivors if cell.long_range is not None]
+    for index, group in enumerate(setting.groups):
+        arrays = [run.long_range for run in group.survivors if run.long_range is not None]
         if not arrays:
             continue
         by_position, loss, dependency = (
@@ -153,7 +153,7 @@ def long_range(block: BlockResults) -> list[Json] | None:
         at, position_means = by_few_positions(by_position)
         total = dependency.sum(axis=1, keepdims=True)
         shares = dependency / np.where(total > 0, total, np.nan)
-        halves = [half for row in dependency if math.isfinite(half := half_length(row))]
+        halves = [half for row in dependency if math.isfinite(half := median_lookback(row))]
         found.append(
             {
                 "variant": index,

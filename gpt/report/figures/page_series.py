@@ -1,6 +1,6 @@
 """What the interactive page draws over training steps, as plain numbers: loss, gradient norms, clipping.
 
-Every function takes one block of a study; it gives None where no run recorded what it needs. Shapes: S seed, N step,
+Every function takes one setting of a study; it gives None where no run recorded what it needs. Shapes: S seed, N step,
 L layer. A `band` holds the mean over seeds with the ends of its 95 % t interval.
 """
 
@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from gpt.analysis.collect import BlockResults, CellRecord, Group
+from gpt.analysis.collect import Group, RunReader, SettingResults
 from gpt.records.schema import CLIP_SCALE, TRAIN_LOSS, VAL_LOSS
 from gpt.report.draw.png import Floats, band, windows
 from gpt.report.figures.by_depth import Layered
@@ -39,12 +39,12 @@ def mean_band(values_SN: Floats, log: bool = False) -> Json:
     return dict(zip(("mean", "low", "high"), map(rounded, ends), strict=True))
 
 
-def loss(block: BlockResults, seeds: tuple[int, ...]) -> Json | None:
+def loss(setting: SettingResults, seeds: tuple[int, ...]) -> Json | None:
     """Validation and training loss of every run and of their mean, and the paired differences of the former."""
-    groups = drawn_groups(block)
+    groups = drawn_groups(setting)
     if not groups:
         return None
-    level = next(cell.run["data"]["unigram_loss"] for _, g in groups for cell in g.cells if cell.finished)
+    level = next(run.info["data"]["unigram_loss"] for _, g in groups for run in g.runs if run.finished)
     differences = [
         {
             "variant": index,
@@ -52,7 +52,7 @@ def loss(block: BlockResults, seeds: tuple[int, ...]) -> Json | None:
             "seeds": rounded(difference_SN),
             **mean_band(difference_SN),
         }
-        for index, _, steps, difference_SN in loss_differences(block)
+        for index, _, steps, difference_SN in loss_differences(setting)
     ]
     return {
         "unigram": level,
@@ -64,9 +64,9 @@ def loss(block: BlockResults, seeds: tuple[int, ...]) -> Json | None:
 
 def _curves(index: int, group: Group, key: str, seeds: tuple[int, ...]) -> Json:
     runs = [
-        {"seed": seed, "diverged": cell.diverged, **_run(cell, key)}
-        for seed, cell in zip(seeds, group.cells, strict=True)
-        if cell.finished and len(cell.curve(key)[0])
+        {"seed": seed, "diverged": run.diverged, **_run(run, key)}
+        for seed, run in zip(seeds, group.runs, strict=True)
+        if run.finished and len(run.curve(key)[0])
     ]
     found: Json = {"variant": index, "runs": runs, "mean": None}
     if (over := stacked(group.survivors, key)) is not None:
@@ -78,16 +78,16 @@ def _curves(index: int, group: Group, key: str, seeds: tuple[int, ...]) -> Json:
     return found
 
 
-def _run(cell: CellRecord, key: str) -> Json:
-    steps, values = cell.curve(key)
+def _run(run: RunReader, key: str) -> Json:
+    steps, values = run.curve(key)
     if key == TRAIN_LOSS:
         steps, values = windows(steps, values, TRAIN_WINDOWS)
     return {"x": steps.tolist(), "y": rounded(values)}
 
 
-def gradients(block: BlockResults) -> list[Json] | None:
+def gradients(setting: SettingResults) -> list[Json] | None:
     """Gradient norm of each layer before clipping: geometric means over windows of steps."""
-    return layered(layer_norms(block))
+    return layered(layer_norms(setting))
 
 
 def layered(measured: Sequence[Layered]) -> list[Json] | None:
@@ -111,7 +111,7 @@ def quantiles(found: Mapping[str, Any]) -> list[Json] | None:
     """The findings' quantiles of each layer's gradient norm, and its norm at the first step.
 
     Args:
-        found: the block in the findings.
+        found: the setting in the findings.
     """
     shown = []
     for index, variant in enumerate(found["variants"]):
@@ -128,10 +128,10 @@ def quantiles(found: Mapping[str, Any]) -> list[Json] | None:
     return shown or None
 
 
-def clipping(block: BlockResults) -> list[Json] | None:
+def clipping(setting: SettingResults) -> list[Json] | None:
     """Share of steps whose gradient was scaled down, and the mean factor, in windows of steps."""
     found = []
-    for index, group in drawn_groups(block):
+    for index, group in drawn_groups(setting):
         if (over := stacked(group.shown, CLIP_SCALE)) is None:
             continue
         steps, scale_SN = over

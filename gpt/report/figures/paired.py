@@ -18,7 +18,7 @@ def paired(figure: Figure, findings: Mapping[str, Any], study: Mapping[str, Any]
     """Left: a line for each seed from variant to variant. Right: differences with interval and smallest effect.
 
     Args:
-        findings: those of one block.
+        findings: those of one setting.
         study: what the findings say of the study.
     """
     metric, places = study["metric"], decimals(study["smallest_effect"])

@@ -19,10 +19,10 @@ Plan = tuple[str, str, str, Callable[[Figure], None], float]
 
 
 def figures(found: Mapping[str, Any], study: Mapping[str, Any]) -> Iterator[Plan]:
-    """The figures of one block: every run, and the spread's parts where it was taken apart.
+    """The figures of one setting: every run, and the spread's parts where it was taken apart.
 
     Args:
-        found: the findings of one block.
+        found: the findings of one setting.
         study: what the findings say of the study.
     """
     apart = found["components"]
@@ -59,7 +59,7 @@ def heat(figure: Figure, findings: Mapping[str, Any], study: Mapping[str, Any]) 
     """Every run's value: rows are initialisation seeds, columns order seeds, margins their means.
 
     Args:
-        findings: those of one block.
+        findings: those of one setting.
         study: what the findings say of the study.
     """
     metric, places = study["metric"], decimals(study["smallest_effect"])
@@ -101,7 +101,7 @@ def components(figure: Figure, found: Mapping[str, Any], study: Mapping[str, Any
     """Left: shares of the variance. Right: standard deviations. Both with 95 % intervals.
 
     Args:
-        found: the components of one block.
+        found: the components of one setting.
     """
     split, unit, places = found["split"], study["metric"]["unit"], decimals(study["smallest_effect"])
     left, right = figure.subplots(1, 2, gridspec_kw={"width_ratios": [1, 1.2]})

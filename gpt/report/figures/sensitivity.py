@@ -1,4 +1,4 @@
-"""The figure of a study with several blocks: the metric and the differences over the blocked field."""
+"""The figure of a study with several settings: the metric and the differences over the crossed field."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -22,14 +22,14 @@ Mark = tuple[float, int, str]
 
 @dataclass(frozen=True)
 class Strip:
-    """Blocks that differ in one field alone, along an axis."""
+    """Settings that differ in one field alone, along an axis."""
 
     field: str
     title: str
-    """values of the other blocked fields; empty where there are none"""
+    """values of the other crossed fields; empty where there are none"""
     places: list[float]
-    """of each block on the axis"""
-    blocks: list[Mapping[str, Any]]
+    """of each setting on the axis"""
+    settings: list[Mapping[str, Any]]
 
     @property
     def step(self) -> float:
@@ -37,18 +37,18 @@ class Strip:
         return min(np.diff(sorted(self.places)), default=1.0)
 
 
-def strips(blocks: Sequence[Mapping[str, Any]]) -> list[Strip]:
-    """Blocks of the findings by everything but the first blocked field that has several values."""
-    first = blocks[0]["block"]
-    field = next((key for key in first if len({label(b["block"][key]) for b in blocks}) > 1), "")
+def strips(settings: Sequence[Mapping[str, Any]]) -> list[Strip]:
+    """Settings of the findings by everything but the first crossed field that has several values."""
+    first = settings[0]["setting"]
+    field = next((key for key in first if len({label(b["setting"][key]) for b in settings}) > 1), "")
     if not field:
         return []
     found: dict[str, list[Mapping[str, Any]]] = {}
-    for block in blocks:
-        others = {key: value for key, value in block["block"].items() if key != field}
-        varied = [key for key in others if len({label(b["block"][key]) for b in blocks}) > 1]
-        found.setdefault(", ".join(f"{key} = {label(others[key])}" for key in varied), []).append(block)
-    return [Strip(field, title, _places([b["block"][field] for b in of]), of) for title, of in found.items()]
+    for setting in settings:
+        others = {key: value for key, value in setting["setting"].items() if key != field}
+        varied = [key for key in others if len({label(b["setting"][key]) for b in settings}) > 1]
+        found.setdefault(", ".join(f"{key} = {label(others[key])}" for key in varied), []).append(setting)
+    return [Strip(field, title, _places([b["setting"][field] for b in of]), of) for title, of in found.items()]
 
 
 def _places(values: Sequence[Any]) -> list[float]:
@@ -59,15 +59,15 @@ def _places(values: Sequence[Any]) -> list[float]:
 
 def sensitivity(figure: Figure, findings: Mapping[str, Any]) -> None:
     """Left: every run's metric with means; right: differences from the first variant. A row for each strip."""
-    study, rows = findings["study"], strips(findings["blocks"])
-    compared = any(block["contrasts"] for block in findings["blocks"])
+    study, rows = findings["study"], strips(findings["settings"])
+    compared = any(setting["contrasts"] for setting in findings["settings"])
     grid = figure.subplots(len(rows), 1 + compared, squeeze=False, sharey="col")
     for (left, *others), strip in zip(grid, rows, strict=True):
         _metric(left, strip, study["metric"])
         for right in others:
             _differences(right, strip, study)
         for axes in (left, *others):
-            values = [label(b["block"][strip.field]) for b in strip.blocks]
+            values = [label(b["setting"][strip.field]) for b in strip.settings]
             axes.set_xticks(strip.places, values)
             axes.set_xlabel(strip.field)
             axes.set_xlim(min(strip.places) - 0.6 * strip.step, max(strip.places) + 0.6 * strip.step)
@@ -78,11 +78,11 @@ def sensitivity(figure: Figure, findings: Mapping[str, Any]) -> None:
 
 
 def _metric(axes: Axes, strip: Strip, metric: Mapping[str, Any]) -> None:
-    variants = strip.blocks[0]["variants"]
+    variants = strip.settings[0]["variants"]
     lost: list[Mark] = []
     for index, first in enumerate(variants):
         x = np.array(strip.places) + _offset(strip, index, len(variants))
-        here = [block["variants"][index] for block in strip.blocks]
+        here = [setting["variants"][index] for setting in strip.settings]
         for place, variant in zip(x, here, strict=True):
             survived = [
                 v for v, gone in zip(variant["values"], variant["diverged"], strict=True) if not gone and v is not None
@@ -120,13 +120,13 @@ def _differences(axes: Axes, strip: Strip, study: Mapping[str, Any]) -> None:
     metric, smallest_effect = study["metric"], study["smallest_effect"]
     axes.axhspan(-smallest_effect, smallest_effect, color="#dddddd", alpha=0.6, linewidth=0)
     axes.axhline(0, color="#444444", linewidth=1)
-    count = len(strip.blocks[0]["contrasts"])
+    count = len(strip.settings[0]["contrasts"])
     missing: list[Mark] = []
     for row in range(count):
         index = row + 1
         line: list[tuple[float, float]] = []
-        for place, block in zip(strip.places, strip.blocks, strict=True):
-            contrast = contrast_from(block["contrasts"][row])
+        for place, setting in zip(strip.places, strip.settings, strict=True):
+            contrast = contrast_from(setting["contrasts"][row])
             x = place + _offset(strip, row, count)
             if not contrast.paired.n:
                 missing.append((x, index, "none"))
@@ -144,7 +144,7 @@ def _differences(axes: Axes, strip: Strip, study: Mapping[str, Any]) -> None:
     if missing:
         _at_the_top(axes, "surviving pairs", missing)
     above = "worse" if metric["lower_is_better"] else "better"
-    axes.set_title(f"difference from {strip.blocks[0]['variants'][0]['label']}: above 0 is {above}")
+    axes.set_title(f"difference from {strip.settings[0]['variants'][0]['label']}: above 0 is {above}")
     axes.set_ylabel(metric["unit"])
 
 

@@ -1,11 +1,11 @@
-"""The figures of one block, each with what to see in it."""
+"""The figures of one setting, each with what to see in it."""
 
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from matplotlib.figure import Figure
 
-from gpt.analysis.collect import HEATMAP, BlockResults
+from gpt.analysis.collect import HEATMAP, SettingResults
 from gpt.records.formatting import count, listed
 from gpt.report.draw.png import panel_rows
 from gpt.report.figures import attention, gradients, heatmaps, training
@@ -17,56 +17,58 @@ Plan = tuple[str, str, str, Callable[[Figure], None], float]
 """name, title, caption, what draws it, and its height in inches"""
 
 
-def figures(block: BlockResults, found: Mapping[str, Any], study: Mapping[str, Any], context: int) -> Iterator[Plan]:
-    """Every figure that the block's finished runs give something to, most telling first.
+def figures(
+    setting: SettingResults, found: Mapping[str, Any], study: Mapping[str, Any], context: int
+) -> Iterator[Plan]:
+    """Every figure that the setting's finished runs give something to, most telling first.
 
     Args:
-        found: findings of the block.
+        found: findings of the setting.
         study: what the findings say of the study.
         context: positions of a probed window.
     """
-    runs = listed([f"{g.shown_runs} with `{g.label}`" for g in block.groups])
-    lost = any(cell.diverged for g in block.groups for cell in g.cells)
+    runs = listed([f"{g.shown_runs} with `{g.label}`" for g in setting.groups])
+    lost = any(run.diverged for g in setting.groups for run in g.runs)
     beside = "; where a variant has runs that did not diverge, those that did are left out of its mean" if lost else ""
     means = f"Means are over {runs}{beside}"
     bands = f"{means}; bands are 95 % t intervals of the mean."
-    yield _loss(block, study, bands, lost)
-    yield from _of_gradients(block, found, bands)
-    yield from _of_long_range(block, found)
-    yield from _of_layers(block, bands)
-    yield from _of_attention(block, context, means, bands)
-    yield from _of_heatmaps(block, runs)
+    yield _loss(setting, study, bands, lost)
+    yield from _of_gradients(setting, found, bands)
+    yield from _of_long_range(setting, found)
+    yield from _of_layers(setting, bands)
+    yield from _of_attention(setting, context, means, bands)
+    yield from _of_heatmaps(setting, runs)
 
 
-def _loss(block: BlockResults, study: Mapping[str, Any], bands: str, lost: bool) -> Plan:
+def _loss(setting: SettingResults, study: Mapping[str, Any], bands: str, lost: bool) -> Plan:
     matters = study["smallest_effect"] if study["metric"]["name"].startswith("val/loss.") else None
     return (
         "loss",
         "Loss during training",
         "Thin lines are single runs, thick ones means; the dashed level is that of a model that knows only how "
         "frequent each character is. The right panel is the paired difference of the validation loss from "
-        f"`{block.groups[0].label}`: below zero, the variant is ahead"
+        f"`{setting.groups[0].label}`: below zero, the variant is ahead"
         + ("; grey is too small to matter. " if matters else ". ")
         + f"{bands} Training losses are averaged over windows of steps, and the axes cut off the first steps."
         + (" Broken lines that end in a cross are diverged runs." if lost else ""),
-        lambda figure: training.loss(figure, block, matters),
+        lambda figure: training.loss(figure, setting, matters),
         3.3,
     )
 
 
-def _of_gradients(block: BlockResults, found: Mapping[str, Any], bands: str) -> Iterator[Plan]:
+def _of_gradients(setting: SettingResults, found: Mapping[str, Any], bands: str) -> Iterator[Plan]:
     yield (
         "gradients",
         "Gradient norm of each layer",
         f"Before clipping, on a logarithmic axis that all panels share: lines far apart are layers that learn from "
         f"gradients of very different size. Lines are geometric means over windows of steps. {bands}"
-        + gradients.left_out(block),
-        lambda figure: gradients.over_training(figure, block),
-        2.9 * panel_rows(len(training.drawn_groups(block))),
+        + gradients.left_out(setting),
+        lambda figure: gradients.over_training(figure, setting),
+        2.9 * panel_rows(len(training.drawn_groups(setting))),
     )
     quantiles = [
         f"{count(len(group.survivors), 'run')} with `{group.label}`"
-        for group, variant in zip(block.groups, found["variants"], strict=True)
+        for group, variant in zip(setting.groups, found["variants"], strict=True)
         if "gradient_quantiles" in variant
     ]
     if quantiles:
@@ -84,10 +86,10 @@ def _of_gradients(block: BlockResults, found: Mapping[str, Any], bands: str) -> 
         "Clipping during training",
         f"Left: how often the gradient was scaled down, in windows of steps. Right: by what factor on average, steps "
         f"that were left alone counting as 1. {bands}",
-        lambda figure: training.clipping(figure, block),
+        lambda figure: training.clipping(figure, setting),
         2.9,
     )
-    if measured := training.noise_measured(block):
+    if measured := training.noise_measured(setting):
         over = listed([f"{count(len(estimates), 'run')} with `{group.label}`" for _, group, estimates in measured])
         yield (
             "noise",
@@ -101,8 +103,8 @@ def _of_gradients(block: BlockResults, found: Mapping[str, Any], bands: str) -> 
         )
 
 
-def _of_long_range(block: BlockResults, found: Mapping[str, Any]) -> Iterator[Plan]:
-    if drawn := long_range.measured(block, found):
+def _of_long_range(setting: SettingResults, found: Mapping[str, Any]) -> Iterator[Plan]:
+    if drawn := long_range.measured(setting, found):
         over = listed([f"{count(v['long_range']['n'], 'run')} with `{g.label}`" for _, g, v in drawn])
         yield (
             "long-range",
@@ -118,71 +120,71 @@ def _of_long_range(block: BlockResults, found: Mapping[str, Any]) -> Iterator[Pl
         )
 
 
-def _of_layers(block: BlockResults, bands: str) -> Iterator[Plan]:
-    if names := recorded(block):
+def _of_layers(setting: SettingResults, bands: str) -> Iterator[Plan]:
+    if names := recorded(setting):
         yield (
             "activations",
             "Activations by depth",
             f"Before training (broken lines, open marks) and after. The dotted level of the root mean square is 1, "
             f"where normalisation puts it; an excess kurtosis above 0 means that few values are far larger than the "
-            f"others. Silent units stay below 1 % of their block's size on all probed text. {bands}",
-            lambda figure: activations(figure, block),
+            f"others. Dead units stay below 1 % of their layer's size on all probed text. {bands}",
+            lambda figure: activations(figure, setting),
             3.0 if len(names) < 3 else 5.2,
         )
-    if layers.probed(block, "update_ratio"):
+    if layers.probed(setting, "update_ratio"):
         yield (
             "updates",
             "Size of an update relative to the weights",
             f"Norm of one step's change of a layer over the norm of its weights, on a logarithmic axis that all panels "
             f"share. {bands}",
-            lambda figure: layers.updates(figure, block),
-            2.9 * panel_rows(len(training.drawn_groups(block))),
+            lambda figure: layers.updates(figure, setting),
+            2.9 * panel_rows(len(training.drawn_groups(setting))),
         )
 
 
-def _of_attention(block: BlockResults, context: int, means: str, bands: str) -> Iterator[Plan]:
-    if probed := layers.probed(block, "attention_entropy"):
+def _of_attention(setting: SettingResults, context: int, means: str, bands: str) -> Iterator[Plan]:
+    if probed := layers.probed(setting, "attention_entropy"):
         yield (
             "entropy",
             "How spread out attention is",
-            f"Entropy of the attention weights on fixed validation text, block by block: low, a head looks at few "
-            f"characters; at the dashed level it looks evenly at all {context}. Lines are means over a block's heads, "
+            f"Entropy of the attention weights on fixed validation text, layer by layer: low, a head looks at few "
+            f"characters; at the dashed level it looks evenly at all {context}. Lines are means over a layer's heads, "
             f"the shading reaches from its lowest to its highest head. {means}.",
-            lambda figure: attention.entropy(figure, block, context),
+            lambda figure: attention.entropy(figure, setting, context),
             0.5 + 2.3 * panel_rows(probed[0][3].shape[2]),
         )
-    if len(names := attention.scored(block)) > 1:
+    if len(names := attention.scored(setting)) > 1:
         yield (
             "scores",
             "What each head does",
             f"At the last probed step: small marks are single heads of single runs, lines join the means over heads "
             f"and runs. An induction head finds the last occurrence of a character in repeated random text and looks "
             f"at what followed it (Olsson et al. 2022). The dashed level is attention spread evenly. {means}.",
-            lambda figure: attention.scores(figure, block, context),
+            lambda figure: attention.scores(figure, setting, context),
             0.5 + 2.2 * -(-len(names) // attention.SCORE_COLUMNS),
         )
-    if shown := layers.probed(block, HEATMAP):
+    if shown := layers.probed(setting, HEATMAP):
         yield (
             "distance",
             "How far back attention looks",
             f"Mean weight that a position gives to the character so many places back, 0 being itself, on the "
             f"first characters of the validation text at step {int(shown[0][2][-1])}, for the later half of them. "
             f"{bands}",
-            lambda figure: attention.distance(figure, block),
+            lambda figure: attention.distance(figure, setting),
             2.6 * panel_rows(shown[0][3].shape[2]),
         )
 
 
-def _of_heatmaps(block: BlockResults, runs: str) -> Iterator[Plan]:
-    if not (shown := layers.probed(block, HEATMAP)):
+def _of_heatmaps(setting: SettingResults, runs: str) -> Iterator[Plan]:
+    if not (shown := layers.probed(setting, HEATMAP)):
         return
     where = f"On the first characters of the validation text at step {int(shown[0][2][-1])}, mean over {runs}"
     yield (
         "attention",
         "Attention, all heads together",
         f"Row: the position that looks; column: what it looks at; darker is more, black is {heatmaps.FULL:g} or "
-        f"above; the blank half is the future. {where}, all heads and all blocks.",
-        lambda figure: heatmaps.attention(figure, block),
+        f"above; the blank half is the future. {where}, all heads and all layers.",
+        lambda figure: heatmaps.attention(figure, setting),
         heatmaps.image_height(len(shown), heatmaps.ATTENTION_WORDS),
     )
     if any(len(steps) > 1 for _, _, steps, _ in shown):
@@ -191,14 +193,14 @@ def _of_heatmaps(block: BlockResults, runs: str) -> Iterator[Plan]:
             "attention-over-training",
             "How attention takes its shape",
             f"The same text and colours before training, early, and at the end: mean over {runs}, all heads and all "
-            f"blocks.",
-            lambda figure: heatmaps.over_training(figure, block),
+            "layers.",
+            lambda figure: heatmaps.over_training(figure, setting),
             heatmaps.image_height(columns * len(shown), heatmaps.TRAINING_WORDS, columns),
         )
     yield (
         "heads",
         "Attention, head by head",
         f"The same text and colours, each square one head; heads are not matched between seeds or variants. {where}.",
-        lambda figure: heatmaps.heads(figure, block),
+        lambda figure: heatmaps.heads(figure, setting),
         heatmaps.image_height(len(shown), heatmaps.HEADS_WORDS),
     )

@@ -10,19 +10,19 @@ from gpt.report.draw.png import color, label_bottom, legend_below, panels
 
 
 def anything_diverged(findings: Mapping[str, Any]) -> bool:
-    return any(any(variant["diverged"]) for block in findings["blocks"] for variant in block["variants"])
+    return any(any(variant["diverged"]) for setting in findings["settings"] for variant in setting["variants"])
 
 
 def survival(figure: Figure, findings: Mapping[str, Any]) -> None:
-    """Share of the finished runs that have not diverged yet, a panel for each block, a falling line for each variant.
+    """Share of the finished runs that have not diverged yet, a panel for each setting, a falling line for each variant.
 
     Nothing hides: lines that lie on each other grow thinner from variant to variant.
     """
-    blocks = findings["blocks"]
+    settings = findings["settings"]
     steps = findings["study"]["base"]["train.steps"]
-    rows = panels(figure, len(blocks))
-    for axes, block in zip(rows, blocks, strict=True):
-        variants = block["variants"]
+    rows = panels(figure, len(settings))
+    for axes, setting in zip(rows, settings, strict=True):
+        variants = setting["variants"]
         for index, variant in enumerate(variants):
             ends = [
                 (step, diverged)
@@ -38,7 +38,7 @@ def survival(figure: Figure, findings: Mapping[str, Any]) -> None:
             axes.step([0, *at, max(steps, *at, 0)], [100, *alive, *(alive[-1:] if len(alive) else [100])],
                       where="post", color=color(index), linewidth=width, label=variant["label"])  # fmt: skip
             axes.plot(at, alive, marker="x", markersize=7, linestyle="", color=color(index))
-        axes.set_title(block["label"])
+        axes.set_title(setting["label"])
         axes.set_ylim(-4, 106)
         axes.set_xlim(-0.02 * steps, 1.02 * steps)
     label_bottom(rows, "step")

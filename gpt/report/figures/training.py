@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from gpt.analysis.collect import BlockResults, CellRecord, Group
+from gpt.analysis.collect import Group, RunReader, SettingResults
 from gpt.analysis.noise_scale import StepEstimates, step_estimates
 from gpt.records.schema import CLIP_SCALE, TRAIN_LOSS, VAL_LOSS
 from gpt.report.draw.png import (
@@ -31,14 +31,14 @@ BROKEN = (0, (3, 2))
 """line style of a diverged run"""
 
 
-def drawn_groups(block: BlockResults) -> list[tuple[int, Group]]:
+def drawn_groups(setting: SettingResults) -> list[tuple[int, Group]]:
     """Variants with a finished run, each with the index that fixes its colour."""
-    return [(i, group) for i, group in enumerate(block.groups) if any(cell.finished for cell in group.cells)]
+    return [(i, group) for i, group in enumerate(setting.groups) if any(run.finished for run in group.runs)]
 
 
-def stacked(cells: Sequence[CellRecord], key: str) -> tuple[NDArray[np.int64], Floats] | None:
+def stacked(runs: Sequence[RunReader], key: str) -> tuple[NDArray[np.int64], Floats] | None:
     """Steps (N,) and values (S, N, ...) of several runs, over the first steps that all have finite values for."""
-    curves = [cell.curve(key) for cell in cells if len(cell.curve(key)[0])]
+    curves = [run.curve(key) for run in runs if len(run.curve(key)[0])]
     if not curves:
         return None
     length = min(len(steps) for steps, _ in curves)
@@ -48,36 +48,36 @@ def stacked(cells: Sequence[CellRecord], key: str) -> tuple[NDArray[np.int64], F
     return (curves[0][0][:length], values[:, :length]) if length else None
 
 
-def loss(figure: Figure, block: BlockResults, smallest_effect: float | None) -> None:
+def loss(figure: Figure, setting: SettingResults, smallest_effect: float | None) -> None:
     """Validation loss, training loss, and the paired difference of the validation loss while training goes on.
 
     Args:
         smallest_effect: shown in the last panel; None where the metric is not a validation loss.
     """
-    groups = drawn_groups(block)
+    groups = drawn_groups(setting)
     left, middle, right = figure.subplots(1, 3, gridspec_kw={"width_ratios": [1, 1, 1]})
     for index, group in groups:
         if not group.survivors:
             left.plot([], [], color=color(index), linestyle=BROKEN, label=f"{group.label}, all diverged")
         for axes, key in ((left, VAL_LOSS), (middle, TRAIN_LOSS)):
-            for cell in group.cells:
-                if cell.finished:
-                    _seed_line(axes, cell, key, index)
+            for run in group.runs:
+                if run.finished:
+                    _seed_line(axes, run, key, index)
             if (found := stacked(group.survivors, key)) is not None:
                 steps, values = found
                 if key == TRAIN_LOSS:
                     steps, smooth = windows(steps, values.T, TRAIN_WINDOWS)
                     values = smooth.T
                 draw_band(axes, steps, values, color(index), group.label)
-    unigram = groups[0][1].cells
-    level = next(cell.run["data"]["unigram_loss"] for cell in unigram if cell.finished)
+    unigram = groups[0][1].runs
+    level = next(run.info["data"]["unigram_loss"] for run in unigram if run.finished)
     for axes, title in ((left, "validation loss"), (middle, "training loss")):
         axes.axhline(level, color="#777777", linewidth=0.9, linestyle=(0, (4, 3)), label="knows only frequencies")
         axes.set_title(title)
         axes.set_xlabel("step")
         _cut_first_steps(axes, level)
     left.set_ylabel("nats per character")
-    _difference_over_training(right, block, smallest_effect)
+    _difference_over_training(right, setting, smallest_effect)
     legend_below(figure, left)
 
 
@@ -89,29 +89,29 @@ def _cut_first_steps(axes: Axes, level: float) -> None:
         axes.set_ylim(bottom - 0.03 * (level - bottom), min(top, level + 0.35 * (level - bottom)))
 
 
-def _seed_line(axes: Axes, cell: CellRecord, key: str, index: int) -> None:
+def _seed_line(axes: Axes, run: RunReader, key: str, index: int) -> None:
     """A thin line for one run; a diverged one is broken and ends in a cross."""
-    steps, values = cell.curve(key)
+    steps, values = run.curve(key)
     if key == TRAIN_LOSS and len(steps):
         steps, values = windows(steps, values, TRAIN_WINDOWS)
     finite = np.isfinite(values)
     if not finite.any():
         return
-    style = BROKEN if cell.diverged else "-"
+    style = BROKEN if run.diverged else "-"
     axes.plot(steps, values, color=color(index), linewidth=0.6, alpha=0.5, linestyle=style)
-    if cell.diverged:
+    if run.diverged:
         axes.plot(steps[finite][-1:], values[finite][-1:], marker="x", color=color(index), markersize=7, linestyle="")
 
 
-def loss_differences(block: BlockResults) -> list[tuple[int, Group, NDArray[np.int64], Floats]]:
+def loss_differences(setting: SettingResults) -> list[tuple[int, Group, NDArray[np.int64], Floats]]:
     """Validation loss of each variant minus the first one's, over the evaluations that all pairs of survivors share.
 
     Returns:
         Index and variant, steps (N,), differences (S, N); only of variants that have a pair.
     """
-    first, found = block.groups[0], []
-    for index, group in enumerate(block.groups[1:], 1):
-        pairs = [(a, b) for a, b in zip(first.cells, group.cells, strict=True) if survived(a) and survived(b)]
+    first, found = setting.groups[0], []
+    for index, group in enumerate(setting.groups[1:], 1):
+        pairs = [(a, b) for a, b in zip(first.runs, group.runs, strict=True) if survived(a) and survived(b)]
         rows = []
         for a, b in pairs:
             steps, in_a, in_b = np.intersect1d(a.curve(VAL_LOSS)[0], b.curve(VAL_LOSS)[0], return_indices=True)
@@ -122,9 +122,9 @@ def loss_differences(block: BlockResults) -> list[tuple[int, Group, NDArray[np.i
     return found
 
 
-def _difference_over_training(axes: Axes, block: BlockResults, smallest_effect: float | None) -> None:
-    first = block.groups[0]
-    drawn = loss_differences(block)
+def _difference_over_training(axes: Axes, setting: SettingResults, smallest_effect: float | None) -> None:
+    first = setting.groups[0]
+    drawn = loss_differences(setting)
     for index, group, steps, difference_SN in drawn:
         for difference in difference_SN:
             axes.plot(steps, difference, color=color(index), linewidth=0.6, alpha=0.5)
@@ -139,14 +139,14 @@ def _difference_over_training(axes: Axes, block: BlockResults, smallest_effect: 
     axes.set_xlabel("step")
 
 
-def survived(cell: CellRecord) -> bool:
-    return cell.finished and not cell.diverged
+def survived(run: RunReader) -> bool:
+    return run.finished and not run.diverged
 
 
-def clipping(figure: Figure, block: BlockResults) -> None:
+def clipping(figure: Figure, setting: SettingResults) -> None:
     """Share of steps whose gradient was scaled down, and by how much, over training."""
     left, right = figure.subplots(1, 2, sharex=True)
-    for index, group in drawn_groups(block):
+    for index, group in drawn_groups(setting):
         if (found := stacked(group.shown, CLIP_SCALE)) is None:
             continue
         steps, scale_SN = found
@@ -164,11 +164,11 @@ def clipping(figure: Figure, block: BlockResults) -> None:
     legend_below(figure, left)
 
 
-def noise_measured(block: BlockResults) -> list[tuple[int, Group, list[StepEstimates]]]:
+def noise_measured(setting: SettingResults) -> list[tuple[int, Group, list[StepEstimates]]]:
     """Variants whose surviving runs recorded what the gradient noise scale is estimated from, with the estimates."""
     found = []
-    for index, group in enumerate(block.groups):
-        runs = [each for cell in group.survivors if (each := step_estimates(cell)) is not None]
+    for index, group in enumerate(setting.groups):
+        runs = [each for run in group.survivors if (each := step_estimates(run)) is not None]
         if runs:
             found.append((index, group, runs))
     return found

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from gpt.analysis.statistics.contrasts import Judged
+from gpt.analysis.statistics.contrasts import CorrectedContrast
 from gpt.records.formatting import count
 from gpt.report.pages.markup import plain, table
 from gpt.report.pages.seed_variance import answers, crossed_table, taken_apart
@@ -14,7 +14,7 @@ HEADER = (
     "study", "comparison", "difference", "95 % interval", "corrected p", "d_z", "pair correlation", "seeds", "diverged",
     "verdict",
 )  # fmt: skip
-Studies = Sequence[tuple[Mapping[str, Any], Sequence[Judged]]]
+Studies = Sequence[tuple[Mapping[str, Any], Sequence[CorrectedContrast]]]
 """findings and contrasts of each study"""
 Link = Callable[[str], str]
 """name of a study -> relative path"""
@@ -28,18 +28,18 @@ def combined_page(studies: Studies, report: Link, figures_of: Link) -> str:
         figures_of: the folder that holds a study's figures/.
     """
     lines = [f"# {count(len(studies), 'question')}", "", *findings_table(studies, report)]
-    for findings, judged in studies:
-        lines += ["", *study_section(findings, judged, report, figures_of, ("sensitivity", "paired", "loss"))]
+    for findings, corrected in studies:
+        lines += ["", *study_section(findings, corrected, report, figures_of, ("sensitivity", "paired", "loss"))]
     return "\n".join(lines) + "\n"
 
 
 def findings_table(studies: Studies, report: Link) -> list[str]:
     """One row for each contrast and for each spread taken apart, and what the numbers are."""
     rows, notes = [], []
-    for findings, judged in studies:
+    for findings, corrected in studies:
         name = findings["study"]["name"]
         progress = "" if findings["complete"] else f" ({findings['progress']})"
-        for each in judged:
+        for each in corrected:
             shown = row(each)
             rows.append([
                 f"[{name}]({report(name)}){progress}", shown.comparison, shown.difference, shown.interval, shown.p,
@@ -47,23 +47,27 @@ def findings_table(studies: Studies, report: Link) -> list[str]:
             ])  # fmt: skip
             notes += [f"- {plain(shown.note)}"] if shown.note else []
         notes += [f"- **{plain(warning)}**" for warning in warnings(findings)]
-    units = sorted({findings["study"]["metric"]["unit"] for findings, judged in studies if judged})
+    units = sorted({findings["study"]["metric"]["unit"] for findings, corrected in studies if corrected})
     about = (
         f"Difference: first minus second, {' or '.join(units)}; d_z: mean difference over its standard deviation; "
         f"diverged: runs of first / second."
     )
-    every = [each for _, judged in studies for each in judged]
+    every = [each for _, corrected in studies for each in corrected]
     contrasts = [*table(HEADER, rows), "", f"{about} {tests_note(every)}"] if rows else []
     parts = [part for part in (contrasts, crossed_table(studies, report), notes) if part]
     return [line for part in parts for line in ["", *part]][1:]
 
 
 def study_section(
-    findings: Mapping[str, Any], judged: Sequence[Judged], report: Link, figures_of: Link, figures: Sequence[str]
+    findings: Mapping[str, Any],
+    corrected: Sequence[CorrectedContrast],
+    report: Link,
+    figures_of: Link,
+    figures: Sequence[str],
 ) -> list[str]:
-    """Question, answer, and the named figures of the whole study or of its first block."""
+    """Question, answer, and the named figures of the whole study or of its first setting."""
     study = findings["study"]
-    lines = [f"## {plain(study['question'])}", "", *(f"- {sentence(each)}" for each in judged), *answers(findings)]
+    lines = [f"## {plain(study['question'])}", "", *(f"- {sentence(each)}" for each in corrected), *answers(findings)]
     for figure in main_figures(findings, figures):
         lines += embedded(findings, figure, figures_of)
     return [*lines, "", f"[The whole report of {study['name']}]({report(study['name'])})"]
@@ -71,18 +75,18 @@ def study_section(
 
 def main_figures(findings: Mapping[str, Any], of_contrasts: Sequence[str]) -> Sequence[str]:
     """The figures that tell a study's answer at a glance."""
-    blocks = taken_apart(findings)
-    if not blocks:
+    settings = taken_apart(findings)
+    if not settings:
         return of_contrasts
-    return ("crossed",) if blocks[0][1]["split"] is None else ("components", "crossed")
+    return ("crossed",) if settings[0][1]["split"] is None else ("components", "crossed")
 
 
 def embedded(findings: Mapping[str, Any], name: str, figures_of: Link) -> list[str]:
-    """A figure of the whole study or of its first block; nothing where it was not drawn."""
-    study, first = findings["study"]["name"], findings["blocks"][0]["label"]
+    """A figure of the whole study or of its first setting; nothing where it was not drawn."""
+    study, first = findings["study"]["name"], findings["settings"][0]["label"]
     return [
         line
         for figure in findings["figures"]
-        if figure["name"] == name and figure["block"] in ("", first)
+        if figure["name"] == name and figure["setting"] in ("", first)
         for line in ("", f"![{study}, {name}]({figures_of(study)}/figures/{figure['file']})")
     ]

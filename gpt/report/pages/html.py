@@ -10,23 +10,23 @@ from importlib import resources
 from typing import Any
 
 from gpt.analysis.collect import Results
-from gpt.analysis.statistics.contrasts import Judged
+from gpt.analysis.statistics.contrasts import CorrectedContrast
 from gpt.records.files import jsonable, utf8
-from gpt.report.draw.html import block_names, cell_rows, page_data
+from gpt.report.draw.html import page_data, run_rows, setting_names
 from gpt.report.pages.provenance import made_of, rerun_files
-from gpt.report.pages.tables import CONTRAST_HEADER, contrast_cells, row, tests_note, warnings
+from gpt.report.pages.tables import CONTRAST_HEADER, contrast_runs, row, tests_note, warnings
 from gpt.report.text.sentences import sentence
 
 SCRIPTS = ("plots.js", "answer.js", "components.js", "training.js", "layers.js", "heatmaps.js", "start.js")
 """the page's own, in the order in which they are read"""
 
 
-def html_page(results: Results, findings: Mapping[str, Any], judged: Sequence[Judged]) -> bytes:
+def html_page(results: Results, findings: Mapping[str, Any], corrected: Sequence[CorrectedContrast]) -> bytes:
     """The whole page.
 
     Args:
         findings: as findings.json has them.
-        judged: the study's contrasts, corrected for one another.
+        corrected: the study's contrasts, corrected for one another.
     """
     import jinja2
     from markupsafe import Markup
@@ -37,9 +37,9 @@ def html_page(results: Results, findings: Mapping[str, Any], judged: Sequence[Ju
     template = environment.from_string(_own("report.html.jinja"))
     data = page_data(results, findings)
     study = findings["study"]
-    names = block_names(results)
-    header, contrasts = _contrasts(findings, judged, names)
-    verdicts = [(row(each).verdict, sentence(each)) for each in judged]
+    names = setting_names(results)
+    header, contrasts = _contrasts(findings, corrected, names)
+    verdicts = [(row(each).verdict, sentence(each)) for each in corrected]
     text = template.render(
         findings=findings,
         study=study,
@@ -47,11 +47,11 @@ def html_page(results: Results, findings: Mapping[str, Any], judged: Sequence[Ju
         warnings=warnings(findings),
         header=header,
         contrasts=contrasts,
-        notes=[note for each in judged if (note := row(each).note)],
-        tests_note=tests_note(judged),
+        notes=[note for each in corrected if (note := row(each).note)],
+        tests_note=tests_note(corrected),
         variants=data.figures["variants"],
-        block_names=names,
-        cells=list(cell_rows(results, findings)),
+        setting_names=names,
+        runs=list(run_rows(results, findings)),
         made=made_of(findings),
         files=rerun_files(study),
         style=Markup(_own("page.css")),
@@ -64,15 +64,15 @@ def html_page(results: Results, findings: Mapping[str, Any], judged: Sequence[Ju
 
 
 def _contrasts(
-    findings: Mapping[str, Any], judged: Sequence[Judged], names: Sequence[str]
+    findings: Mapping[str, Any], corrected: Sequence[CorrectedContrast], names: Sequence[str]
 ) -> tuple[list[str], list[list[str]]]:
-    """Header and rows of the table of findings: the verdict early, blocks in a column of their own if several."""
-    blocks = [name for name, block in zip(names, findings["blocks"], strict=True) for _ in block["contrasts"]]
-    rows = [list(CONTRAST_HEADER), *(contrast_cells(row(each)) for each in judged)]
-    first = [["block"], *([block] for block in blocks)] if len(names) > 1 else [[] for _ in rows]
-    compared = [CONTRAST_HEADER[0], *(f"{each.contrast.b} vs {each.contrast.a}" for each in judged)]
+    """Header and rows of the table of findings: the verdict early, settings in a column of their own if several."""
+    settings = [name for name, setting in zip(names, findings["settings"], strict=True) for _ in setting["contrasts"]]
+    rows = [list(CONTRAST_HEADER), *(contrast_runs(row(each)) for each in corrected)]
+    first = [["setting"], *([setting] for setting in settings)] if len(names) > 1 else [[] for _ in rows]
+    compared = [CONTRAST_HEADER[0], *(f"{each.contrast.b} vs {each.contrast.a}" for each in corrected)]
     header, *shown = [
-        [what, *where, cells[-1], *cells[1:-1]] for what, where, cells in zip(compared, first, rows, strict=True)
+        [what, *where, runs[-1], *runs[1:-1]] for what, where, runs in zip(compared, first, rows, strict=True)
     ]
     return header, shown
 

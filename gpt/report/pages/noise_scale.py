@@ -10,16 +10,16 @@ UNDETERMINED = "not determined"
 
 
 def noise_section(findings: Mapping[str, Any]) -> list[str]:
-    """A table for each block, and how to read it; nothing where no run recorded what it takes."""
+    """A table for each setting, and how to read it; nothing where no run recorded what it takes."""
     lines = ["## Gradient noise scale"]
     said = False
-    for block in findings["blocks"]:
-        variants = [(v["label"], v["noise_scale"]) for v in block["variants"] if "noise_scale" in v]
+    for setting in findings["settings"]:
+        variants = [(v["label"], v["noise_scale"]) for v in setting["variants"] if "noise_scale" in v]
         if not variants:
             continue
         said = True
-        if block["label"]:
-            lines += ["", f"### {block['label']}"]
+        if setting["label"]:
+            lines += ["", f"### {setting['label']}"]
         header = ("", *(stretch["name"] for stretch in variants[0][1]["stretches"]), "batch, in parts", "n")
         lines += ["", *table(header, [_row(label, noise) for label, noise in variants])]
     return [*lines, "", *_notes()] if said else []
@@ -28,10 +28,10 @@ def noise_section(findings: Mapping[str, Any]) -> list[str]:
 def _row(label: str, noise: Mapping[str, Any]) -> list[str]:
     n = max(stretch["inverse"]["n"] for stretch in noise["stretches"])
     parts = f"{noise['batch_size']}, in {listed([str(count) for count in noise['parts']])}"
-    return [label, *(_cell(stretch, n) for stretch in noise["stretches"]), parts, str(n)]
+    return [label, *(_run(stretch, n) for stretch in noise["stretches"]), parts, str(n)]
 
 
-def _cell(stretch: Mapping[str, Any], n: int) -> str:
+def _run(stretch: Mapping[str, Any], n: int) -> str:
     """`12.3 [10.1, 15.0]`, or how much of it is known; with the number of runs where it is not the row's."""
     estimate, low, high = stretch["estimate"], stretch["low"], stretch["high"]
     if stretch["inverse"]["n"] == 0:
@@ -60,7 +60,7 @@ def _notes() -> list[str]:
         "magnitude, not more (McCandlish et al. 2018, arXiv 1812.06162, section 2 and appendix A.1).",
         "",
         "Means over the **n** runs that did not diverge, with 95 % t intervals, both taken of the inverse |G|²/tr(Σ), "
-        "which every run has, and turned back; a single run has the interval of a jackknife over blocks of its steps. "
-        f"*no bound*: the inverse may be 0. *{UNDETERMINED}*: |G|² is not estimated above 0, the noise being too large "
-        "for this many steps and runs. *all steps* leans towards those with the largest gradients, mostly the first.",
+        "which every run has, and turned back; a single run has the interval of a jackknife over segments of its "
+        f"steps. *no bound*: the inverse may be 0. *{UNDETERMINED}*: |G|² is not estimated above 0, the noise being too large for "
+        "this many steps and runs. *all steps* leans towards those with the largest gradients, mostly the first.",
     ]

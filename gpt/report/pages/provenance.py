@@ -46,7 +46,7 @@ def made_of(findings: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 
 def _layout(layout: Mapping[str, Any]) -> str:
-    parts = [count(layout["cells"], "run") + ": " + layout["engine"]]
+    parts = [count(layout["runs"], "run") + ": " + layout["engine"]]
     if layout["ranks"] > 1:
         parts.append(f"{layout['ranks']} ranks")
     if layout["micro_batches"] > 1:
@@ -70,7 +70,7 @@ def rerun_files(study: Mapping[str, Any]) -> dict[str, str]:
             inner = inner.setdefault(section, {})
         inner[last] = value
     plain = {key: study[key] for key in ("name", "question")}
-    plain |= {"base": BASE, **{key: study[key] for key in ("factor", "variants", "blocks", "seeds")}}
+    plain |= {"base": BASE, **{key: study[key] for key in ("factor", "variants", "settings", "seeds")}}
     plain |= {"metric": study["metric"]["name"], "smallest_effect": study["smallest_effect"]}
     return {STUDY: _yaml(plain, lists_on_a_line=True), BASE: _yaml(base, lists_on_a_line=False)}
 

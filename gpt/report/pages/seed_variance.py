@@ -1,11 +1,13 @@
-"""What the pages and the terminal say of a study that takes the spread between runs apart; see `gpt.analysis.seed_variance`."""
+"""What the pages and the terminal say of a study that takes the spread between runs apart; see
+`gpt.analysis.seed_variance`.
+"""
 
 import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from gpt.analysis.seed_variance import SHARED, SOURCES
-from gpt.records.formatting import MISSING, count, decimals, fixed, p_cell, short
+from gpt.records.formatting import MISSING, count, decimals, fixed, p_run, short
 from gpt.report.pages.markup import table
 
 HEADER = ("source", "share", "95 % interval", "sd", "95 % interval", "variance", "F", "p", "df")
@@ -19,20 +21,20 @@ SHARING = {
 
 
 def answers(findings: Mapping[str, Any]) -> list[str]:
-    """A line for each block: which seed matters, and how much of the spread is whose."""
+    """A line for each setting: which seed matters, and how much of the spread is whose."""
     return [f"- **{found['verdict']}**: {' '.join(found['sentences'])}" for _, found in taken_apart(findings)]
 
 
 def crossed_section(findings: Mapping[str, Any]) -> list[str]:
     """Components, what sharing seeds can be worth, and other recorded numbers; nothing for other studies."""
-    blocks = taken_apart(findings)
-    if not blocks:
+    settings = taken_apart(findings)
+    if not settings:
         return []
     study = findings["study"]
     lines = ["## Where the spread comes from"]
-    for block, found in blocks:
-        if block["label"]:
-            lines += ["", f"### {block['label']}"]
+    for setting, found in settings:
+        if setting["label"]:
+            lines += ["", f"### {setting['label']}"]
         if found["split"] is None:
             lines += ["", *found["sentences"]]
             continue
@@ -41,12 +43,12 @@ def crossed_section(findings: Mapping[str, Any]) -> list[str]:
 
 
 def crossed_table(studies: Sequence[tuple[Mapping[str, Any], Any]], report: Callable[[str], str]) -> list[str]:
-    """One row for each block of the studies that take spread apart; nothing where there are none."""
+    """One row for each setting of the studies that take spread apart; nothing where there are none."""
     rows, units = [], set()
     for findings, _ in studies:
         name = findings["study"]["name"]
-        for block, found in taken_apart(findings):
-            at = f", {block['label']}" if block["label"] else ""
+        for setting, found in taken_apart(findings):
+            at = f", {setting['label']}" if setting["label"] else ""
             rows.append([f"[{name}]({report(name)}){at}", *_summary(findings["study"], found)])
             units.add(findings["study"]["metric"]["unit"])
     if not rows:
@@ -59,22 +61,22 @@ def crossed_table(studies: Sequence[tuple[Mapping[str, Any], Any]], report: Call
 
 
 def crossed_terminal(studies: Sequence[tuple[Mapping[str, Any], Any]], width: int) -> list[str]:
-    """The same for a terminal, in the sentences of each block."""
+    """The same for a terminal, in the sentences of each setting."""
     lines = []
     for findings, _ in studies:
-        blocks = taken_apart(findings)
-        if blocks:
+        settings = taken_apart(findings)
+        if settings:
             progress = "" if findings["complete"] else f" ({findings['progress']})"
             lines += textwrap.wrap(f"{findings['study']['name']}{progress}: {findings['study']['question']}", width)
-        for _, found in blocks:
+        for _, found in settings:
             for sentence in found["sentences"]:
                 lines += textwrap.wrap(sentence, width, initial_indent="  ", subsequent_indent="  ")
     return lines
 
 
 def taken_apart(findings: Mapping[str, Any]) -> list[tuple[Mapping[str, Any], Mapping[str, Any]]]:
-    """The blocks whose spread was to be taken apart, and what came of it; none in a study of contrasts."""
-    return [(block, block["components"]) for block in findings["blocks"] if "components" in block]
+    """The settings whose spread was to be taken apart, and what came of it; none in a study of contrasts."""
+    return [(setting, setting["components"]) for setting in findings["settings"] if "components" in setting]
 
 
 def _summary(study: Mapping[str, Any], found: Mapping[str, Any]) -> list[str]:
@@ -111,7 +113,7 @@ def _components(found: Mapping[str, Any], study: Mapping[str, Any]) -> list[str]
         rows.append([
             found["words"][source], share(part), share_interval(part), fixed(part["spread"]["sd"], places),
             sd_interval(part["spread"], places), short(part["estimate"]), short(part["f"]),
-            MISSING if part["p"] is None else p_cell(part["p"]), str(part["df"]),
+            MISSING if part["p"] is None else p_run(part["p"]), str(part["df"]),
         ])  # fmt: skip
     run = split["run"]
     whole = ["one run", "100 %", "", fixed(run["sd"], places), sd_interval(run, places), short(run["sd"] ** 2)]

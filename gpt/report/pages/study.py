@@ -7,22 +7,22 @@ from dataclasses import dataclass
 from typing import Any
 
 from gpt.analysis.secondary import is_share
-from gpt.analysis.statistics.contrasts import ALPHA, Judged
+from gpt.analysis.statistics.contrasts import ALPHA, CorrectedContrast
 from gpt.records.formatting import MISSING, count, decimals, fixed, number, percent, short, signed
 from gpt.report.pages.markup import fenced, held, plain, table
 from gpt.report.pages.noise_scale import noise_section
 from gpt.report.pages.provenance import made
 from gpt.report.pages.seed_variance import answers, crossed_section, taken_apart
-from gpt.report.pages.tables import CONTRAST_HEADER, contrast_cells, row, warnings
+from gpt.report.pages.tables import CONTRAST_HEADER, contrast_runs, row, warnings
 from gpt.report.text.sentences import sentence
 
 
 @dataclass(frozen=True)
-class CellLinks:
-    """How a page leads to the cells behind its numbers."""
+class RunLinks:
+    """How a page leads to the runs behind its numbers."""
 
     link: Callable[[str, str], str]
-    """(text, fingerprint) -> the text, linked to the cell if it can be"""
+    """(text, fingerprint) -> the text, linked to the run if it can be"""
     note: str
     """sentence under the table of values"""
 
@@ -35,38 +35,38 @@ class Shown:
     """A figure's place on the page."""
 
     name: str
-    """what it shows, the same in every block and study"""
+    """what it shows, the same in every setting and study"""
     file: str
-    block: str
-    """label of the block that it shows; empty where it shows all"""
+    setting: str
+    """label of the setting that it shows; empty where it shows all"""
     title: str
     caption: str
 
 
 def page(
     findings: Mapping[str, Any],
-    judged: Sequence[Judged],
+    corrected: Sequence[CorrectedContrast],
     figures: Sequence[Shown],
     samples: Mapping[str, str],
-    links: CellLinks,
+    links: RunLinks,
 ) -> str:
     """The whole page.
 
     Args:
-        judged: the study's contrasts, corrected for one another.
-        samples: text by variant and block, of the study's first seed.
+        corrected: the study's contrasts, corrected for one another.
+        samples: text by variant and setting, of the study's first seed.
     """
     study = findings["study"]
     sections = [
         [f"# {study['name']}", "", f"**{plain(study['question'])}**", *held(study), "", BESIDE],
-        _answer(findings, judged),
-        _table(findings, judged),
+        _answer(findings, corrected),
+        _table(findings, corrected),
         crossed_section(findings),
         _seeds(findings, links),
         _proof(findings),
         _dynamics(findings),
         noise_section(findings),
-        _figures(figures, many=len(findings["blocks"]) > 1),
+        _figures(figures, many=len(findings["settings"]) > 1),
         _samples(samples, study),
         made(findings),
         ["## Limitations", "", *(f"- {text}" for text in findings["limitations"])],
@@ -74,31 +74,31 @@ def page(
     return "\n".join(line for section in sections if section for line in [*section, ""]).rstrip() + "\n"
 
 
-def _answer(findings: Mapping[str, Any], judged: Sequence[Judged]) -> list[str]:
+def _answer(findings: Mapping[str, Any], corrected: Sequence[CorrectedContrast]) -> list[str]:
     lines = ["## Answer", ""]
     for warning in warnings(findings):
         lines += [f"> **{plain(warning)}**", ""]
     if not findings["complete"]:
         lines += [f"> **{findings['progress'].capitalize()} have finished.** What follows rests on those alone.", ""]
-    return [*lines, *(f"- **{row(j).verdict}**: {sentence(j)}" for j in judged), *answers(findings)]
+    return [*lines, *(f"- **{row(j).verdict}**: {sentence(j)}" for j in corrected), *answers(findings)]
 
 
-def _table(findings: Mapping[str, Any], judged: Sequence[Judged]) -> list[str]:
-    if not judged:
+def _table(findings: Mapping[str, Any], corrected: Sequence[CorrectedContrast]) -> list[str]:
+    if not corrected:
         return []
     study, metric = findings["study"], findings["study"]["metric"]
-    first = findings["blocks"][0]["variants"][0]["label"]
-    shown = [row(j) for j in judged]
+    first = findings["settings"][0]["variants"][0]["label"]
+    shown = [row(j) for j in corrected]
     effect = f"{study['smallest_effect']:g} {metric['unit']}"
-    exact = all(j.contrast.paired.sign_flip_exact for j in judged)
+    exact = all(j.contrast.paired.sign_flip_exact for j in corrected)
     flips = "exact sign-flip test" if exact else "sign-flip test (random flips above 20 pairs)"
-    family = f"Holm's correction over the {count(judged[0].family, 'primary contrast')} of this study"
+    family = f"Holm's correction over the {count(corrected[0].family, 'primary contrast')} of this study"
     better = {True: "lower is better", False: "higher is better", None: "neither direction is better"}
     notes = [note for note in (s.note for s in shown) if note]
     return [
         "## Findings",
         "",
-        *table(CONTRAST_HEADER, [contrast_cells(s) for s in shown]),
+        *table(CONTRAST_HEADER, [contrast_runs(s) for s in shown]),
         "",
         *(f"{plain(note)}\n" for note in notes),
         f"- **Metric**, named before the run: {metric['words']} (`{metric['name']}`: {metric['description']}), in "
@@ -108,7 +108,7 @@ def _table(findings: Mapping[str, Any], judged: Sequence[Judged]) -> list[str]:
         f"the same random streams; with its 95 % t interval. **d_z**: that mean over its standard deviation. **pair "
         f"correlation**: how much pairing helped (near 0, it did not).",
         f"- **corrected p**: {flips} of the differences, after {family}; where a run diverged, the sign test with "
-        f"divergence as the worst outcome. It is judged at {ALPHA:g}.",
+        f"divergence as the worst outcome. It is corrected at {ALPHA:g}.",
         f"- **P(better)**: share of seeds in which the variant does better than `{first}`, ties counted half. "
         f"**diverged**: runs of the variant / of `{first}`. **detectable**: the true difference that this many pairs, "
         f"with this spread, find with a power of 80 % in a paired t test before correction; the exact test, corrected, "
@@ -118,15 +118,15 @@ def _table(findings: Mapping[str, Any], judged: Sequence[Judged]) -> list[str]:
     ]
 
 
-def _seeds(findings: Mapping[str, Any], links: CellLinks) -> list[str]:
+def _seeds(findings: Mapping[str, Any], links: RunLinks) -> list[str]:
     study = findings["study"]
     places = decimals(study["smallest_effect"])
     lines = ["## Every seed", ""]
-    for block in findings["blocks"]:
-        variants = block["variants"]
-        if block["label"]:
-            lines += [f"### {block['label']}", ""]
-        compared = variants[1:] if block["contrasts"] else []
+    for setting in findings["settings"]:
+        variants = setting["variants"]
+        if setting["label"]:
+            lines += [f"### {setting['label']}", ""]
+        compared = variants[1:] if setting["contrasts"] else []
         first = variants[0]["label"]
         header = ["seed", *(f"{v['label']}" for v in variants), *(f"{v['label']} - {first}" for v in compared)]
         rows = [
@@ -138,7 +138,7 @@ def _seeds(findings: Mapping[str, Any], links: CellLinks) -> list[str]:
             for i, seed in enumerate(study["seeds"])
         ]
         means = [_mean_sd(v["mean"], places) for v in variants]
-        of_differences = [signed(c["paired"]["mean_difference"], places) for c in block["contrasts"]]
+        of_differences = [signed(c["paired"]["mean_difference"], places) for c in setting["contrasts"]]
         rows.append(["mean (sd)", *means, *of_differences])
         lines += [*table(header, rows), ""]
         for variant in variants:
@@ -155,11 +155,11 @@ def _seeds(findings: Mapping[str, Any], links: CellLinks) -> list[str]:
     return [*lines, f"{what}; means are over the runs that did not diverge. {links.note}"]
 
 
-def _value(variant: Mapping[str, Any], i: int, places: int, links: CellLinks) -> str:
-    """A seed's value, or what became of its cell, linked to the cell's folder."""
+def _value(variant: Mapping[str, Any], i: int, places: int, links: RunLinks) -> str:
+    """A seed's value, or what became of its run, linked to the run's folder."""
     state = variant["states"][i]
     text = fixed(variant["values"][i], places) if state == "done" else f"**{state}**" if state == "diverged" else state
-    return links.link(text, variant["cells"][i]) if variant["begun"][i] else text
+    return links.link(text, variant["runs"][i]) if variant["begun"][i] else text
 
 
 def _difference(a: Mapping[str, Any], b: Mapping[str, Any], i: int) -> float:
@@ -182,9 +182,9 @@ def _proof(findings: Mapping[str, Any]) -> list[str]:
         "",
         f"**Nothing but the factor differs: {marks[control['holds']]}.** {control['text']}",
     ]
-    for block in findings["blocks"]:
-        treatment = block["treatment"]
-        where = f" at {block['label']}" if block["label"] else ""
+    for setting in findings["settings"]:
+        treatment = setting["treatment"]
+        where = f" at {setting['label']}" if setting["label"] else ""
         lines += ["", f"**The factor acted{where}: {marks[treatment['holds']]}.**", ""]
         lines += [f"- {text}" for text in treatment["evidence"]]
         if treatment["limits"]:
@@ -196,16 +196,16 @@ def _dynamics(findings: Mapping[str, Any]) -> list[str]:
     if taken_apart(findings):
         return []
     lines = ["## What else the records show", "", "Described, not tested: none of this was named before the run."]
-    for block in findings["blocks"]:
-        if block["label"]:
-            lines += ["", f"### {block['label']}"]
-        lines += ["", *(f"- {text}" for text in block["observations"]), ""]
-        variants = block["variants"]
-        header = ["", *(v["label"] for v in variants), *(f"{c['b']} - {c['a']}" for c in block["contrasts"])]
+    for setting in findings["settings"]:
+        if setting["label"]:
+            lines += ["", f"### {setting['label']}"]
+        lines += ["", *(f"- {text}" for text in setting["observations"]), ""]
+        variants = setting["variants"]
+        header = ["", *(v["label"] for v in variants), *(f"{c['b']} - {c['a']}" for c in setting["contrasts"])]
         rows = []
         for name, first in variants[0]["secondary"].items():
             means = [_mean(v["secondary"][name]["mean"], name) for v in variants]
-            differences = [_paired_mean(c["secondary"][name], name) for c in block["contrasts"]]
+            differences = [_paired_mean(c["secondary"][name], name) for c in setting["contrasts"]]
             rows.append([f"{first['description']} ({first['unit']})", *means, *differences])
         lines += [*table(header, rows), ""]
     return [*lines, "Means over the runs that did not diverge, with 95 % t intervals, not corrected for their number."]
@@ -235,13 +235,13 @@ def _figures(figures: Sequence[Shown], many: bool) -> list[str]:
     if not figures:
         return ["## Figures", "", "None yet: no run has finished."]
     lines = ["## Figures"]
-    block = ""
+    setting = ""
     for figure in figures:
-        if many and figure.block != block:
-            block = figure.block
-            lines += ["", f"### Figures at {block}"]
-        title = f"{figure.title}, {figure.block}" if many and figure.block else figure.title
-        heading = "####" if many and figure.block else "###"
+        if many and figure.setting != setting:
+            setting = figure.setting
+            lines += ["", f"### Figures at {setting}"]
+        title = f"{figure.title}, {figure.setting}" if many and figure.setting else figure.title
+        heading = "####" if many and figure.setting else "###"
         lines += ["", f"{heading} {figure.title}", "", f"![{title}](figures/{figure.file})", "", figure.caption]
     return lines
 

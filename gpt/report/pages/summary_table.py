@@ -1,4 +1,4 @@
-"""Several blocks in one table: the main numbers of every variant in every block."""
+"""Several settings in one table: the main numbers of every variant in every setting."""
 
 import math
 from collections.abc import Mapping
@@ -14,48 +14,48 @@ COLUMNS = {
     "clipped_share": "steps clipped",
     "spikes": "loss spikes",
     "residual_growth": "growth of the stream",
-    "dead_share": "silent units",
+    "dead_share": "dead units",
     "attention_entropy": "attention entropy",
     "attention_logit_max": "largest logit",
     "attention_induction": "best induction head",
-    "half_length": "half-length",
-    "context_cut": "cost of a cut context",
+    "median_lookback": "half-length",
+    "truncation_loss": "cost of a cut context",
     "beyond_context": "cost beyond the context",
 }
 """Secondary scalars and what their columns are called."""
 
 
 def condensed(findings: Mapping[str, Any]) -> list[str]:
-    """A row for each block and variant; a scalar that no run recorded has no column."""
-    study, blocks = findings["study"], findings["blocks"]
+    """A row for each setting and variant; a scalar that no run recorded has no column."""
+    study, settings = findings["study"], findings["settings"]
     places = decimals(study["smallest_effect"])
     shown = [
         name
         for name in COLUMNS
-        if any(math.isfinite(_mean(variant, name)) for block in blocks for variant in block["variants"])
+        if any(math.isfinite(_mean(variant, name)) for setting in settings for variant in setting["variants"])
     ]
     rows = []
-    for block in blocks:
-        for variant in block["variants"]:
+    for setting in settings:
+        for variant in setting["variants"]:
             mean, finished = variant["mean"], sum(state in FINISHED for state in variant["states"])
             loss = f"{fixed(mean['mean'], places)} ({fixed(mean['sd'], places)})"
             rows.append([
-                f"`{variant['label']}`, {block['label']}",
+                f"`{variant['label']}`, {setting['label']}",
                 loss if mean["n"] else MISSING,
                 f"{sum(variant['diverged'])} of {finished}",
-                *(_cell(variant, name) for name in shown),
+                *(_run(variant, name) for name in shown),
             ])  # fmt: skip
     return table(["", f"{study['metric']['words']} (sd)", "diverged", *(COLUMNS[name] for name in shown)], rows)
 
 
 def explained(findings: Mapping[str, Any]) -> str:
     """What the columns are; one text for all tables of a page."""
-    described = findings["blocks"][0]["variants"][0]["secondary"]
+    described = findings["settings"][0]["variants"][0]["secondary"]
     parts = [f"*{COLUMNS[name]}*: {described[name]['description']}" for name in COLUMNS if name in described]
     return f"Means over the runs that did not diverge. {'; '.join(parts)}."
 
 
-def _cell(variant: Mapping[str, Any], name: str) -> str:
+def _run(variant: Mapping[str, Any], name: str) -> str:
     mean = _mean(variant, name)
     return percent(mean) if is_share(name) else short(mean)
 

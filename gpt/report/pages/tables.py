@@ -5,8 +5,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from gpt.analysis.statistics.contrasts import Judged
-from gpt.records.formatting import count, decimals, fixed, interval, p_cell, signed
+from gpt.analysis.statistics.contrasts import CorrectedContrast
+from gpt.records.formatting import count, decimals, fixed, interval, p_run, signed
 from gpt.report.pages.seed_variance import crossed_terminal
 
 TERMINAL_WIDTH = 100
@@ -38,61 +38,61 @@ class Row:
     """what the numbers leave unsaid; empty for a contrast without diverged or missing runs"""
 
 
-def row(judged: Judged) -> Row:
+def row(corrected: CorrectedContrast) -> Row:
     """Numbers of one contrast, b minus a."""
-    contrast, paired = judged.contrast, judged.contrast.paired
+    contrast, paired = corrected.contrast, corrected.contrast.paired
     places = decimals(contrast.smallest_effect)
-    block = f", {contrast.block}" if contrast.block else ""
+    setting = f", {contrast.setting}" if contrast.setting else ""
     notes = []
     if contrast.among_survivors:
         alone = f"the difference speaks of the {count(paired.n, 'surviving pair')} alone"
         notes.append(
-            f"{contrast.b} vs {contrast.a}{block}: a run diverged; p is the sign test's with divergence as the worst "
+            f"{contrast.b} vs {contrast.a}{setting}: a run diverged; p is the sign test's with divergence as the worst "
             f"outcome, {alone if paired.n else 'no pair survived to take a difference of'}."
         )
     if len(contrast.seeds) < contrast.planned:
         pairs = count(contrast.planned, "pair")
-        notes.append(f"{contrast.b} vs {contrast.a}{block}: incomplete, {len(contrast.seeds)} of {pairs}.")
+        notes.append(f"{contrast.b} vs {contrast.a}{setting}: incomplete, {len(contrast.seeds)} of {pairs}.")
     return Row(
-        comparison=f"{contrast.b} vs {contrast.a}{block}",
+        comparison=f"{contrast.b} vs {contrast.a}{setting}",
         difference=signed(paired.mean_difference, places),
         interval=interval(paired.low, paired.high, places),
-        p=p_cell(judged.p_adjusted),
+        p=p_run(corrected.p_adjusted),
         d_z=signed(paired.d_z, 2),
         correlation=fixed(paired.correlation, 2),
         better=fixed(contrast.rank.probability_b_better, 2),
         seeds=str(len(contrast.seeds)),
         diverged=f"{contrast.divergence.diverged_b} / {contrast.divergence.diverged_a}",
         detectable=fixed(paired.minimum_detectable_difference, places),
-        verdict=judged.verdict if contrast.seeds else NOTHING,
+        verdict=corrected.verdict if contrast.seeds else NOTHING,
         note=" ".join(notes),
     )
 
 
-def contrast_cells(shown: Row) -> list[str]:
-    """The cells of a page's table of findings, under `CONTRAST_HEADER`."""
+def contrast_runs(shown: Row) -> list[str]:
+    """The runs of a page's table of findings, under `CONTRAST_HEADER`."""
     return [
         shown.comparison, shown.difference, shown.interval, shown.p, shown.d_z, shown.correlation, shown.better,
         shown.seeds, shown.diverged, shown.detectable, shown.verdict,
     ]  # fmt: skip
 
 
-def tests_note(judged: Sequence[Judged]) -> str:
+def tests_note(corrected: Sequence[CorrectedContrast]) -> str:
     """Which tests the p values of a table come from, and how they were corrected."""
-    exact = all(j.contrast.paired.sign_flip_exact for j in judged)
+    exact = all(j.contrast.paired.sign_flip_exact for j in corrected)
     test = "exact sign-flip test" if exact else "sign-flip test (drawn at random above 20 pairs)"
-    family = max((j.family for j in judged), default=0)
+    family = max((j.family for j in corrected), default=0)
     over = "corrected for the contrasts of one study by Holm's method" if family > 1 else "one contrast, so uncorrected"
     return f"p: {test} of the paired differences, {over}; intervals: 95 % t, not corrected."
 
 
-def terminal(studies: Sequence[tuple[Mapping[str, Any], Sequence[Judged]]]) -> str:
+def terminal(studies: Sequence[tuple[Mapping[str, Any], Sequence[CorrectedContrast]]]) -> str:
     """The findings of several studies, in at most 100 columns.
 
     Args:
         studies: findings and the contrasts of each, corrected together.
     """
-    compared = [(findings, judged) for findings, judged in studies if judged]
+    compared = [(findings, corrected) for findings, corrected in studies if corrected]
     warned = [warning for findings, _ in studies for warning in warnings(findings)]
     lines = [
         *(_contrasts(compared) if compared else []),
@@ -102,41 +102,41 @@ def terminal(studies: Sequence[tuple[Mapping[str, Any], Sequence[Judged]]]) -> s
     return "\n".join(line.rstrip() for line in lines)
 
 
-def _contrasts(studies: Sequence[tuple[Mapping[str, Any], Sequence[Judged]]]) -> list[str]:
+def _contrasts(studies: Sequence[tuple[Mapping[str, Any], Sequence[CorrectedContrast]]]) -> list[str]:
     """A table of all contrasts, and what its numbers are."""
     header = ("comparison", "difference", "95 % interval", "p", "seeds", "diverged", "verdict")
-    shown = [[_cells(row(judged)) for judged in all_judged] for _, all_judged in studies]
-    every = [header, *(cells for rows in shown for cells in rows)]
-    widths = [max(len(cells[i]) for cells in every) for i in range(len(header))]
+    shown = [[_runs(row(corrected)) for corrected in all_judged] for _, all_judged in studies]
+    every = [header, *(runs for rows in shown for runs in rows)]
+    widths = [max(len(runs[i]) for runs in every) for i in range(len(header))]
     widths[0] = min(widths[0], max(len(header[0]), TERMINAL_WIDTH - 2 - sum(widths[1:]) - 2 * len(widths[1:])))
     lines = _aligned(header, widths)
     for (findings, _), rows in zip(studies, shown, strict=True):
         progress = "" if findings["complete"] else f" ({findings['progress']})"
         study = findings["study"]
         lines += textwrap.wrap(f"{study['name']}{progress}: {study['question']}", TERMINAL_WIDTH)
-        for cells in rows:
-            lines += _aligned(cells, widths)
-    judged_all = [judged for _, all_judged in studies for judged in all_judged]
+        for runs in rows:
+            lines += _aligned(runs, widths)
+    judged_all = [corrected for _, all_judged in studies for corrected in all_judged]
     units = sorted({findings["study"]["metric"]["unit"] for findings, _ in studies})
     notes = [
         f"difference: first minus second, {' or '.join(units)}; diverged: runs of first / second.",
         tests_note(judged_all),
-        *(row(judged).note for judged in judged_all),
+        *(row(corrected).note for corrected in judged_all),
     ]
     return [*lines, *(line for note in notes for line in textwrap.wrap(note, TERMINAL_WIDTH))]
 
 
-def _cells(shown: Row) -> tuple[str, ...]:
+def _runs(shown: Row) -> tuple[str, ...]:
     verdict = SHORT_VERDICT.get(shown.verdict, shown.verdict)
     return (
         shown.comparison, shown.difference, shown.interval, shown.p, shown.seeds, shown.diverged, verdict
     )  # fmt: skip
 
 
-def _aligned(cells: Sequence[str], widths: Sequence[int]) -> list[str]:
-    """One line, or two where the first cell is too long for its column."""
-    first, *middle, last = cells
-    numbers = "  ".join(cell.rjust(width) for cell, width in zip(middle, widths[1:-1], strict=True))
+def _aligned(runs: Sequence[str], widths: Sequence[int]) -> list[str]:
+    """One line, or two where the first run is too long for its column."""
+    first, *middle, last = runs
+    numbers = "  ".join(run.rjust(width) for run, width in zip(middle, widths[1:-1], strict=True))
     before = [] if len(first) <= widths[0] else textwrap.wrap(first, TERMINAL_WIDTH - 2)
     start = "" if before else first
     return [*(f"  {line}" for line in before), f"  {start.ljust(widths[0])}  {numbers}  {last}"]
@@ -147,11 +147,11 @@ def warnings(findings: Mapping[str, Any]) -> list[str]:
     name, found = findings["study"]["name"], []
     if findings["control"]["holds"] is False:
         found.append(f"WARNING: {name} is not a controlled comparison. {findings['control']['text']}")
-    for block in findings["blocks"]:
-        if block["treatment"]["holds"] is False:
-            where = f" at {block['label']}" if block["label"] else ""
+    for setting in findings["settings"]:
+        if setting["treatment"]["holds"] is False:
+            where = f" at {setting['label']}" if setting["label"] else ""
             found.append(f"WARNING: {name}: the records do not show that the factor acted as it should{where}.")
     if findings["stack_differences"]:
         keys = ", ".join(findings["stack_differences"])
-        found.append(f"WARNING: {name}: its cells were made by different stacks ({keys} differ).")
+        found.append(f"WARNING: {name}: its runs were made by different stacks ({keys} differ).")
     return found

@@ -10,25 +10,25 @@ from gpt.analysis.statistics.variance import sd_factors
 from gpt.records.formatting import count
 
 
-def limitations(results: Results, blocks: Sequence[Mapping[str, Any]]) -> list[str]:
+def limitations(results: Results, settings: Sequence[Mapping[str, Any]]) -> list[str]:
     """Sentences on what could be detected, on how far the runs went, and on what was never varied.
 
     Args:
-        blocks: the blocks of the findings.
+        settings: the settings of the findings.
     """
     return [
-        *_detectable(blocks),
+        *_detectable(settings),
         *_components(results),
         *_unfinished_learning(results),
         *_layouts(results),
-        *_scope(results, blocks),
+        *_scope(results, settings),
     ]
 
 
-def _detectable(blocks: Sequence[Mapping[str, Any]]) -> Iterator[str]:
-    for block in blocks:
-        where = f" at {block['label']}" if block["label"] else ""
-        for contrast in block["contrasts"]:
+def _detectable(settings: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    for setting in settings:
+        where = f" at {setting['label']}" if setting["label"] else ""
+        for contrast in setting["contrasts"]:
             paired = contrast["paired"]
             size = paired["minimum_detectable_difference"]
             if math.isfinite(size):
@@ -63,8 +63,8 @@ def _factors(df: int) -> str:
 
 
 def _unfinished_learning(results: Results) -> Iterator[str]:
-    survivors = {cell.fingerprint: cell for b in results.blocks for group in b.groups for cell in group.survivors}
-    still = sum(cell.secondary["best_step"] == cell.status.steps for cell in survivors.values())
+    survivors = {run.fingerprint: run for b in results.settings for group in b.groups for run in group.survivors}
+    still = sum(run.secondary["best_step"] == run.status.steps for run in survivors.values())
     if still:
         yield (
             f"{still} of {count(len(survivors), 'run')} had the lowest validation loss at the very last step: they "
@@ -73,7 +73,7 @@ def _unfinished_learning(results: Results) -> Iterator[str]:
 
 
 def _layouts(results: Results) -> Iterator[str]:
-    layouts = layouts_of([cell for _, _, _, cell in results.places() if cell.finished])
+    layouts = layouts_of([run for _, _, _, run in results.places() if run.finished])
     if len(layouts) > 1:
         yield (
             f"The runs were computed in {len(layouts)} layouts (engine, ranks, micro-batches, seeds together), which "
@@ -81,9 +81,9 @@ def _layouts(results: Results) -> Iterator[str]:
         )
 
 
-def _scope(results: Results, blocks: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+def _scope(results: Results, settings: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     study, base = results.study, results.study.base
-    parameters = sorted({v["parameters"] for block in blocks for v in block["variants"] if v["parameters"]})
+    parameters = sorted({v["parameters"] for setting in settings for v in setting["variants"] if v["parameters"]})
     size = " to ".join(f"{p:,}" for p in [*parameters[:1], *parameters[1:][-1:]])
     seen = base.train.steps * base.train.batch_size * base.model.context
     yield (
@@ -91,11 +91,11 @@ def _scope(results: Results, blocks: Sequence[Mapping[str, Any]]) -> Iterator[st
         f"{seen:,} characters read in training: nothing here says what happens at another scale or on other data."
     )
     if study.kind == "components":
-        yield "One set of choices in each block: another learning rate or architecture may spread its runs otherwise."
-    elif study.factor != "optim.lr" and "optim.lr" not in study.blocks:
+        yield "One set of choices in each setting: another learning rate or architecture may spread its runs otherwise."
+    elif study.factor != "optim.lr" and "optim.lr" not in study.settings:
         yield (
             f"One learning rate (`optim.lr = {base.optim.lr:g}`) for all variants: a variant that would need another "
-            f"is judged at this one. To compare the variants at several, name them under `blocks`."
+            f"is corrected at this one. To compare the variants at several, name them under `settings`."
         )
     if study.metric.startswith("val/"):
         yield "The metric is read off the split that every evaluation uses; there is no third, untouched one."

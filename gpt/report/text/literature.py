@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from gpt.analysis.statistics.contrasts import Judged
+from gpt.analysis.statistics.contrasts import CorrectedContrast
 from gpt.records.formatting import decimals, fixed, interval, listed, number, percent, short, signed
 from gpt.report.pages.markup import table
 from gpt.report.pages.tables import NOTHING
@@ -16,13 +16,13 @@ Findings = Mapping[str, Any]
 NONE_PUBLISHED = "None of the studies that bear on these papers is published yet."
 
 
-def papers_table(studies: Sequence[tuple[Findings, Sequence[Judged]]]) -> list[str]:
+def papers_table(studies: Sequence[tuple[Findings, Sequence[CorrectedContrast]]]) -> list[str]:
     """A row for each claim on which a published study bears: the one at full size, else the quick one.
 
     Args:
         studies: findings and the contrasts of each, corrected together.
     """
-    published = {findings["study"]["name"]: (findings, judged) for findings, judged in studies}
+    published = {findings["study"]["name"]: (findings, corrected) for findings, corrected in studies}
     rows = []
     for claim in CLAIMS:
         name = next((name for name in (claim.study, f"quick-{claim.study}") if name in published), None)
@@ -32,49 +32,49 @@ def papers_table(studies: Sequence[tuple[Findings, Sequence[Judged]]]) -> list[s
     return [line.replace("---:", "---") for line in table(HEADER, rows)] if rows else [NONE_PUBLISHED]
 
 
-def _measured(claim: Claim, findings: Findings, judged: Sequence[Judged]) -> str:
+def _measured(claim: Claim, findings: Findings, corrected: Sequence[CorrectedContrast]) -> str:
     """Everything of the findings that bears on a claim; empty where none of it was recorded."""
-    measured = [MEASURES[name](findings, judged) for name in claim.measures]
+    measured = [MEASURES[name](findings, corrected) for name in claim.measures]
     return " ".join(f"{text}." for text in measured if text)
 
 
-def _differences(_: Findings, judged: Sequence[Judged]) -> str:
+def _differences(_: Findings, corrected: Sequence[CorrectedContrast]) -> str:
     said = []
-    for each in judged:
+    for each in corrected:
         contrast, paired = each.contrast, each.contrast.paired
         places = decimals(contrast.smallest_effect)
-        where = f" at {contrast.block}" if contrast.block else ""
+        where = f" at {contrast.setting}" if contrast.setting else ""
         size = f"{signed(paired.mean_difference, places)} {interval(paired.low, paired.high, places)}"
         shown = size.removesuffix(" -") if paired.n else "no pair survived" if contrast.seeds else NOTHING
         said.append(f"`{contrast.b}` minus `{contrast.a}`{where} {shown} ({each.verdict})")
     return f"Lowest validation loss: {'; '.join(said)}" if said else ""
 
 
-def _divergences(findings: Findings, _: Sequence[Judged]) -> str:
+def _divergences(findings: Findings, _: Sequence[CorrectedContrast]) -> str:
     return divergences(findings)
 
 
-def _first_gradients(findings: Findings, _: Sequence[Judged]) -> str:
-    """How the gradient of the last block compares with that of the first before any update, which no rate changes."""
+def _first_gradients(findings: Findings, _: Sequence[CorrectedContrast]) -> str:
+    """How the gradient of the last layer compares with that of the first before any update, which no rate changes."""
     said = []
-    for variant in findings["blocks"][0]["variants"]:
+    for variant in findings["settings"][0]["variants"]:
         if "gradient_quantiles" not in variant:
             continue
         norms = dict(zip(variant["layers"]["names"], variant["gradient_quantiles"]["first_step"], strict=True))
-        blocks = [norm for name, norm in norms.items() if name.startswith("block")]
-        if len(blocks) > 1 and blocks[0] > 0:
+        by_layer = [norm for name, norm in norms.items() if name.startswith("layer ")]
+        if len(by_layer) > 1 and by_layer[0] > 0:
             said.append(
-                f"with `{variant['label']}` {short(blocks[0])} in the first block and {short(blocks[-1])} in the last "
-                f"(ratio {blocks[-1] / blocks[0]:.2f})"
+                f"with `{variant['label']}` {short(by_layer[0])} in the first layer and {short(by_layer[-1])} in the last "
+                f"(ratio {by_layer[-1] / by_layer[0]:.2f})"
             )
     return f"Gradient norm at the first step: {'; '.join(said)}" if said else ""
 
 
-def _clipped(findings: Findings, _: Sequence[Judged]) -> str:
+def _clipped(findings: Findings, _: Sequence[CorrectedContrast]) -> str:
     return _means(findings, "clipped_share", "Steps whose gradient was scaled down", percent)
 
 
-def _rate_sensitivity(findings: Findings, _: Sequence[Judged]) -> str:
+def _rate_sensitivity(findings: Findings, _: Sequence[CorrectedContrast]) -> str:
     found = findings.get("rate_sensitivity")
     if not found:
         return ""
@@ -86,13 +86,13 @@ def _rate_sensitivity(findings: Findings, _: Sequence[Judged]) -> str:
 
 
 def _means(findings: Findings, name: str, title: str, show: Callable[[float], str] = short) -> str:
-    """A secondary scalar of each variant, block by block."""
+    """A secondary scalar of each variant, setting by setting."""
     said = []
-    for block in findings["blocks"]:
-        where = f" at {block['label']}" if block["label"] else ""
+    for setting in findings["settings"]:
+        where = f" at {setting['label']}" if setting["label"] else ""
         each = [
             f"{show(mean)} with `{variant['label']}`"
-            for variant in block["variants"]
+            for variant in setting["variants"]
             if name in variant["secondary"]
             and math.isfinite(mean := number(variant["secondary"][name]["mean"]["mean"]))
         ]
@@ -101,16 +101,16 @@ def _means(findings: Findings, name: str, title: str, show: Callable[[float], st
     return f"{title}: {'; '.join(said)}" if said else ""
 
 
-def _scalar(name: str, title: str) -> Callable[[Findings, Sequence[Judged]], str]:
+def _scalar(name: str, title: str) -> Callable[[Findings, Sequence[CorrectedContrast]], str]:
     return lambda findings, _: _means(findings, name, title)
 
 
-def _distance(findings: Findings, _: Sequence[Judged]) -> str:
+def _distance(findings: Findings, _: Sequence[CorrectedContrast]) -> str:
     said = []
-    for block in findings["blocks"]:
-        where = f" at {block['label']}" if block["label"] else ""
+    for setting in findings["settings"]:
+        where = f" at {setting['label']}" if setting["label"] else ""
         each = []
-        for variant in block["variants"]:
+        for variant in setting["variants"]:
             if rows := variant.get("heads", {}).get("attention_distance"):
                 back = [distance for row in rows for distance in row]
                 each.append(f"{sum(back) / len(back):.1f} with `{variant['label']}`")
@@ -119,14 +119,14 @@ def _distance(findings: Findings, _: Sequence[Judged]) -> str:
     return f"Mean distance that heads look back, characters: {'; '.join(said)}" if said else ""
 
 
-MEASURES: dict[str, Callable[[Findings, Sequence[Judged]], str]] = {
+MEASURES: dict[str, Callable[[Findings, Sequence[CorrectedContrast]], str]] = {
     "differences": _differences,
     "divergences": _divergences,
     "first_gradients": _first_gradients,
     "clipped": _clipped,
     "rate_sensitivity": _rate_sensitivity,
     "attention_distance": _distance,
-    "half_length": _scalar("half_length", "Characters that hold half of the gradient with respect to the past"),
+    "median_lookback": _scalar("median_lookback", "Characters that hold half of the gradient with respect to the past"),
     "beyond_context": _scalar(
         "beyond_context", "Loss beyond the trained context minus that within, nats per character"
     ),

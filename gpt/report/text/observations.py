@@ -11,19 +11,19 @@ from gpt.analysis.summaries import BY_HEAD
 from gpt.records.even_attention import EVEN
 from gpt.records.formatting import count, listed, percent, short
 from gpt.records.run_folder import FINISHED
-from gpt.records.schema import NONFINITE, STUCK
+from gpt.records.schema import LEARNED_NOTHING, NONFINITE
 
 Variant = Mapping[str, Any]
 
 
-def observations(block: Mapping[str, Any], context: int) -> list[str]:
-    """Stability, loss, gradients, clipping, activations, attention and use of context of one block's variants.
+def observations(setting: Mapping[str, Any], context: int) -> list[str]:
+    """Stability, loss, gradients, clipping, activations, attention and use of context of one setting's variants.
 
     Args:
-        block: a block of the findings, its variants filled in.
+        setting: a setting of the findings, its variants filled in.
         context: positions of a probed window.
     """
-    variants = [v for v in block["variants"] if any(state in FINISHED for state in v["states"])]
+    variants = [v for v in setting["variants"] if any(state in FINISHED for state in v["states"])]
     if not variants:
         return []
     said = [
@@ -47,7 +47,7 @@ def _stability(variants: Sequence[Variant]) -> str:
         lost = sorted(s for s, gone in zip(v["steps_survived"], v["diverged"], strict=True) if gone and s is not None)
         said = f"with `{v['label']}` {sum(v['diverged'])} of {count(finished, 'run')} diverged"
         if lost:
-            kinds = [(NONFINITE, "left the finite numbers"), (STUCK, "ended at the unigram loss")]
+            kinds = [(NONFINITE, "left the finite numbers"), (LEARNED_NOTHING, "ended at the unigram loss")]
             how = [f"{v['events'][kind]['runs']} {words}" for kind, words in kinds if v["events"][kind]["runs"]]
             when = f"at step {lost[0]}" if lost[0] == lost[-1] else f"at steps {lost[0]} to {lost[-1]}"
             said += f" ({'; '.join([*how, when])})"
@@ -103,7 +103,7 @@ def _gradients_by_layer(variants: Sequence[Variant]) -> str:
 
 
 def _extreme(names: Sequence[str], values: Any, shown: Any, which: Callable[[Any], Any]) -> str:
-    """`0.13 (block 2)`."""
+    """`0.13 (layer 2)`."""
     layer = shown[which(values[shown])]
     return f"{values[layer]:.3g} ({names[layer]})"
 
@@ -126,7 +126,7 @@ def _activations(variants: Sequence[Variant]) -> str:
         layers = v["layers"]
         rms = layers["residual_rms_after"]
         words = (
-            f"the stream's root mean square is {rms[0]:.3f} after the embedding and {rms[-1]:.3f} after the last block"
+            f"the stream's root mean square is {rms[0]:.3f} after the embedding and {rms[-1]:.3f} after the last layer"
         )
         if "residual_max_after" in layers:
             words += f", its largest value {max(layers['residual_max_after']):.3g}"
@@ -145,11 +145,11 @@ def _entropy(variants: Sequence[Variant], context: int) -> str:
     def said(v: Variant) -> str:
         entropy = v["layers"]["attention_entropy_after"]
         return (
-            f"{min(entropy):.2f} (block {int(np.argmin(entropy))}) to {max(entropy):.2f} "
-            f"(block {int(np.argmax(entropy))})"
+            f"{min(entropy):.2f} (layer {int(np.argmin(entropy))}) to {max(entropy):.2f} "
+            f"(layer {int(np.argmax(entropy))})"
         )
 
-    title = "Attention, entropy in nats at the end of training, averaged over a block's heads"
+    title = "Attention, entropy in nats at the end of training, averaged over a layer's heads"
     even = f"attention spread evenly over {context} positions would have {EVEN['attention_entropy'](context):.2f}"
     return _each(title, variants, lambda v: "attention_entropy_after" in v["layers"], said, even)
 
@@ -160,8 +160,8 @@ def _heads(variants: Sequence[Variant], context: int) -> str:
         back = [sum(row) / len(row) for row in heads["attention_distance"]]
         near, far = int(np.argmin(back)), int(np.argmax(back))
         return (
-            f"heads look back {back[near]:.1f} (block {near}) to {back[far]:.1f} characters (block {far}) on average; "
-            f"a block's best head has up to {_best(heads['attention_previous'])} of its weight on the previous "
+            f"heads look back {back[near]:.1f} (layer {near}) to {back[far]:.1f} characters (layer {far}) on average; "
+            f"a layer's best head has up to {_best(heads['attention_previous'])} of its weight on the previous "
             f"character, up to {_best(heads['attention_first'])} on the first one, and up to "
             f"{_best(heads['attention_induction'])} as an induction head; the largest logit at any probed step is "
             f"{_of(v, 'attention_logit_max'):.3g} on average"
@@ -174,21 +174,21 @@ def _heads(variants: Sequence[Variant], context: int) -> str:
 
 
 def _best(ranked_LH: Sequence[Sequence[float]]) -> str:
-    """The highest head's score and its block."""
+    """The highest head's score and its layer."""
     highest = [row[0] for row in ranked_LH]
-    return f"{max(highest):.2f} (block {int(np.argmax(highest))})"
+    return f"{max(highest):.2f} (layer {int(np.argmax(highest))})"
 
 
 def _long_range(variants: Sequence[Variant]) -> str:
     def said(v: Variant) -> str:
-        words = f"half of the gradient with respect to the past lies within {_mean(v, 'half_length')} characters"
-        if _has(v, "context_cut"):
-            words += f", seeing the last {SHORT_CONTEXT} alone costs {_mean(v, 'context_cut')} nats per character"
+        words = f"half of the gradient with respect to the past lies within {_mean(v, 'median_lookback')} characters"
+        if _has(v, "truncation_loss"):
+            words += f", seeing the last {SHORT_CONTEXT} alone costs {_mean(v, 'truncation_loss')} nats per character"
         if _has(v, "beyond_context"):
             words += f", positions beyond the trained context cost {_mean(v, 'beyond_context')}"
         return words
 
-    return _each("Long-range use of context", variants, lambda v: _has(v, "half_length"), said)
+    return _each("Long-range use of context", variants, lambda v: _has(v, "median_lookback"), said)
 
 
 def _each(

@@ -35,9 +35,9 @@ CLAIMS = (
         "translation models).",
         study="normalization",
         measures=("first_gradients",),
-        scales="The theory is about the last layer as depth and width grow; here there are few narrow blocks and a "
+        scales="The theory is about the last layer as depth and width grow; here there are few narrow layers and a "
         "tied head. It also starts from a stream of unit size: here weights of 0.02 make Pre-LN's stream small at "
-        "first, and its norms, which divide by that size, raise the gradients of every block.",
+        "first, and its norms, which divide by that size, raise the gradients of every layer.",
     ),
     Claim(
         *XIONG,
@@ -74,7 +74,7 @@ CLAIMS = (
         claim="Rotary positions make the dependency between characters decay with their distance (an upper bound on "
         "the attention score) and allow for sequences of another length.",
         study="positions",
-        measures=("half_length", "attention_distance", "beyond_context"),
+        measures=("median_lookback", "attention_distance", "beyond_context"),
         scales="The decay is that of a bound, whatever the weights; measured here is what a trained model does. The "
         "paper's longer texts occur in its pre-training, so it measures nothing beyond the trained length.",
     ),

@@ -1,4 +1,4 @@
-"""The gradient-norm certificate: the same few steps computed in every layout, compared with one process.
+"""The gradient-norm parity: the same few steps computed in every layout, compared with one process.
 
 A wrong average, a sum over shards taken twice, a clip limit that an engine fills in by itself: mistakes of distributed
 training change gradient norms by percents and stop no run. Here every engine has to give the norms of a single process,
@@ -47,7 +47,7 @@ TIMED: dict[str, Any] = {
 }
 LONGEST_LAUNCH = 900
 """seconds"""
-ALONE = [[0], [1]]
+SEPARATE = [[0], [1]]
 TOGETHER = [[0, 1]]
 
 
@@ -59,7 +59,7 @@ class Case:
     ranks: int
     against: str
     zero_stage: int | None = None
-    packs: Sequence[Sequence[int]] = tuple(map(tuple, ALONE))
+    seed_batches: Sequence[Sequence[int]] = tuple(map(tuple, SEPARATE))
     micro_batch: int | None = None
     values: Mapping[str, Any] | None = None
     """fields that differ from `SMALL`"""
@@ -77,21 +77,24 @@ class Case:
         config = with_values(parse(RunConfig, SMALL, "certificate"), values, self.name)
         parts = config.train.batch_size // (self.micro_batch or config.train.batch_size // self.ranks)
         config = with_values(config, {"probes.noise_scale": parts > 1}, self.name)
-        return {"config": config.model_dump(mode="json"), "packs": [list(pack) for pack in self.packs]}
+        return {
+            "config": config.model_dump(mode="json"),
+            "seed batches": [list(seed_batch) for seed_batch in self.seed_batches],
+        }
 
 
 SPLIT = {2: "2 micro-batches", 4: "4 micro-batches"}
 SPLIT_BF16 = {parts: f"{name}, bf16" for parts, name in SPLIT.items()}
 """cases of one process whose parts are those of 2 ranks and of 4"""
-REFERENCE, BF16, UNCLIPPED, IN_ORDER = (
+REFERENCE, BF16, UNCLIPPED, RANK_INVARIANT = (
     "one process",
     "one process, bf16",
     "one process, no clipping",
-    "in order, 1 rank",
+    "rank-invariant, 1 rank",
 )
 _BF16 = {"train.precision": "bf16"}
 _UNCLIPPED = {"optim.clip": None}
-_ORDERED = {"train.reduction": "ordered"}
+_RANK_INVARIANT = {"train.reduction": "rank_invariant"}
 
 
 def cases() -> list[Case]:
@@ -100,15 +103,15 @@ def cases() -> list[Case]:
         Case(REFERENCE, 1, REFERENCE),
         Case(BF16, 1, BF16, values=_BF16),
         Case(UNCLIPPED, 1, UNCLIPPED, values=_UNCLIPPED),
-        Case("2 seeds together", 1, REFERENCE, packs=TOGETHER),
+        Case("2 seeds together", 1, REFERENCE, seed_batches=TOGETHER),
         Case(SPLIT[2], 1, REFERENCE, micro_batch=4),
         Case(SPLIT[4], 1, REFERENCE, micro_batch=2),
-        Case("2 seeds together, bf16", 1, BF16, packs=TOGETHER, values=_BF16, bound=BF16_BOUND),
+        Case("2 seeds together, bf16", 1, BF16, seed_batches=TOGETHER, values=_BF16, bound=BF16_BOUND),
         Case(SPLIT_BF16[2], 1, BF16, micro_batch=4, values=_BF16, bound=BF16_SPLIT_BOUND),
         Case(SPLIT_BF16[4], 1, BF16, micro_batch=2, values=_BF16, bound=BF16_SPLIT_BOUND),
-        Case(IN_ORDER, 1, REFERENCE, micro_batch=2, values=_ORDERED),
-        Case("in order, 2 ranks", 2, IN_ORDER, micro_batch=2, values=_ORDERED, bound=0.0),
-        Case("in order, 4 ranks", 4, IN_ORDER, micro_batch=2, values=_ORDERED, bound=0.0),
+        Case(RANK_INVARIANT, 1, REFERENCE, micro_batch=2, values=_RANK_INVARIANT),
+        Case("rank-invariant, 2 ranks", 2, RANK_INVARIANT, micro_batch=2, values=_RANK_INVARIANT, bound=0.0),
+        Case("rank-invariant, 4 ranks", 4, RANK_INVARIANT, micro_batch=2, values=_RANK_INVARIANT, bound=0.0),
     ]
     for name, ranks, stage in [
         ("DDP, 2 ranks", 2, None),
@@ -117,7 +120,7 @@ def cases() -> list[Case]:
     ]:
         found += [
             Case(name, ranks, REFERENCE, stage),
-            Case(f"{name}, 2 seeds together", ranks, REFERENCE, stage, packs=TOGETHER),
+            Case(f"{name}, 2 seeds together", ranks, REFERENCE, stage, seed_batches=TOGETHER),
             Case(f"{name}, no clipping", ranks, UNCLIPPED, stage, values=_UNCLIPPED),
             Case(f"{name}, bf16", ranks, SPLIT_BF16[ranks], stage, values=_BF16, bound=BF16_BOUND),
         ]
@@ -140,21 +143,21 @@ class Line:
     clip_scale: float
     evaluation: float
     """of the loss of each window after the last step"""
-    part_norm: float | None
+    micro_batch_norm: float | None
     """None where there is no single process with the same parts to compare with"""
     bound: float
 
     @property
     def holds(self) -> bool:
         """Whether no error is above the bound (a number that is not finite is)."""
-        errors = [self.layer_norm, self.loss, self.clip_scale, self.evaluation, self.part_norm or 0.0]
+        errors = [self.layer_norm, self.loss, self.clip_scale, self.evaluation, self.micro_batch_norm or 0.0]
         return all(error <= self.bound for error in errors)
 
 
 @dataclass(frozen=True)
-class Certificate:
+class GradientParity:
     lines: list[Line]
-    ordered_cost: list[float]
+    rank_invariant_cost: list[float]
     """quartiles of the time of a step in order over that of a DDP step, two ranks, the same micro-batches; empty
     where no case has two ranks"""
 
@@ -163,7 +166,7 @@ class Certificate:
         return all(line.holds for line in self.lines)
 
 
-def certify(device: str, planned: Sequence[Case]) -> Certificate:
+def check_parity(device: str, planned: Sequence[Case]) -> GradientParity:
     """Compute cases, by real launches of `accelerate launch`, and compare.
 
     Args:
@@ -182,12 +185,12 @@ def certify(device: str, planned: Sequence[Case]) -> Certificate:
         print(f"{len(results)} cases computed", file=sys.stderr, flush=True)
     lines = [compare(case, results) for case in planned]
     cost = np.quantile(results["cost"], [0.25, 0.5, 0.75]).tolist() if "cost" in results else []
-    return Certificate(lines, cost)
+    return GradientParity(lines, cost)
 
 
 def _timed() -> dict[str, Any]:
     base = with_values(parse(RunConfig, TIMED, "certificate"), {"train.micro_batch_size": 4}, "certificate")
-    ordered = with_values(base, _ORDERED, "certificate")
+    ordered = with_values(base, _RANK_INVARIANT, "certificate")
     return {"config": ordered.model_dump(mode="json"), "rival": base.model_dump(mode="json")}
 
 
@@ -203,7 +206,9 @@ def _compute(ranks: int, zero_stage: int | None, asked: dict[str, Any], device: 
         command = [*start, "-m", "gpt.runner.checks.gradient_parity_rank", str(cases), str(answers)]
         inherited = {k: v for k, v in os.environ.items() if not k.startswith(("ACCELERATE_", "RANK", "WORLD_SIZE"))}
         hidden = {"CUDA_VISIBLE_DEVICES": ""} if device == "cpu" else {}
-        what = f"gpt certify: a launch of {ranks} ranks" + ("" if zero_stage is None else f", ZeRO-{zero_stage},")
+        what = f"gpt check-gradients: a launch of {ranks} ranks" + (
+            "" if zero_stage is None else f", ZeRO-{zero_stage},"
+        )
         try:
             ended = subprocess.run(
                 command,
@@ -239,13 +244,13 @@ def compare(case: Case, results: Mapping[str, Any]) -> Line:
     """A case's answers against those of its reference, both by name in `results`."""
     mine, reference = results[case.name], results[case.against]
     per_layer = _errors(mine["layer_norm"], reference["layer_norm"]).max(axis=(0, 1))
-    parts = mine["part_norm"]
+    parts = mine["micro_batch_norm"]
     of_parts = None
     if parts:
-        split = reference if np.shape(parts) == np.shape(reference["part_norm"]) else None
+        split = reference if np.shape(parts) == np.shape(reference["micro_batch_norm"]) else None
         if split is None and case.against == REFERENCE:
             split = results[SPLIT[len(parts[0][0])]]
-        of_parts = float(_errors(parts, split["part_norm"]).max()) if split else None
+        of_parts = float(_errors(parts, split["micro_batch_norm"]).max()) if split else None
     return Line(
         case.name,
         mine["engine"],
@@ -268,14 +273,14 @@ def _errors(mine: Any, reference: Any) -> "np.ndarray[Any, np.dtype[np.float64]]
     return np.nan_to_num(np.abs(ours - theirs) / np.abs(theirs), nan=np.inf)
 
 
-def table(certificate: Certificate) -> str:
-    """The certificate as a Markdown table."""
+def table(parity: GradientParity) -> str:
+    """The parity as a Markdown table."""
     lines = [
         "| case | engine | ranks | parts | layer norms | loss | clip factor | evaluation | part norms | bound | |",
         "|---|---|--:|--:|--:|--:|--:|--:|--:|--:|---|",
     ]
-    for line in certificate.lines:
-        parts = "-" if line.part_norm is None else _short(line.part_norm)
+    for line in parity.lines:
+        parts = "-" if line.micro_batch_norm is None else _short(line.micro_batch_norm)
         errors = " | ".join(map(_short, (line.layer_norm, line.loss, line.clip_scale, line.evaluation)))
         lines.append(
             f"| {line.case} | {line.engine} | {line.ranks} | {line.micro_batches} | {errors} | {parts} "
@@ -288,30 +293,30 @@ def _short(error: float) -> str:
     return "0" if error == 0 else f"{error:.0e}".replace("e-0", "e-")
 
 
-def save(certificate: Certificate, folder: Path, stack: Mapping[str, Any]) -> None:
-    """Write certificate.json and certificate.md."""
+def save(parity: GradientParity, folder: Path, stack: Mapping[str, Any]) -> None:
+    """Write gradient_parity.json and gradient_parity.md."""
     made_with = {**stack, **{name: version(name) for name in ("torch", "accelerate", "deepspeed")}}
     make_folder(folder)
-    write_json(folder / "certificate.json", {"holds": certificate.holds, "stack": made_with, **asdict(certificate)})
-    write_atomic(folder / "certificate.md", page(certificate, made_with).encode())
-    write_manifest(folder, [folder / "certificate.json", folder / "certificate.md"])
+    write_json(folder / "gradient_parity.json", {"holds": parity.holds, "stack": made_with, **asdict(parity)})
+    write_atomic(folder / "gradient_parity.md", page(parity, made_with).encode())
+    write_manifest(folder, [folder / "gradient_parity.json", folder / "gradient_parity.md"])
 
 
-def page(certificate: Certificate, stack: Mapping[str, Any]) -> str:
-    """The certificate for a reader."""
+def page(parity: GradientParity, stack: Mapping[str, Any]) -> str:
+    """The parity for a reader."""
     cost = ""
-    if certificate.ordered_cost:
-        low, middle, high = certificate.ordered_cost
+    if parity.rank_invariant_cost:
+        low, middle, high = parity.rank_invariant_cost
         cost = (
             f"\nA step that adds gradients in order takes {middle:.2f} times as long as a DDP step with the same "
             f"micro-batches (quartiles {low:.2f} and {high:.2f}; two ranks, interleaved).\n"
         )
     return (
         "# Gradient norms in every layout\n\n"
-        "Largest relative error against one process over 6 steps, 2 seeds and all layers, by `gpt certify`: "
+        "Largest relative error against one process over 6 steps, 2 seeds and all layers, by `gpt check-gradients`: "
         "the norm of each layer's gradient before clipping, the loss, the factor of clipping, the loss of each window "
         "of an evaluation, and the norm of the gradient of each part of the batch (a rank's micro-batch). "
         f"Made on {stack['device']}, with torch {stack['torch']}, accelerate {stack['accelerate']}, "
         f"DeepSpeed {stack['deepspeed']}.\n\n"
-        f"{table(certificate)}\n{cost}"
+        f"{table(parity)}\n{cost}"
     )

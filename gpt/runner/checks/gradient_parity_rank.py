@@ -1,4 +1,4 @@
-"""What the ranks of a certificate do: a few training steps of every case, by the engine that the launch asks for.
+"""What the ranks of a parity do: a few training steps of every case, by the engine that the launch asks for.
 
 accelerate launch ... -m gpt.runner.checks.gradient_parity_rank CASES.json ANSWERS.json
 """
@@ -19,12 +19,12 @@ from gpt.config import RunConfig, parse
 from gpt.data.batches import training_batch, validation_windows
 from gpt.randomness import integers
 from gpt.runner.launch.accelerate import parent_command, read_launch
-from gpt.runner.ranks.group import Row, Seat, backend_for, end_process
+from gpt.runner.ranks.group import RankGroup, RankPosition, backend_for, end_process
 from gpt.runner.ranks.launched import open_store
 from gpt.runner.ranks.local import device_of
 from gpt.runner.seed_batch import build_engine
-from gpt.runner.workspace import Place
-from gpt.train.engines.ranks import ALONE, Ranks
+from gpt.runner.workspace import Workspace
+from gpt.train.engines.ranks import SINGLE, Ranks
 from gpt.train.optim.schedule import learning_rate
 
 VOCABULARY = 65
@@ -42,45 +42,49 @@ def main() -> None:
     launch = read_launch(os.environ, parent_command(), torch.cuda.device_count())
     cuda = torch.cuda.is_available() and not (launch and launch.cpu)
     device = device_of(torch.device("cuda" if cuda else "cpu"), launch.local_rank if launch else 0)
-    place = Place(Path(), Path(), device, launch.zero_stage if launch else None)
+    workspace = Workspace(Path(), Path(), device, launch.zero_stage if launch else None)
     if launch is None:
-        answers.write_text(json.dumps(answer(cases, place, ALONE)))
+        answers.write_text(json.dumps(answer(cases, workspace, SINGLE)))
         return
-    seat = Seat(launch.rank, launch.world, launch.world)
-    row = Row(seat, open_store(launch, TIMEOUT_SECONDS), backend_for(device), TIMEOUT_SECONDS, lambda: False)
-    row.join()
-    results = answer(cases, place, row.ranks)
-    if row.ranks.leads:
+    position = RankPosition(launch.rank, launch.world, launch.world)
+    group = RankGroup(
+        position, open_store(launch, TIMEOUT_SECONDS), backend_for(device), TIMEOUT_SECONDS, lambda: False
+    )
+    group.init()
+    results = answer(cases, workspace, group.ranks)
+    if group.ranks.is_main:
         answers.write_text(json.dumps(results))
-    row.leave()
+    group.destroy()
     end_process(0)
 
 
-def answer(cases: dict[str, Any], place: Place, ranks: Ranks) -> dict[str, Any]:
+def answer(cases: dict[str, Any], workspace: Workspace, ranks: Ranks) -> dict[str, Any]:
     """For each named case what its steps measured; a case with a rival is timed against it."""
     results: dict[str, Any] = {}
     for name, case in cases.items():
         config = parse(RunConfig, case["config"], name)
         if "rival" in case:
             rival = parse(RunConfig, case["rival"], name)
-            results[name] = step_time_ratios(config, rival, place, ranks)
+            results[name] = step_time_ratios(config, rival, workspace, ranks)
         else:
-            results[name] = train_case(config, case["packs"], place, ranks)
+            results[name] = train_case(config, case["seed batches"], workspace, ranks)
     return results
 
 
-def train_case(config: RunConfig, packs: Sequence[Sequence[int]], place: Place, ranks: Ranks) -> dict[str, Any]:
-    """Train packs of seeds, one pack after the other, and evaluate them.
+def train_case(
+    config: RunConfig, seed_batches: Sequence[Sequence[int]], workspace: Workspace, ranks: Ranks
+) -> dict[str, Any]:
+    """Train seed batches, one seed batch after the other, and evaluate them.
 
     Returns:
-        Arrays with the axes [seed][step]... ([seed][window] for `evaluation`), seeds in the order of the packs, and how
-        they were computed.
+        Arrays with the axes [seed][step]... ([seed][window] for `evaluation`), seeds in the order of the seed batches,
+        and how they were computed.
     """
-    keys = ("loss", "layer_norm", "clip_scale", "part_norm", "evaluation")
+    keys = ("loss", "layer_norm", "clip_scale", "micro_batch_norm", "evaluation")
     measured: dict[str, list[Any]] = {key: [] for key in keys}
     windows = torch.from_numpy(validation_windows(TEXT[: WINDOWS * config.model.context + 1], config.model.context))
-    for seeds in packs:
-        engine = build_engine(config, VOCABULARY, seeds, place, ranks)
+    for seeds in seed_batches:
+        engine = build_engine(config, VOCABULARY, seeds, workspace, ranks)
         outs = [
             engine.train_step(
                 step,
@@ -97,8 +101,8 @@ def train_case(config: RunConfig, packs: Sequence[Sequence[int]], place: Place, 
             "evaluation": engine.evaluate(windows),
         }
         if config.probes.noise_scale:
-            columns["part_norm"] = torch.stack(
-                [out.part_norm_SP for out in outs if out.part_norm_SP is not None], dim=1
+            columns["micro_batch_norm"] = torch.stack(
+                [out.micro_batch_norm_SM for out in outs if out.micro_batch_norm_SM is not None], dim=1
             )
         for key, column in columns.items():
             measured[key] += column.tolist()
@@ -107,9 +111,9 @@ def train_case(config: RunConfig, packs: Sequence[Sequence[int]], place: Place, 
     return {**measured, **how}
 
 
-def step_time_ratios(config: RunConfig, rival: RunConfig, place: Place, ranks: Ranks) -> list[float]:
+def step_time_ratios(config: RunConfig, rival: RunConfig, workspace: Workspace, ranks: Ranks) -> list[float]:
     """Seconds of a step over those of the rival's step right before it, for `TIMED_STEPS` pairs of one seed."""
-    engines = [build_engine(c, VOCABULARY, [0], place, ranks) for c in (rival, config)]
+    engines = [build_engine(c, VOCABULARY, [0], workspace, ranks) for c in (rival, config)]
     ratios = []
     for step in range(1, TIMED_STEPS + 6):
         seconds = []

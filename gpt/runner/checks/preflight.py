@@ -1,4 +1,4 @@
-"""What a study will do, said before it does it: what differs, how many cells, what they cost, what they can detect."""
+"""What a study will do, said before it does it: what differs, how many runs, what they cost, what they can detect."""
 
 import time
 from collections.abc import Sequence
@@ -14,39 +14,39 @@ from gpt.data.batches import training_batch
 from gpt.model.flops import parameter_count, training_flops_per_token
 from gpt.records.formatting import count
 from gpt.runner.inputs import load_data
-from gpt.study.plan import PlannedCell, blocks_of, label
+from gpt.study.plan import PlannedRun, label, settings_of
 from gpt.study.spec import Kind, Study
-from gpt.train.engines.ddp import ReplicaEngine
+from gpt.train.engines.ddp import DDPEngine
 
 VARIANTS: dict[Kind, str] = {"contrasts": "variants", "components": "order seeds"}
 TIMED_STEPS = 5
 """training steps that the estimate of a study's duration rests on"""
 
 
-def describe_study(study: Study, cells: Sequence[PlannedCell], cache: Path) -> str:
+def describe_study(study: Study, runs: Sequence[PlannedRun], cache: Path) -> str:
     """A few lines for a person who is about to spend hours on this."""
-    variants = [next(c for c in cells if c.variant == v and c.seed == study.seeds[0]) for v in study.variants]
+    variants = [next(c for c in runs if c.variant == v and c.seed == study.seeds[0]) for v in study.variants]
     data = load_data(study.base, cache)
     vocabulary = data.tokenizer.vocabulary_size
-    unique = {c.fingerprint: c for c in cells}
-    seconds = sum(c.config.train.steps for c in unique.values()) * _seconds_per_step(cells[0], cache)
+    unique = {c.fingerprint: c for c in runs}
+    seconds = sum(c.config.train.steps for c in unique.values()) * _seconds_per_step(runs[0], cache)
     lines = [
         f"{study.name}: {study.question}",
         f"  differs     {study.factor} alone: {', '.join(label(v) for v in study.variants)}",
-        f"  held fixed  {len(flatten(study.base)) - 1 - len(study.blocks)} other fields",
+        f"  held fixed  {len(flatten(study.base)) - 1 - len(study.settings)} other fields",
     ]
-    for cell in variants if study.kind == "contrasts" else variants[:1]:  # an order of batches has no size
-        parameters = parameter_count(cell.config.model, vocabulary)
-        flops = training_flops_per_token(cell.config.model, vocabulary)
-        name = label(cell.variant) if study.kind == "contrasts" else "each run"
+    for run in variants if study.kind == "contrasts" else variants[:1]:  # an order of batches has no size
+        parameters = parameter_count(run.config.model, vocabulary)
+        flops = training_flops_per_token(run.config.model, vocabulary)
+        name = label(run.variant) if study.kind == "contrasts" else "each run"
         lines.append(f"  {name:<11} {parameters:,} parameters, {flops:,} training FLOPs a token")
-    if study.blocks:
+    if study.settings:
         lines.append(
-            f"  blocks      {'; '.join(', '.join(f'{k} = {label(v)}' for k, v in b) for b in blocks_of(study))}"
+            f"  settings      {'; '.join(', '.join(f'{k} = {label(v)}' for k, v in b) for b in settings_of(study))}"
         )
     lines += [
-        f"  cells       {len(unique)}: {len(study.variants)} {VARIANTS[study.kind]} x "
-        f"{count(len(blocks_of(study)), 'block')} x {len(study.seeds)} seeds",
+        f"  runs       {len(unique)}: {len(study.variants)} {VARIANTS[study.kind]} x "
+        f"{count(len(settings_of(study)), 'setting')} x {len(study.seeds)} seeds",
         f"  cost        about {count(max(1, round(seconds / 60)), 'minute')} of one CPU core (measured just now over "
         f"{TIMED_STEPS} steps, evaluations not counted)",
         f"  metric      {study.metric}; a difference below {study.smallest_effect:g} would not matter",
@@ -57,7 +57,7 @@ def describe_study(study: Study, cells: Sequence[PlannedCell], cache: Path) -> s
 
 def _detectable(study: Study) -> list[str]:
     """What the number of seeds is good for, where the least p that the exact test can give is small enough at all."""
-    pairs, contrasts = len(study.seeds), (len(study.variants) - 1) * len(blocks_of(study))
+    pairs, contrasts = len(study.seeds), (len(study.variants) - 1) * len(settings_of(study))
     least = smallest_p(pairs)
     if least * contrasts > ALPHA:
         return [
@@ -87,12 +87,12 @@ def _precision(study: Study) -> list[str]:
     ]
 
 
-def _seconds_per_step(cell: PlannedCell, cache: Path) -> float:
+def _seconds_per_step(run: PlannedRun, cache: Path) -> float:
     torch.set_num_threads(1)
-    config = cell.config
+    config = run.config
     data = load_data(config, cache)
-    engine = ReplicaEngine(config, data.tokenizer.vocabulary_size, [cell.seed], torch.device("cpu"))
-    durations, order = [], [config.data.order_of(cell.seed)]
+    engine = DDPEngine(config, data.tokenizer.vocabulary_size, [run.seed], torch.device("cpu"))
+    durations, order = [], [config.data.order_of(run.seed)]
     for step in range(1, TIMED_STEPS + 1):
         batch = training_batch(data.train, order, step, range(config.train.batch_size), config.model.context)
         began = time.perf_counter()

@@ -71,7 +71,7 @@ class Launch:
 
 
 @dataclass(frozen=True)
-class Asked:
+class LaunchRequest:
     """What the command line of `accelerate launch` and its config file ask for."""
 
     processes: int | None = None
@@ -95,11 +95,11 @@ def read_launch(environment: Mapping[str, str], command: Sequence[str], gpus: in
     """The place that a launcher gave this process, or None for a process that works alone.
 
     `command` is the parent's command line, `gpus` the number of GPUs that this process sees. A launch of one process
-    without DeepSpeed is no launch. Several tasks of one `srun` work alone too: they share cells by leases.
+    without DeepSpeed is no launch. Several tasks of one `srun` work alone too: they share runs by leases.
     Raises InputError where what was started differs from what was asked for, or from what gpt supports.
     """
     _refuse_settings(environment)
-    asked = _asked(command)
+    asked = _launch_request(command)
     _refuse_settings(asked.settings)
     cpu = asked.cpu or _on(environment, "ACCELERATE_USE_CPU")
     zero_stage = _zero_stage(environment)
@@ -133,11 +133,11 @@ def read_launch(environment: Mapping[str, str], command: Sequence[str], gpus: in
     return None
 
 
-def _asked(command: Sequence[str]) -> Asked:
+def _launch_request(command: Sequence[str]) -> LaunchRequest:
     """What was asked of `accelerate launch`, read by its own parser as it reads it."""
     arguments = _launcher_arguments(command)
     if arguments is None:
-        return Asked()
+        return LaunchRequest()
     from accelerate.commands.config.config_args import default_config_file, load_config_from_file
     from accelerate.commands.launch import launch_command_parser
 
@@ -155,7 +155,7 @@ def _asked(command: Sequence[str]) -> Asked:
         other = given.multi_gpu or given.use_fsdp or given.use_megatron_lm or given.tpu
         deepspeed = deepspeed or (file.distributed_type == "DEEPSPEED" and not other)
         cpu = cpu or file.use_cpu
-    return Asked(max(processes, machines or 1) if processes else 0, cpu, deepspeed, settings)
+    return LaunchRequest(max(processes, machines or 1) if processes else 0, cpu, deepspeed, settings)
 
 
 def _launcher_arguments(command: Sequence[str]) -> Sequence[str] | None:
@@ -185,7 +185,7 @@ def _zero_stage(environment: Mapping[str, str]) -> int | None:
     return int(stage)
 
 
-def _refuse_one_of_several(environment: Mapping[str, str], asked: Asked) -> None:
+def _refuse_one_of_several(environment: Mapping[str, str], asked: LaunchRequest) -> None:
     """Refuse a process without a place whose launcher was asked for more than one."""
     several: int | str = asked.processes or 1
     if asked.processes is None and {"ACCELERATE_MIXED_PRECISION", "MASTER_ADDR"} <= environment.keys():

@@ -2,11 +2,11 @@
 
 DONE = 0
 WRONG = 1
-"""`gpt certify` found a wrong layout, or `gpt verify` a wrong record"""
+"""`gpt check-gradients` found a wrong layout, or `gpt verify` a wrong record"""
 RANK_LOST = 1
 """a rank whose row cannot go on, and a launch that lost one"""
 BAD_INPUT = 2
-CELLS_FAILED = 3
+RUNS_FAILED = 3
 STOPPED = 75
 """stopped on request; the same command goes on"""
 OUTPUT_CLOSED = 141

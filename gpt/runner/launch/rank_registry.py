@@ -1,4 +1,4 @@
-"""The roll of a supervised launch: a folder where each rank of this machine notes its process and its exit code.
+"""The registry of a supervised launch: a folder where each rank of this machine notes its process and its exit code.
 
 Launchers turn every exit code of a rank into 1, and know no way to tell a rank to stop that leaves it the time to.
 """
@@ -15,14 +15,14 @@ from gpt.runner.launch.exit_codes import BAD_INPUT, RANK_LOST
 from gpt.runner.launch.process_tree import descends, signal_at_end_of_parent
 from gpt.runner.launch.signals import LAUNCHER_ENDED, STOP_SIGNALS
 
-VARIABLE = "GPT_ROLL"
+VARIABLE = "GPT_RANK_REGISTRY"
 """names the folder to the ranks"""
 UNTIL_KILLED_SECONDS = 10.0
 
 
 @dataclass(frozen=True)
-class Entry:
-    """One rank, as the roll has it."""
+class RankEntry:
+    """One rank, as the registry has it."""
 
     pid: int
     ranks: int
@@ -31,7 +31,7 @@ class Entry:
     """of gpt; None: the rank runs, or died without a word"""
 
 
-class Roll:
+class RankRegistry:
     """The folder."""
 
     def __init__(self, folder: Path):
@@ -50,18 +50,18 @@ class Roll:
         """Note the exit code that the rank would end with if nobody supervised it."""
         write_atomic(self._code(rank), str(code).encode())
 
-    def read(self) -> dict[int, Entry]:
+    def read(self) -> dict[int, RankEntry]:
         """The ranks of this machine that have begun, in their order."""
         entries = {}
         for file in sorted(self.folder.glob("*.begun"), key=lambda file: int(file.stem)):
             rank = int(file.stem)
             pid, ranks = map(int, file.read_text().split())
             code = int(self._code(rank).read_text()) if self._code(rank).exists() else None
-            entries[rank] = Entry(pid, ranks, code)
+            entries[rank] = RankEntry(pid, ranks, code)
         return entries
 
     def has_supervisor(self) -> bool:
-        """Whether this process was started by a child of the process that opened the roll, and both are there."""
+        """Whether this process was started by a child of the process that opened the registry, and both are there."""
         supervisor = int((self.folder / "supervisor").read_text())
         return os.getppid() != supervisor and descends(os.getppid(), supervisor)
 
@@ -70,10 +70,10 @@ class Roll:
 
 
 @dataclass(frozen=True)
-class Signed:
-    """This process on the roll."""
+class RegisteredRank:
+    """This process on the registry."""
 
-    roll: Roll
+    registry: RankRegistry
     rank: int
 
     def note(self, code: int) -> int:
@@ -82,14 +82,14 @@ class Signed:
         After bad input the supervisor kills the launch; before that, this rank's end would set its launcher waiting for
         other machines whose launchers are gone.
         """
-        self.roll.note(self.rank, code)
+        self.registry.note(self.rank, code)
         if code == BAD_INPUT:
             time.sleep(UNTIL_KILLED_SECONDS)
         return 0
 
 
-def sign_on(environment: MutableMapping[str, str]) -> Signed | None:
-    """Enter this process on the roll, if there is one.
+def register_rank(environment: MutableMapping[str, str]) -> RegisteredRank | None:
+    """Enter this process on the registry, if there is one.
 
     Requests to stop that come before it listens (`stop_on_signals`) are held back until it does, so that all ranks stop
     in order; without a launcher there is nobody left to wait for, and it ends at once.
@@ -97,11 +97,11 @@ def sign_on(environment: MutableMapping[str, str]) -> Signed | None:
     folder = environment.pop(VARIABLE, None)
     if folder is None:
         return None
-    roll = Roll(Path(folder))
+    registry = RankRegistry(Path(folder))
     signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
     signal_at_end_of_parent(LAUNCHER_ENDED)
-    if not roll.has_supervisor():
+    if not registry.has_supervisor():
         os._exit(RANK_LOST)
     rank = int(environment.get("RANK") or 0)
-    roll.sign(rank, int(environment.get("LOCAL_WORLD_SIZE") or 1))
-    return Signed(roll, rank)
+    registry.sign(rank, int(environment.get("LOCAL_WORLD_SIZE") or 1))
+    return RegisteredRank(registry, rank)

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from gpt.runner.launch.exit_codes import BAD_INPUT, RANK_LOST, STOPPED
 from gpt.runner.launch.process_tree import adopt_orphans, descendants, kill_descendants, signal_at_end_of_parent
-from gpt.runner.launch.rank_registry import VARIABLE, Entry, Roll
+from gpt.runner.launch.rank_registry import VARIABLE, RankEntry, RankRegistry
 from gpt.runner.launch.signals import STOP_SIGNALS, Stop, stop_on_signals
 
 POLL_SECONDS = 0.2
@@ -48,7 +48,7 @@ def supervise(command: Sequence[str], grace: float) -> int:
     with tempfile.TemporaryDirectory(prefix="gpt-launch-") as folder, stop_on_signals(*STOP_SIGNALS) as stop:
         print(f"gpt: starts {shlex.join(command)}", file=sys.stderr, flush=True)
         try:
-            return Supervisor(command, Roll(Path(folder)), stop, grace).wait()
+            return Supervisor(command, RankRegistry(Path(folder)), stop, grace).wait()
         finally:
             kill_descendants(os.getpid())
 
@@ -56,8 +56,8 @@ def supervise(command: Sequence[str], grace: float) -> int:
 class Supervisor:
     """A running launcher and the ranks that it has started on this machine."""
 
-    def __init__(self, command: Sequence[str], roll: Roll, stop: Stop, grace: float):
-        self._roll = roll
+    def __init__(self, command: Sequence[str], registry: RankRegistry, stop: Stop, grace: float):
+        self._registry = registry
         self._stop = stop
         self._grace = grace
         self._told: set[int] = set()
@@ -65,9 +65,9 @@ class Supervisor:
         """0: nobody was told to stop"""
         self._ended: int | None = None
         """exit code of the launcher"""
-        roll.open(os.getpid())
+        registry.open(os.getpid())
         # torchrun would take the signals that are ignored for it
-        environment = os.environ | {VARIABLE: str(roll.folder), "PET_SIGNALS_TO_HANDLE": "SIGQUIT"}
+        environment = os.environ | {VARIABLE: str(registry.folder), "PET_SIGNALS_TO_HANDLE": "SIGQUIT"}
         supervisor = os.getpid()
 
         def follow_the_supervisor() -> None:
@@ -88,7 +88,7 @@ class Supervisor:
     def wait(self) -> int:
         """Wait until nothing of the launch is left; see `supervise`."""
         while self._runs():
-            ranks = self._roll.read()
+            ranks = self._registry.read()
             if any(entry.code == BAD_INPUT for entry in ranks.values()):
                 self._wait_for_last_words()
                 return BAD_INPUT
@@ -103,7 +103,7 @@ class Supervisor:
                     self._name_the_late(ranks)
                     return STOPPED if self._stop() else RANK_LOST
             time.sleep(POLL_SECONDS)
-        return self._verdict(self._roll.read())
+        return self._verdict(self._registry.read())
 
     def _runs(self) -> bool:
         """Whether a process of the launch has not ended."""
@@ -115,7 +115,7 @@ class Supervisor:
                         _say(f"the launcher {_how(self._ended)}")
         return self._ended is None or bool(descendants(os.getpid()))
 
-    def _tell(self, ranks: Mapping[int, Entry]) -> None:
+    def _tell(self, ranks: Mapping[int, RankEntry]) -> None:
         """Ask each rank once to stop; the launcher's end is such a request too."""
         if not self._deadline:
             self._deadline = time.monotonic() + self._grace
@@ -128,7 +128,7 @@ class Supervisor:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(entry.pid, signal.SIGTERM)
 
-    def _name_the_late(self, ranks: Mapping[int, Entry]) -> None:
+    def _name_the_late(self, ranks: Mapping[int, RankEntry]) -> None:
         alive = set(descendants(os.getpid()))
         late = [f"rank {rank}" for rank, entry in ranks.items() if entry.pid in alive]
         for who in late or ["the launch"]:
@@ -139,7 +139,7 @@ class Supervisor:
         while self._runs() and time.monotonic() < deadline:
             time.sleep(POLL_SECONDS)
 
-    def _verdict(self, ranks: Mapping[int, Entry]) -> int:
+    def _verdict(self, ranks: Mapping[int, RankEntry]) -> int:
         if any(entry.code == BAD_INPUT for entry in ranks.values()):
             return BAD_INPUT
         if not ranks:

@@ -1,8 +1,8 @@
-"""A row of the (runs x data) grid: the ranks that train one pack together, as a world of their own.
+"""A group of the (runs x data) grid: the ranks that train one seed batch together, as a world of their own.
 
-W ranks stand in W / R rows of R. A row is torch's default process group, so every engine works in it as if there were
-nothing else; rows share only a store, where they take their work from. After an exception in one of its ranks a row
-breaks up and joins again: what failed is one pack, the others go on.
+W ranks stand in W / R groups of R. A group is torch's default process group, so every engine works in it as if there
+were nothing else; groups share only a store, where they take their work from. After an exception in one of its ranks a
+group breaks up and joins again: what failed is one seed batch, the others go on.
 """
 
 import contextlib
@@ -31,12 +31,12 @@ UNCLEAR = {"could not create a primitive": "oneDNN found no room for a kernel: m
 
 
 class RankLostError(Exception):
-    """A rank of this row is gone, or does not answer: the row cannot go on."""
+    """A rank of this group is gone, or does not answer: the group cannot go on."""
 
 
 @dataclass(frozen=True)
-class Fall:
-    """What an attempt at a pack fell over."""
+class RankFailure:
+    """What an attempt at a seed batch fell over."""
 
     why: str
     """one line, with the number of the rank where there are several"""
@@ -45,7 +45,7 @@ class Fall:
 
 
 @dataclass(frozen=True)
-class Seat:
+class RankPosition:
     """The place of a process among all W."""
 
     rank: int
@@ -53,48 +53,50 @@ class Seat:
     ranks_per_run: int
 
     @property
-    def row(self) -> int:
+    def group(self) -> int:
         return self.rank // self.ranks_per_run
 
     @property
     def ranks(self) -> Ranks:
-        """The place within the row."""
+        """The place within the group."""
         return Ranks(self.rank % self.ranks_per_run, self.ranks_per_run)
 
     @property
-    def mates(self) -> range:
-        """All ranks of the row, by their numbers among all."""
-        first = self.row * self.ranks_per_run
+    def peers(self) -> range:
+        """All ranks of the group, by their numbers among all."""
+        first = self.group * self.ranks_per_run
         return range(first, first + self.ranks_per_run)
 
 
-class Row:
-    """This process as one rank of its row."""
+class RankGroup:
+    """This process as one rank of its group."""
 
-    def __init__(self, seat: Seat, store: dist.Store, backend: str, timeout: float, stop: Callable[[], bool]):
+    def __init__(
+        self, position: RankPosition, store: dist.Store, backend: str, timeout: float, stop: Callable[[], bool]
+    ):
         """Meet all other ranks at the store.
 
         Args:
             store: shared by all W ranks and used by nobody else.
-            backend: torch's name of what carries the row's collectives.
+            backend: torch's name of what carries the group's collectives.
             timeout: seconds after which a rank that does not answer is given up.
             stop: whether to give up waiting.
         """
-        self.seat = seat
-        self.ranks = seat.ranks
+        self.position = position
+        self.ranks = position.ranks
         self.timeout = timeout
         self.stopped = False
-        """whether the row took no more work because one of its ranks was asked to stop"""
+        """whether the group took no more work because one of its ranks was asked to stop"""
         self._store = store
         self._backend = backend
         self._stop = stop
         self._meetings = 0
         self._others: set[int] = set()
-        """sockets that are not the row's"""
-        store.set(f"process/{seat.rank}", json.dumps([socket.gethostname(), os.getpid()]))
+        """sockets that are not the group's"""
+        store.set(f"process/{position.rank}", json.dumps([socket.gethostname(), os.getpid()]))
 
-    def join(self) -> None:
-        """Become the world of this row's ranks.
+    def init(self) -> None:
+        """Become the world of this group's ranks.
 
         Raises:
             RankLostError: a rank did not come.
@@ -107,24 +109,24 @@ class Row:
         try:
             dist.init_process_group(
                 self._backend,
-                store=dist.PrefixStore(f"row/{self.seat.row}/{self._meetings}", self._store),
+                store=dist.PrefixStore(f"rank-group/{self.position.group}/{self._meetings}", self._store),
                 rank=self.ranks.rank,
                 world_size=self.ranks.size,
                 timeout=timedelta(seconds=self.timeout),
             )
         except (dist.DistError, RuntimeError) as error:
-            raise RankLostError(f"ranks {_words(self.seat.mates)} could not meet: {error}") from None
+            raise RankLostError(f"ranks {_words(self.position.peers)} could not check_ranks_agree: {error}") from None
 
-    def leave(self) -> None:
-        """End the row in good order."""
+    def destroy(self) -> None:
+        """End the group in good order."""
         if dist.is_initialized():
             dist.destroy_process_group()
 
     def take(self, count: int) -> Iterator[int]:
-        """Numbers below `count`, each given to one row only, until asked to stop; whoever is fast takes more."""
+        """Numbers below `count`, each given to one group only, until asked to stop; whoever is fast takes more."""
         while not self._agree_to_stop():
-            number = self._store.add("taken", 1) - 1 if self.ranks.leads else 0
-            number = self.ranks.from_leader(number)
+            number = self._store.add("taken", 1) - 1 if self.ranks.is_main else 0
+            number = self.ranks.broadcast_object(number)
             if number >= count:
                 return
             yield number
@@ -134,11 +136,11 @@ class Row:
         return self.stopped
 
     def note_held(self, fingerprint: str) -> None:
-        """Say that another command has a cell that was this row's to take."""
+        """Say that another command has a run that was this group's to take."""
         self._store.set(held_key(fingerprint), "")
 
-    def break_up(self, error: Exception) -> Fall:
-        """Leave after an exception, here or in another rank of the row, and find out what happened.
+    def abort(self, error: Exception) -> RankFailure:
+        """Leave after an exception, here or in another rank of the group, and find out what happened.
 
         Hanging up makes the others' collectives fail at once instead of after the timeout.
 
@@ -152,28 +154,28 @@ class Row:
         why = str(error) if known else clear(error)
         trace = "" if known else "".join(traceback.format_exception(error))
         if self.ranks.size == 1:
-            return Fall(why, trace)
+            return RankFailure(why, trace)
         order = self._store.add(self._key("fallen"), 1)
-        self._store.set(self._key(self.seat.rank), json.dumps({"order": order, "why": why, "trace": trace}))
+        self._store.set(self._key(self.position.rank), json.dumps({"order": order, "why": why, "trace": trace}))
         _hang_up(_sockets() - self._others)
         with contextlib.suppress(RuntimeError):
             dist.destroy_process_group()
         answers = self._answers()
-        lost = [rank for rank in self.seat.mates if rank not in answers]
+        lost = [rank for rank in self.position.peers if rank not in answers]
         if lost:
-            raise RankLostError(f"rank {_words(lost)} of {self.seat.world} was lost: {self._fate(lost[0])}")
+            raise RankLostError(f"rank {_words(lost)} of {self.position.world} was lost: {self._fate(lost[0])}")
         first = min(answers, key=lambda rank: answers[rank]["order"])
-        return Fall(f"rank {first} of {self.seat.world}: {answers[first]['why']}", answers[first]["trace"])
+        return RankFailure(f"rank {first} of {self.position.world}: {answers[first]['why']}", answers[first]["trace"])
 
     def _answers(self) -> dict[int, Any]:
-        """What each rank of the row fell over, waiting for those that are alive."""
+        """What each rank of the group fell over, waiting for those that are alive."""
         deadline = time.monotonic() + self.timeout
         answers: dict[int, Any] = {}
         while True:
-            for rank in set(self.seat.mates) - set(answers):
+            for rank in set(self.position.peers) - set(answers):
                 if self._store.check([self._key(rank)]):
                     answers[rank] = json.loads(self._store.get(self._key(rank)))
-            missing = set(self.seat.mates) - set(answers)
+            missing = set(self.position.peers) - set(answers)
             given_up = self._stop() or time.monotonic() > deadline
             if not missing or given_up or any(self._is_dead(rank) for rank in missing):
                 return answers
@@ -196,16 +198,16 @@ class Row:
         return f"no answer for {self.timeout:g} s" if not self._stop() else "no answer before this process was stopped"
 
     def _key(self, name: object) -> str:
-        return f"fall/{self.seat.row}/{self._meetings}/{name}"
+        return f"failure/{self.position.group}/{self._meetings}/{name}"
 
 
 def held_key(fingerprint: str) -> str:
-    """The key in the ranks' store that says that another command has a cell."""
+    """The key in the ranks' store that says that another command has a run."""
     return f"held/{fingerprint}"
 
 
 def end_process(code: int) -> NoReturn:
-    """End a rank at once: torch's threads, which outlive the row, can abort an interpreter that ends in good order."""
+    """End a rank at once: torch's threads, which outlive the group, can abort an interpreter that exits normally."""
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code)

@@ -11,14 +11,14 @@ from collections.abc import Iterator
 
 import torch.distributed as dist
 
-BEAT_SECONDS = 1.0
+HEARTBEAT_SECONDS = 1.0
 BUSY = "where a machine is so busy that processes starve, give a longer --timeout"
 START_SECONDS = 120.0
 """time that a process has to load what it needs before its silence means anything"""
 
 
 @contextlib.contextmanager
-def beating(store: dist.Store, rank: int) -> Iterator[None]:
+def send_heartbeats(store: dist.Store, rank: int) -> Iterator[None]:
     """Beat until left."""
     ended = threading.Event()
     # a connection of its own: one that waits for a key would hold the beats back
@@ -26,7 +26,7 @@ def beating(store: dist.Store, rank: int) -> Iterator[None]:
 
     def beat() -> None:
         with contextlib.suppress(RuntimeError):  # the store is gone, and with it whoever listened
-            while not ended.wait(BEAT_SECONDS):
+            while not ended.wait(HEARTBEAT_SECONDS):
                 own.add(_key(rank), 1)
 
     own.add(_key(rank), 1)
@@ -39,7 +39,7 @@ def beating(store: dist.Store, rank: int) -> Iterator[None]:
         thread.join()
 
 
-class Watch:
+class HeartbeatMonitor:
     """Listens to the beats of ranks; somebody who asks often enough learns who has fallen silent."""
 
     def __init__(self, store: dist.Store, timeout: float):
@@ -47,7 +47,7 @@ class Watch:
         self._timeout = timeout
         self._heard: dict[int, tuple[int, float]] = {}
 
-    def silent(self, rank: int) -> bool:
+    def is_stale(self, rank: int) -> bool:
         """Whether a rank has not beaten for the timeout, or not begun to within `START_SECONDS`."""
         now, beats = time.monotonic(), self._store.add(_key(rank), 0)
         before, since = self._heard.get(rank, (-1, now))
@@ -58,4 +58,4 @@ class Watch:
 
 
 def _key(rank: int) -> str:
-    return f"pulse/{rank}"
+    return f"heartbeat/{rank}"

@@ -1,4 +1,4 @@
-"""Cells over ranks that a launcher started: `accelerate launch` or `torchrun`, on one machine or several."""
+"""Runs over ranks that a launcher started: `accelerate launch` or `torchrun`, on one machine or several."""
 
 import contextlib
 import json
@@ -18,12 +18,12 @@ from gpt.runner.launch.exit_codes import RANK_LOST
 from gpt.runner.launch.signals import LAUNCHER_ENDED, STOP_SIGNALS, stop_on_signals
 from gpt.runner.layout import Layout
 from gpt.runner.progress import Progress
-from gpt.runner.ranks.group import Seat, end_process
-from gpt.runner.ranks.heartbeat import BUSY, Watch
-from gpt.runner.ranks.local import POLL_SECONDS, Outcome, be_rank, outcome
+from gpt.runner.ranks.group import RankPosition, end_process
+from gpt.runner.ranks.heartbeat import BUSY, HeartbeatMonitor
+from gpt.runner.ranks.local import POLL_SECONDS, Outcome, outcome, run_rank
 from gpt.runner.stack import describe_stack
-from gpt.runner.workspace import Place
-from gpt.study.plan import PlannedCell
+from gpt.runner.workspace import Workspace
+from gpt.study.plan import PlannedRun
 
 
 def open_store(launch: Launch, timeout: float) -> dist.Store:
@@ -34,8 +34,12 @@ def open_store(launch: Launch, timeout: float) -> dist.Store:
     return dist.PrefixStore(f"gpt/{launch.attempt}", store)
 
 
-def meet(
-    launch: Launch, store: dist.Store, layout: Layout, packs: Sequence[Sequence[PlannedCell]], place: Place
+def check_ranks_agree(
+    launch: Launch,
+    store: dist.Store,
+    layout: Layout,
+    seed_batches: Sequence[Sequence[PlannedRun]],
+    workspace: Workspace,
 ) -> None:
     """Hold what this rank is against rank 0, before anything is trained.
 
@@ -46,8 +50,8 @@ def meet(
         "processes": layout.processes,
         "ranks-per-run": layout.ranks_per_run,
         "zero_stage": launch.zero_stage,
-        **describe_stack(place.device),
-        "cells": [[cell.fingerprint for cell in pack] for pack in packs],
+        **describe_stack(workspace.device),
+        "runs": [[run.fingerprint for run in seed_batch] for seed_batch in seed_batches],
     }
     store.set(f"about/{launch.rank}", json.dumps(about))
     if launch.rank == 0:
@@ -68,7 +72,7 @@ def _difference(store: dist.Store, rank: int, about: dict[str, Any]) -> str:
         return f"rank {rank} did not come: all ranks of the launch must run the same command"
     for key, value in about.items():
         if other[key] != value:
-            what = "" if key == "cells" else f" {other[key]!r} on rank {rank}, {value!r} on rank 0"
+            what = "" if key == "runs" else f" {other[key]!r} on rank {rank}, {value!r} on rank 0"
             return f"ranks differ in {key}{what}; all ranks of a launch must be alike"
     return ""
 
@@ -76,22 +80,22 @@ def _difference(store: dist.Store, rank: int, about: dict[str, Any]) -> str:
 def run_as_rank(
     launch: Launch,
     store: dist.Store,
-    packs: Sequence[Sequence[PlannedCell]],
-    place: Place,
+    seed_batches: Sequence[Sequence[PlannedRun]],
+    workspace: Workspace,
     layout: Layout,
     progress: Progress,
 ) -> Outcome:
-    """Train, as one rank of a launch, what falls to its row; rank 0 waits for all the others.
+    """Train, as one rank of a launch, what falls to its group; rank 0 waits for all the others.
 
     Returns:
-        What became of all cells, as far as this rank knows: only rank 0 has seen everybody end.
+        What became of all runs, as far as this rank knows: only rank 0 has seen everybody end.
     """
     with (
         stop_on_signals(*STOP_SIGNALS, LAUNCHER_ENDED, parent=os.getppid()) as stop,
         _shown(progress, launch.rank == 0),
     ):
-        seat = Seat(launch.rank, launch.world, layout.ranks_per_run)
-        stopped = be_rank(seat, store, packs, place, layout.timeout, stop) or stop()
+        position = RankPosition(launch.rank, launch.world, layout.ranks_per_run)
+        stopped = run_rank(position, store, seed_batches, workspace, layout.timeout, stop) or stop()
         with contextlib.suppress(RuntimeError):  # the launcher and its store are gone; this rank has stopped for that
             if stopped:
                 store.set("stopped", "")
@@ -99,18 +103,18 @@ def run_as_rank(
             if launch.rank == 0:
                 _wait_for_others(store, launch.world, layout.timeout)
                 stopped = stopped or store.check(["stopped"])
-                return outcome(stopped, [cell for pack in packs for cell in pack], place, store)
+                return outcome(stopped, [run for seed_batch in seed_batches for run in seed_batch], workspace, store)
         return Outcome(stopped, [], 0)
 
 
 def _wait_for_others(store: dist.Store, world: int, timeout: float) -> None:
     """Wait until every rank has ended; one that gives no sign of life ends the launch."""
-    watch, others = Watch(store, timeout), set(range(1, world))
+    monitor, others = HeartbeatMonitor(store, timeout), set(range(1, world))
     while others:
         for rank in sorted(others):
             if store.check([f"ended/{rank}"]):
                 others.remove(rank)
-            elif watch.silent(rank):
+            elif monitor.is_stale(rank):
                 why = f"no sign of life for {timeout:g} s ({BUSY})"
                 print(f"gpt: rank {rank} of {world} was lost: {why}", file=sys.stderr)
                 end_process(RANK_LOST)
@@ -119,7 +123,7 @@ def _wait_for_others(store: dist.Store, world: int, timeout: float) -> None:
 
 @contextlib.contextmanager
 def _shown(progress: Progress, here: bool) -> Iterator[None]:
-    """Follow the cells from a thread beside the training."""
+    """Follow the runs from a thread beside the training."""
     if not here:
         yield
         return

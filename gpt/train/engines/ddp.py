@@ -9,8 +9,8 @@ from torch.nn.parallel import DistributedDataParallel
 
 from gpt.config import RunConfig
 from gpt.train.engines.engine import ModelEngine, State, StepOut
-from gpt.train.engines.rank_invariant import ordered_sum
-from gpt.train.engines.ranks import ALONE, Ranks
+from gpt.train.engines.rank_invariant import rank_invariant_sum
+from gpt.train.engines.ranks import SINGLE, Ranks
 from gpt.train.optim.adamw import build_optimizer
 from gpt.train.optim.clipping import clip_scale, layer_norms, scale_gradients
 
@@ -21,22 +21,24 @@ def require(gradient: Tensor | None) -> Tensor:
     return gradient
 
 
-class ReplicaEngine(ModelEngine):
-    """One process on one device, or DistributedDataParallel; with `train.reduction: ordered`, sums in a fixed order."""
+class DDPEngine(ModelEngine):
+    """One process on one device, or DistributedDataParallel; with `train.reduction: rank_invariant`, sums in a fixed
+    order.
+    """
 
     def __init__(
-        self, config: RunConfig, vocabulary: int, seeds: Sequence[int], device: torch.device, ranks: Ranks = ALONE
+        self, config: RunConfig, vocabulary: int, seeds: Sequence[int], device: torch.device, ranks: Ranks = SINGLE
     ):
         super().__init__(config, vocabulary, seeds, device, ranks)
         self.optimizer = build_optimizer(self.model, config.optim)
-        self.gathers_parts = config.train.reduction == "ordered" and ranks.size > 1
-        self.averages = None if ranks.size == 1 or self.gathers_parts else DistributedDataParallel(self.forward)
+        self.gathers_micro_batches = config.train.reduction == "rank_invariant" and ranks.size > 1
+        self.averages = None if ranks.size == 1 or self.gathers_micro_batches else DistributedDataParallel(self.forward)
         if self.averages is not None:
             self.forward = self.averages
-        self.name = "one process" if ranks.size == 1 else "in order" if self.gathers_parts else "DDP"
+        self.name = "one process" if ranks.size == 1 else "rank-invariant" if self.gathers_micro_batches else "DDP"
 
     def train_step(self, step: int, batch_SBT: Tensor, lr: float, measure_updates: bool) -> StepOut:
-        loss_S, part_norm_SP = self._backward(step, batch_SBT)
+        loss_S, micro_batch_norm_SM = self._backward(step, batch_SBT)
         gradients = [require(p.grad) for p in self.parameters.values()]
         layer_grad_norm_SL = layer_norms(gradients, self.layers, self.layer_count)
         grad_norm_S = torch.linalg.vector_norm(layer_grad_norm_SL, dim=1)
@@ -49,25 +51,27 @@ class ReplicaEngine(ModelEngine):
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         ratio_SL = self._update_ratio(before) if before else None
-        return StepOut(loss_S, grad_norm_S, layer_grad_norm_SL, scale_S, part_norm_SP, ratio_SL)
+        return StepOut(loss_S, grad_norm_S, layer_grad_norm_SL, scale_S, micro_batch_norm_SM, ratio_SL)
 
     def _backward(self, step: int, batch_SBT: Tensor) -> tuple[Tensor, Tensor | None]:
         """Leave the gradient of the batch's mean loss in every parameter; return that loss, and the part norms."""
         # averaging over ranks divides by their number; a sum in order does not
-        divisor = len(self.micro_batches) * (self.ranks.size if self.gathers_parts else 1)
+        divisor = len(self.micro_batches) * (self.ranks.size if self.gathers_micro_batches else 1)
         measured, gradients_AN = [], []
         for samples in self.micro_batches:
             with self._averaging(samples):
                 loss_S = self._loss(step, batch_SBT, samples)
                 (loss_S / divisor).sum().backward()
-            measured.append([loss_S.detach(), *([self.part_norms.last_S() * divisor] if self.part_norms else [])])
-            if self.gathers_parts:
+            measured.append(
+                [loss_S.detach(), *([self.micro_batch_norms.last_S() * divisor] if self.micro_batch_norms else [])]
+            )
+            if self.gathers_micro_batches:
                 gradients_AN.append(torch.cat([require(p.grad).flatten() for p in self.parameters.values()]))
                 self.optimizer.zero_grad(set_to_none=True)
-        if self.gathers_parts:
-            self._distribute(ordered_sum(gradients_AN, self.ranks))
-        of_parts_XSP = self._of_all_parts(torch.stack([torch.stack(m) for m in measured], dim=2))
-        return of_parts_XSP[0].mean(1), of_parts_XSP[1] if self.part_norms else None
+        if self.gathers_micro_batches:
+            self._distribute(rank_invariant_sum(gradients_AN, self.ranks))
+        of_all_XSM = self._of_all_micro_batches(torch.stack([torch.stack(m) for m in measured], dim=2))
+        return of_all_XSM[0].mean(1), of_all_XSM[1] if self.micro_batch_norms else None
 
     def _averaging(self, samples: range) -> AbstractContextManager[None]:
         """Ranks average after the last micro-batch only; forward and backward both belong inside."""

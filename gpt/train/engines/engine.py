@@ -13,10 +13,10 @@ import torch
 from torch import Tensor, nn
 
 from gpt.config import RunConfig
-from gpt.model.dropout import Noise
+from gpt.model.dropout import DropoutKey
 from gpt.model.gpt import build_model, layer_index, layer_names, token_losses
 from gpt.train.engines.micro_batches import micro_batches
-from gpt.train.engines.ranks import ALONE, Ranks
+from gpt.train.engines.ranks import SINGLE, Ranks
 
 State = dict[str, Tensor]
 
@@ -33,7 +33,7 @@ class StepOut:
     """norm of each layer's gradient before clipping"""
     clip_scale_S: Tensor
     """factor that the gradient was multiplied by"""
-    part_norm_SP: Tensor | None
+    micro_batch_norm_SM: Tensor | None
     """norm of the mean gradient of each part of the batch; None where the noise scale was not asked for"""
     update_ratio_SL: Tensor | None
     """norm of the update over the norm of the weights, layer by layer; None where it was not asked for"""
@@ -60,8 +60,10 @@ class Engine(Protocol):
     def evaluate(self, windows_NT: Tensor) -> Tensor:
         """(S, N): mean loss of each window of T+1 characters, nats per character."""
 
-    def observe(self, windows_NT: Tensor, want: Collection[str]) -> dict[str, list[Tensor]]:
-        """The wanted intermediates (see `gpt.model.intermediates.TAPS`) of a forward pass over windows of T characters."""
+    def observe(self, windows_NT: Tensor, capture: Collection[str]) -> dict[str, list[Tensor]]:
+        """The captured intermediates (see `gpt.model.intermediates.INTERMEDIATES`) of a forward pass over windows of T
+        characters.
+        """
 
     def weights(self) -> State:
         """Parameters by name, each leading with the seed axis; they go on changing with the next step."""
@@ -80,7 +82,7 @@ class Engine(Protocol):
         """Let go of what outlives the engine; it is not used again."""
 
 
-class PartNorms:
+class MicroBatchGradNorms:
     """Hooks that square every gradient as backward makes it: of one micro-batch, and not yet averaged over ranks."""
 
     def __init__(self, parameters: Sequence[nn.Parameter], seeds: int):
@@ -114,7 +116,7 @@ class ModelEngine:
     """What is computed alike wherever the weights lie; a subclass says what becomes of the gradients."""
 
     def __init__(
-        self, config: RunConfig, vocabulary: int, seeds: Sequence[int], device: torch.device, ranks: Ranks = ALONE
+        self, config: RunConfig, vocabulary: int, seeds: Sequence[int], device: torch.device, ranks: Ranks = SINGLE
     ):
         self.seeds = tuple(seeds)
         self.config = config
@@ -128,25 +130,25 @@ class ModelEngine:
         self.layer_count = len(layer_names(config.model))
         self.forward: nn.Module = Autocast(self.model, device) if config.train.precision == "bf16" else self.model
         """what a batch goes through: the model, or what an engine has wrapped it in"""
-        self.part_norms = (
-            PartNorms(list(self.parameters.values()), len(self.seeds)) if config.probes.noise_scale else None
+        self.micro_batch_norms = (
+            MicroBatchGradNorms(list(self.parameters.values()), len(self.seeds)) if config.probes.noise_scale else None
         )
 
     def _loss(self, step: int, batch_SBT: Tensor, samples: range) -> Tensor:
         """(S,): mean loss of one micro-batch of this rank's batch, with its graph."""
         part_SBT = batch_SBT[:, samples.start - self.samples.start : samples.stop - self.samples.start].to(self.device)
-        logits_SBTV, _ = self.forward(part_SBT[..., :-1], noise=Noise(self.seeds, step, samples))
+        logits_SBTV, _ = self.forward(part_SBT[..., :-1], dropout_key=DropoutKey(self.seeds, step, samples))
         return token_losses(logits_SBTV, part_SBT[..., 1:]).mean((1, 2))
 
-    def _of_all_parts(self, values_XSA: Tensor) -> Tensor:
+    def _of_all_micro_batches(self, values_XSA: Tensor) -> Tensor:
         """(X, S, P): what each rank knows of its own micro-batches, put together in the order of their samples."""
         rank, size = self.ranks.rank, self.ranks.size
         if size == 1:
             return values_XSA
         parts = values_XSA.shape[2]
-        all_XSP = values_XSA.new_zeros(*values_XSA.shape[:2], parts * size)
-        all_XSP[:, :, rank * parts : (rank + 1) * parts] = values_XSA
-        return self.ranks.add_up(all_XSP)
+        all_XSM = values_XSA.new_zeros(*values_XSA.shape[:2], parts * size)
+        all_XSM[:, :, rank * parts : (rank + 1) * parts] = values_XSA
+        return self.ranks.all_reduce_sum(all_XSM)
 
     @torch.no_grad()
     def evaluate(self, windows_NT: Tensor) -> Tensor:
@@ -162,13 +164,13 @@ class ModelEngine:
             logits_SBTV, _ = self.forward(chunk_SBT[..., :-1])
             if mine < len(chunks_BT):
                 of_chunks_SB[mine].copy_(token_losses(logits_SBTV, chunk_SBT[..., 1:]).mean(2))
-        return self.ranks.add_up(losses_SN)
+        return self.ranks.all_reduce_sum(losses_SN)
 
     @torch.no_grad()
-    def observe(self, windows_NT: Tensor, want: Collection[str]) -> dict[str, list[Tensor]]:
+    def observe(self, windows_NT: Tensor, capture: Collection[str]) -> dict[str, list[Tensor]]:
         windows_NT = windows_NT.to(self.device)
-        _, taps = self.forward(windows_NT.expand(len(self.seeds), *windows_NT.shape), want=want)
-        return taps
+        _, intermediates = self.forward(windows_NT.expand(len(self.seeds), *windows_NT.shape), capture=capture)
+        return intermediates
 
     def close(self) -> None:
         pass

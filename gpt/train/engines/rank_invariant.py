@@ -17,7 +17,7 @@ from torch.nn.functional import pad
 from gpt.train.engines.ranks import Ranks
 
 
-def ordered_sum(parts_AN: Sequence[Tensor], ranks: Ranks) -> Tensor:
+def rank_invariant_sum(parts_AN: Sequence[Tensor], ranks: Ranks) -> Tensor:
     """(N,): ((g_0 + g_1) + g_2) + ... over the M micro-batches of all ranks, the same bits on every rank.
 
     Each rank sends A N elements and receives as many, then receives the N sums; an all-reduce moves about 2 N.

@@ -1,4 +1,4 @@
-"""The ranks that train one pack together, and the few things they say to each other.
+"""The ranks that train one seed batch together, and the few things they say to each other.
 
 A rank is one process. Outside this file, `gpt.train.engines.rank_invariant` and DeepSpeed nobody calls a collective.
 """
@@ -22,11 +22,11 @@ class Ranks:
     size: int = 1
 
     @property
-    def leads(self) -> bool:
-        """Whether this rank reads and writes the cells' folders; one rank does."""
+    def is_main(self) -> bool:
+        """Whether this rank reads and writes the runs' folders; one rank does."""
         return self.rank == 0
 
-    def add_up(self, tensor: Tensor) -> Tensor:
+    def all_reduce_sum(self, tensor: Tensor) -> Tensor:
         """The sum over all ranks, in place. Where one rank alone has a number other than zero, it is exact."""
         if self.size > 1:
             dist.all_reduce(tensor)
@@ -40,28 +40,30 @@ class Ranks:
         dist.all_reduce(answer, op=dist.ReduceOp.MAX)
         return bool(answer.item())
 
-    def from_leader(self, value: Json) -> Json:
+    def broadcast_object(self, value: Json) -> Json:
         """The leading rank's value, which must come back equal from JSON; what the others pass is not looked at."""
         if self.size == 1:
             return value
         text = bytearray(json.dumps(value).encode())
         length = torch.tensor([len(text)])
         dist.broadcast(length, 0)
-        data = torch.frombuffer(text, dtype=torch.uint8) if self.leads else torch.empty(int(length), dtype=torch.uint8)
+        data = (
+            torch.frombuffer(text, dtype=torch.uint8) if self.is_main else torch.empty(int(length), dtype=torch.uint8)
+        )
         dist.broadcast(data, 0)
         return json.loads(bytes(data.tolist()))
 
-    def tensors_from_leader(self, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    def broadcast_tensors(self, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
         """The leading rank's fp32 CPU tensors by name; what the others pass is not looked at."""
         if self.size == 1:
             return tensors
-        shapes = self.from_leader({name: list(t.shape) for name, t in tensors.items()})
-        if not self.leads:
+        shapes = self.broadcast_object({name: list(t.shape) for name, t in tensors.items()})
+        if not self.is_main:
             tensors = {name: torch.empty(shape) for name, shape in shapes.items()}
         for tensor in tensors.values():
             dist.broadcast(tensor, 0)
         return tensors
 
 
-ALONE = Ranks()
+SINGLE = Ranks()
 """one process by itself"""

@@ -1,7 +1,7 @@
 """The engine whose ranks hold shards: DeepSpeed ZeRO, stages 0 to 3 (Rajbhandari et al. 2020), driven by accelerate.
 
-DeepSpeed would clip all seeds of a pack together and says nothing of layers, so it is told not to clip; norms are taken
-and gradients scaled here, on each rank's shards, between its backward pass and its step.
+DeepSpeed would clip all seeds of a seed batch together and says nothing of layers, so it is told not to clip; norms are
+taken and gradients scaled here, on each rank's shards, between its backward pass and its step.
 
 Shapes: S seed, L layer, W parameter tensor, P part of the batch.
 """
@@ -33,7 +33,7 @@ class Shard:
     """place of the first value in the flattened parameter"""
 
 
-class ZeroEngine(ModelEngine):
+class ZeROEngine(ModelEngine):
     """Ranks that share out the optimizer's state (stage 1), also gradients (2), also parameters (3), or nothing (0)."""
 
     def __init__(
@@ -63,8 +63,10 @@ class ZeroEngine(ModelEngine):
             self.deepspeed.set_gradient_accumulation_boundary(samples == self.micro_batches[-1])
             loss_S = self._loss(step, batch_SBT, samples)
             self.deepspeed.backward(loss_S.sum())  # which divides by the number of micro-batches
-            measured.append([loss_S.detach(), *([self.part_norms.last_S() * count] if self.part_norms else [])])
-        of_parts_XSP = self._of_all_parts(torch.stack([torch.stack(m) for m in measured], dim=2))
+            measured.append(
+                [loss_S.detach(), *([self.micro_batch_norms.last_S() * count] if self.micro_batch_norms else [])]
+            )
+        of_all_XSM = self._of_all_micro_batches(torch.stack([torch.stack(m) for m in measured], dim=2))
 
         gradients = [self._gradient(p) for p in self.parameters.values()]
         layer_grad_norm_SL = self._layer_norms(gradients)
@@ -79,11 +81,11 @@ class ZeroEngine(ModelEngine):
             group["lr"] = lr
         self.deepspeed.step()
         return StepOut(
-            of_parts_XSP[0].mean(1),
+            of_all_XSM[0].mean(1),
             grad_norm_S,
             layer_grad_norm_SL,
             scale_S,
-            of_parts_XSP[1] if self.part_norms else None,
+            of_all_XSM[1] if self.micro_batch_norms else None,
             self._update_ratio(before) if measure_updates else None,
         )
 
@@ -93,7 +95,7 @@ class ZeroEngine(ModelEngine):
             [self._squares(shard, shape) for shard, shape in zip(shards, self.shapes.values(), strict=True)], dim=1
         )
         if self.stage > 0:
-            self.ranks.add_up(squares_SW)
+            self.ranks.all_reduce_sum(squares_SW)
         squares_SL = torch.zeros(len(self.seeds), self.layer_count, device=self.device)
         return squares_SL.index_add_(1, torch.tensor(self.layers, device=self.device), squares_SW).sqrt()
 
@@ -223,7 +225,7 @@ def _prepare(
     # a collective for one machine's CPUs that is compiled for a minute when first used; gloo does without
     deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
     DeepSpeedPlugin.set_deepspeed_weakref = _nothing_to_tell  # it tells transformers, which is not needed here
-    # what is left of the pack before, whose row may have broken up since
+    # what is left of the seed batch before, whose row may have broken up since
     AcceleratorState._reset_state(reset_partial_state=True)
     deepspeed.comm.comm.cdb = None
     importlib.reload(deepspeed.utils.groups)

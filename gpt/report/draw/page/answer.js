@@ -1,13 +1,13 @@
-// The primary metric: block by block, and seed by seed.
+// The primary metric: setting by setting, and seed by seed.
 
 const metricTitle = () => `${page.study.metric.words}, ${page.study.metric.unit}`;
 const survived = (variant) => range(page.seeds.length).filter((i) => variant.states[i] === "done");
 
-figure("sensitivity", () => page.blocks.length > 1, (_, panels, shown) => {
+figure("sensitivity", () => page.settings.length > 1, (_, panels, shown) => {
   const { title, values, log } = page.axis;
   const at = log === null ? range(values.length) : log ? values.map(Math.log10) : values;
   const gap = Math.min(...at.map((x, i) => Math.min(...at.filter((_, j) => j !== i).map((other) => Math.abs(other - x)))));
-  const all = page.blocks.flatMap((block) => block.variants.flatMap((v) => survived(v).map((i) => v.values[i])));
+  const all = page.settings.flatMap((setting) => setting.variants.flatMap((v) => survived(v).map((i) => v.values[i])));
   const ends = linearRange(all) ?? [0, 1];
   const strip = ends[1] + 0.07 * (ends[1] - ends[0]);
   const traces = [], annotations = [];
@@ -16,8 +16,8 @@ figure("sensitivity", () => page.blocks.length > 1, (_, panels, shown) => {
     const color = variantColor(v);
     const dodge = (v - (page.variants.length - 1) / 2) * Math.min(0.16, 0.5 / page.variants.length) * gap;
     const points = { x: [], y: [], text: [] }, crosses = { x: [], y: [], text: [] }, means = { x: [], y: [], up: [], down: [] };
-    page.blocks.forEach((block, b) => {
-      const runs = block.variants[v], x = at[b] + dodge;
+    page.settings.forEach((setting, b) => {
+      const runs = setting.variants[v], x = at[b] + dodge;
       survived(runs).forEach((i, place, those) => {
         points.x.push(x + 0.035 * gap * (those.length > 1 ? (2 * place) / (those.length - 1) - 1 : 0));
         points.y.push(runs.values[i]);
@@ -53,20 +53,20 @@ figure("sensitivity", () => page.blocks.length > 1, (_, panels, shown) => {
   });
 });
 
-figure("paired", (block) => block.variants.some((v) => v.states.some((s) => s === "done" || s === "diverged")), (block, panels) => {
-  slopes(block, panels);
-  if (block.contrasts.length) differences(block, panels);
+figure("paired", (setting) => setting.variants.some((v) => v.states.some((s) => s === "done" || s === "diverged")), (setting, panels) => {
+  slopes(setting, panels);
+  if (setting.contrasts.length) differences(setting, panels);
 });
 
 /** A grey line for each seed from variant to variant, points in the variants' colours, means as bars. */
-function slopes(block, panels) {
+function slopes(setting, panels) {
   const count = page.variants.length, traces = [], annotations = [], shapes = [];
-  const value = (v, i) => (block.variants[v].states[i] === "done" ? block.variants[v].values[i] : null);
+  const value = (v, i) => (setting.variants[v].states[i] === "done" ? setting.variants[v].values[i] : null);
   page.seeds.forEach((_, i) => traces.push({
     ...thinLine(range(count), range(count).map((v) => value(v, i)), css("--soft"), { opacity: 0.55 }),
   }));
   page.variants.forEach((variant, v) => {
-    const runs = block.variants[v], color = variantColor(v), those = survived(runs);
+    const runs = setting.variants[v], color = variantColor(v), those = survived(runs);
     traces.push({
       type: "scatter", mode: "markers", x: those.map(() => v), y: those.map((i) => runs.values[i]), text: those.map((i) => `seed ${page.seeds[i]}`),
       marker: { color, symbol: variant.symbol, size: 8 }, hovertemplate: `${plain(variant.label)}, %{text}: %{y:.${page.study.places}f}<extra></extra>`,
@@ -87,10 +87,10 @@ function slopes(block, panels) {
 }
 
 /** For each contrast its differences, their mean and interval, and the zone that is too small to matter. */
-function differences(block, panels) {
+function differences(setting, panels) {
   const effect = page.study.smallest_effect, traces = [], annotations = [];
-  const first = block.contrasts[0].a;
-  block.contrasts.forEach((contrast, row) => {
+  const first = setting.contrasts[0].a;
+  setting.contrasts.forEach((contrast, row) => {
     const color = variantColor(contrast.variant), symbol = page.variants[contrast.variant].symbol;
     const those = range(contrast.differences.length).filter((i) => contrast.differences[i] !== null);
     traces.push({
@@ -106,19 +106,19 @@ function differences(block, panels) {
     const said = { ...note(0.5, row, ""), xref: "paper", yanchor: "bottom", yshift: 10, font: { size: 12.5, color } };
     annotations.push({ ...said, text: `<b>${plain(contrast.b)}: ${plain(contrast.verdict)}</b><br>${plain(contrast.size || nothing)}${alone}` });
   });
-  const reach = finite(block.contrasts.flatMap((c) => [...c.differences, c.low, c.high, 0, effect, -effect]));
+  const reach = finite(setting.contrasts.flatMap((c) => [...c.differences, c.low, c.high, 0, effect, -effect]));
   const better = page.study.metric.lower_is_better;
   if (better !== null) {
     annotations.push(note(0, 1, better ? "← better" : "← worse", { xref: "paper", yref: "paper", xanchor: "left", yanchor: "bottom" }));
     annotations.push(note(1, 1, better ? "worse →" : "better →", { xref: "paper", yref: "paper", xanchor: "right", yanchor: "bottom" }));
   }
   panels.plot(`Difference from ${first}`, traces, {
-    height: Math.max(340, 120 + 120 * block.contrasts.length), hovermode: "closest", annotations, margin: { l: 20, r: 10, t: 24, b: 40 },
+    height: Math.max(340, 120 + 120 * setting.contrasts.length), hovermode: "closest", annotations, margin: { l: 20, r: 10, t: 24, b: 40 },
     shapes: [
       { type: "rect", yref: "paper", y0: 0, y1: 1, x0: -effect, x1: effect, fillcolor: css("--zone"), line: { width: 0 }, layer: "below" },
       { type: "line", yref: "paper", y0: 0, y1: 1, x0: 0, x1: 0, line: { color: css("--soft"), width: 1.2 } },
     ],
     xaxis: axis(`difference from ${first}, ${page.study.metric.unit}`, { range: linearRange(reach) }),
-    yaxis: axis("", { tickvals: range(block.contrasts.length), ticktext: block.contrasts.map((c) => plain(c.b)), range: [block.contrasts.length - 0.55, -0.68], showgrid: false }),
+    yaxis: axis("", { tickvals: range(setting.contrasts.length), ticktext: setting.contrasts.map((c) => plain(c.b)), range: [setting.contrasts.length - 0.55, -0.68], showgrid: false }),
   });
 }

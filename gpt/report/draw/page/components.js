@@ -5,8 +5,8 @@ const OKABE_ITO = ["#0072B2", "#D55E00", "#009E73", "#CC79A7"];  // of sources, 
 const SOURCE_SYMBOLS = ["circle", "square", "triangle-up", "diamond"];
 const BLUE_RED = [[0, "#2166ac"], [0.25, "#92c5de"], [0.5, "#f7f7f7"], [0.75, "#f4a582"], [1, "#b2182b"]];
 
-figure("components", (block) => block.components?.split, (block, panels) => {
-  const { split, words } = block.components, places = page.study.places;
+figure("components", (setting) => setting.components?.split, (setting, panels) => {
+  const { split, words } = setting.components, places = page.study.places;
   const names = SOURCES.map((source) => words[source]);
   const shares = SOURCES.map((source) => split[source]).filter((part) => part.share !== null)
     .map((part) => ({ mean: 100 * part.share, low: 100 * part.share_low, high: 100 * part.share_high }));
@@ -29,13 +29,13 @@ function bars(panels, title, names, parts, words, ends) {
   });
 }
 
-figure("crossed", (block) => block.components?.finished, (block, panels) => {
-  const value = (v, i) => (block.variants[v].states[i] === "done" ? block.variants[v].values[i] : null);
+figure("crossed", (setting) => setting.components?.finished, (setting, panels) => {
+  const value = (v, i) => (setting.variants[v].states[i] === "done" ? setting.variants[v].values[i] : null);
   const z = page.seeds.map((_, i) => page.variants.map((_, v) => value(v, i)));
   const all = finite(z.flat()), mean = all.reduce((sum, each) => sum + each, 0) / (all.length || 1);
   const far = Math.max(...all.map((each) => Math.abs(each - mean))) || 1;
   const text = z.map((row, i) => row.map((each, v) => (each === null ? "" : each.toFixed(page.study.places))));
-  const lost = z.flatMap((row, i) => row.map((each, v) => (each === null ? note(v, i, block.variants[v].states[i], { color: css("--bad") }) : null))).filter(Boolean);
+  const lost = z.flatMap((row, i) => row.map((each, v) => (each === null ? note(v, i, setting.variants[v].states[i], { color: css("--bad") }) : null))).filter(Boolean);
   const hover = text.map((row, i) => row.map((words, v) => `initialisation seed ${page.seeds[i]}, order seed ${plain(page.variants[v].label)}: ${words}`));
   const wide = innerWidth >= 900 && page.variants.length <= 12;
   panels.plot("", [{
@@ -48,8 +48,8 @@ figure("crossed", (block) => block.components?.finished, (block, panels) => {
   });
 });
 
-figure("during", (block) => block.components?.during_training?.steps?.length, (block, panels) => {
-  const { during_training: curves, words } = block.components;
+figure("during", (setting) => setting.components?.during_training?.steps?.length, (setting, panels) => {
+  const { during_training: curves, words } = setting.components;
   panels.legend(SOURCES.map((source, i) => [OKABE_ITO[i], words[source]]));
   const traces = SOURCES.map((source, i) => ({
     type: "scatter", mode: "lines+markers", x: curves.steps, y: curves[source], name: plain(words[source]), line: { color: OKABE_ITO[i], width: 2.2 },

@@ -1,4 +1,4 @@
-// Attention weights on the probe text: variants side by side, with pickers for run, step, block and head.
+// Attention weights on the probe text: variants side by side, with pickers for run, step, layer and head.
 
 const FULL = 0.5;  // weight of the strongest colour
 const LIGHT = [[0, "#fcfdbf"], [0.2, "#fea973"], [0.45, "#e95562"], [0.7, "#872781"], [1, "#140e36"]];
@@ -30,7 +30,7 @@ function options(id, entries, fallback) {
   return select.value;
 }
 
-/** Fill the pickers for a block and read them. */
+/** Fill the pickers for a setting and read them. */
 function heatChoice({ variants }) {
   const boxes = element("heat-variants");
   const shown = variants.map((group) => String(group.variant));
@@ -51,18 +51,18 @@ function heatChoice({ variants }) {
   const steps = [...new Set(variants.flatMap((group) => group[run].map((each) => each.step)))].sort((a, b) => a - b);
   const step = Number(options("heat-step", steps.map((s) => [s, s.toLocaleString("en")]), steps.at(-1)));
   const most = (key) => Math.max(...variants.map((group) => group[key]));
-  const layer = options("heat-layer", [...range(most("layers")).map((i) => [i, `block ${i}`]), [MEAN, "mean of all"]], 0);
+  const layer = options("heat-layer", [...range(most("layers")).map((i) => [i, `layer ${i}`]), [MEAN, "mean of all"]], 0);
   const head = options("heat-head", [...range(most("heads")).map((i) => [i, `head ${i}`]), [MEAN, "mean of all"]], 0);
   return { checked, run, step, layer, head };
 }
 
-figure("heatmap", (block) => block.heatmaps, (block, panels) => {
-  const { variants, levels } = block.heatmaps;
-  const { checked, run, step, layer, head } = heatChoice(block.heatmaps);
+figure("heatmap", (setting) => setting.heatmaps, (setting, panels) => {
+  const { variants, levels } = setting.heatmaps;
+  const { checked, run, step, layer, head } = heatChoice(setting.heatmaps);
   const kept = [...new Set(variants.flatMap((group) => group.one.map((each) => each.step)))].sort((a, b) => a - b);
   element("heat-shown").textContent =
     `This page holds the weights of one run of each variant at steps ${kept.map((s) => s.toLocaleString("en")).join(", ")}, and the mean over all runs ` +
-    `at the last step (heads are not matched between runs), each weight to 1/${levels}. Point at a square to read it; choose a head with the small maps, blocks down and heads across.`;
+    `at the last step (heads are not matched between runs), each weight to 1/${levels}. Point at a square to read it; choose a head with the small maps, layers down and heads across.`;
   for (const group of variants.filter((each) => checked.includes(each.variant))) {
     const { step: at, at: place } = nearest(group[run], step);
     const z = square(group, place, layer, head, levels), characters = [...group.text].slice(0, group.size);
@@ -80,7 +80,7 @@ figure("heatmap", (block) => block.heatmaps, (block, panels) => {
   }
 });
 
-/** Every head at a glance, blocks down and heads across; each is a button that chooses it. */
+/** Every head at a glance, layers down and heads across; each is a button that chooses it. */
 function thumbnails(panel, group, at, layer, head, levels) {
   let host = panel.querySelector(".thumbs");
   if (!host || host.dataset.shape !== `${group.layers}x${group.heads}`) {
@@ -89,7 +89,7 @@ function thumbnails(panel, group, at, layer, head, levels) {
     host.style.gridTemplateColumns = `repeat(${group.heads}, 1fr)`;
     for (const l of range(group.layers)) {
       for (const h of range(group.heads)) {
-        const words = `block ${l}, head ${h}`;
+        const words = `layer ${l}, head ${h}`;
         const button = make("button", { type: "button", title: words, "aria-label": words }, make("canvas", { width: group.size, height: group.size }));
         button.addEventListener("click", () => {
           element("heat-layer").value = l;

@@ -2,7 +2,7 @@
 // What every figure is made of: colours, panels, bands. `page` is what gpt/report/draw/html.py gathered.
 
 let page;
-const FIGURES = {};  // name -> {has: block -> data or nothing, draw: (block, panels) -> undefined}
+const FIGURES = {};  // name -> {has: setting -> data or nothing, draw: (setting, panels) -> undefined}
 const FONT = 'system-ui, -apple-system, "Segoe UI", Roboto, "DejaVu Sans", sans-serif';
 const VIRIDIS = ["#440154", "#482878", "#3e4a89", "#31688e", "#26828e", "#1f9e89", "#35b779", "#6dcd59", "#b4de2c"];
 const VISIBLE = { "\n": "↵", " ": "␣", "\t": "→" };
@@ -17,7 +17,7 @@ const range = (n) => Array.from({ length: n }, (_, i) => i);
 const plain = (text) => String(text).replace(/&/g, "&amp;").replace(/</g, "&lt;").replace(/>/g, "&gt;");
 const visible = (character) => VISIBLE[character] ?? character;
 
-/** A figure: what it needs of a block, and how it is drawn into panels. */
+/** A figure: what it needs of a setting, and how it is drawn into panels. */
 function figure(name, has, draw) {
   FIGURES[name] = { has, draw };
 }

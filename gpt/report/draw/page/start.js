@@ -1,6 +1,6 @@
 // Unpacks what the page carries, wires the controls, draws.
 
-let shownBlock = 0;
+let shownSetting = 0;
 let round = 0;  // of drawing; a newer one ends an older one
 
 async function unpack(id) {
@@ -11,15 +11,15 @@ async function unpack(id) {
 const unpackText = async (id) => new TextDecoder().decode(await unpack(id));
 
 function drawOne(host) {
-  const name = host.dataset.figure, block = page.blocks[shownBlock], { has, draw } = FIGURES[name];
-  const there = Boolean(has(block));
+  const name = host.dataset.figure, setting = page.settings[shownSetting], { has, draw } = FIGURES[name];
+  const there = Boolean(has(setting));
   host.querySelector(".absent").hidden = there;
   host.querySelectorAll(".panels, .controls, .meaning, .layers, figcaption").forEach((part) => { part.hidden = !there; part.style.display = there ? "" : "none"; });
   const panels = new Panels(host.querySelector(".panels"));
-  if (there) draw(block, panels, shownBlock);
+  if (there) draw(setting, panels, shownSetting);
   panels.end();
   const caption = host.querySelector("figcaption");
-  if (caption) say(caption, name === "sensitivity" ? page.sensitivity : block.captions[name]);
+  if (caption) say(caption, name === "sensitivity" ? page.sensitivity : setting.captions[name]);
 }
 
 function redraw(...names) {
@@ -30,7 +30,7 @@ function redraw(...names) {
 async function drawAll() {
   const mine = ++round;
   document.documentElement.dataset.drawn = "no";
-  document.querySelectorAll("[data-block]:not(input)").forEach((part) => { part.hidden = Number(part.dataset.block) !== shownBlock; });
+  document.querySelectorAll("[data-block]:not(input)").forEach((part) => { part.hidden = Number(part.dataset.setting) !== shownSetting; });
   for (const host of document.querySelectorAll("[data-figure]")) {
     drawOne(host);
     await new Promise((resolve) => setTimeout(resolve));
@@ -40,11 +40,11 @@ async function drawAll() {
 }
 
 /** The chosen seed's texts, a column for each variant. */
-figure("samples", (block) => block.samples, (block, panels) => {
+figure("samples", (setting) => setting.samples, (setting, panels) => {
   const place = Number(options("sample-seed", page.seeds.map((seed, i) => [i, seed]), 0));
   page.variants.forEach((variant, v) => {
     const panel = panels.next(variant.label, "text");
-    panel.querySelector(".plot").replaceChildren(make("pre", {}, block.samples[v][place] || `(no text: ${block.variants[v].states[place]})`));
+    panel.querySelector(".plot").replaceChildren(make("pre", {}, setting.samples[v][place] || `(no text: ${setting.variants[v].states[place]})`));
   });
 });
 
@@ -62,8 +62,8 @@ function drawLegend() {
 }
 
 function wire() {
-  document.querySelectorAll('input[name="block"]').forEach((radio) => radio.addEventListener("change", () => {
-    shownBlock = Number(radio.value);
+  document.querySelectorAll('input[name="setting"]').forEach((radio) => radio.addEventListener("change", () => {
+    shownSetting = Number(radio.value);
     drawAll();
   }));
   element("activation-step").addEventListener("input", (event) => {
@@ -99,8 +99,8 @@ async function start() {
   drawLegend();
   wire();
   document.documentElement.classList.add("drawn");
-  const chosen = document.querySelector('input[name="block"]:checked');  // a reloaded page may remember another
-  shownBlock = chosen ? Number(chosen.value) : 0;
+  const chosen = document.querySelector('input[name="setting"]:checked');  // a reloaded page may remember another
+  shownSetting = chosen ? Number(chosen.value) : 0;
   await drawAll();
 }
 

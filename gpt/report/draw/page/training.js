@@ -1,7 +1,7 @@
 // Over training steps: loss, gradient norms, clipping.
 
-figure("loss", (block) => block.loss, (block, panels) => {
-  const { val, train, differences, unigram } = block.loss;
+figure("loss", (setting) => setting.loss, (setting, panels) => {
+  const { val, train, differences, unigram } = setting.loss;
   for (const [title, groups] of [["validation loss", val], ["training loss", train]]) {
     const traces = groups.flatMap((group) => group.runs.flatMap((run) => runTraces(run, group.variant)));
     for (const group of groups) {
@@ -12,7 +12,7 @@ figure("loss", (block) => block.loss, (block, panels) => {
       yaxis: axis("nats per character", { range: belowLevel(groups, unigram) }),
     });
   }
-  if (!differences.length || block.components) return;
+  if (!differences.length || setting.components) return;
   const traces = [], shapes = [{ type: "line", xref: "paper", x0: 0, x1: 1, y0: 0, y1: 0, line: { color: variantColor(0), width: 1.5 } }];
   for (const each of differences) {
     const color = variantColor(each.variant), variant = page.variants[each.variant];
@@ -46,7 +46,7 @@ function belowLevel(groups, unigram) {
   return [bottom - 0.04 * (unigram - bottom), Math.min(top, unigram + 0.35 * (unigram - bottom))];
 }
 
-figure("gradients", (block) => block.gradients, (block, panels) => layerPanels(block.gradients, panels, "gradient norm"));
+figure("gradients", (setting) => setting.gradients, (setting, panels) => layerPanels(setting.gradients, panels, "gradient norm"));
 
 /** A panel for each variant with a line for each layer, all on one logarithmic scale. */
 function layerPanels(groups, panels, title, more) {
@@ -61,10 +61,10 @@ function layerPanels(groups, panels, title, more) {
 
 const layerNames = (groups) => longest(groups.map((group) => group.layers.map((layer) => layer.name)));
 
-figure("quantiles", (block) => block.quantiles, (block, panels) => {
-  const names = layerNames(block.quantiles);
-  const count = block.quantiles.length, traces = [];
-  block.quantiles.forEach((group, place) => {
+figure("quantiles", (setting) => setting.quantiles, (setting, panels) => {
+  const names = layerNames(setting.quantiles);
+  const count = setting.quantiles.length, traces = [];
+  setting.quantiles.forEach((group, place) => {
     const color = variantColor(group.variant), variant = page.variants[group.variant];
     const dodge = (place - (count - 1) / 2) * Math.min(0.22, 0.7 / count);
     const x = group.layers.map((layer) => names.indexOf(layer.name) + dodge);
@@ -81,16 +81,16 @@ figure("quantiles", (block) => block.quantiles, (block, panels) => {
       hovertemplate: `${plain(variant.label)}, first step: %{y:.3~g}<extra></extra>`,
     });
   });
-  const ends = logRange(block.quantiles.flatMap((group) => group.layers.flatMap((layer) => [...layer.quantiles, layer.first])));
+  const ends = logRange(setting.quantiles.flatMap((group) => group.layers.flatMap((layer) => [...layer.quantiles, layer.first])));
   panels.plot("", traces, {
     height: 320, hovermode: "closest", xaxis: namedAxis(names, [-0.5, names.length - 0.5], { showgrid: false }),
     yaxis: logAxis("gradient norm of single steps", { range: ends }),
   });
 });
 
-figure("clipping", (block) => block.clipping, (block, panels) => {
+figure("clipping", (setting) => setting.clipping, (setting, panels) => {
   for (const [title, key, ends] of [["steps whose gradient was scaled down, %", "share", [-4, 104]], ["mean factor of the gradient", "factor", [-0.03, 1.05]]]) {
-    const traces = block.clipping.flatMap((group) => {
+    const traces = setting.clipping.flatMap((group) => {
       const variant = page.variants[group.variant];
       return bandTraces(group.x, group[key], variantColor(group.variant), variant.label, { symbol: variant.symbol });
     });
