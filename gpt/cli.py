@@ -15,14 +15,16 @@ from types import FrameType
 from typing import TYPE_CHECKING, NoReturn
 
 from gpt.commands import studies, tools, training
-from gpt.config import read_yaml
 from gpt.errors import InputError
 from gpt.runner.launch.exit_codes import BAD_INPUT, OUTPUT_CLOSED, STOPPED
 from gpt.runner.launch.signals import STOP_SIGNALS
+from gpt.yaml_file import read_yaml
 
 if TYPE_CHECKING:
     from gpt.runner.launch.rank_registry import RegisteredRank
 
+RENAMED = {"certify": "check-gradients", "--seeds-per-pack": "--seeds-per-process"}
+"""words of version 0.1's command line, and what they are now"""
 LAUNCHED = ("train", "study")
 """commands that `gpt launch` starts; the first of these words begins one"""
 STOPPED_EARLY = "gpt: stopped on request; run the same command again to go on"
@@ -41,7 +43,11 @@ class Parser(argparse.ArgumentParser):
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run one command and exit with its code."""
     registered = register_rank()
-    options = read_arguments(sys.argv[1:] if arguments is None else arguments)
+    try:
+        options = read_arguments(sys.argv[1:] if arguments is None else arguments)
+    except InputError as error:
+        complain(error)
+        raise SystemExit(BAD_INPUT) from None
     if options.command in (training.train, training.run_studies, launch_ranks):
         for number in STOP_SIGNALS:
             signal.signal(number, stop_at_once)
@@ -81,6 +87,9 @@ def register_rank() -> "RegisteredRank | None":
 def read_arguments(arguments: Sequence[str]) -> argparse.Namespace:
     """The options of a command; `overrides` are those that are not its own, `launched` is the command of a launch."""
     words = list(arguments)
+    for old in [word.partition("=")[0] for word in words[:1] + [word for word in words if word.startswith("--")]]:
+        if old in RENAMED:
+            raise InputError(f"{old} was renamed; write {RENAMED[old]} instead")
     own = len(words)
     if words[:1] == ["launch"]:
         own = next((place for place, word in enumerate(words) if word in LAUNCHED), own)

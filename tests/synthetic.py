@@ -8,13 +8,14 @@ from typing import Any
 
 import numpy as np
 
-from gpt.config import RunConfig, parse
+from gpt.config import RunConfig
 from gpt.records.files import write_atomic, write_json
 from gpt.records.jsonl import JsonlWriter
 from gpt.records.run_folder import Status, save_arrays
 from gpt.study.folder import StudyFolder, run_at
 from gpt.study.plan import PlannedRun, label, plan
 from gpt.study.spec import Study
+from gpt.yaml_file import parse
 
 STEPS, EVAL_EVERY = 40, 10
 LAYERS = ["embedding", "layer 0", "layer 1", "head"]

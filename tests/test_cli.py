@@ -247,3 +247,25 @@ def test_a_run_file_in_place_of_a_launch_file_is_bad_input(
     assert (
         capsys.readouterr().err == f"gpt: {run}: no distributed_type, must be a file for accelerate; launch/ has some\n"
     )
+
+
+@pytest.mark.parametrize(
+    ("words", "new"),
+    [
+        (["certify"], "check-gradients"),
+        (["study", "run", "x.yaml", "--seeds-per-pack=2"], "--seeds-per-process"),
+    ],
+)
+def test_words_of_an_earlier_version_are_answered_with_todays(
+    words: list[str], new: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert f"was renamed; write {new} instead" in refused(capsys, *words)
+
+
+def test_a_folder_of_an_earlier_version_is_refused_by_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "cells").mkdir()
+    assert "holds runs of version 0.1 (cells/), which are not read any more" in refused(
+        capsys, "study", "status", tmp_path
+    )

@@ -5,8 +5,9 @@ from pathlib import Path
 import pytest
 from files import edited
 
-from gpt.config import RunConfig, fingerprint, flatten, keys_of, load_run, with_values
+from gpt.config import RunConfig, fingerprint, load_run, with_values
 from gpt.errors import InputError
+from gpt.yaml_file import flatten, keys_of
 
 
 def refused(path: Path, *overrides: str) -> str:

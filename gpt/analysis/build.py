@@ -19,13 +19,13 @@ from gpt.analysis.seed_variance import decompose, setting_sentences
 from gpt.analysis.statistics.contrasts import Contrast, CorrectedContrast, compare, contrast_from, correct
 from gpt.analysis.statistics.paired import mean_interval, paired_contrast
 from gpt.analysis.summaries import profiles
-from gpt.config import canonical, flatten
 from gpt.records.formatting import metric_words
 from gpt.report.text.limitations import limitations
 from gpt.report.text.observations import observations
 from gpt.report.text.sentences import sentence
 from gpt.study.plan import fields_text
 from gpt.study.spec import Study
+from gpt.yaml_file import canonical, flatten
 
 
 def build_findings(results: Results) -> dict[str, Any]:

@@ -11,7 +11,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gpt.analysis.secondary import secondary_scalars
-from gpt.config import canonical
 from gpt.errors import InputError
 from gpt.records.files import read_bytes, read_json
 from gpt.records.formatting import count
@@ -21,6 +20,7 @@ from gpt.records.schema import MICRO_BATCH_GRAD_NORM, Metric, parse_metric
 from gpt.study.folder import StudyFolder, run_at
 from gpt.study.plan import Setting, fields_text, label, settings_of
 from gpt.study.spec import Scalar, Study
+from gpt.yaml_file import canonical
 
 Curve = tuple[NDArray[np.int64], NDArray[np.float64]]
 """steps (N,) and values (N,) or (N, layers)"""

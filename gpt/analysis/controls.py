@@ -12,11 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gpt.analysis.collect import Group, Results, RunReader, SettingResults
-from gpt.config import WITHOUT_EFFECT, canonical
+from gpt.config import WITHOUT_EFFECT
 from gpt.records.formatting import count, listed, percent
 from gpt.records.schema import CLIP_SCALE, GRAD_NORM, TRAIN_LOSS, VAL_LOSS
 from gpt.study.plan import label
 from gpt.study.spec import ORDER_SEED
+from gpt.yaml_file import canonical
 
 CLIP_ROUNDING = 1e-4
 """relative error allowed between a clipped norm and its limit"""

@@ -5,8 +5,9 @@ import os
 import sys
 
 from gpt.commands.workspace import cache_folder, check_writable, find_device
-from gpt.config import SampleConfig, Seed, parse
+from gpt.config import SampleConfig, Seed
 from gpt.runner.launch.exit_codes import DONE, RUNS_FAILED, WRONG
+from gpt.yaml_file import parse
 
 
 def fetch_data(options: argparse.Namespace) -> int:

@@ -58,8 +58,10 @@ def make_layout(
 def check_writable(out: Path) -> None:
     """Make the output folder, or refuse one that cannot be written to."""
     from gpt.records.files import make_folder
+    from gpt.study.folder import refuse_old_layout
 
     make_folder(out)
+    refuse_old_layout(out)
     if not os.access(out, os.W_OK | os.X_OK):
         raise InputError(f"--out: {out} cannot be written to; choose a folder that you may write to")
 

@@ -16,7 +16,7 @@ from pydantic import ConfigDict, Field, ValidationError
 from pydantic.dataclasses import dataclass as validated_dataclass
 from safetensors.numpy import load, save
 
-from gpt.config import Count, canonical
+from gpt.config import Count
 from gpt.errors import InputError
 from gpt.records.files import (
     make_folder,
@@ -27,6 +27,7 @@ from gpt.records.files import (
     write_atomic,
     write_json,
 )
+from gpt.yaml_file import canonical
 
 State = Literal["planned", "running", "done", "diverged", "failed", "preempted"]
 FINISHED: tuple[State, ...] = ("done", "diverged")

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 
 import torch
 
-from gpt.config import canonical, flatten
 from gpt.errors import InputError
 from gpt.runner.launch.accelerate import Launch
 from gpt.study.plan import PlannedRun
 from gpt.train.engines.micro_batches import micro_batches
 from gpt.train.engines.ranks import Ranks
+from gpt.yaml_file import canonical, flatten
 
 LONGEST_TIMEOUT = 86_400
 """seconds"""

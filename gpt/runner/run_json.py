@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import Any
 
-from gpt.config import RunConfig, fingerprint, parse
+from gpt.config import RunConfig, fingerprint
 from gpt.data.dataset import Dataset
 from gpt.errors import InputError
 from gpt.model.flops import parameter_count, training_flops_per_token
@@ -14,6 +14,7 @@ from gpt.runner.stack import describe_hardware, describe_stack
 from gpt.runner.workspace import Workspace
 from gpt.study.folder import run_at
 from gpt.study.plan import PlannedRun
+from gpt.yaml_file import parse
 
 
 def describe_run(planned: PlannedRun, data: Dataset, workspace: Workspace) -> None:

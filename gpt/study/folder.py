@@ -8,18 +8,29 @@ from typing import Any
 
 from ruamel.yaml import YAML
 
-from gpt.config import WITHOUT_EFFECT, flatten, parse, read_yaml
+from gpt.config import WITHOUT_EFFECT
 from gpt.errors import InputError
 from gpt.records.files import read_json, write_atomic, write_json
 from gpt.records.manifest import MANIFEST, write_manifest
 from gpt.records.run_folder import RunFolder
 from gpt.study.plan import PlannedRun
 from gpt.study.spec import Study
+from gpt.yaml_file import flatten, parse, read_yaml
 
 
 def run_at(out: Path, fingerprint: str) -> RunFolder:
     """The run of a fingerprint; the same for every study."""
     return RunFolder(out / "runs" / fingerprint)
+
+
+def refuse_old_layout(out: Path) -> None:
+    """Refuse a folder in which version 0.1 kept its runs, under names that are no longer read.
+
+    Raises:
+        InputError: the folder holds such runs.
+    """
+    if (out / "cells").is_dir() and not (out / "runs").is_dir():
+        raise InputError(f"{out}: holds runs of version 0.1 (cells/), which are not read any more; use another --out")
 
 
 @dataclass(frozen=True)
@@ -112,5 +123,10 @@ def changes(old: Study, new: Study) -> list[tuple[str, Any, Any]]:
 
 
 def studies_in(out: Path) -> list[StudyFolder]:
-    """Every study that was started in a folder, by name."""
+    """Every study that was started in a folder, by name.
+
+    Raises:
+        InputError: see `refuse_old_layout`.
+    """
+    refuse_old_layout(out)
     return [StudyFolder(out, path.parent.name) for path in sorted(out.glob("studies/*/runs.json"))]

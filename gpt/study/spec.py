@@ -6,22 +6,10 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from gpt.config import (
-    WITHOUT_EFFECT,
-    Document,
-    RunConfig,
-    Seed,
-    Strict,
-    flatten,
-    keys_of,
-    load_run,
-    nearest_key,
-    parse,
-    read_yaml,
-    with_values,
-)
+from gpt.config import WITHOUT_EFFECT, RunConfig, Seed, load_run, with_values
 from gpt.errors import InputError
 from gpt.records.schema import parse_metric
+from gpt.yaml_file import Document, Strict, flatten, keys_of, nearest_key, parse, read_yaml
 
 Scalar = str | int | float | bool | None
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$", max_length=64)]

@@ -8,11 +8,12 @@ import torch
 from safetensors.torch import load, save
 from torch import Tensor
 
-from gpt.config import ModelConfig, parse
+from gpt.config import ModelConfig
 from gpt.data.tokenizer import CharTokenizer
 from gpt.errors import InputError
 from gpt.model.gpt import GPT
 from gpt.records.files import make_folder, read_bytes, read_json, sync_folder, write_atomic, write_json
+from gpt.yaml_file import parse
 
 WEIGHTS = "model.safetensors"
 CONFIG = "config.json"

@@ -10,8 +10,9 @@ from synthetic import Outcome
 from gpt.analysis.build import build_findings, contrasts, corrected_contrasts
 from gpt.analysis.collect import collect
 from gpt.analysis.statistics.variance import component_sds, pairs_needed, variance_components
-from gpt.config import RunConfig, parse
+from gpt.config import RunConfig
 from gpt.records.files import jsonable
+from gpt.yaml_file import parse
 
 TABLE = np.array([[seeds.value(s, o) for o in range(5)] for s in range(5)])
 

@@ -5,13 +5,13 @@ import reported as reported_studies
 import synthetic
 from synthetic import Outcome
 
-from gpt.config import read_yaml
 from gpt.records.files import jsonable, read_json
 from gpt.records.formatting import fixed, p_run, signed
 from gpt.report import build
 from gpt.report.build import build_report, print_findings, status_lines
 from gpt.report.publish import publish, published, render
 from gpt.study.spec import load_study
+from gpt.yaml_file import read_yaml
 
 LINK = re.compile(r"\]\(([^)#]+)\)")
 

@@ -5,12 +5,12 @@ from pathlib import Path
 import pytest
 from files import edited
 
-from gpt.config import flatten
 from gpt.errors import InputError
 from gpt.records.run_folder import RunFolder
 from gpt.study.folder import StudyFolder
 from gpt.study.plan import plan
 from gpt.study.spec import load_study
+from gpt.yaml_file import flatten
 
 
 def refused(path: Path) -> str:

@@ -64,8 +64,8 @@ def _first_gradients(findings: Findings, _: Sequence[CorrectedContrast]) -> str:
         by_layer = [norm for name, norm in norms.items() if name.startswith("layer ")]
         if len(by_layer) > 1 and by_layer[0] > 0:
             said.append(
-                f"with `{variant['label']}` {short(by_layer[0])} in the first layer and {short(by_layer[-1])} in the last "
-                f"(ratio {by_layer[-1] / by_layer[0]:.2f})"
+                f"with `{variant['label']}` {short(by_layer[0])} in the first layer and {short(by_layer[-1])} in "
+                f"the last (ratio {by_layer[-1] / by_layer[0]:.2f})"
             )
     return f"Gradient norm at the first step: {'; '.join(said)}" if said else ""
 

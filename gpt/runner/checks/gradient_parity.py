@@ -20,10 +20,11 @@ from typing import Any
 
 import numpy as np
 
-from gpt.config import RunConfig, parse, with_values
+from gpt.config import RunConfig, with_values
 from gpt.errors import InputError
 from gpt.records.files import make_folder, write_atomic, write_json
 from gpt.records.manifest import write_manifest
+from gpt.yaml_file import parse
 
 BOUND = 1e-5
 """largest relative error against one process"""

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from gpt.config import RunConfig, parse
+from gpt.config import RunConfig
 from gpt.data.batches import training_batch, validation_windows
 from gpt.randomness import integers
 from gpt.runner.launch.accelerate import parent_command, read_launch
@@ -26,6 +26,7 @@ from gpt.runner.seed_batch import build_engine
 from gpt.runner.workspace import Workspace
 from gpt.train.engines.ranks import SINGLE, Ranks
 from gpt.train.optim.schedule import learning_rate
+from gpt.yaml_file import parse
 
 VOCABULARY = 65
 TEXT: NDArray[np.int64] = integers(0, "certificate", 20_000, VOCABULARY)

@@ -9,7 +9,6 @@ import torch
 from gpt.analysis.statistics.contrasts import ALPHA
 from gpt.analysis.statistics.paired import detectable_d_z, fewest_pairs, smallest_p
 from gpt.analysis.statistics.variance import detectable_sd, sd_factors
-from gpt.config import flatten
 from gpt.data.batches import training_batch
 from gpt.model.flops import parameter_count, training_flops_per_token
 from gpt.records.formatting import count
@@ -17,6 +16,7 @@ from gpt.runner.inputs import load_data
 from gpt.study.plan import PlannedRun, label, settings_of
 from gpt.study.spec import Kind, Study
 from gpt.train.engines.ddp import DDPEngine
+from gpt.yaml_file import flatten
 
 VARIANTS: dict[Kind, str] = {"contrasts": "variants", "components": "order seeds"}
 TIMED_STEPS = 5
