@@ -94,7 +94,7 @@ def write_run(out: Path, planned: PlannedRun, outcome: Outcome) -> None:
     if outcome.state == "planned":
         return
     run = run_at(out, planned.fingerprint)
-    run = {
+    info = {
         "fingerprint": planned.fingerprint,
         "seed": planned.seed,
         "config": planned.config.model_dump(mode="json"),
@@ -108,7 +108,7 @@ def write_run(out: Path, planned: PlannedRun, outcome: Outcome) -> None:
         "hardware": {"cpu": "Abacus", "cores": 2, "gpu": None, "system": "Wood"},
         "final_weights_sha256": hashlib.sha256(planned.fingerprint.encode()).hexdigest(),
     }
-    write_json(run.run_json, {**run, **outcome.changes})
+    write_json(run.run_json, {**info, **outcome.changes})
     last = outcome.nan_at or (STEPS // 2 if outcome.state in ("running", "failed") else STEPS)
     with JsonlWriter(run.metrics) as rows:
         rows.append(_row(step, outcome) for step in range(last + 1))

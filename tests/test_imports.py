@@ -9,23 +9,25 @@ from pathlib import Path
 
 import pytest
 
-CONFIGURATION = {"config", "errors", "randomness"}
+CONFIGURATION = {"yaml_file", "config", "errors", "randomness"}
 MAY_IMPORT = {
     "errors": set(),
     "randomness": set(),
-    "config": {"errors"},
+    "yaml_file": {"errors"},
+    "config": {"errors", "yaml_file"},
     "data": CONFIGURATION,
     "model": CONFIGURATION,
     "records": CONFIGURATION,
     "probes": {"config", "records", "model"},
     "train": CONFIGURATION | {"data", "model", "probes", "records"},
-    "study": {"config", "errors", "records"},
-    "report": {"config", "errors", "records", "study"},
-    "mirror": {"config", "errors", "records", "study"},
-    "runner": CONFIGURATION | {"data", "model", "probes", "train", "records", "study"},
+    "study": CONFIGURATION | {"records"},
+    "analysis": CONFIGURATION | {"records", "study", "report"},
+    "report": CONFIGURATION | {"records", "study", "analysis"},
+    "wandb_sync": CONFIGURATION | {"records", "study", "analysis"},
+    "runner": CONFIGURATION | {"data", "model", "probes", "train", "records", "study", "analysis"},
 }
 MAY_IMPORT["commands"] = set(MAY_IMPORT)
-LIGHT_ROOMS = ("errors", "randomness", "config", "records", "study", "mirror", "commands")
+LIGHT_ROOMS = ("errors", "randomness", "yaml_file", "config", "records", "study", "analysis", "wandb_sync", "commands")
 HEAVY = {"torch", "wandb", "deepspeed", "accelerate", "scipy", "matplotlib", "plotly", "jinja2", "tyro", "tqdm"}
 
 

@@ -53,10 +53,12 @@ def test_which_placement_is_better_depends_on_the_rate() -> None:
 
 def test_post_ln_fails_by_a_gradient_that_fades_towards_the_input(said: str) -> None:
     page = (RESULTS / "normalization" / "report.html").read_text(encoding="utf-8")
-    drawn = figures_of(page)["settings"][2]["gradients"]
-    pre, post = [{layer["name"]: layer["mean"][-1] for layer in variant["layers"]} for variant in drawn]
+    drawn = figures_of(page)["blocks"][2]["gradients"]
+    pre, post = [
+        {layer["name"].replace("block", "layer"): layer["mean"][-1] for layer in variant["layers"]} for variant in drawn
+    ]
     first, *_, last = drawn[1]["layers"][1:]
-    assert (first["name"], last["name"]) == ("layer 0", "layer 3")
+    assert (first["name"], last["name"]) == ("block 0", "block 3")
     assert first["x"][0] == 50
     assert first["mean"][0] < 0.01 * last["mean"][0]
     assert 5 < first["high"][-1] / first["mean"][-1] < 15
@@ -80,7 +82,7 @@ def test_warm_up_gets_post_ln_to_learn_where_it_is_long_enough(said: str) -> Non
     assert f"with 500 all ten, which end at {setting['variants'][2]['mean']['mean']:.3f} on average" in said
     assert f"without warm-up, Post-LN ends at {middle:.3f}" in said
     page = (RESULTS / "warmup" / "report.html").read_text(encoding="utf-8")
-    runs = figures_of(page)["settings"][0]["loss"]["train"][1]["runs"]
+    runs = figures_of(page)["blocks"][0]["loss"]["train"][1]["runs"]
     losses = [dict(zip(run["x"], run["y"], strict=True)) for run in runs if run["diverged"]]  # means over 50 steps
     assert sum(loss[100] < 2.8 for loss in losses) == 6
     assert min(loss[step] for loss in losses for step in (1500, 2000)) > 3.2

@@ -187,7 +187,7 @@ def test_long_range_arrays_are_read_as_they_were_written_and_refused_when_corrup
 )
 def test_a_done_run_whose_rows_are_corrupt_is_refused_by_name(tmp_path, damage, words):
     folder = synthetic.write_study(tmp_path, synthetic.study(), lambda run: Outcome())
-    damage(only_run(collect(folder)).run)
+    damage(only_run(collect(folder)).folder)
     results = collect(folder)
     with pytest.raises(InputError, match=words):
         only_run(results).value(results.metric)
@@ -207,5 +207,5 @@ def test_a_table_without_one_of_the_planned_runs_is_refused(tmp_path):
 def test_a_run_is_found_at_its_fingerprint(tmp_path):
     folder = synthetic.write_study(tmp_path, synthetic.study(), lambda run: Outcome())
     for _, _, _, run in collect(folder).places():
-        assert run.run == run_at(tmp_path, run.fingerprint)
+        assert run.folder == run_at(tmp_path, run.fingerprint)
         assert run.info["fingerprint"] == run.fingerprint

@@ -13,7 +13,7 @@ from synthetic import STEPS, Outcome
 from gpt.analysis.build import build_findings
 from gpt.analysis.collect import collect
 from gpt.analysis.noise_scale import (
-    BLOCKS,
+    SEGMENTS,
     NoiseScale,
     RunNoise,
     StepEstimates,
@@ -115,7 +115,7 @@ def leave_one_out_margin(above, below, settings):
     )
 
 
-@pytest.mark.parametrize(("steps", "settings"), [(10, 2), (40, 8), (400, BLOCKS)])
+@pytest.mark.parametrize(("steps", "settings"), [(10, 2), (40, 8), (400, SEGMENTS)])
 def test_with_equal_settings_the_jackknife_is_the_textbooks(steps, settings):
     rng = np.random.default_rng(steps)
     above, below = rng.normal(1, 2, steps), rng.gamma(2, 5, steps)

@@ -175,7 +175,7 @@ RAISES = """\
 import os
 
 from gpt.cli import main
-from gpt.train.{module} import {engine}
+from gpt.train.engines.{module} import {engine}
 
 train_step = {engine}.train_step
 
@@ -203,7 +203,7 @@ def study(tmp_path_factory: pytest.TempPathFactory, excerpt: Path) -> Path:
 
 def faulty(folder: Path, rank: int, error: str = "ValueError('made up')", engine: str = "DDPEngine") -> Path:
     """A script that is gpt but for a fault in one rank."""
-    module = {"DDPEngine": "replica", "ZeROEngine": "zero"}[engine]
+    module = {"DDPEngine": "ddp", "ZeROEngine": "zero"}[engine]
     path = folder / "faulty.py"
     path.write_text(RAISES.format(module=module, engine=engine, rank=rank, error=error))
     return path

@@ -57,7 +57,7 @@ MUTATIONS = {
         (DAMAGE,),
     ),
     "runs are not leased": Mutation(
-        "records/run.py", "fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)", "pass", (RACES,)
+        "records/run_folder.py", "fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)", "pass", (RACES,)
     ),
     "a checkpoint is written in place": Mutation(
         "train/checkpoint.py", '    hidden = root / f"{_HIDDEN}{os.getpid()}-{step}"', "    hidden = folder", (KILLS,)
@@ -82,7 +82,10 @@ MUTATIONS = {
         (DAMAGE,),
     ),
     "what a killed writer left is not removed": Mutation(
-        "records/run.py", "            remove_leftovers(folder)", "            pass", ("tests/records/test_run.py",)
+        "records/run_folder.py",
+        "            remove_leftovers(folder)",
+        "            pass",
+        ("tests/records/test_run_folder.py",),
     ),
     "the stack is not compared": Mutation(
         "runner/run_json.py", "if made_by.get(key) != now:", "if False:", ("tests/faults/test_edits.py",)

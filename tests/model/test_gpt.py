@@ -137,7 +137,7 @@ def test_every_parameter_belongs_to_a_layer_and_every_layer_has_parameters(posit
 
 
 def test_layers_are_named_from_input_to_output() -> None:
-    assert layer_names(model_config(layers=3)) == ["embedding", "block 0", "block 1", "block 2", "head"]
+    assert layer_names(model_config(layers=3)) == ["embedding", "layer 0", "layer 1", "layer 2", "head"]
     assert layer_index("blocks.11.mlp.up.weight", model_config(layers=12)) == 12
 
 

@@ -89,7 +89,7 @@ def test_explicit_and_fused_models_agree_in_logits_and_gradients(position: str, 
     fused = random_model(model_config(position=position, qk_norm=qk_norm, attention="fused"), seeds=2)
     explicit = random_model(model_config(position=position, qk_norm=qk_norm, attention="explicit"), seeds=2)
     logits, gradients = logits_and_gradients(fused, tokens)
-    for model, options in ((explicit, {}), (fused, {"want": ["attention"]})):
+    for model, options in ((explicit, {}), (fused, {"capture": ["attention"]})):
         others, other_gradients = logits_and_gradients(model, tokens, **options)
         torch.testing.assert_close(logits, others, atol=1e-5, rtol=1e-5)
         for ours, theirs in zip(gradients, other_gradients, strict=True):

@@ -49,7 +49,7 @@ def test_a_large_negative_bias_kills_units_and_the_probe_finds_them() -> None:
     model = random_model(model_config(bias=True, layers=2), seeds=2)
     with torch.no_grad():
         model.blocks[1].mlp.up.bias[1, : model.blocks[1].mlp.up.bias.shape[1] // 4] = -100.0
-    _, intermediates = model(random_tokens(2, 4, 8), capture=HIDDEN_UNITS.want)
+    _, intermediates = model(random_tokens(2, 4, 8), capture=HIDDEN_UNITS.capture)
     assert HIDDEN_UNITS.measure(intermediates)["dead_share"].tolist() == [[0.0, 0.0], [0.0, 0.25]]
 
 
@@ -59,9 +59,9 @@ def test_half_precision_streams_are_measured_in_single_precision() -> None:
 
 
 def test_the_probe_measures_what_it_wants_of_a_model() -> None:
-    assert ACTIVATIONS.want <= set(INTERMEDIATES)
+    assert ACTIVATIONS.capture <= set(INTERMEDIATES)
     model, tokens = random_model(model_config(layers=3), seeds=2), random_tokens(2, 4, 8)
-    _, intermediates = model(tokens, capture=ACTIVATIONS.want)
+    _, intermediates = model(tokens, capture=ACTIVATIONS.capture)
     arrays = ACTIVATIONS.measure(intermediates)
     assert {tuple(value.shape) for value in arrays.values()} == {(2, 4)}
     embedded = model.embedding(tokens)

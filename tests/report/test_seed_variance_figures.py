@@ -7,7 +7,7 @@ import reported as reported_studies
 import seeds
 from synthetic import Outcome
 from test_build import links_of, rows_below
-from test_readme import README
+from test_publish_readme import README
 
 from gpt.records.files import read_json
 from gpt.records.formatting import fixed

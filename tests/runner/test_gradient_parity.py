@@ -26,9 +26,8 @@ from gpt.runner.checks.gradient_parity import (
 )
 from gpt.runner.checks.gradient_parity_rank import answer
 from gpt.runner.workspace import Workspace
-from gpt.train.engines import ddp as replica
-from gpt.train.engines import engine
-from gpt.train.engines.ranks import ALONE
+from gpt.train.engines import ddp, engine
+from gpt.train.engines.ranks import SINGLE
 
 PLACE = Workspace(Path(), Path(), torch.device("cpu"))
 BY_NAME = {case.name: case for case in cases()}
@@ -36,7 +35,7 @@ BY_NAME = {case.name: case for case in cases()}
 
 def computed_here(*names: str) -> dict[str, Any]:
     """The answers of cases of one process, as a rank gives them."""
-    return json.loads(json.dumps(answer({name: BY_NAME[name].asked for name in names}, PLACE, ALONE)))
+    return json.loads(json.dumps(answer({name: BY_NAME[name].asked for name in names}, PLACE, SINGLE)))
 
 
 @pytest.fixture(scope="module")
@@ -104,7 +103,7 @@ def test_a_wrong_norm_breaks_the_parity(
 
 def test_a_clip_limit_that_an_engine_fills_in_breaks_the_parity(references: dict[str, Any]) -> None:
     filled_in = Case("filled in", 1, UNCLIPPED, values={"optim.clip": 1.0})
-    results = references | answer({filled_in.name: filled_in.asked}, PLACE, ALONE)
+    results = references | answer({filled_in.name: filled_in.asked}, PLACE, SINGLE)
     line = compare(filled_in, results)
     assert not line.holds
     assert line.layer_norm > 100 * BOUND, "later norms too, not the factor alone"
@@ -113,8 +112,8 @@ def test_a_clip_limit_that_an_engine_fills_in_breaks_the_parity(references: dict
 def test_one_clip_limit_for_two_seeds_together_breaks_the_parity(
     references: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    per_seed = replica.clip_scale
-    monkeypatch.setattr(replica, "clip_scale", lambda norm_S, limit: per_seed(norm_S.norm().expand_as(norm_S), limit))
+    per_seed = ddp.clip_scale
+    monkeypatch.setattr(ddp, "clip_scale", lambda norm_S, limit: per_seed(norm_S.norm().expand_as(norm_S), limit))
     assert not compare(BY_NAME["2 seeds together"], references | computed_here("2 seeds together")).holds
 
 
@@ -127,7 +126,7 @@ def test_dropout_keyed_by_the_place_within_a_micro_batch_breaks_the_parity(
 
 
 def test_another_learning_rate_breaks_the_parity(references: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
-    class Deaf(replica.DDPEngine):
+    class Deaf(ddp.DDPEngine):
         def train_step(self, step: int, batch_SBT: torch.Tensor, lr: float, measure_updates: bool) -> Any:
             return super().train_step(step, batch_SBT, 1e-2, measure_updates)
 

@@ -64,9 +64,9 @@ def test_variants_of_every_shipped_study_differ_in_the_factor_alone(repository: 
         ("factor: model.norm_placement", "factor: probes.every", "cannot be varied"),
         ("seeds: 3", "seeds: 3\nmetric: lr.max", "lr.max is neither better high nor low"),
         ("seeds: 3", "seeds: 3\nmetric: val/los.min", "did you mean val/loss.min?"),
-        ("seeds: 3", "seeds: 3\nblocks: {optim.lr: [1e-3, 0.001]}", "holds a duplicate"),
-        ("seeds: 3", "seeds: 3\nblocks: {optim.lrr: [1e-3]}", "did you mean optim.lr?"),
-        ("seeds: 3", "seeds: 3\nblocks: {model.norm_placement: [pre]}", "is the factor"),
+        ("seeds: 3", "seeds: 3\nsettings: {optim.lr: [1e-3, 0.001]}", "holds a duplicate"),
+        ("seeds: 3", "seeds: 3\nsettings: {optim.lrr: [1e-3]}", "did you mean optim.lr?"),
+        ("seeds: 3", "seeds: 3\nsettings: {model.norm_placement: [pre]}", "is the factor"),
         ("base: tiny.yaml", "base: none.yaml", "no such file"),
         ("name: tiny", "name: ../up", "name:"),
         ("name: tiny", "name: Tiny Study", "name:"),
@@ -126,7 +126,7 @@ def test_a_refusal_names_the_line(tiny_study: Path) -> None:
 
 
 def test_runs_are_variants_times_settings_times_seeds(tiny_study: Path) -> None:
-    runs = plan(load_study(edited(tiny_study, "seeds: 3", "seeds: [5, 9]\nblocks: {optim.lr: [1e-3, 2e-3]}")), "d")
+    runs = plan(load_study(edited(tiny_study, "seeds: 3", "seeds: [5, 9]\nsettings: {optim.lr: [1e-3, 2e-3]}")), "d")
     assert len({c.fingerprint for c in runs}) == len(runs) == 2 * 2 * 2
     assert [c.seed for c in runs] == [5] * 4 + [9] * 4
     assert {(c.variant, dict(c.setting)["optim.lr"]) for c in runs} == {

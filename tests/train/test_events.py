@@ -71,24 +71,24 @@ def test_a_number_that_is_not_finite_makes_a_run_diverged(key: str, value: float
     assert stability.why == f"{key} not finite at step 30"
 
 
-def test_a_run_that_sits_at_the_unigram_loss_is_stuck() -> None:
+def test_a_run_that_sits_at_the_unigram_loss_has_learned_nothing() -> None:
     made = rows([UNIGRAM + 0.01] * 300, UNIGRAM + 0.002)
     found, why = events(made)
     assert found == [("learned_nothing", 300)]
     assert "unigram" in why
 
 
-def test_a_run_just_below_the_margin_is_not_stuck() -> None:
+def test_a_run_just_below_the_margin_is_not_told_to_have_learned_nothing() -> None:
     assert events(rows(falling(), UNIGRAM - LEARNED_NOTHING_MARGIN - 0.001)) == ([], "")
 
 
-def test_a_run_that_learned_and_then_overfitted_is_not_stuck() -> None:
+def test_a_run_that_learned_and_then_overfitted_is_not_told_to_have_learned_nothing() -> None:
     made = rows(falling(), UNIGRAM + 0.4)
     made[150]["val/loss"] = 2.5
     assert events(made) == ([], "")
 
 
-def test_a_run_that_learned_a_little_and_fell_back_is_stuck() -> None:
+def test_a_run_that_learned_a_little_and_fell_back_has_learned_nothing() -> None:
     learned = [UNIGRAM] * 50 + [UNIGRAM - 0.15] * 50
     made = rows([*learned, *[UNIGRAM] * 200], UNIGRAM - 0.001)
     made[99]["val/loss"] = UNIGRAM - 0.136
@@ -99,7 +99,7 @@ def test_a_run_that_learned_a_little_and_fell_back_is_stuck() -> None:
     )
 
 
-def test_a_run_that_fell_back_and_recovered_is_not_stuck() -> None:
+def test_a_run_that_fell_back_and_recovered_is_not_told_to_have_learned_nothing() -> None:
     made = rows([*falling(100), *[UNIGRAM] * 50, *falling(150)], 2.2)
     made[90]["val/loss"], made[140]["val/loss"] = 2.4, UNIGRAM
     assert "learned_nothing" not in [kind for kind, _ in events(made)[0]]
@@ -111,7 +111,7 @@ def test_a_run_that_ends_within_the_margin_is_stuck_and_told_so() -> None:
     assert f"is not {LEARNED_NOTHING_MARGIN:g} below the unigram loss" in why
 
 
-def test_stuck_is_judged_at_the_end_alone() -> None:
+def test_whether_a_run_learned_nothing_is_judged_at_the_end_alone() -> None:
     made = rows([UNIGRAM] * 100, UNIGRAM)
     assert events(made, steps=200) == ([], "")
 

@@ -206,7 +206,7 @@ def test_a_nan_in_one_seed_ends_that_run_and_leaves_the_others_bit_identical(
 ) -> None:
     together = [planned(with_values(tiny, {"seed": seed}, "test")) for seed in (0, 1, 2)]
     assert train_seed_batch(together, place(tmp_path / "sound"), never)
-    monkeypatch.setattr("gpt.runner.seed_batch.Pack", Poisoned)
+    monkeypatch.setattr("gpt.runner.seed_batch.SeedBatch", Poisoned)
     assert train_seed_batch(together, place(tmp_path / "sick"), never)
     for index, run in enumerate(together):
         sound, sick = run_at(tmp_path / "sound", run.fingerprint), run_at(tmp_path / "sick", run.fingerprint)
@@ -276,7 +276,7 @@ def test_a_seed_batch_with_a_diverged_seed_goes_on_from_its_last_checkpoint(
     tiny: RunConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     together = [planned(with_values(tiny, {"seed": seed}, "test")) for seed in (0, 1)]
-    monkeypatch.setattr("gpt.runner.seed_batch.Pack", Poisoned)
+    monkeypatch.setattr("gpt.runner.seed_batch.SeedBatch", Poisoned)
     assert not train_seed_batch(together, place(tmp_path), stop_after(35))
     data = load_dataset(tiny.data, tiny.model.context, default_cache())
     assert SeedBatch(together, data, place(tmp_path)).start == 35

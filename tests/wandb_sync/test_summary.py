@@ -29,7 +29,7 @@ def test_the_summary_says_how_the_run_ended(run: RunFolder) -> None:
     assert {key: n for key, n in summary.items() if key.startswith("events/")} == {
         "events/nonfinite": 0,
         "events/spike": 2,
-        "events/stuck": 0,
+        "events/learned_nothing": 0,
         "events/entropy_collapse": 1,
     }
 

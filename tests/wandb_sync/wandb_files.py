@@ -46,7 +46,7 @@ def read_run(path: Path) -> OfflineRun:
         record.ParseFromString(data)
         kind = record.WhichOneof("record_type")
         if kind == "run":
-            about = record.info
+            about = record.run
             run.id, run.project, run.group, run.name = about.run_id, about.project, about.run_group, about.display_name
             run.job_type, run.tags = about.job_type, list(about.tags)
             run.config |= _items(about.config.update)

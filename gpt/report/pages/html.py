@@ -14,7 +14,7 @@ from gpt.analysis.statistics.contrasts import CorrectedContrast
 from gpt.records.files import jsonable, utf8
 from gpt.report.draw.html import page_data, run_rows, setting_names
 from gpt.report.pages.provenance import made_of, rerun_files
-from gpt.report.pages.tables import CONTRAST_HEADER, contrast_runs, row, tests_note, warnings
+from gpt.report.pages.tables import CONTRAST_HEADER, contrast_entries, row, tests_note, warnings
 from gpt.report.text.sentences import sentence
 
 SCRIPTS = ("plots.js", "answer.js", "components.js", "training.js", "layers.js", "heatmaps.js", "start.js")
@@ -68,11 +68,11 @@ def _contrasts(
 ) -> tuple[list[str], list[list[str]]]:
     """Header and rows of the table of findings: the verdict early, settings in a column of their own if several."""
     settings = [name for name, setting in zip(names, findings["settings"], strict=True) for _ in setting["contrasts"]]
-    rows = [list(CONTRAST_HEADER), *(contrast_runs(row(each)) for each in corrected)]
+    rows = [list(CONTRAST_HEADER), *(contrast_entries(row(each)) for each in corrected)]
     first = [["setting"], *([setting] for setting in settings)] if len(names) > 1 else [[] for _ in rows]
     compared = [CONTRAST_HEADER[0], *(f"{each.contrast.b} vs {each.contrast.a}" for each in corrected)]
     header, *shown = [
-        [what, *where, runs[-1], *runs[1:-1]] for what, where, runs in zip(compared, first, rows, strict=True)
+        [what, *where, entries[-1], *entries[1:-1]] for what, where, entries in zip(compared, first, rows, strict=True)
     ]
     return header, shown
 
@@ -90,7 +90,7 @@ def marked(text: str) -> Any:
 
 
 def _own(name: str) -> str:
-    return (resources.files("gpt.report") / "page" / name).read_text(encoding="utf-8")
+    return (resources.files("gpt.report.draw") / "page" / name).read_text(encoding="utf-8")
 
 
 @cache

@@ -13,7 +13,7 @@ from gpt.report.pages.markup import fenced, held, plain, table
 from gpt.report.pages.noise_scale import noise_section
 from gpt.report.pages.provenance import made
 from gpt.report.pages.seed_variance import answers, crossed_section, taken_apart
-from gpt.report.pages.tables import CONTRAST_HEADER, contrast_runs, row, warnings
+from gpt.report.pages.tables import CONTRAST_HEADER, contrast_entries, row, warnings
 from gpt.report.text.sentences import sentence
 
 
@@ -98,7 +98,7 @@ def _table(findings: Mapping[str, Any], corrected: Sequence[CorrectedContrast]) 
     return [
         "## Findings",
         "",
-        *table(CONTRAST_HEADER, [contrast_runs(s) for s in shown]),
+        *table(CONTRAST_HEADER, [contrast_entries(s) for s in shown]),
         "",
         *(f"{plain(note)}\n" for note in notes),
         f"- **Metric**, named before the run: {metric['words']} (`{metric['name']}`: {metric['description']}), in "

@@ -69,7 +69,7 @@ def row(corrected: CorrectedContrast) -> Row:
     )
 
 
-def contrast_runs(shown: Row) -> list[str]:
+def contrast_entries(shown: Row) -> list[str]:
     """The runs of a page's table of findings, under `CONTRAST_HEADER`."""
     return [
         shown.comparison, shown.difference, shown.interval, shown.p, shown.d_z, shown.correlation, shown.better,
@@ -105,17 +105,17 @@ def terminal(studies: Sequence[tuple[Mapping[str, Any], Sequence[CorrectedContra
 def _contrasts(studies: Sequence[tuple[Mapping[str, Any], Sequence[CorrectedContrast]]]) -> list[str]:
     """A table of all contrasts, and what its numbers are."""
     header = ("comparison", "difference", "95 % interval", "p", "seeds", "diverged", "verdict")
-    shown = [[_runs(row(corrected)) for corrected in all_judged] for _, all_judged in studies]
-    every = [header, *(runs for rows in shown for runs in rows)]
-    widths = [max(len(runs[i]) for runs in every) for i in range(len(header))]
+    shown = [[_entries(row(corrected)) for corrected in all_judged] for _, all_judged in studies]
+    every = [header, *(entries for rows in shown for entries in rows)]
+    widths = [max(len(entries[i]) for entries in every) for i in range(len(header))]
     widths[0] = min(widths[0], max(len(header[0]), TERMINAL_WIDTH - 2 - sum(widths[1:]) - 2 * len(widths[1:])))
     lines = _aligned(header, widths)
     for (findings, _), rows in zip(studies, shown, strict=True):
         progress = "" if findings["complete"] else f" ({findings['progress']})"
         study = findings["study"]
         lines += textwrap.wrap(f"{study['name']}{progress}: {study['question']}", TERMINAL_WIDTH)
-        for runs in rows:
-            lines += _aligned(runs, widths)
+        for entries in rows:
+            lines += _aligned(entries, widths)
     judged_all = [corrected for _, all_judged in studies for corrected in all_judged]
     units = sorted({findings["study"]["metric"]["unit"] for findings, _ in studies})
     notes = [
@@ -126,16 +126,16 @@ def _contrasts(studies: Sequence[tuple[Mapping[str, Any], Sequence[CorrectedCont
     return [*lines, *(line for note in notes for line in textwrap.wrap(note, TERMINAL_WIDTH))]
 
 
-def _runs(shown: Row) -> tuple[str, ...]:
+def _entries(shown: Row) -> tuple[str, ...]:
     verdict = SHORT_VERDICT.get(shown.verdict, shown.verdict)
     return (
         shown.comparison, shown.difference, shown.interval, shown.p, shown.seeds, shown.diverged, verdict
     )  # fmt: skip
 
 
-def _aligned(runs: Sequence[str], widths: Sequence[int]) -> list[str]:
+def _aligned(entries: Sequence[str], widths: Sequence[int]) -> list[str]:
     """One line, or two where the first run is too long for its column."""
-    first, *middle, last = runs
+    first, *middle, last = entries
     numbers = "  ".join(run.rjust(width) for run, width in zip(middle, widths[1:-1], strict=True))
     before = [] if len(first) <= widths[0] else textwrap.wrap(first, TERMINAL_WIDTH - 2)
     start = "" if before else first

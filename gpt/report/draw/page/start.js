@@ -30,7 +30,7 @@ function redraw(...names) {
 async function drawAll() {
   const mine = ++round;
   document.documentElement.dataset.drawn = "no";
-  document.querySelectorAll("[data-block]:not(input)").forEach((part) => { part.hidden = Number(part.dataset.setting) !== shownSetting; });
+  document.querySelectorAll("[data-setting]:not(input)").forEach((part) => { part.hidden = Number(part.dataset.setting) !== shownSetting; });
   for (const host of document.querySelectorAll("[data-figure]")) {
     drawOne(host);
     await new Promise((resolve) => setTimeout(resolve));
