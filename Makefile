@@ -1,7 +1,7 @@
 # make study   environment, data, the three quick studies, a report to open
 # make test    environment, the whole default suite
 # make chaos   every fault there is, injected; what became of them as one JSON document
-# make results the evidence in results/ and the findings in README.md, made again: the studies at full size, the baseline,
+# make results the evidence in results/ and the findings on its page, made again: the studies at full size, the baseline,
 #              the parity and the faults, many hours on two cores; interrupted, it goes on
 # make env     the environment alone, in .venv
 # make gpu     what a GPU is needed for: its tests, its parity, the quick studies, eight minutes of the full-scale
@@ -42,7 +42,7 @@ results: env
 	$(BIN)/gpt study publish out/baseline
 	$(BIN)/gpt check-gradients --out results/gradient_parity
 	$(MAKE) chaos FAULTS=results/faults/faults.json >/dev/null
-	$(BIN)/python tests/chaos.py results/faults/faults.json README.md
+	$(BIN)/python tests/chaos.py results/faults/faults.json docs/fault-tolerance.md
 	$(BIN)/gpt verify results
 
 test: env lint

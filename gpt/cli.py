@@ -151,7 +151,8 @@ def build_parser() -> argparse.ArgumentParser:
     publish = command(study, "publish", studies.publish_studies)
     publish.add_argument("out", type=Path, metavar="OUT")
     publish.add_argument("--results", type=Path, default=Path("results"), help="folder of published studies")
-    publish.add_argument("--readme", type=Path, default=Path("README.md"), help="page whose findings are renewed")
+    publish.add_argument("--readme", type=Path, metavar="FILE",
+        help="page whose findings are renewed (default: README.md of that folder)")  # fmt: skip
 
     wandb = commands.add_parser("wandb", help="mirror records to Weights & Biases").add_subparsers(required=True)
     sync = command(wandb, "sync", tools.sync_wandb)

@@ -1,4 +1,4 @@
-"""The committed evidence, and the README that speaks of it."""
+"""The committed evidence, and the pages that speak of it."""
 
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,6 @@ def findings(name: str) -> dict[str, Any]:
     return found
 
 
-def prose() -> str:
-    """The README, however its lines are broken."""
-    return " ".join((REPOSITORY / "README.md").read_text(encoding="utf-8").split())
+def prose(page: str) -> str:
+    """A page of the repository, however its lines are broken."""
+    return " ".join((REPOSITORY / page).read_text(encoding="utf-8").split())

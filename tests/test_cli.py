@@ -173,6 +173,9 @@ def test_train_check_sample_and_status_work_together(
     trained = subprocess.run(command, capture_output=True, text=True)
     assert trained.returncode == 0, trained.stderr
     run = Path(trained.stdout.split("done: ")[1].strip())
+    rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    lowest, step = min((row["val/loss"], row["step"]) for row in rows if "val/loss" in row)
+    assert f"lowest validation loss: {lowest:.4f} nats per character, at step {step}\n" in trained.stdout
     assert json.loads((run / "status.json").read_text())["state"] == "done"
     code, said, _ = gpt(capsys, "sample", run, "--prompt", "First", "--characters", "9")
     assert code == 0

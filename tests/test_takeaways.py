@@ -1,22 +1,28 @@
-"""What the README says by hand, at its top and in its takeaways, is what the findings say."""
+"""What README.md, results/README.md and docs/limitations.md say by hand is what the findings say."""
 
 import math
 
 import pytest
 from pages import figures_of
-from published import LARGE, RESULTS, findings, prose
+from published import LARGE, REPOSITORY, RESULTS, findings, prose
 
 from gpt.analysis.build import corrected_contrasts
 from gpt.analysis.statistics.contrasts import CorrectedContrast
 from gpt.analysis.statistics.paired import paired_contrast
 from gpt.analysis.statistics.variance import pairs_needed
 from gpt.records.files import read_json
+from gpt.report.pages.tables import row
 from gpt.train.events import LEARNED_NOTHING_MARGIN
 
 
 @pytest.fixture(scope="module")
 def said() -> str:
-    return prose()
+    return prose("results/README.md")
+
+
+@pytest.fixture(scope="module")
+def limits() -> str:
+    return prose("docs/limitations.md")
 
 
 def corrected(name: str) -> list[CorrectedContrast]:
@@ -64,9 +70,8 @@ def test_post_ln_fails_by_a_gradient_that_fades_towards_the_input(said: str) -> 
     assert 5 < first["high"][-1] / first["mean"][-1] < 15
     untrained = findings("normalization")["settings"][0]["variants"][1]["gradient_quantiles"]["first_step"]
     assert untrained[1] == pytest.approx(untrained[4], rel=0.2)
-    assert f"its norm is {post['layer 3']:.2f} there and about {post['layer 0']:.0e} in the first layer" in said
-    assert f"where Pre-LN at that rate has {pre['layer 0']:.2f} in both" in said
-    assert f"{pre['layer 0']:.2f}" == f"{pre['layer 3']:.2f}"
+    assert f"| Post-LN | {post['layer 0']:.0e} | {post['layer 3']:.2f} |" in said
+    assert f"| Pre-LN | {pre['layer 0']:.2f} | {pre['layer 3']:.2f} |" in said
     post_events = findings("normalization")["settings"][2]["variants"][1]["events"]
     assert (post_events["learned_nothing"]["runs"], post_events["nonfinite"]["runs"]) == (10, 0)
 
@@ -77,9 +82,13 @@ def test_warm_up_gets_post_ln_to_learn_where_it_is_long_enough(said: str) -> Non
         ("500", "different"),
     ]
     (setting,) = findings("warmup")["settings"]
-    assert [10 - sum(variant["diverged"]) for variant in setting["variants"]] == [0, 1, 10]
+    learned = [10 - sum(variant["diverged"]) for variant in setting["variants"]]
+    assert learned == [0, 1, 10]
+    for variant, runs in zip(setting["variants"], learned, strict=True):
+        mean = f"{variant['mean']['mean']:.3f}" if runs else "-"
+        assert f"| {variant['label']} | {runs} | {mean} |" in said
+    assert "none of ten runs without, one with 100 steps, all ten with 500" in prose("README.md")
     middle = findings("normalization")["settings"][1]["variants"][1]["mean"]["mean"]
-    assert f"with 500 all ten, which end at {setting['variants'][2]['mean']['mean']:.3f} on average" in said
     assert f"without warm-up, Post-LN ends at {middle:.3f}" in said
     page = (RESULTS / "warmup" / "report.html").read_text(encoding="utf-8")
     runs = figures_of(page)["blocks"][0]["loss"]["train"][1]["runs"]
@@ -106,33 +115,33 @@ def test_rope_is_ahead_in_every_seed_and_by_more_the_higher_the_rate(said: str) 
     assert share_better(*rope) == [("different", 1.0)] * 3
     leads = [dict(zip(each.contrast.seeds, each.contrast.paired.differences, strict=True)) for each in rope]
     low, middle, high = ([-lead[seed] for seed in sorted(lead)] for lead in leads)
-    grown = [growth(low, middle), growth(middle, high)]
-    assert f"grows by {grown[0]} from the lowest rate to the middle one and by {grown[1]} from there" in said
+    assert f"| the lowest rate | the middle rate | {growth(low, middle)} |" in said
+    assert f"| the middle rate | the highest rate | {growth(middle, high)} |" in said
 
 
 def growth(before: list[float], after: list[float]) -> str:
     """Mean of the paired differences with its 95 % interval."""
     paired = paired_contrast(before, after, None)
-    return f"{paired.mean_difference:.3f} [{paired.low:.3f}, {paired.high:.3f}]"
+    return f"{paired.mean_difference:.3f} | [{paired.low:.3f}, {paired.high:.3f}]"
 
 
-def test_what_may_have_weakened_an_opponent_is_said(said: str) -> None:
+def test_what_may_have_weakened_an_opponent_is_said(limits: str) -> None:
     learned, rope = findings("baseline")["settings"][0]["variants"]
     sinusoidal = findings("positions")["settings"][0]["variants"][0]["mean"]["mean"]
-    assert f"end at {sinusoidal:.3f}, learned ones of the baseline (three seeds, with warm-up) at" in said
-    assert f"with warm-up) at {learned['mean']['mean']:.3f}" in said
+    assert f"end at {sinusoidal:.3f}, learned ones of the baseline (three seeds, with warm-up) at" in limits
+    assert f"with warm-up) at {learned['mean']['mean']:.3f}" in limits
     pre = findings("normalization")["settings"][0]["variants"][0]["values"][:3]
     gain = sum(pre) / 3 - rope["mean"]["mean"]
-    assert f"end {gain:.3f} lower on average than the same seeds without" in said
+    assert f"end {gain:.3f} lower on average than the same seeds without" in limits
 
 
-def test_clipping_lowers_the_loss_at_no_rate(said: str) -> None:
+def test_clipping_lowers_the_loss_at_no_rate(said: str, limits: str) -> None:
     off = corrected("clipping")
     assert max(differences(off)) < 0
     assert [each.verdict for each in off] == ["inconclusive", "different", "different"]
     assert f"({off[0].contrast.paired.minimum_detectable_difference:.3f} was detectable)" in said
     costs = [f"{-difference:.3f}" for difference in differences(off)]
-    assert f"costs Pre-LN {costs[1]} at the middle rate and {costs[2]} at the highest" in said
+    assert f"costs Pre-LN {costs[1]} at the middle rate and {costs[2]} at the highest" in limits
     assert all(each.contrast.divergence.diverged_b == 0 for each in off)
     clipped = [
         setting["variants"][0]["secondary"]["clipped_share"]["mean"]["mean"]
@@ -163,7 +172,7 @@ def test_only_two_correlations_of_pairs_are_told_from_none(said: str) -> None:
     ends = {
         key: [math.tanh(math.atanh(r) + sign * 1.96 / math.sqrt(7)) for sign in (-1, 1)] for key, r in found.items()
     }
-    assert f"reach from {min(found.values()):.2f} to {max(found.values()):.2f}" in said
+    assert f"lie between {min(found.values()):.2f} and {max(found.values()):.2f}" in said
     assert min(high - low for low, high in ends.values()) > 0.5
     assert len(ends) == 8
     middle, high = (math.atanh(found["clipping", setting]) for setting in ("optim.lr = 0.003", "optim.lr = 0.01"))
@@ -178,11 +187,39 @@ def test_how_many_pairs_the_spread_of_each_study_asks_for(said: str) -> None:
     ten = findings("normalization")["settings"][0]["variants"][0]["mean"]["sd"]
     lowest = sorted(corrected(name)[0].contrast.paired.sd_difference for name in LARGE)
     few, many = (pairs_needed(sd, 0.01) for sd in (lowest[0], lowest[-1]))
-    assert f"a standard deviation of {table:.4f}, ten seeds of the same configuration with {ten:.4f}" in said
-    assert (
-        f"with {lowest[0]:.4f} to {lowest[-1]:.4f}: to find a difference of 0.01 then takes {few} to {many} pairs"
-        in said
-    )
     ends = [each[end] for each in pairs.values() for end in ("low", "high")]
-    assert f"the table's estimate is {pairs['both']['sd']} or {pairs['nothing']['sd']} and its intervals reach" in said
-    assert f"from {min(ends)} to {max(ends)}" in said
+    asked = f"{pairs['both']['sd']} or {pairs['nothing']['sd']} (intervals from {min(ends)} to {max(ends)})"
+    assert f"| the 25 crossed runs about their mean | {table:.4f} | {asked} |" in said
+    assert f"25 crossed runs](results/seed-variance/report.md) have a standard deviation of {table:.4f}" in prose(
+        "README.md"
+    )
+    assert f"| ten seeds of the same configuration | {ten:.4f} | |" in said
+    assert (
+        f"| paired differences of the three studies | {lowest[0]:.4f} to {lowest[-1]:.4f} | {few} to {many} |" in said
+    )
+
+
+def test_the_gradient_of_rope_comes_from_nearer_characters() -> None:
+    for setting in findings("positions")["settings"]:
+        sinusoidal, rope = (v["secondary"]["median_lookback"]["mean"]["mean"] for v in setting["variants"])
+        assert rope < sinusoidal
+
+
+def test_the_table_of_the_readme_is_that_of_the_findings() -> None:
+    rows = []
+    for name in ("baseline", "clipping", "normalization", "positions", "warmup"):
+        for each in map(row, corrected(name)):
+            difference = "-" if each.interval == "-" else f"{each.difference} {each.interval}"
+            cells = (
+                f"[{name}](results/{name}/report.md)",
+                each.comparison,
+                difference,
+                each.p,
+                each.diverged,
+                each.verdict,
+            )
+            rows.append(f"| {' | '.join(cells)} |")
+    shown = [
+        line for line in (REPOSITORY / "README.md").read_text(encoding="utf-8").splitlines() if "/report.md) | " in line
+    ]
+    assert [line for line in shown if line.count("|") == 7] == rows

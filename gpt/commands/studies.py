@@ -63,12 +63,13 @@ def report_studies(options: argparse.Namespace) -> int:
 
 
 def publish_studies(options: argparse.Namespace) -> int:
-    """Copy the reports of a folder's finished studies to results/ and renew the findings in the README."""
+    """Copy the reports of a folder's finished studies to results/ and renew the findings on its page."""
     from gpt.report.build import status_lines
     from gpt.report.publish import check_place, marked, publish, update
     from gpt.runner.checks.verify import refuse_corrupt
 
-    marked(options.readme)
+    page = options.readme or options.results / "README.md"
+    marked(page)
     folders = started(options.out)
     refuse_corrupt(folders)
     for folder in folders:
@@ -78,7 +79,7 @@ def publish_studies(options: argparse.Namespace) -> int:
     for folder in folders:
         publish(folder, options.results)
         print(options.results / folder.name)
-    update(options.readme, options.results)
+    update(page, options.results)
     return DONE
 
 

@@ -12,9 +12,11 @@ from gpt.commands.studies import open_study
 from gpt.commands.workspace import cache_folder, find_launch, is_main, make_layout, make_workspace
 from gpt.config import RunConfig, fingerprint, load_run
 from gpt.errors import InputError
+from gpt.records.schema import VAL_LOSS
 from gpt.runner.launch.exit_codes import DONE, RUNS_FAILED, STOPPED
 
 if TYPE_CHECKING:
+    from gpt.records.run_folder import RunFolder
     from gpt.runner.launch.accelerate import Launch
     from gpt.runner.layout import Layout
     from gpt.runner.workspace import Workspace
@@ -52,8 +54,21 @@ def train(options: argparse.Namespace) -> int:
     if code == DONE and is_main(launch):
         folder = run_at(options.out, run.fingerprint)
         status = folder.read_status()
+        print_best(folder)
         print(f"{status.state}: {folder.root}" + (f" ({status.why})" if status.why else ""))
     return code
+
+
+def print_best(folder: "RunFolder") -> None:
+    """Say how low the validation loss of a finished run was, and when."""
+    import numpy as np
+
+    from gpt.analysis.collect import RunReader
+
+    steps, losses = RunReader(folder).curve(VAL_LOSS)
+    if np.isfinite(losses).any():
+        best = int(np.nanargmin(losses))
+        print(f"lowest validation loss: {losses[best]:.4f} nats per character, at step {steps[best]:,}")
 
 
 def show_fields(path: Path, config: RunConfig) -> int:

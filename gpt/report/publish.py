@@ -1,4 +1,4 @@
-"""Evidence small enough to keep beside the code: published studies, and what the README says of them."""
+"""Evidence small enough to keep beside the code: published studies, and the page of their findings."""
 
 import os
 from collections.abc import Callable, Mapping
@@ -145,7 +145,7 @@ SECTIONS: dict[str, Callable[[Studies, str], str]] = {
     "takeaways": render_takeaways,
     "papers": render_papers,
 }
-"""What a README may have between `<!-- NAME:begin -->` and `<!-- NAME:end -->`; it must have the findings."""
+"""What the page may have between `<!-- NAME:begin -->` and `<!-- NAME:end -->`; it must have the findings."""
 
 
 def _figures(findings: Mapping[str, Any], root: str) -> list[str]:
@@ -181,12 +181,12 @@ def _observations(findings: Mapping[str, Any]) -> list[str]:
 
 
 def marked(readme: Path) -> tuple[str, list[str]]:
-    """A README's text and the names of the sections that it has markers for.
+    """A page's text and the names of the sections that it has markers for; a page that is not there yet has them all.
 
     Raises:
         InputError: it cannot be read, or a marker is missing or stands twice.
     """
-    text, found = read_bytes(readme).decode("utf-8"), []
+    text, found = read_bytes(readme).decode("utf-8") if readme.exists() else _empty_page(), []
     for name in SECTIONS:
         begin, end = _markers(name)
         if name != "findings" and begin not in text and end not in text:
@@ -197,12 +197,16 @@ def marked(readme: Path) -> tuple[str, list[str]]:
     return text, found
 
 
+def _empty_page() -> str:
+    return "# Results\n" + "".join("\n{}\n{}\n".format(*_markers(name)) for name in SECTIONS)
+
+
 def _markers(name: str) -> tuple[str, str]:
     return f"<!-- {name}:begin -->", f"<!-- {name}:end -->"
 
 
 def update(readme: Path, results: Path, check: bool = False) -> None:
-    """Replace what is between the markers of each section of a README; those that it does not have are left out.
+    """Replace what is between the markers of each section of a page; those that it does not have are left out.
 
     Args:
         check: write nothing, and complain if the text between the markers is another.

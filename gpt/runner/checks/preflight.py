@@ -42,10 +42,10 @@ def describe_study(study: Study, runs: Sequence[PlannedRun], cache: Path) -> str
         lines.append(f"  {name:<11} {parameters:,} parameters, {flops:,} training FLOPs a token")
     if study.settings:
         lines.append(
-            f"  settings      {'; '.join(', '.join(f'{k} = {label(v)}' for k, v in b) for b in settings_of(study))}"
+            f"  settings    {'; '.join(', '.join(f'{k} = {label(v)}' for k, v in b) for b in settings_of(study))}"
         )
     lines += [
-        f"  runs       {len(unique)}: {len(study.variants)} {VARIANTS[study.kind]} x "
+        f"  runs        {len(unique)}: {len(study.variants)} {VARIANTS[study.kind]} x "
         f"{count(len(settings_of(study)), 'setting')} x {len(study.seeds)} seeds",
         f"  cost        about {count(max(1, round(seconds / 60)), 'minute')} of one CPU core (measured just now over "
         f"{TIMED_STEPS} steps, evaluations not counted)",
