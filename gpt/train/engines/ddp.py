@@ -96,16 +96,14 @@ class DDPEngine(ModelEngine):
     def state(self) -> State:
         state = {f"parameter/{name}": p.detach() for name, p in self.parameters.items()}
         for name, p in self.parameters.items():
-            state[f"mean/{name}"] = self.optimizer.state[p]["exp_avg"]
-            state[f"square/{name}"] = self.optimizer.state[p]["exp_avg_sq"]
+            for kind, key in self.optimizer.state_keys(p).items():
+                state[f"{kind}/{name}"] = self.optimizer.state[p][key]
         return state
 
     @torch.no_grad()
     def load(self, step: int, state: State) -> None:
         for name, p in self.parameters.items():
             p.copy_(state[f"parameter/{name}"])
-            self.optimizer.state[p] = {
-                "step": torch.tensor(float(step), device=self.device),
-                "exp_avg": state[f"mean/{name}"].to(self.device, copy=True),
-                "exp_avg_sq": state[f"square/{name}"].to(self.device, copy=True),
-            }
+            kinds = self.optimizer.state_keys(p)
+            tensors = {key: state[f"{kind}/{name}"].to(self.device, copy=True) for kind, key in kinds.items()}
+            self.optimizer.resume(p, step, tensors)

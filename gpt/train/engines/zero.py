@@ -20,8 +20,7 @@ from gpt.train.engines.engine import ModelEngine, State, StepOut
 from gpt.train.engines.ranks import Ranks
 from gpt.train.optim.adamw import build_optimizer
 from gpt.train.optim.clipping import clip_scale
-
-MOMENTS = {"mean": "exp_avg", "square": "exp_avg_sq"}
+from gpt.train.optim.optimizer import SeedOptimizer
 
 
 @dataclass(frozen=True)
@@ -53,7 +52,8 @@ class ZeROEngine(ModelEngine):
         self.stage: int = self.deepspeed.zero_optimization_stage()
         self.forward = self.deepspeed
         self.name = f"DeepSpeed ZeRO-{self.stage}"
-        zeros = {f"{kind}/{name}": torch.zeros(shape) for name, shape in self.shapes.items() for kind in MOMENTS}
+        kinds = self.optimizer.state_tensors
+        zeros = {f"{kind}/{name}": torch.zeros(shape) for name, shape in self.shapes.items() for kind in kinds}
         # DeepSpeed may have taken a step with gradients of zero, which decays weights
         self.load(0, {**initial, **zeros})
 
@@ -133,17 +133,17 @@ class ZeROEngine(ModelEngine):
         values = place.get_lp_grad_fragment(parameter._index_in_param_group).view(-1)
         return Shard(values[: place.lp_fragment_address.numel], place.lp_fragment_address.start)
 
-    def _held(self, parameter: Any, moment: str | None = None) -> Shard | None:
-        """This rank's shard of the parameter that the optimizer updates, or of one of its moments."""
+    def _held(self, parameter: Any, key: str | None = None) -> Shard | None:
+        """This rank's shard of the parameter that the optimizer updates, or of a tensor that it keeps for it."""
         from deepspeed.utils import safe_get_local_fp32_param, safe_get_local_optimizer_state
 
         if self.stage == 0:
-            return Shard((self.optimizer.state[parameter][moment] if moment else parameter.detach()).view(-1), 0)
+            return Shard((self.optimizer.state[parameter][key] if key else parameter.detach()).view(-1), 0)
         if self.stage == 3:
-            held = safe_get_local_optimizer_state(parameter, moment) if moment else safe_get_local_fp32_param(parameter)
+            held = safe_get_local_optimizer_state(parameter, key) if key else safe_get_local_fp32_param(parameter)
             return self._third(parameter, held)
         place = parameter._hp_mapping
-        return place and Shard(place.get_hp_fragment(moment), place.lp_fragment_address.start)
+        return place and Shard(place.get_hp_fragment(key), place.lp_fragment_address.start)
 
     def _third(self, parameter: Any, values: Tensor) -> Shard | None:
         """Stage 3 cuts a flattened parameter into equal stretches, one a rank, the last filled up."""
@@ -163,19 +163,19 @@ class ZeROEngine(ModelEngine):
 
         state = {f"parameter/{name}": value for name, value in self.weights().items()}
         for name, p in self.parameters.items():
-            for kind, key in MOMENTS.items():
+            for kind, key in self.optimizer.state_tensors.items():
                 whole = self.optimizer.state[p][key] if self.stage == 0 else safe_get_full_optimizer_state(p, key)
                 state[f"{kind}/{name}"] = whole.view(self.shapes[name])
         return state
 
     @property
-    def optimizer(self) -> torch.optim.Optimizer:
-        """The AdamW that DeepSpeed gives its flat shards to."""
+    def optimizer(self) -> SeedOptimizer:
+        """What DeepSpeed gives its flat shards to."""
         optimizer = self.deepspeed.optimizer
         return getattr(optimizer, "optimizer", optimizer)
 
     def _updated(self) -> list[Tensor]:
-        """The tensors that AdamW updates: flat shards of all parameters of a group, or in stage 0 the parameters."""
+        """The tensors that the optimizer updates: flat shards of each group of parameters; in stage 0, parameters."""
         zero = self.deepspeed.optimizer
         if self.stage == 0:
             return list(self.parameters.values())
@@ -185,17 +185,16 @@ class ZeROEngine(ModelEngine):
     def load(self, step: int, state: State) -> None:
         assert self.deepspeed.global_steps == 0, "DeepSpeed may hold gathered copies of weights that were used"
         for flat in self._updated():
-            self.optimizer.state[flat] = {
-                "step": torch.tensor(float(step), device=flat.device),
-                **{key: torch.zeros_like(flat) for key in MOMENTS.values()},
-            }
-        if self.stage in (1, 2):  # make the shards of the moments views of the new tensors
+            self.optimizer.resume(
+                flat, step, {key: torch.zeros_like(flat) for key in self.optimizer.state_tensors.values()}
+            )
+        if self.stage in (1, 2):  # make the shards of the state views of the new tensors
             self.deepspeed.optimizer._hp_optimizer_states_linked = False
             self.deepspeed.optimizer._lazy_init_hp_params_optimizer_state()
         p: Any  # DeepSpeed hangs its own attributes on parameters
         for name, p in self.parameters.items():
-            for kind, moment in {"parameter": None, **MOMENTS}.items():
-                shard = self._held(p, moment)
+            for kind, key in {"parameter": None, **self.optimizer.state_tensors}.items():
+                shard = self._held(p, key)
                 if shard is not None:
                     flat = state[f"{kind}/{name}"].flatten()
                     shard.values.copy_(flat[shard.first : shard.first + len(shard.values)])

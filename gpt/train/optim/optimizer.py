@@ -1,0 +1,46 @@
+"""What an engine asks of an optimizer: a torch optimizer over parameters that lead with the seed axis."""
+
+from collections.abc import Mapping
+from typing import Any, ClassVar, Self
+
+import torch
+from torch import Tensor, nn
+
+from gpt.config import OptimConfig
+
+
+class SeedOptimizer(torch.optim.Optimizer):
+    """An optimizer that says which tensors it keeps, so that any engine can save and resume it.
+
+    No element of a parameter may be updated from another seed's: seeds trained together are the runs they are alone.
+    """
+
+    state_tensors: ClassVar[Mapping[str, str]]
+    """name in a checkpoint: key in torch's `state`; each tensor has its parameter's shape"""
+    elementwise: ClassVar[bool] = True
+    """whether an element's update depends on that element alone, so that an engine may pass flattened shards"""
+
+    @classmethod
+    def build(cls, groups: list[dict[str, Any]], optim: OptimConfig) -> Self:
+        """The optimizer of parameter groups that bring their `weight_decay`."""
+        raise NotImplementedError
+
+    def state_keys(self, parameter: Tensor) -> Mapping[str, str]:
+        """`state_tensors` of one parameter, where an optimizer treats some parameters otherwise."""
+        return self.state_tensors
+
+    def resume(self, parameter: Tensor, step: int, tensors: dict[str, Tensor]) -> None:
+        """Take up the state of a parameter, its tensors by torch's keys, as it was after `step`."""
+        self.state[parameter] = tensors
+
+
+def parameter_groups(model: nn.Module, optim: OptimConfig) -> list[dict[str, Any]]:
+    """Parameter groups with weight decay on matrices and embeddings only.
+
+    Biases and norms are told apart by the dimensions left without the seed axis, so stacking seeds cannot make a
+    gain look like a matrix.
+    """
+    decayed = [p for p in model.parameters() if p.ndim > 2]
+    kept = [p for p in model.parameters() if p.ndim == 2]
+    groups = [{"params": decayed, "weight_decay": optim.weight_decay}, {"params": kept, "weight_decay": 0.0}]
+    return [group for group in groups if group["params"]]
