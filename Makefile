@@ -2,10 +2,10 @@
 # make test    environment, the whole default suite
 # make chaos   every fault there is, injected; what became of them as one JSON document
 # make results the evidence in results/ and the findings on its page, made again: the studies at full size, the baseline,
-#              the parity and the faults, many hours on two cores; interrupted, it goes on
+#              the parity and the faults, many hours on two cores; interrupted, it resumes
 # make env     the environment alone, in .venv
 # make gpu     what a GPU is needed for: its tests, its parity, the quick studies, eight minutes of the full-scale
-#              ones (again, and it goes on with them); into $OUT where that is set
+#              ones (again, and it resumes them); into $OUT where that is set
 
 PYTHON ?= python3
 TORCH ?= torch==2.13.0

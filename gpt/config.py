@@ -114,7 +114,7 @@ class TrainConfig(Strict):
     micro_batch_size: Annotated[Positive | None, BeforeValidator(_off_is_none)] = None
     """sequences in one forward and backward pass; gradients are added up to the batch; `off`: a rank's whole share"""
     reduction: Literal["fast", "rank_invariant"] = "fast"
-    """`ordered` adds the gradients of the micro-batches in the order of their numbers: the same bits on any ranks"""
+    """`rank_invariant` adds the micro-batches' gradients in the order of their numbers: the same bits on any ranks"""
     precision: Literal["fp32", "bf16"] = "fp32"
     """of the matrix products; bf16 is autocast, weights, gradients and optimizer stay in fp32"""
     eval_every: Positive

@@ -68,9 +68,9 @@ finish() {
         if [ "$state" != RUNNING ]; then
             say "stopped on request; the job is ${state:-gone}, Slurm decides what becomes of it"
         elif scontrol requeue "$me"; then
-            say "stopped on request; goes on when its turn comes again"
+            say "stopped on request; resumes when its turn comes"
         else
-            say "stopped on request, and could not be requeued; submit it again to go on"
+            say "stopped on request, and could not be requeued; submit it again to resume"
         fi
     fi
     exit "$CODE"

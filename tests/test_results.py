@@ -76,17 +76,22 @@ def test_nanogpts_recipe_reaches_nanogpts_loss() -> None:
     assert sum(learned["values"]) / 3 <= NANOGPT_TARGET
 
 
-def test_the_readme_states_the_baselines_mean() -> None:
-    learned = findings("baseline")["settings"][0]["variants"][0]
-    assert f"nanoGPT's CPU recipe gives {learned['mean']['mean']:.4f}" in prose("README.md")
+def test_the_pages_state_the_baselines_means() -> None:
+    learned, rope = (variant["mean"]["mean"] for variant in findings("baseline")["settings"][0]["variants"])
+    assert f"nanoGPT's CPU recipe gives {learned:.4f}" in prose("README.md")
+    page = prose("results/README.md")
+    assert f"nanoGPT's recipe here, mean of three seeds, whole validation split | {learned:.4f} |" in page
+    assert f"rotary positions here, mean of three seeds, whole validation split | {rope:.4f} |" in page
 
 
 def test_the_pages_state_what_became_of_the_faults(repository: Path) -> None:
     found = read_json(RESULTS / "faults/faults.json")
     text = (repository / "docs/fault-tolerance.md").read_text()
     assert text.split("<!-- faults:begin -->\n")[1].split("\n<!-- faults:end -->")[0] == sentence(found)
-    total = found["total"]
+    total, speed = found["total"], prose("docs/performance.md")
     assert f"injects {total['injected']:,} faults of {len(found['classes'])} classes" in prose("README.md")
+    for measured in found["measured"].values():
+        assert f"| {measured.partition(' of ')[0]} of " in speed
     assert total["injected"] >= 2000
     assert total["survived"] == total["injected"]
     assert found["safeguards"]["noticed"] == found["safeguards"]["taken out"] > 0
