@@ -6,11 +6,10 @@ import json
 import re
 from dataclasses import dataclass
 from html.parser import HTMLParser
-from typing import Any
 
-from gpt.analysis.build import build_findings, corrected_contrasts
+from gpt.analysis.build import build_findings
 from gpt.analysis.collect import Results, collect
-from gpt.records.files import jsonable
+from gpt.analysis.findings import Findings
 from gpt.report.pages.html import html_page
 
 
@@ -19,15 +18,15 @@ class Interactive:
     """A study's interactive page, made without the rest of its report."""
 
     results: Results
-    findings: dict[str, Any]
+    findings: Findings
     text: str
 
 
 def interactive(folder):
     """The page of a study's folder as it is now."""
     results = collect(folder)
-    findings = jsonable(build_findings(results))
-    page = html_page(results, findings, corrected_contrasts(findings))
+    findings = build_findings(results)
+    page = html_page(results, findings)
     return Interactive(results, findings, page.decode("utf-8"))
 
 

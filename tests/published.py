@@ -1,18 +1,16 @@
 """The committed evidence, and the pages that speak of it."""
 
 from pathlib import Path
-from typing import Any
 
-from gpt.records.files import read_json
+from gpt.analysis.findings import Findings
 
 REPOSITORY = Path(__file__).parents[1]
 RESULTS = REPOSITORY / "results"
 LARGE = ("normalization", "positions", "clipping")
 
 
-def findings(name: str) -> dict[str, Any]:
-    found: dict[str, Any] = read_json(RESULTS / name / "findings.json")
-    return found
+def findings(name: str) -> Findings:
+    return Findings.read(RESULTS / name / "findings.json")
 
 
 def prose(page: str) -> str:

@@ -6,7 +6,7 @@ from pathlib import Path
 import synthetic
 from synthetic import Outcome
 
-from gpt.records.files import read_json
+from gpt.analysis.findings import Findings
 from gpt.study.folder import StudyFolder
 
 CLEAN_A, CLEAN_B = [2.0, 2.02, 2.04], [2.03, 2.03, 2.06]
@@ -44,7 +44,7 @@ class Reported:
     printed: str
 
     def findings(self, folder):
-        return read_json(folder.findings)
+        return Findings.read(folder.findings)
 
     def page(self, folder):
         return (folder.report / "report.md").read_text()

@@ -29,23 +29,23 @@ def test_the_page_of_the_results_says_what_they_say() -> None:
 
 @pytest.mark.parametrize("folder", PUBLISHED, ids=lambda path: path.name)
 def test_a_published_study_is_complete_controlled_and_can_be_run_again(folder: Path, repository: Path) -> None:
-    found = read_json(folder / "findings.json")
-    assert found["complete"]
-    assert found["control"]["holds"]
-    assert all(setting["treatment"]["holds"] for setting in found["settings"])
-    assert found["stack_differences"] == {}
+    found = findings(folder.name)
+    assert found.complete
+    assert found.control.holds
+    assert all(setting.treatment.holds for setting in found.settings)
+    assert found.stack_differences == {}
     shipped = [load_study(path) for path in (repository / "configs" / "studies").rglob("*.yaml")]
     assert load_study(folder / "study.yaml") in shipped
 
 
 @pytest.mark.parametrize("folder", PUBLISHED, ids=lambda path: path.name)
 def test_every_value_of_the_findings_is_in_the_summary_of_its_run(folder: Path) -> None:
-    found = read_json(folder / "findings.json")
-    metric = found["study"]["metric"]["name"]
+    found = findings(folder.name)
+    metric = found.study.metric.name
     summary = {entry["run"]: entry for entry in read_json(folder / "runs.json")}
-    for setting in found["settings"]:
-        for variant in setting["variants"]:
-            for value, fingerprint in zip(variant["values"], variant["runs"], strict=True):
+    for setting in found.settings:
+        for variant in setting.variants:
+            for value, fingerprint in zip(variant.values, variant.runs, strict=True):
                 assert summary[fingerprint]["values"][metric] == value
                 assert len(summary[fingerprint]["final_weights_sha256"]) == 64
 
@@ -70,14 +70,14 @@ def test_the_pages_say_what_was_seen_on_a_gpu() -> None:
 
 
 def test_nanogpts_recipe_reaches_nanogpts_loss() -> None:
-    learned = findings("baseline")["settings"][0]["variants"][0]
-    assert learned["label"] == "learned"
-    assert len(learned["values"]) == 3
-    assert sum(learned["values"]) / 3 <= NANOGPT_TARGET
+    learned = findings("baseline").settings[0].variants[0]
+    assert learned.label == "learned"
+    assert len(learned.values) == 3
+    assert sum(learned.values) / 3 <= NANOGPT_TARGET
 
 
 def test_the_pages_state_the_baselines_means() -> None:
-    learned, rope = (variant["mean"]["mean"] for variant in findings("baseline")["settings"][0]["variants"])
+    learned, rope = (variant.mean.mean for variant in findings("baseline").settings[0].variants)
     assert f"nanoGPT's CPU recipe gives {learned:.4f}" in prose("README.md")
     page = prose("results/README.md")
     assert f"nanoGPT's recipe here, mean of three seeds, whole validation split | {learned:.4f} |" in page

@@ -6,8 +6,7 @@ import pytest
 from pages import figures_of
 from published import LARGE, REPOSITORY, RESULTS, findings, prose
 
-from gpt.analysis.build import corrected_contrasts
-from gpt.analysis.statistics.contrasts import CorrectedContrast
+from gpt.analysis.findings import ContrastFindings
 from gpt.analysis.statistics.paired import paired_contrast
 from gpt.analysis.statistics.variance import pairs_needed
 from gpt.records.files import read_json
@@ -25,34 +24,34 @@ def limits() -> str:
     return prose("docs/limitations.md")
 
 
-def corrected(name: str) -> list[CorrectedContrast]:
-    return corrected_contrasts(findings(name))
+def corrected(name: str) -> list[ContrastFindings]:
+    return findings(name).contrasts
 
 
-def share_better(*contrasts: CorrectedContrast) -> list[tuple[str, float]]:
+def share_better(*contrasts: ContrastFindings) -> list[tuple[str, float]]:
     """Verdict, and share of seeds in which the second variant does better."""
-    return [(each.verdict, each.contrast.rank.probability_b_better) for each in contrasts]
+    return [(each.verdict, each.rank.probability_b_better) for each in contrasts]
 
 
-def differences(contrasts: list[CorrectedContrast]) -> list[float]:
-    return [each.contrast.paired.mean_difference for each in contrasts]
+def differences(contrasts: list[ContrastFindings]) -> list[float]:
+    return [each.paired.mean_difference for each in contrasts]
 
 
 def lowest_means(name: str) -> dict[str, float]:
     """Mean lowest validation loss of each variant in each setting, where there is one."""
     return {
-        f"{variant['label']}, {setting['label']}": variant["mean"]["mean"]
-        for setting in findings(name)["settings"]
-        for variant in setting["variants"]
-        if variant["mean"]["n"]
+        f"{variant.label}, {setting.label}": variant.mean.mean
+        for setting in findings(name).settings
+        for variant in setting.variants
+        if variant.mean.n
     }
 
 
 def test_which_placement_is_better_depends_on_the_rate() -> None:
     low, middle, high = corrected("normalization")
     assert share_better(low, middle) == [("different", 0.0), ("different", 1.0)]
-    assert high.contrast.divergence.diverged_b == high.contrast.divergence.n == 10
-    assert high.contrast.divergence.diverged_a == 0
+    assert high.divergence.diverged_b == high.divergence.n == 10
+    assert high.divergence.diverged_a == 0
     lowest = {label: mean for name in LARGE for label, mean in lowest_means(name).items()}
     assert min(lowest, key=lambda label: lowest[label]) == "post, optim.lr = 0.003"
 
@@ -68,27 +67,27 @@ def test_post_ln_fails_by_a_gradient_that_fades_towards_the_input(said: str) -> 
     assert first["x"][0] == 50
     assert first["mean"][0] < 0.01 * last["mean"][0]
     assert 5 < first["high"][-1] / first["mean"][-1] < 15
-    untrained = findings("normalization")["settings"][0]["variants"][1]["gradient_quantiles"]["first_step"]
+    untrained = findings("normalization").settings[0].variants[1].gradient_quantiles.first_step
     assert untrained[1] == pytest.approx(untrained[4], rel=0.2)
     assert f"| Post-LN | {post['layer 0']:.0e} | {post['layer 3']:.2f} |" in said
     assert f"| Pre-LN | {pre['layer 0']:.2f} | {pre['layer 3']:.2f} |" in said
-    post_events = findings("normalization")["settings"][2]["variants"][1]["events"]
-    assert (post_events["learned_nothing"]["runs"], post_events["nonfinite"]["runs"]) == (10, 0)
+    post_events = findings("normalization").settings[2].variants[1].events
+    assert (post_events["learned_nothing"].runs, post_events["nonfinite"].runs) == (10, 0)
 
 
 def test_warm_up_gets_post_ln_to_learn_where_it_is_long_enough(said: str) -> None:
-    assert [(each.contrast.b, each.verdict) for each in corrected("warmup")] == [
+    assert [(each.b, each.verdict) for each in corrected("warmup")] == [
         ("100", "inconclusive"),
         ("500", "different"),
     ]
-    (setting,) = findings("warmup")["settings"]
-    learned = [10 - sum(variant["diverged"]) for variant in setting["variants"]]
+    (setting,) = findings("warmup").settings
+    learned = [10 - sum(variant.diverged) for variant in setting.variants]
     assert learned == [0, 1, 10]
-    for variant, runs in zip(setting["variants"], learned, strict=True):
-        mean = f"{variant['mean']['mean']:.3f}" if runs else "-"
-        assert f"| {variant['label']} | {runs} | {mean} |" in said
+    for variant, runs in zip(setting.variants, learned, strict=True):
+        mean = f"{variant.mean.mean:.3f}" if runs else "-"
+        assert f"| {variant.label} | {runs} | {mean} |" in said
     assert "none of ten runs without, one with 100 steps, all ten with 500" in prose("README.md")
-    middle = findings("normalization")["settings"][1]["variants"][1]["mean"]["mean"]
+    middle = findings("normalization").settings[1].variants[1].mean.mean
     assert f"without warm-up, Post-LN ends at {middle:.3f}" in said
     page = (RESULTS / "warmup" / "report.html").read_text(encoding="utf-8")
     runs = figures_of(page)["blocks"][0]["loss"]["train"][1]["runs"]
@@ -98,14 +97,14 @@ def test_warm_up_gets_post_ln_to_learn_where_it_is_long_enough(said: str) -> Non
 
 
 def test_the_runs_that_were_trained_on_both_kinds_of_cores_failed_on_both() -> None:
-    (*_, high), (again,) = findings("normalization")["settings"], findings("warmup")["settings"]
-    assert high["variants"][1]["runs"] == again["variants"][0]["runs"]
-    assert sum(high["variants"][1]["diverged"]) == sum(again["variants"][0]["diverged"]) == 10
+    (*_, high), (again,) = findings("normalization").settings, findings("warmup").settings
+    assert high.variants[1].runs == again.variants[0].runs
+    assert sum(high.variants[1].diverged) == sum(again.variants[0].diverged) == 10
 
 
 @pytest.mark.parametrize("name", [*LARGE, "baseline", "seed-variance", "warmup"])
 def test_by_todays_rule_no_published_run_would_be_judged_differently(name: str) -> None:
-    unigram = findings(name)["data"]["unigram_loss"]
+    unigram = findings(name).data.unigram_loss
     for run in read_json(RESULTS / name / "runs.json"):
         assert (run["values"]["val/loss.last"] >= unigram - LEARNED_NOTHING_MARGIN) == (run["state"] == "diverged")
 
@@ -113,7 +112,7 @@ def test_by_todays_rule_no_published_run_would_be_judged_differently(name: str) 
 def test_rope_is_ahead_in_every_seed_and_by_more_the_higher_the_rate(said: str) -> None:
     rope = corrected("positions")
     assert share_better(*rope) == [("different", 1.0)] * 3
-    leads = [dict(zip(each.contrast.seeds, each.contrast.paired.differences, strict=True)) for each in rope]
+    leads = [dict(zip(each.seeds, each.paired.differences, strict=True)) for each in rope]
     low, middle, high = ([-lead[seed] for seed in sorted(lead)] for lead in leads)
     assert f"| the lowest rate | the middle rate | {growth(low, middle)} |" in said
     assert f"| the middle rate | the highest rate | {growth(middle, high)} |" in said
@@ -126,12 +125,12 @@ def growth(before: list[float], after: list[float]) -> str:
 
 
 def test_what_may_have_weakened_an_opponent_is_said(limits: str) -> None:
-    learned, rope = findings("baseline")["settings"][0]["variants"]
-    sinusoidal = findings("positions")["settings"][0]["variants"][0]["mean"]["mean"]
+    learned, rope = findings("baseline").settings[0].variants
+    sinusoidal = findings("positions").settings[0].variants[0].mean.mean
     assert f"end at {sinusoidal:.3f}, learned ones of the baseline (three seeds, with warm-up) at" in limits
-    assert f"with warm-up) at {learned['mean']['mean']:.3f}" in limits
-    pre = findings("normalization")["settings"][0]["variants"][0]["values"][:3]
-    gain = sum(pre) / 3 - rope["mean"]["mean"]
+    assert f"with warm-up) at {learned.mean.mean:.3f}" in limits
+    pre = findings("normalization").settings[0].variants[0].values[:3]
+    gain = sum(pre) / 3 - rope.mean.mean
     assert f"end {gain:.3f} lower on average than the same seeds without" in limits
 
 
@@ -139,35 +138,32 @@ def test_clipping_lowers_the_loss_at_no_rate(said: str, limits: str) -> None:
     off = corrected("clipping")
     assert max(differences(off)) < 0
     assert [each.verdict for each in off] == ["inconclusive", "different", "different"]
-    assert f"({off[0].contrast.paired.minimum_detectable_difference:.3f} was detectable)" in said
+    assert f"({off[0].paired.minimum_detectable_difference:.3f} was detectable)" in said
     costs = [f"{-difference:.3f}" for difference in differences(off)]
     assert f"costs Pre-LN {costs[1]} at the middle rate and {costs[2]} at the highest" in limits
-    assert all(each.contrast.divergence.diverged_b == 0 for each in off)
-    clipped = [
-        setting["variants"][0]["secondary"]["clipped_share"]["mean"]["mean"]
-        for setting in findings("clipping")["settings"]
-    ]
+    assert all(each.divergence.diverged_b == 0 for each in off)
+    clipped = [setting.variants[0].secondary["clipped_share"].mean.mean for setting in findings("clipping").settings]
     assert clipped[0] > 0.95 > 0.06 > max(clipped[1:])
 
 
 def test_attention_collapses_at_the_highest_rate_without_a_spike() -> None:
     runs = {
-        variant["label"]: variant["events"]["entropy_collapse"]["runs"]
+        variant.label: variant.events["entropy_collapse"].runs
         for name in ("positions", "clipping")
-        for variant in findings(name)["settings"][2]["variants"]
+        for variant in findings(name).settings[2].variants
     }
     assert runs == {"sinusoidal": 9, "rope": 10, "1.0": 10, "off": 10}
-    assert findings("warmup")["settings"][0]["variants"][2]["events"]["entropy_collapse"]["runs"] == 10
+    assert findings("warmup").settings[0].variants[2].events["entropy_collapse"].runs == 10
     for name in LARGE:
-        assert all(v["events"]["spike"]["count"] == 0 for v in findings(name)["settings"][2]["variants"])
+        assert all(v.events["spike"].count == 0 for v in findings(name).settings[2].variants)
 
 
 def test_only_two_correlations_of_pairs_are_told_from_none(said: str) -> None:
     found = {
-        (name, each.contrast.setting): each.contrast.paired.correlation
+        (name, each.setting): each.paired.correlation
         for name in LARGE
         for each in corrected(name)
-        if each.contrast.paired.n == 10
+        if each.paired.n == 10
     }
     ends = {
         key: [math.tanh(math.atanh(r) + sign * 1.96 / math.sqrt(7)) for sign in (-1, 1)] for key, r in found.items()
@@ -182,13 +178,13 @@ def test_only_two_correlations_of_pairs_are_told_from_none(said: str) -> None:
 
 
 def test_how_many_pairs_the_spread_of_each_study_asks_for(said: str) -> None:
-    (crossed,) = findings("seed-variance")["settings"]
-    table, pairs = crossed["components"]["split"]["run"]["sd"], crossed["components"]["pairs"]
-    ten = findings("normalization")["settings"][0]["variants"][0]["mean"]["sd"]
-    lowest = sorted(corrected(name)[0].contrast.paired.sd_difference for name in LARGE)
+    (crossed,) = findings("seed-variance").settings
+    table, pairs = crossed.components.split.run.sd, crossed.components.pairs
+    ten = findings("normalization").settings[0].variants[0].mean.sd
+    lowest = sorted(corrected(name)[0].paired.sd_difference for name in LARGE)
     few, many = (pairs_needed(sd, 0.01) for sd in (lowest[0], lowest[-1]))
-    ends = [each[end] for each in pairs.values() for end in ("low", "high")]
-    asked = f"{pairs['both']['sd']} or {pairs['nothing']['sd']} (intervals from {min(ends)} to {max(ends)})"
+    ends = [end for each in pairs.values() for end in (each.low, each.high)]
+    asked = f"{pairs['both'].sd} or {pairs['nothing'].sd} (intervals from {min(ends)} to {max(ends)})"
     assert f"| the 25 crossed runs about their mean | {table:.4f} | {asked} |" in said
     assert f"25 crossed runs](results/seed-variance/report.md) have a standard deviation of {table:.4f}" in prose(
         "README.md"
@@ -200,8 +196,8 @@ def test_how_many_pairs_the_spread_of_each_study_asks_for(said: str) -> None:
 
 
 def test_the_gradient_of_rope_comes_from_nearer_characters() -> None:
-    for setting in findings("positions")["settings"]:
-        sinusoidal, rope = (v["secondary"]["median_lookback"]["mean"]["mean"] for v in setting["variants"])
+    for setting in findings("positions").settings:
+        sinusoidal, rope = (v.secondary["median_lookback"].mean.mean for v in setting.variants)
         assert rope < sinusoidal
 
 

@@ -1,58 +1,70 @@
-"""What a study found, as data: the same runs give the same findings, whenever and wherever they were made.
+"""From the runs of a study to its findings: the same runs give the same findings, whenever and wherever they were made.
 
 Nothing in here is a time, a place or the order in which runs were trained.
 """
 
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
 from gpt.analysis.collect import Group, Results, RunReader, SettingResults
 from gpt.analysis.controls import control, layouts_of, stack_of, treatment
+from gpt.analysis.findings import (
+    ContrastFindings,
+    DataFindings,
+    Findings,
+    MeanDifference,
+    MetricFindings,
+    RunCounts,
+    Secondary,
+    SettingFindings,
+    StudyFindings,
+    VariantFindings,
+)
 from gpt.analysis.noise_scale import noise_scale
 from gpt.analysis.rate_sensitivity import rate_sensitivity
 from gpt.analysis.secondary import SECONDARY
 from gpt.analysis.seed_variance import decompose, setting_sentences
-from gpt.analysis.statistics.contrasts import Contrast, CorrectedContrast, compare, contrast_from, correct
+from gpt.analysis.statistics.contrasts import Contrast, CorrectedContrast, compare, correct
 from gpt.analysis.statistics.paired import mean_interval, paired_contrast
-from gpt.analysis.summaries import profiles
+from gpt.analysis.summaries import summaries
 from gpt.records.formatting import metric_words
 from gpt.report.text.limitations import limitations
 from gpt.report.text.observations import observations
 from gpt.report.text.sentences import sentence
 from gpt.study.plan import fields_text
-from gpt.study.spec import Study
+from gpt.study.spec import Scalar, Study
 from gpt.yaml_file import canonical, flatten
 
 
-def build_findings(results: Results) -> dict[str, Any]:
-    """Everything a report says, in JSON's types but for NaN; see `gpt.records.files.write_json`."""
+def build_findings(results: Results) -> Findings:
+    """Everything that the runs' records say of a study, finished or not."""
     runs = [run for _, _, _, run in results.places()]
     finished = [run for run in runs if run.finished]
     states = Counter(run.status.state for run in runs)
     stack, stack_differences = stack_of(finished)
     corrected = iter(correct([contrast for setting in results.settings for contrast in contrasts(results, setting)]))
     settings = [_setting(results, setting, corrected) for setting in results.settings]
-    return {
-        "study": _study(results),
-        "complete": len(finished) == len(runs),
-        "runs": {"planned": len(runs), "finished": len(finished), "states": dict(sorted(states.items()))},
-        "progress": "complete" if len(finished) == len(runs) else f"incomplete: {len(finished)} of {len(runs)} runs",
-        "verdicts": [sentence for setting in settings for sentence in setting_sentences(setting)],
-        "family": max((contrast["family"] for setting in settings for contrast in setting["contrasts"]), default=0),
-        "control": control(results),
-        "settings": settings,
-        "rate_sensitivity": rate_sensitivity(results),
-        "data": _data(finished, results.data_sha256),
-        "stack": stack,
-        "stack_differences": stack_differences,
-        "layouts": layouts_of(finished),
-        "hardware": _distinct([run.info["hardware"] for run in finished]),
-        "limitations": limitations(results, settings),
-    }
+    return Findings(
+        study=_study(results),
+        complete=len(finished) == len(runs),
+        runs=RunCounts(len(runs), len(finished), dict(sorted(states.items()))),
+        progress="complete" if len(finished) == len(runs) else f"incomplete: {len(finished)} of {len(runs)} runs",
+        verdicts=[sentence for setting in settings for sentence in setting_sentences(setting)],
+        family=max((contrast.family for setting in settings for contrast in setting.contrasts), default=0),
+        control=control(results),
+        settings=settings,
+        rate_sensitivity=rate_sensitivity(results),
+        data=_data(finished, results.data_sha256),
+        stack=stack,
+        stack_differences=stack_differences,
+        layouts=layouts_of(finished),
+        hardware=_distinct([run.info["hardware"] for run in finished]),
+        limitations=limitations(results, settings),
+    )
 
 
 def contrasts(results: Results, setting: SettingResults) -> list[Contrast]:
@@ -70,108 +82,109 @@ def contrasts(results: Results, setting: SettingResults) -> list[Contrast]:
     return found
 
 
-def corrected_contrasts(findings: Mapping[str, Any]) -> list[CorrectedContrast]:
-    """A study's contrasts, corrected for each other; what else is shown or published beside them changes no verdict."""
-    return correct([contrast_from(contrast) for setting in findings["settings"] for contrast in setting["contrasts"]])
-
-
-def shown_config(study: Study) -> dict[str, Any]:
+def shown_config(study: Study) -> dict[str, Scalar]:
     """The base run by dotted names; of a text file only its name, for its folder is nobody's business."""
     fields = flatten(study.base)
     return {**fields, "data.source": Path(fields["data.source"]).name}
 
 
-def _study(results: Results) -> dict[str, Any]:
+def _study(results: Results) -> StudyFindings:
     study, metric = results.study, results.metric
-    return {
-        "name": study.name,
-        "question": study.question,
-        "factor": study.factor,
-        "variants": list(study.variants),
-        "settings": {key: list(values) for key, values in study.settings.items()},
-        "held": fields_text(study.held),
-        "seeds": list(study.seeds),
-        "metric": {
-            "name": study.metric,
-            "words": metric_words(metric),
-            "unit": metric.scalar.unit,
-            "description": metric.scalar.description,
-            "lower_is_better": metric.scalar.lower_is_better,
-        },
-        "smallest_effect": study.smallest_effect,
-        "base": shown_config(study),
-    }
+    return StudyFindings(
+        name=study.name,
+        question=study.question,
+        factor=study.factor,
+        variants=list(study.variants),
+        settings={key: list(values) for key, values in study.settings.items()},
+        held=fields_text(study.held),
+        seeds=list(study.seeds),
+        metric=MetricFindings(
+            name=study.metric,
+            words=metric_words(metric),
+            unit=metric.scalar.unit,
+            description=metric.scalar.description,
+            lower_is_better=metric.scalar.lower_is_better,
+        ),
+        smallest_effect=study.smallest_effect,
+        base=shown_config(study),
+    )
 
 
-def _setting(results: Results, setting: SettingResults, corrected: Any) -> dict[str, Any]:
-    variants = [_variant(results, group) for group in setting.groups]
-    treated = treatment(setting, results.study.factor)
-    about = {"label": setting.label, "setting": dict(setting.setting), "variants": variants}
-    if results.study.kind == "components":
-        taken_apart = {"contrasts": [], "components": decompose(results, setting)}
-        return {**about, **taken_apart, "treatment": treated, "observations": []}
-    said = [next(corrected) for _ in setting.groups[1:]]
-    found = {
-        **about,
-        "contrasts": [
-            {
-                **j.contrast.as_dict(),
-                "p_adjusted": j.p_adjusted,
-                "family": j.family,
-                "verdict": j.verdict,
-                "sentence": sentence(j),
-                "secondary": _secondary_differences(setting.groups[0], group),
-            }
-            for j, group in zip(said, setting.groups[1:], strict=True)
-        ],
-        "treatment": treated,
-    }
-    return {**found, "observations": observations(found, results.study.base.model.context)}
+def _setting(results: Results, setting: SettingResults, corrected: Iterator[CorrectedContrast]) -> SettingFindings:
+    components = results.study.kind == "components"
+    found = SettingFindings(
+        label=setting.label,
+        setting=dict(setting.setting),
+        variants=[_variant(results, group) for group in setting.groups],
+        contrasts=[] if components else [_contrast(setting, group, next(corrected)) for group in setting.groups[1:]],
+        components=decompose(results, setting) if components else None,
+        treatment=treatment(setting, results.study.factor),
+        observations=[],
+    )
+    if components:
+        return found
+    return replace(found, observations=observations(found, results.study.base.model.context))
 
 
-def _variant(results: Results, group: Group) -> dict[str, Any]:
+def _contrast(setting: SettingResults, group: Group, corrected: CorrectedContrast) -> ContrastFindings:
+    contrast = corrected.contrast
+    found = ContrastFindings(
+        **{field.name: getattr(contrast, field.name) for field in fields(contrast)},
+        among_survivors=contrast.among_survivors,
+        basis=contrast.basis,
+        p=contrast.p,
+        smallest_p=contrast.smallest_p,
+        p_adjusted=corrected.p_adjusted,
+        family=corrected.family,
+        verdict=corrected.verdict,
+        sentence="",
+        secondary=_secondary_differences(setting.groups[0], group),
+    )
+    return replace(found, sentence=sentence(found))
+
+
+def _variant(results: Results, group: Group) -> VariantFindings:
     whole = [run for run in group.runs if run.finished]
     values = [run.value(results.metric) for run in group.runs]
     survived = [math.nan if run.diverged else v for run, v in zip(group.runs, values, strict=True) if run.finished]
-    noise = noise_scale(group)
-    return {
-        "label": group.label,
-        "value": group.variant,
-        "runs": [run.fingerprint for run in group.runs],
-        "states": [run.status.state for run in group.runs],
-        "begun": [run.begun for run in group.runs],
-        "values": values,
-        "diverged": [run.diverged for run in group.runs],
-        "why": [run.status.why if run.diverged else "" for run in group.runs],
-        "mean": asdict(mean_interval(survived)),
-        "parameters": whole[0].info["parameters"] if whole else None,
-        "training_flops_per_token": whole[0].info["training_flops_per_token"] if whole else None,
-        "secondary": {name: _secondary(group, name) for name in SECONDARY},
-        **profiles(group),
-        **({} if noise is None else {"noise_scale": noise}),
-    }
+    return VariantFindings(
+        label=group.label,
+        value=group.variant,
+        runs=[run.fingerprint for run in group.runs],
+        states=[run.status.state for run in group.runs],
+        begun=[run.begun for run in group.runs],
+        values=values,
+        diverged=[run.diverged for run in group.runs],
+        why=[run.status.why if run.diverged else "" for run in group.runs],
+        mean=mean_interval(survived),
+        parameters=whole[0].info["parameters"] if whole else None,
+        training_flops_per_token=whole[0].info["training_flops_per_token"] if whole else None,
+        secondary={name: _secondary(group, name) for name in SECONDARY},
+        noise_scale=noise_scale(group),
+        **summaries(group),
+    )
 
 
-def _secondary(group: Group, name: str) -> dict[str, Any]:
+def _secondary(group: Group, name: str) -> Secondary:
     """A secondary scalar of every seed, and its mean over the runs that did not diverge."""
     unit, description = SECONDARY[name]
     values = [run.secondary[name] if run.finished else math.nan for run in group.runs]
     survived = [v for run, v in zip(group.runs, values, strict=True) if run in group.survivors]
-    return {"unit": unit, "description": description, "values": values, "mean": asdict(mean_interval(survived))}
+    return Secondary(unit, description, values, mean_interval(survived))
 
 
-def _secondary_differences(a: Group, b: Group) -> dict[str, Any]:
+def _secondary_differences(a: Group, b: Group) -> dict[str, MeanDifference]:
     """Paired differences of the secondary scalars over the seeds that survived in both variants; not corrected."""
     pairs = [(x, y) for x, y in zip(a.runs, b.runs, strict=True) if x in a.survivors and y in b.survivors]
     found = {}
     for name in SECONDARY:
         contrast = paired_contrast([x.secondary[name] for x, _ in pairs], [y.secondary[name] for _, y in pairs], None)
-        found[name] = {"n": contrast.n, "mean": contrast.mean_difference, "low": contrast.low, "high": contrast.high}
+        found[name] = MeanDifference(contrast.n, contrast.mean_difference, contrast.low, contrast.high)
     return found
 
 
-def _data(finished: Sequence[RunReader], data_sha256: str) -> dict[str, Any]:
-    return {"sha256": data_sha256, **(finished[0].info["data"] if finished else {})}
+def _data(finished: Sequence[RunReader], data_sha256: str) -> DataFindings:
+    return DataFindings(**{"sha256": data_sha256, **(finished[0].info["data"] if finished else {})})
 
 
 def _distinct(items: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gpt.analysis.collect import Group, Results, RunReader, SettingResults
+from gpt.analysis.findings import Control, LayoutFindings, Treatment
 from gpt.config import WITHOUT_EFFECT
 from gpt.records.formatting import count, listed, percent
 from gpt.records.schema import CLIP_SCALE, GRAD_NORM, TRAIN_LOSS, VAL_LOSS
@@ -27,7 +28,7 @@ SAME_START = 1e-5
 """difference in loss, nats per character, that layouts may round to from the same initial weights"""
 
 
-def control(results: Results) -> dict[str, Any]:
+def control(results: Results) -> Control:
     """Which fields of the runs' own configurations differ, and whether they are exactly those that should.
 
     `holds` is None as long as no seed has finished in two variants of a setting.
@@ -50,16 +51,16 @@ def control(results: Results) -> dict[str, Any]:
     hashes = sorted({run.info["data"]["sha256"] for _, _, _, run in runs})
     effective = sorted((between | elsewhere) - WITHOUT_EFFECT)
     holds = effective == [results.study.factor] and as_planned and hashes == [results.data_sha256]
-    return {
-        "holds": holds if compared else None,
-        "expected": [results.study.factor],
-        "differing_fields": effective,
-        "differing_fields_without_effect": sorted((between | elsewhere) & WITHOUT_EFFECT),
-        "runs_as_planned": as_planned,
-        "runs_compared": len(runs),
-        "data_sha256": hashes,
-        "text": _control_text(results, effective, len(runs), hashes) if compared else "No pair has finished yet.",
-    }
+    return Control(
+        holds=holds if compared else None,
+        expected=[results.study.factor],
+        differing_fields=effective,
+        differing_fields_without_effect=sorted((between | elsewhere) & WITHOUT_EFFECT),
+        runs_as_planned=as_planned,
+        runs_compared=len(runs),
+        data_sha256=hashes,
+        text=_control_text(results, effective, len(runs), hashes) if compared else "No pair has finished yet.",
+    )
 
 
 def _recorded(results: Results, setting: SettingResults, group: Group, run: RunReader) -> dict[str, Any]:
@@ -97,11 +98,11 @@ def differing(mappings: Sequence[Mapping[str, Any]]) -> set[str]:
     return {key for key in keys if len({canonical(m.get(key, "missing")) for m in mappings}) > 1}
 
 
-def treatment(setting: SettingResults, factor: str) -> dict[str, Any]:
+def treatment(setting: SettingResults, factor: str) -> Treatment:
     """Whether the factor acted, as far as the records can show; `holds` is None while no pair has finished."""
     whole = [i for i in range(len(setting.groups[0].runs)) if all(g.runs[i].finished for g in setting.groups)]
     if not whole:
-        return {"holds": None, "evidence": ["No seed has finished in all variants yet."], "limits": ""}
+        return Treatment(holds=None, evidence=["No seed has finished in all variants yet."], limits="")
     paths = _orders if factor == ORDER_SEED else _paths
     parts = [paths(setting.groups, whole), _size(setting.groups, whole)]
     if factor == "optim.clip":
@@ -109,13 +110,13 @@ def treatment(setting: SettingResults, factor: str) -> dict[str, Any]:
     if factor == "model.norm_placement":
         parts[0:0] = _placement(setting.groups, whole)
     holds = [part["holds"] for part in parts if "holds" in part]
-    return {
-        "holds": all(holds),
-        "evidence": [part.pop("text") for part in parts],
-        "limits": "This shows that the factor acted and where; that each variant is implemented as its name says is "
+    return Treatment(
+        holds=all(holds),
+        evidence=[part.pop("text") for part in parts],
+        limits="This shows that the factor acted and where; that each variant is implemented as its name says is "
         "for the test suite to show.",
         **{key: value for part in parts for key, value in part.items() if key != "holds"},
-    }
+    )
 
 
 def _paths(groups: Sequence[Group], whole: Sequence[int]) -> dict[str, Any]:
@@ -260,14 +261,14 @@ def mean_probe(runs: Sequence[RunReader], name: str, index: int) -> NDArray[np.f
     return np.mean([run.probes[name][1][index] for run in runs], axis=0, dtype=np.float64)
 
 
-def layouts_of(runs: Sequence[RunReader]) -> list[dict[str, Any]]:
+def layouts_of(runs: Sequence[RunReader]) -> list[LayoutFindings]:
     """How the runs were computed and how many in each way; a resumed run may count in several."""
     counts = Counter(
         canonical({key: value for key, value in layout.items() if key != "from_step"})
         for run in runs
         for layout in run.info.get("layouts", [])
     )
-    return [{**json.loads(layout), "runs": count} for layout, count in sorted(counts.items())]
+    return [LayoutFindings(**json.loads(layout), runs=count) for layout, count in sorted(counts.items())]
 
 
 def stack_of(runs: Iterable[RunReader]) -> tuple[dict[str, Any], dict[str, list[str]]]:

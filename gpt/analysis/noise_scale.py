@@ -16,13 +16,13 @@ Shapes: N recorded step, K segment of steps.
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gpt.analysis.collect import Group, RunReader
+from gpt.analysis.findings import NoiseScale, NoiseScales, NoiseStretch, RunNoise
 from gpt.analysis.statistics.paired import MeanInterval, mean_interval
 from gpt.errors import InputError
 from gpt.records.schema import GRAD_NORM, MICRO_BATCH_GRAD_NORM
@@ -61,36 +61,6 @@ class StepEstimates:
     """sequences in each step"""
     run_steps: int
     """steps that the whole run has"""
-
-
-@dataclass(frozen=True)
-class NoiseScale:
-    """B_simple in sequences with its 95 % interval."""
-
-    estimate: float
-    """NaN where |G|^2 is not estimated above 0: not determined"""
-    low: float
-    """NaN where there is no interval, or no noise scale at all that it holds"""
-    high: float
-    """infinite where the interval has no upper end; NaN where it has no lower end either"""
-
-
-@dataclass(frozen=True)
-class RunNoise:
-    """One run's noise scale over a stretch of steps."""
-
-    scale: NoiseScale
-    """its interval is the jackknife's, over segments of steps"""
-    inverse: float
-    """|G|^2 / tr(Sigma), one over sequences; NaN without a step to estimate it from"""
-    grad_square: float
-    """mean estimate of |G|^2, squared loss per weight"""
-    trace: float
-    """mean estimate of tr(Sigma), squared loss per weight"""
-    steps: int
-    """steps that the means are over"""
-    left_out: int
-    """recorded steps whose norms were not finite"""
 
 
 def per_step(batch_size: int, norm: Floats, parts: NDArray[np.int64], part_square: Floats) -> tuple[Floats, Floats]:
@@ -212,7 +182,7 @@ def over_runs(runs: Sequence[RunNoise]) -> tuple[NoiseScale, MeanInterval]:
     return _turned(inverse.mean, inverse.low, inverse.high), inverse
 
 
-def noise_scale(group: Group) -> dict[str, Any] | None:
+def noise_scale(group: Group) -> NoiseScales | None:
     """One variant's section of the findings: every finished run, and the mean over those that did not diverge.
 
     None where no run recorded the parts' norms, or none has finished.
@@ -229,14 +199,9 @@ def noise_scale(group: Group) -> dict[str, Any] | None:
         noises = [None if each is None else over_steps(each, quarters) for each in estimates]
         survived = [noise for run, noise in zip(group.runs, noises, strict=True) if noise and not run.diverged]
         scale, inverse = over_runs(survived)
-        each = [None if noise is None else asdict(noise) for noise in noises]
-        stretches.append({"name": name, **asdict(scale), "inverse": asdict(inverse), "runs": each})
-    return {
-        "unit": "sequences",
-        "batch_size": known[0].batch_size,
-        "parts": sorted({int(count) for each in known for count in each.parts}),
-        "stretches": stretches,
-    }
+        stretches.append(NoiseStretch(name, scale, inverse, noises))
+    parts = sorted({int(count) for each in known for count in each.parts})
+    return NoiseScales("sequences", known[0].batch_size, parts, stretches)
 
 
 def _turned(inverse: float, low: float, high: float) -> NoiseScale:

@@ -2,19 +2,18 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict
-from typing import Any
 
 import numpy as np
 
 from gpt.analysis.collect import Group, Results, RunReader
+from gpt.analysis.findings import RateDifference, RateSensitivity, RateVariant
 from gpt.analysis.statistics.paired import mean_interval, paired_contrast
 from gpt.records.schema import NONFINITE, VAL_LOSS
 
 RATE = "optim.lr"
 
 
-def rate_sensitivity(results: Results) -> dict[str, Any] | None:
+def rate_sensitivity(results: Results) -> RateSensitivity | None:
     """Of each variant: mean over the crossed learning rates of (loss at that rate minus the lowest loss of any rate).
 
     A loss counts up to that of the untrained model, which is also what a run that left the finite numbers counts as
@@ -27,15 +26,15 @@ def rate_sensitivity(results: Results) -> dict[str, Any] | None:
         [_of_seed(results, [setting.groups[i].runs[seed] for setting in results.settings]) for seed in _seeds(results)]
         for i in range(len(results.settings[0].groups))
     ]
-    return {
-        "field": RATE,
-        "values": list(results.study.settings[RATE]),
-        "variants": [
-            {"label": group.label, "values": values, "mean": asdict(mean_interval(values))}
+    return RateSensitivity(
+        field=RATE,
+        values=list(results.study.settings[RATE]),
+        variants=[
+            RateVariant(group.label, values, mean_interval(values))
             for group, values in zip(_groups(results), each, strict=True)
         ],
-        "contrasts": [_difference(group, each[0], values) for group, values in _others(results, each)],
-    }
+        contrasts=[_difference(group, each[0], values) for group, values in _others(results, each)],
+    )
 
 
 def _seeds(results: Results) -> range:
@@ -62,12 +61,6 @@ def _of_seed(results: Results, runs: Sequence[RunReader]) -> float:
     return float(np.mean(losses) - min(losses))
 
 
-def _difference(group: Group, a: Sequence[float], b: Sequence[float]) -> dict[str, Any]:
+def _difference(group: Group, a: Sequence[float], b: Sequence[float]) -> RateDifference:
     contrast = paired_contrast(a, b, None)
-    return {
-        "b": group.label,
-        "n": contrast.n,
-        "mean": contrast.mean_difference,
-        "low": contrast.low,
-        "high": contrast.high,
-    }
+    return RateDifference(group.label, contrast.n, contrast.mean_difference, contrast.low, contrast.high)

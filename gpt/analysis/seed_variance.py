@@ -6,12 +6,19 @@ Letters of shapes: S initialisation seed, O order seed.
 import math
 from collections.abc import Sequence
 from dataclasses import asdict
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gpt.analysis.collect import Results, RunReader, SettingResults
+from gpt.analysis.findings import (
+    Pairs,
+    SecondarySpread,
+    SettingFindings,
+    Source,
+    SpreadDuringTraining,
+    SpreadFindings,
+)
 from gpt.analysis.secondary import SECONDARY
 from gpt.analysis.statistics.contrasts import ALPHA
 from gpt.analysis.statistics.variance import (
@@ -27,12 +34,13 @@ from gpt.records.schema import VAL_LOSS
 
 Floats = NDArray[np.float64]
 
-SOURCES = ("init", "order", "rest")
+SOURCES: tuple[Source, ...] = ("init", "order", "rest")
 SHARED: tuple[Shared, ...] = ("nothing", "init", "order", "both")
+ENDS: tuple[Shared, ...] = ("both", "nothing")
 
 
-def decompose(results: Results, setting: SettingResults) -> dict[str, Any]:
-    """One setting's runs taken apart, for findings.json.
+def decompose(results: Results, setting: SettingResults) -> SpreadFindings:
+    """One setting's runs taken apart.
 
     With a run missing or diverged there is no `split`: a spread over those that did not diverge would leave out the
     worst, and a seed that lost one would be corrected by other company than the rest.
@@ -40,36 +48,33 @@ def decompose(results: Results, setting: SettingResults) -> dict[str, Any]:
     runs = [run for group in setting.groups for run in group.runs]
     words = source_words(results, setting)
     finished, diverged = sum(run.finished for run in runs), sum(run.diverged for run in runs)
-    found: dict[str, Any] = {
-        "words": words,
-        "planned": len(runs),
-        "finished": finished,
-        "diverged": diverged,
-        "split": None,
-        "pairs": {},
-        "secondary": {},
-        "during_training": {},
-    }
     if finished < len(runs) or diverged:
-        return {**found, "verdict": "not taken apart", "sentences": [_at(setting) + _not_whole(setting, found)]}
+        why = _at(setting) + _not_whole(setting, len(runs), finished, diverged)
+        return SpreadFindings(
+            words=words, planned=len(runs), finished=finished, diverged=diverged, pairs={}, secondary={},
+            verdict="not taken apart", sentences=[why],
+        )  # fmt: skip
     split = variance_components([[run.value(results.metric) for run in row] for row in _rows(setting)])
     effect = results.study.smallest_effect
     pairs = {
-        shared: {end: pairs_needed(sd, effect) for end, sd in asdict(spread).items()}
+        shared: Pairs(**{end: pairs_needed(sd, effect) for end, sd in asdict(spread).items()})
         for shared, spread in split.differences.items()
     }
-    return {
-        **found,
-        "split": asdict(split),
-        "pairs": pairs,
-        "secondary": _secondary(setting),
-        "during_training": _during_training(setting),
-        "verdict": _verdict(split),
-        "sentences": [_at(setting) + _where_from(results, split, words, len(runs)), _sharing(results, split, pairs)],
-    }
+    return SpreadFindings(
+        words=words,
+        planned=len(runs),
+        finished=finished,
+        diverged=diverged,
+        split=split,
+        pairs=pairs,
+        secondary=_secondary(setting),
+        during_training=_during_training(setting),
+        verdict=_verdict(split),
+        sentences=[_at(setting) + _where_from(results, split, words, len(runs)), _sharing(results, split, pairs)],
+    )
 
 
-def source_words(results: Results, setting: SettingResults) -> dict[str, str]:
+def source_words(results: Results, setting: SettingResults) -> dict[Source, str]:
     """What each source is called: with dropout, the seed of the initial weights draws that too."""
     dropout = dict(setting.setting).get("model.dropout", results.study.base.model.dropout)
     return {
@@ -84,24 +89,24 @@ def _rows(setting: SettingResults) -> list[tuple[RunReader, ...]]:
     return list(zip(*(group.runs for group in setting.groups), strict=True))
 
 
-def _secondary(setting: SettingResults) -> dict[str, Any]:
+def _secondary(setting: SettingResults) -> dict[str, SecondarySpread]:
     """The secondary scalars, taken apart without intervals; those that a run lacks are left out."""
     found = {}
     for name, (unit, description) in SECONDARY.items():
         values_SO = np.array([[run.secondary[name] for run in row] for row in _rows(setting)])
         if np.isfinite(values_SO).all():
             sds = dict(zip(SOURCES, component_sds(values_SO), strict=True))
-            found[name] = {"unit": unit, "description": description, "mean": float(values_SO.mean()), "sds": sds}
+            found[name] = SecondarySpread(unit, description, float(values_SO.mean()), sds)
     return found
 
 
-def _during_training(setting: SettingResults) -> dict[str, Any]:
+def _during_training(setting: SettingResults) -> SpreadDuringTraining:
     """Standard deviations of the validation loss at every evaluation that all runs have."""
     rows = _rows(setting)
     curves = [[dict(zip(*map(np.ndarray.tolist, run.curve(VAL_LOSS)), strict=True)) for run in row] for row in rows]
     steps = [step for step in curves[0][0] if all(math.isfinite(c.get(step, math.nan)) for row in curves for c in row)]
     sds = [component_sds(np.array([[curve[step] for curve in row] for row in curves])) for step in steps]
-    return {"steps": steps, **{name: [sd[i] for sd in sds] for i, name in enumerate(SOURCES)}}
+    return SpreadDuringTraining(steps, *([sd[i] for sd in sds] for i in range(len(SOURCES))))
 
 
 def _verdict(split: Components) -> str:
@@ -118,28 +123,28 @@ def _at(setting: SettingResults) -> str:
     return f"At {setting.label}: " if setting.label else ""
 
 
-def _not_whole(setting: SettingResults, found: dict[str, Any]) -> str:
-    planned = count(found["planned"], "run")
-    if not found["diverged"]:
-        return f"{found['finished']} of {planned} have finished; the spread is taken apart when all have."
+def _not_whole(setting: SettingResults, runs: int, finished: int, diverged: int) -> str:
+    planned = count(runs, "run")
+    if not diverged:
+        return f"{finished} of {planned} have finished; the spread is taken apart when all have."
     rows = _rows(setting)
     lost_seeds = sum(any(run.diverged for run in row) for row in rows)
     lost_orders = sum(any(run.diverged for run in group.runs) for group in setting.groups)
     return (
-        f"{found['diverged']} of {planned} diverged, with {lost_seeds} of {count(len(rows), 'initialisation seed')} "
+        f"{diverged} of {planned} diverged, with {lost_seeds} of {count(len(rows), 'initialisation seed')} "
         f"and {lost_orders} of {count(len(setting.groups), 'order seed')}. A spread of the others would leave out the "
         f"worst runs, so none is given."
     )
 
 
-def _where_from(results: Results, split: Components, words: dict[str, str], runs: int) -> str:
+def _where_from(results: Results, split: Components, words: dict[Source, str], runs: int) -> str:
     metric, places = results.metric, decimals(results.study.smallest_effect)
     name, unit = metric_words(metric), metric.scalar.unit
     if split.run.sd == 0:
         return f"The {name} does not vary: all {runs} runs have {fixed(split.mean, places)} {unit}."
     init, order = (
-        f"from {the}{words[source]} ({_interval(component)}, F test p {p_text(component.p)})"
-        for component, source, the in ((split.init, "init", ""), (split.order, "order", "the "))
+        f"from {the}{name} ({_interval(component)}, F test p {p_text(component.p)})"
+        for component, name, the in ((split.init, words["init"], ""), (split.order, words["order"], "the "))
     )
     spread = split.run
     return (
@@ -151,7 +156,7 @@ def _where_from(results: Results, split: Components, words: dict[str, str], runs
     )
 
 
-def _sharing(results: Results, split: Components, pairs: dict[Shared, dict[str, int | None]]) -> str:
+def _sharing(results: Results, split: Components, pairs: dict[Shared, Pairs]) -> str:
     """What pairing by seed can be worth to a comparison of two variants."""
     places, effect = decimals(results.study.smallest_effect), f"{results.study.smallest_effect:g}"
     unit = results.metric.scalar.unit
@@ -159,7 +164,7 @@ def _sharing(results: Results, split: Components, pairs: dict[Shared, dict[str, 
     if split.run.sd == 0:
         return "With no spread there is nothing that sharing seeds could take away."
     saved = 1 - split.differences["both"].sd / split.differences["nothing"].sd
-    fewer, more = (pairs_text(pairs[shared]["sd"]) for shared in ("both", "nothing"))
+    fewer, more = (pairs_text(pairs[shared].sd) for shared in ENDS)
     told = sum(component.p <= ALPHA for component in (split.init, split.order))
     doubt = ["; but neither seed's effect is told from chance here", "; but only one seed's effect is told from chance"]
     return (
@@ -183,7 +188,7 @@ def _interval(component: Component) -> str:
     return f"95 % interval {100 * component.share_low:.0f} to {100 * component.share_high:.0f} %"
 
 
-def setting_sentences(setting: dict[str, Any]) -> Sequence[str]:
+def setting_sentences(setting: SettingFindings) -> Sequence[str]:
     """The answers of a setting of the findings, whichever kind its study is."""
-    contrasts = [contrast["sentence"] for contrast in setting["contrasts"]]
-    return [*contrasts, *(setting["components"]["sentences"] if "components" in setting else [])]
+    contrasts = [contrast.sentence for contrast in setting.contrasts]
+    return [*contrasts, *(setting.components.sentences if setting.components else [])]

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from gpt.analysis.collect import Group, RunReader
 from gpt.analysis.context_use import reach
 from gpt.analysis.controls import mean_probe
+from gpt.analysis.findings import EventCount, GradientQuantiles, LongRange, MeanCurve
 from gpt.analysis.statistics.paired import mean_interval
 from gpt.records.formatting import significant
 from gpt.records.schema import CLIP_SCALE, EVENTS, LAYER_GRAD_NORM
@@ -44,25 +45,24 @@ BY_HEAD = (
 """probe arrays (L, H) that are told head by head, at the last probed step"""
 
 
-def profiles(group: Group) -> dict[str, Any]:
-    """Everything of this file that the runs recorded, and what became of them."""
-    found: dict[str, Any] = {"layers": _layers(group.survivors), "heads": _heads(group.survivors)}
-    finished = [run for run in group.runs if run.finished]
-    found["events"] = _events(finished)
-    found["steps_survived"] = [run.status.step if run.finished else None for run in group.runs]
-    for name, part in (
-        ("gradient_quantiles", gradient_quantiles(group.survivors)),
-        ("clipped_by_quarter", _clipped_by_quarter(group.survivors)),
-        ("long_range", _long_range(group.survivors)),
-    ):
-        if part is not None:
-            found[name] = part
-    return found
+def summaries(group: Group) -> dict[str, Any]:
+    """Everything of this file that the runs recorded, and what became of them; fields of `VariantFindings`."""
+    survivors, finished = group.survivors, [run for run in group.runs if run.finished]
+    return {
+        "layers": survivors[0].info["layers"] if survivors else [],
+        "by_layer": _by_layer(survivors),
+        "heads": _heads(survivors),
+        "events": _events(finished),
+        "steps_survived": [run.status.step if run.finished else None for run in group.runs],
+        "gradient_quantiles": gradient_quantiles(survivors),
+        "clipped_by_quarter": _clipped_by_quarter(survivors),
+        "long_range": _long_range(survivors),
+    }
 
 
-def _layers(runs: Sequence[RunReader]) -> dict[str, Any]:
-    """Names of the layers, and means by layer; over heads too where there are several."""
-    found: dict[str, Any] = {"names": runs[0].info["layers"] if runs else []}
+def _by_layer(runs: Sequence[RunReader]) -> dict[str, list[float]]:
+    """Means by layer; over heads too where there are several."""
+    found: dict[str, list[float]] = {}
     for name, (probe, index) in BY_LAYER.items():
         mean = mean_probe(runs, probe, index)
         if mean is not None:
@@ -83,16 +83,15 @@ def _heads(runs: Sequence[RunReader]) -> dict[str, list[list[float]]]:
     return found
 
 
-def _events(finished: Sequence[RunReader]) -> dict[str, dict[str, int]]:
+def _events(finished: Sequence[RunReader]) -> dict[str, EventCount]:
     """Of each kind, how many there were, in how many runs."""
     each = [Counter(event["kind"] for event in run.events) for run in finished]
     return {
-        kind: {"count": sum(kinds[kind] for kinds in each), "runs": sum(kinds[kind] > 0 for kinds in each)}
-        for kind in EVENTS
+        kind: EventCount(sum(kinds[kind] for kinds in each), sum(kinds[kind] > 0 for kinds in each)) for kind in EVENTS
     }
 
 
-def gradient_quantiles(runs: Sequence[RunReader]) -> dict[str, Any] | None:
+def gradient_quantiles(runs: Sequence[RunReader]) -> GradientQuantiles | None:
     """Each layer's gradient norm before clipping: at the first step, and its quantiles over the steps after warm-up."""
     first_SG, quantiles_SQG = [], []
     for run in runs:
@@ -104,11 +103,9 @@ def gradient_quantiles(runs: Sequence[RunReader]) -> dict[str, Any] | None:
         quantiles_SQG.append(np.quantile(norm_NG[settled], LEVELS, axis=0))
     if not runs:
         return None
-    return {
-        "levels": list(LEVELS),
-        "first_step": np.mean(first_SG, axis=0).tolist(),
-        "by_layer": np.mean(quantiles_SQG, axis=0).T.tolist(),
-    }
+    return GradientQuantiles(
+        list(LEVELS), np.mean(first_SG, axis=0).tolist(), np.mean(quantiles_SQG, axis=0).T.tolist()
+    )
 
 
 def _clipped_by_quarter(runs: Sequence[RunReader]) -> list[float] | None:
@@ -120,21 +117,21 @@ def _clipped_by_quarter(runs: Sequence[RunReader]) -> list[float] | None:
     return np.mean(shares, axis=0).tolist()
 
 
-def _long_range(runs: Sequence[RunReader]) -> dict[str, Any] | None:
+def _long_range(runs: Sequence[RunReader]) -> LongRange | None:
     """How the trained models use their context: means with 95 % intervals, see `gpt.analysis.context_use`."""
     arrays = [run.long_range for run in runs if run.long_range is not None]
     if not arrays or len(arrays) < len(runs):
         return None
-    return {
-        "n": len(arrays),
-        "context": len(arrays[0]["dependency"]),
-        "loss_by_position": _curve(np.stack([a["loss_by_position"] for a in arrays])),
-        "context_lengths": [int(length) for length in arrays[0]["context_lengths"]],
-        "context_loss": _curve(np.stack([a["context_loss"] for a in arrays])),
-        "reach": _curve(np.stack([reach(a["dependency"]) for a in arrays])),
-    }
+    return LongRange(
+        n=len(arrays),
+        context=len(arrays[0]["dependency"]),
+        loss_by_position=_curve(np.stack([a["loss_by_position"] for a in arrays])),
+        context_lengths=[int(length) for length in arrays[0]["context_lengths"]],
+        context_loss=_curve(np.stack([a["context_loss"] for a in arrays])),
+        reach=_curve(np.stack([reach(a["dependency"]) for a in arrays])),
+    )
 
 
-def _curve(values_SN: NDArray[np.float64]) -> dict[str, list[float]]:
+def _curve(values_SN: NDArray[np.float64]) -> MeanCurve:
     means = [mean_interval(column) for column in values_SN.T]
-    return {end: [significant(getattr(mean, end)) for mean in means] for end in ("mean", "low", "high")}
+    return MeanCurve(**{end: [significant(getattr(mean, end)) for mean in means] for end in ("mean", "low", "high")})

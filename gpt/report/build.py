@@ -1,17 +1,17 @@
 """From runs to pages: one report for each study, one page and one table for all studies of a folder."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from gpt.analysis.build import build_findings, corrected_contrasts
+from gpt.analysis.build import build_findings
 from gpt.analysis.collect import Results, RunReader, collect
-from gpt.records.files import jsonable, make_folder, utf8, write_atomic, write_json
+from gpt.analysis.findings import FigureFindings, Findings
+from gpt.records.files import make_folder, utf8, write_atomic, write_json
 from gpt.records.manifest import files_below, write_manifest
 from gpt.report.pages.combined import combined_page
-from gpt.report.pages.study import RunLinks, Shown, page
+from gpt.report.pages.study import RunLinks, page
 from gpt.report.pages.tables import terminal
 from gpt.study.folder import StudyFolder
 
@@ -32,24 +32,19 @@ class Built:
     """A study's report."""
 
     results: Results
-    findings: dict[str, Any]
-    """as findings.json has them"""
-    shown: list[Shown]
+    findings: Findings
     samples: dict[str, str]
 
     def page(self, links: RunLinks) -> str:
         """The report, its values linked to runs in one way or another."""
-        return page(self.findings, corrected_contrasts(self.findings), self.shown, self.samples, links)
+        return page(self.findings, self.samples, links)
 
 
-def build_report(folder: StudyFolder, known: dict[str, RunReader] | None = None) -> dict[str, Any]:
+def build_report(folder: StudyFolder, known: dict[str, RunReader] | None = None) -> Findings:
     """Write findings.json, report.md, report.html and the figures of a study, finished or not.
 
     Args:
         known: runs that were read for another study of the same folder, see `collect`.
-
-    Returns:
-        The findings, as findings.json has them.
 
     Raises:
         InputError: a record is corrupt, or the folder cannot be written to.
@@ -62,18 +57,18 @@ def write_report(folder: StudyFolder, known: dict[str, RunReader] | None = None)
     from gpt.report.pages.html import html_page
 
     results = collect(folder, known)
-    findings = jsonable(build_findings(results))
-    shown = write_figures(results, findings, folder.report / "figures")
-    findings["figures"] = jsonable(shown)
-    built = Built(results, findings, shown, samples(results))
-    write_json(folder.findings, findings)
+    findings = build_findings(results)
+    figures = write_figures(results, findings, folder.report / "figures")
+    findings = findings.model_copy(update={"figures": figures})
+    built = Built(results, findings, samples(results))
+    write_json(folder.findings, findings.model_dump())
     write_atomic(folder.report / "report.md", utf8(built.page(TO_FOLDERS)))
-    write_atomic(folder.report / INTERACTIVE, html_page(results, findings, corrected_contrasts(findings)))
+    write_atomic(folder.report / INTERACTIVE, html_page(results, findings))
     write_manifest(folder.report, files_below(folder.report))
     return built
 
 
-def write_figures(results: Results, findings: Mapping[str, Any], folder: Path) -> list[Shown]:
+def write_figures(results: Results, findings: Findings, folder: Path) -> list[FigureFindings]:
     """Draw all figures of a study into a folder, and take away those of an earlier report that are no more."""
     from gpt.report.figures.catalogue import draw_all
 
@@ -83,7 +78,7 @@ def write_figures(results: Results, findings: Mapping[str, Any], folder: Path) -
         write_atomic(folder / figure.file, figure.png)
     for old in {path.name for path in folder.glob("*.png")} - {figure.file for figure in drawn}:
         (folder / old).unlink(missing_ok=True)  # another command may report at the same time
-    return [Shown(figure.name, figure.file, figure.setting, figure.title, figure.caption) for figure in drawn]
+    return [FigureFindings(figure.name, figure.file, figure.setting, figure.title, figure.caption) for figure in drawn]
 
 
 def samples(results: Results) -> dict[str, str]:
@@ -99,8 +94,7 @@ def samples(results: Results) -> dict[str, str]:
 def print_findings(out: Path, folders: Sequence[StudyFolder]) -> None:
     """Build the report of each study and a page for all of them, and print one table of all findings."""
     known: dict[str, RunReader] = {}
-    many = [build_report(folder, known) for folder in folders]
-    studies = [(findings, corrected_contrasts(findings)) for findings in many]
+    studies = [build_report(folder, known) for folder in folders]
     path = out / "report.md"
     text = combined_page(
         studies, lambda name: f"studies/{name}/report/report.md", lambda name: f"studies/{name}/report"

@@ -1,16 +1,16 @@
 """Evidence small enough to keep beside the code: published studies, and the page of their findings."""
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from gpt.analysis.build import corrected_contrasts
+from gpt.analysis.findings import Findings
 from gpt.errors import InputError
-from gpt.records.files import make_folder, read_bytes, read_json, utf8, write_atomic, write_json
+from gpt.records.files import make_folder, read_bytes, utf8, write_atomic, write_json
 from gpt.records.manifest import files_below, write_manifest
 from gpt.report.build import INTERACTIVE, Built, write_report
-from gpt.report.pages.combined import Studies, findings_table, main_figures
+from gpt.report.pages.combined import findings_table, main_figures
 from gpt.report.pages.markup import held, plain
 from gpt.report.pages.provenance import STUDY, rerun_files
 from gpt.report.pages.seed_variance import answers
@@ -68,14 +68,14 @@ def publish(folder: StudyFolder, results: Path) -> None:
     target = results / folder.name
     figures = target / "figures"
     make_folder(figures)
-    for shown in built.shown:
+    for shown in built.findings.figures:
         write_atomic(figures / shown.file, read_bytes(folder.report / "figures" / shown.file))
-    for old in {path.name for path in figures.glob("*.png")} - {shown.file for shown in built.shown}:
+    for old in {path.name for path in figures.glob("*.png")} - {shown.file for shown in built.findings.figures}:
         (figures / old).unlink()
-    for name, text in rerun_files(built.findings["study"]).items():
+    for name, text in rerun_files(built.findings.study).items():
         write_atomic(target / name, utf8(text))
     write_json(target / "runs.json", runs_summary(built))
-    write_json(target / "findings.json", built.findings)
+    write_json(target / "findings.json", built.findings.model_dump())
     write_atomic(target / "report.md", utf8(built.page(TO_SUMMARY)))
     write_atomic(target / INTERACTIVE, read_bytes(folder.report / INTERACTIVE))
     write_manifest(target, files_below(target))
@@ -99,8 +99,8 @@ def runs_summary(built: Built) -> list[dict[str, Any]]:
     ]
 
 
-def published(results: Path) -> Studies:
-    """Findings and contrasts of every published study.
+def published(results: Path) -> Sequence[Findings]:
+    """Findings of every published study.
 
     Raises:
         InputError: nothing was published there.
@@ -108,39 +108,38 @@ def published(results: Path) -> Studies:
     files = sorted(results.glob("*/findings.json"))
     if not files:
         raise InputError(f"{results}: holds no published study; `gpt study publish OUT --results {results}` makes one")
-    many = [read_json(file) for file in files]
-    return [(findings, corrected_contrasts(findings)) for findings in many]
+    return [Findings.read(file) for file in files]
 
 
-def render(studies: Studies, root: str) -> str:
+def render(studies: Sequence[Findings], root: str) -> str:
     """The findings of all published studies in Markdown, from their findings.json alone.
 
     Args:
         root: how the page that holds the text names the folder of results.
     """
     lines = findings_table(studies, lambda name: f"{root}/{name}/report.md")
-    for findings, corrected in studies:
-        lines += ["", f"### {plain(findings['study']['question'])}", *held(findings["study"]), ""]
-        lines += [f"- {sentence(each)}" for each in corrected]
+    for findings in studies:
+        lines += ["", f"### {plain(findings.study.question)}", *held(findings.study), ""]
+        lines += [f"- {sentence(each)}" for each in findings.contrasts]
         lines += [*answers(findings), *_figures(findings, root)]
         if observed := _observations(findings):
             lines += ["", *observed]
     return "\n".join(lines) + "\n"
 
 
-def render_takeaways(studies: Studies, root: str) -> str:
+def render_takeaways(studies: Sequence[Findings], root: str) -> str:
     """What each study comes to."""
-    said = [(findings["study"]["name"], takeaway(findings, corrected)) for findings, corrected in studies]
+    said = [(findings.study.name, takeaway(findings)) for findings in studies]
     each = "".join(f"- [{name}]({root}/{name}/report.md): {text}\n" for name, text in said if text)
     return f"Differences of the primary metric with 95 % intervals; verdicts as in the table of findings.\n\n{each}"
 
 
-def render_papers(studies: Studies, _: str) -> str:
+def render_papers(studies: Sequence[Findings], _: str) -> str:
     """The findings beside what papers claim."""
     return "\n".join(papers_table(studies)) + "\n"
 
 
-SECTIONS: dict[str, Callable[[Studies, str], str]] = {
+SECTIONS: dict[str, Callable[[Sequence[Findings], str], str]] = {
     "findings": render,
     "takeaways": render_takeaways,
     "papers": render_papers,
@@ -148,35 +147,35 @@ SECTIONS: dict[str, Callable[[Studies, str], str]] = {
 """What the page may have between `<!-- NAME:begin -->` and `<!-- NAME:end -->`; it must have the findings."""
 
 
-def _figures(findings: Mapping[str, Any], root: str) -> list[str]:
+def _figures(findings: Findings, root: str) -> list[str]:
     """The figure that answers, and those that tell most about the factor, at the setting where the first variant is
     best.
 
     Each with its caption, for who reads figures alone.
     """
-    study, figures = findings["study"], findings.get("figures", [])
+    study, figures = findings.study, findings.figures
     best = best_setting(findings, 0)
-    setting = best["label"] if best else ""
-    wanted = main_figures(findings, (*ANSWERS, *TELLING.get(study["factor"], OTHERWISE)))
-    shown = [f for name in wanted for f in figures if f["name"] == name and f["setting"] in ("", setting)]
-    if any(f["name"] == ANSWERS[0] for f in shown):
-        shown = [f for f in shown if f["name"] != ANSWERS[1]]
+    setting = best.label if best else ""
+    wanted = main_figures(findings, (*ANSWERS, *TELLING.get(study.factor, OTHERWISE)))
+    shown = [f for name in wanted for f in figures if f.name == name and f.setting in ("", setting)]
+    if any(f.name == ANSWERS[0] for f in shown):
+        shown = [f for f in shown if f.name != ANSWERS[1]]
     lines = []
     for figure in shown:
-        title = f"{figure['title']}, {figure['setting']}" if figure["setting"] else figure["title"]
-        path = f"{root}/{study['name']}/figures/{figure['file']}"
-        lines += ["", f"![{study['name']}: {title}]({path})", "", f"<sub>**{title}.** {figure['caption']}</sub>"]
+        title = f"{figure.title}, {figure.setting}" if figure.setting else figure.title
+        path = f"{root}/{study.name}/figures/{figure.file}"
+        lines += ["", f"![{study.name}: {title}]({path})", "", f"<sub>**{title}.** {figure.caption}</sub>"]
     return lines
 
 
-def _observations(findings: Mapping[str, Any]) -> list[str]:
+def _observations(findings: Findings) -> list[str]:
     """What was described beside the metric; of several settings a table of all, and sentences on one."""
-    settings = findings["settings"]
+    settings = findings.settings
     best = best_setting(findings, 0)
-    if len(settings) == 1 or best is None or not best["observations"]:
-        return [f"- {text}" for setting in settings for text in setting["observations"]]
-    where = f"At {best['label']}, where `{best['variants'][0]['label']}` does best:"
-    said = [f"- {text}" for text in best["observations"]]
+    if len(settings) == 1 or best is None or not best.observations:
+        return [f"- {text}" for setting in settings for text in setting.observations]
+    where = f"At {best.label}, where `{best.variants[0].label}` does best:"
+    said = [f"- {text}" for text in best.observations]
     return [*condensed(findings), "", f"<sub>{explained(findings)}</sub>", "", where, "", *said]
 
 

@@ -72,8 +72,8 @@ def _scalars(record: RunReader) -> dict[str, float]:
     found = {f"scalar/{name.replace('.', '/')}": value for name, value in record.secondary.items()}
     quantiles = gradient_quantiles([record]) if record.status.state == "done" else None
     if quantiles is not None:
-        for layer, values in zip(record.info["layers"], quantiles["by_layer"], strict=True):
-            for level, value in zip(quantiles["levels"], values, strict=True):
+        for layer, values in zip(record.info["layers"], quantiles.by_layer, strict=True):
+            for level, value in zip(quantiles.levels, values, strict=True):
                 found[f"{LAYER_GRAD_NORM}_quantile/{layer}/{level:.0%}"] = value
     return {name: value for name, value in found.items() if math.isfinite(value)}
 

@@ -1,14 +1,13 @@
-import json
 import math
 
 import pytest
 import synthetic
 from synthetic import Outcome
 
-from gpt.analysis.build import build_findings, corrected_contrasts
+from gpt.analysis.build import build_findings
 from gpt.analysis.collect import collect
-from gpt.analysis.statistics.contrasts import contrast_from
-from gpt.records.files import jsonable, make_folder, write_json
+from gpt.analysis.findings import Findings, LayoutFindings
+from gpt.records.files import make_folder, write_json
 from gpt.report.publish import published
 from gpt.report.text.sentences import sentence
 
@@ -39,37 +38,37 @@ def of_differences(tmp_path, differences, **study):
 
 
 def only_contrast(findings):
-    return findings["settings"][0]["contrasts"][0]
+    return findings.settings[0].contrasts[0]
 
 
 def test_the_contrast_is_the_one_computed_by_hand(tmp_path):
     contrast = only_contrast(of_differences(tmp_path, [0.01, 0.02, 0.06]))
-    paired = contrast["paired"]
+    paired = contrast.paired
     sd = math.sqrt((0.02**2 + 0.01**2 + 0.03**2) / 2)
     margin = 4.302652729749464 * sd / math.sqrt(3)
-    assert paired["mean_difference"] == pytest.approx(0.03)
-    assert paired["sd_difference"] == pytest.approx(sd)
-    assert (paired["low"], paired["high"]) == pytest.approx((0.03 - margin, 0.03 + margin))
-    assert paired["differences"] == pytest.approx([0.01, 0.02, 0.06])
-    assert contrast["p"] == contrast["p_adjusted"] == paired["p_sign_flip"] == 0.25
-    assert contrast["seeds"] == [0, 1, 2]
-    assert contrast["rank"]["probability_b_better"] == 0
-    assert (contrast["a"], contrast["b"], contrast["family"]) == ("1.0", "off", 1)
+    assert paired.mean_difference == pytest.approx(0.03)
+    assert paired.sd_difference == pytest.approx(sd)
+    assert (paired.low, paired.high) == pytest.approx((0.03 - margin, 0.03 + margin))
+    assert paired.differences == pytest.approx([0.01, 0.02, 0.06])
+    assert contrast.p == contrast.p_adjusted == paired.p_sign_flip == 0.25
+    assert contrast.seeds == [0, 1, 2]
+    assert contrast.rank.probability_b_better == 0
+    assert (contrast.a, contrast.b, contrast.family) == ("1.0", "off", 1)
 
 
 def test_a_variant_has_its_values_runs_mean_and_interval(tmp_path):
     findings = of_differences(tmp_path, [0.01, 0.02, 0.06])
-    first, second = findings["settings"][0]["variants"]
-    assert first["values"] == A[:3]
-    assert second["values"] == pytest.approx([2.01, 2.05, 2.11])
-    assert len(set(first["runs"] + second["runs"])) == 6
-    assert first["mean"]["mean"] == pytest.approx(sum(A[:3]) / 3)
+    first, second = findings.settings[0].variants
+    assert first.values == A[:3]
+    assert second.values == pytest.approx([2.01, 2.05, 2.11])
+    assert len(set(first.runs + second.runs)) == 6
+    assert first.mean.mean == pytest.approx(sum(A[:3]) / 3)
     half = 4.302652729749464 * 0.025166114784235 / math.sqrt(3)
-    assert first["mean"]["high"] - first["mean"]["low"] == pytest.approx(2 * half)
-    assert (first["parameters"], first["training_flops_per_token"]) == (1234, 5678)
-    assert first["secondary"]["clipped_share"]["values"] == [0.9, 0.9, 0.9]
-    assert second["secondary"]["clipped_share"]["mean"]["mean"] == 0
-    assert only_contrast(findings)["secondary"]["grad_norm_max"]["mean"] == pytest.approx(0)
+    assert first.mean.high - first.mean.low == pytest.approx(2 * half)
+    assert (first.parameters, first.training_flops_per_token) == (1234, 5678)
+    assert first.secondary["clipped_share"].values == [0.9, 0.9, 0.9]
+    assert second.secondary["clipped_share"].mean.mean == 0
+    assert only_contrast(findings).secondary["grad_norm_max"].mean == pytest.approx(0)
 
 
 def test_holms_correction_goes_over_all_contrasts_of_the_study(tmp_path):
@@ -81,25 +80,24 @@ def test_holms_correction_goes_over_all_contrasts_of_the_study(tmp_path):
         return Outcome(A[run.seed] + size[run.variant] + bend, first_loss=4 + size[run.variant])
 
     findings = found(tmp_path, outcome, factor="model.position", variants=list(size), seeds=7)
-    contrasts = findings["settings"][0]["contrasts"]
-    assert [c["family"] for c in contrasts] == [3, 3, 3]
-    assert [c["p"] for c in contrasts][::2] == [2 / 128, 2 / 128]
-    assert [c["p_adjusted"] for c in contrasts][::2] == [6 / 128, 6 / 128]
-    assert contrasts[1]["p_adjusted"] == contrasts[1]["p"] > 0.3
-    assert [c["verdict"] for c in contrasts] == ["different", "inconclusive", "different"]
+    contrasts = findings.settings[0].contrasts
+    assert [c.family for c in contrasts] == [3, 3, 3]
+    assert [c.p for c in contrasts][::2] == [2 / 128, 2 / 128]
+    assert [c.p_adjusted for c in contrasts][::2] == [6 / 128, 6 / 128]
+    assert contrasts[1].p_adjusted == contrasts[1].p > 0.3
+    assert [c.verdict for c in contrasts] == ["different", "inconclusive", "different"]
 
 
 def test_other_studies_beside_it_change_no_verdict(tmp_path):
     many = [
-        jsonable(of_differences(tmp_path / str(i), [0.1, 0.11, 0.12, 0.1, 0.11, 0.13, 0.1], name=f"study-{i}"))
-        for i in range(4)
+        of_differences(tmp_path / str(i), [0.1, 0.11, 0.12, 0.1, 0.11, 0.13, 0.1], name=f"study-{i}") for i in range(4)
     ]
-    assert [only_contrast(f)["verdict"] for f in many] == ["different"] * 4
+    assert [only_contrast(f).verdict for f in many] == ["different"] * 4
     for findings in many:
-        make_folder(tmp_path / "results" / findings["study"]["name"])
-        write_json(tmp_path / "results" / findings["study"]["name"] / "findings.json", findings)
-    assert [corrected.p_adjusted for _, (corrected,) in published(tmp_path / "results")] == [2 / 128] * 4
-    assert [corrected.verdict for _, (corrected,) in published(tmp_path / "results")] == ["different"] * 4
+        make_folder(tmp_path / "results" / findings.study.name)
+        write_json(tmp_path / "results" / findings.study.name / "findings.json", findings.model_dump())
+    assert [only_contrast(f).p_adjusted for f in published(tmp_path / "results")] == [2 / 128] * 4
+    assert [only_contrast(f).verdict for f in published(tmp_path / "results")] == ["different"] * 4
 
 
 @pytest.mark.parametrize(
@@ -170,8 +168,8 @@ def test_other_studies_beside_it_change_no_verdict(tmp_path):
 )
 def test_the_sentence_says_direction_size_interval_p_pairs_and_whether_it_matters(tmp_path, differences, verdict, said):
     contrast = only_contrast(of_differences(tmp_path, differences))
-    assert contrast["verdict"] == verdict
-    assert contrast["sentence"] == said
+    assert contrast.verdict == verdict
+    assert contrast.sentence == said
 
 
 def diverging(lost_a, lost_b):
@@ -186,30 +184,30 @@ def diverging(lost_a, lost_b):
 def test_with_a_diverged_run_the_rank_comparison_leads_and_the_loss_speaks_of_survivors(tmp_path):
     findings = found(tmp_path, diverging({3}, {0, 1}), seeds=7)
     contrast = only_contrast(findings)
-    assert contrast["among_survivors"] is True
-    assert contrast["basis"] == "rank, divergence worst"
-    assert (contrast["rank"]["wins"], contrast["rank"]["losses"]) == (5, 2)
-    assert contrast["p"] == contrast["rank"]["p_sign"] == pytest.approx(2 * (21 + 7 + 1) / 128)
-    assert (contrast["paired"]["n"], contrast["paired"]["left_out"]) == (4, 3)
-    assert contrast["paired"]["mean_difference"] == pytest.approx(-(0.1 + 0.004 * (2 + 4 + 5 + 6) / 4))
-    assert (contrast["divergence"]["diverged_a"], contrast["divergence"]["diverged_b"]) == (1, 2)
-    assert contrast["sentence"] == (
+    assert contrast.among_survivors is True
+    assert contrast.basis == "rank, divergence worst"
+    assert (contrast.rank.wins, contrast.rank.losses) == (5, 2)
+    assert contrast.p == contrast.rank.p_sign == pytest.approx(2 * (21 + 7 + 1) / 128)
+    assert (contrast.paired.n, contrast.paired.left_out) == (4, 3)
+    assert contrast.paired.mean_difference == pytest.approx(-(0.1 + 0.004 * (2 + 4 + 5 + 6) / 4))
+    assert (contrast.divergence.diverged_a, contrast.divergence.diverged_b) == (1, 2)
+    assert contrast.sentence == (
         "Whether `off` differs from `1.0` is not settled: `off` does better than `1.0` in 5 of 7 seeds (sign test, "
         "corrected p = 0.453, n = 7 seed pairs); a diverged run counts as the worst, and `off` diverged in 2 of 7 "
         "runs, `1.0` in 1 of 7 (McNemar's exact p = 1.000, not corrected); among survivors alone, 4 pairs, the lowest "
         "validation loss with `off` is 0.1170 nats per character lower (95 % interval 0.1061 to 0.1279 lower)."
     )
-    second = findings["settings"][0]["variants"][1]
-    assert second["diverged"] == [True, True, *[False] * 5]
-    assert second["why"][0] == "train/loss not finite at step 25"
-    assert (second["mean"]["n"], second["mean"]["left_out"]) == (5, 2)
+    second = findings.settings[0].variants[1]
+    assert second.diverged == [True, True, *[False] * 5]
+    assert second.why[0] == "train/loss not finite at step 25"
+    assert (second.mean.n, second.mean.left_out) == (5, 2)
 
 
 def test_a_variant_that_always_diverges_loses_by_rank_with_no_size_given(tmp_path):
     contrast = only_contrast(found(tmp_path, diverging(set(), set(range(7))), seeds=7))
-    assert contrast["p"] == 2 / 128
-    assert contrast["verdict"] == "different"
-    assert contrast["sentence"] == (
+    assert contrast.p == 2 / 128
+    assert contrast.verdict == "different"
+    assert contrast.sentence == (
         "`1.0` does better than `off` in 7 of 7 seeds (sign test, corrected p = 0.016, n = 7 seed pairs); a diverged "
         "run counts as the worst, and `off` diverged in 7 of 7 runs, `1.0` in 0 of 7 (McNemar's exact p = 0.016, not "
         "corrected); no seed survived in both, so no size can be given."
@@ -224,35 +222,35 @@ def test_an_incomplete_study_says_so_and_compares_whole_pairs_alone(tmp_path):
 
     findings = found(tmp_path, outcome, seeds=6)
     contrast = only_contrast(findings)
-    assert findings["complete"] is False
-    assert findings["progress"] == "incomplete: 10 of 12 runs"
-    assert findings["runs"]["states"] == {"done": 10, "failed": 1, "running": 1}
-    assert contrast["seeds"] == [0, 1, 2, 3]
-    assert contrast["sentence"].startswith("Incomplete, 4 of 6 pairs: Whether `off` differs from `1.0`")
-    assert findings["settings"][0]["variants"][1]["states"] == ["done"] * 4 + ["failed", "running"]
-    assert findings["control"]["holds"] is True
+    assert findings.complete is False
+    assert findings.progress == "incomplete: 10 of 12 runs"
+    assert findings.runs.states == {"done": 10, "failed": 1, "running": 1}
+    assert contrast.seeds == [0, 1, 2, 3]
+    assert contrast.sentence.startswith("Incomplete, 4 of 6 pairs: Whether `off` differs from `1.0`")
+    assert findings.settings[0].variants[1].states == ["done"] * 4 + ["failed", "running"]
+    assert findings.control.holds is True
 
 
 def test_a_study_without_a_finished_run_compares_nothing(tmp_path):
     findings = found(tmp_path, lambda run: Outcome(state="planned"))
-    assert findings["progress"] == "incomplete: 0 of 6 runs"
-    assert only_contrast(findings)["sentence"] == (
+    assert findings.progress == "incomplete: 0 of 6 runs"
+    assert only_contrast(findings).sentence == (
         "No seed has finished with both `1.0` and `off`, so nothing can be compared."
     )
-    assert findings["control"]["holds"] is findings["settings"][0]["treatment"]["holds"] is None
-    assert math.isnan(only_contrast(findings)["p_adjusted"])
+    assert findings.control.holds is findings.settings[0].treatment.holds is None
+    assert math.isnan(only_contrast(findings).p_adjusted)
 
 
 def test_equal_runs_give_equal_findings_whatever_the_order_they_were_made_in(tmp_path):
     texts = []
     for place, backwards in (("here", False), ("there", True)):
         findings = found(tmp_path / place, diverging({1}, {2}), backwards, seeds=3, settings={"optim.lr": [1e-3, 2e-3]})
-        texts.append(json.dumps(jsonable(findings), allow_nan=False))
+        texts.append(findings.model_dump_json())
     assert texts[0] == texts[1]
 
 
 def test_findings_hold_no_path_time_or_duration(tmp_path):
-    text = json.dumps(jsonable(found(tmp_path, clipped)))
+    text = found(tmp_path, clipped).model_dump_json()
     assert "/somewhere" not in text
     assert str(tmp_path) not in text
     assert "plays.txt" in text
@@ -260,14 +258,13 @@ def test_findings_hold_no_path_time_or_duration(tmp_path):
     assert "12.5" not in text
 
 
-def test_a_contrast_survives_json(tmp_path):
+def test_findings_survive_json(tmp_path):
     for outcome in (diverging(set(), {0}), diverging(set(), {0, 1, 2})):
         findings = found(tmp_path / str(id(outcome)), outcome)
-        data = json.loads(json.dumps(jsonable(only_contrast(findings)), allow_nan=False))
-        again = contrast_from(data)
-        assert jsonable(again.as_dict()) == {key: data[key] for key in again.as_dict()}
-        (corrected,) = corrected_contrasts(jsonable(findings))
-        assert sentence(corrected) == data["sentence"]
+        write_json(tmp_path / "findings.json", findings.model_dump())
+        again = Findings.read(tmp_path / "findings.json")
+        assert again.model_dump_json() == findings.model_dump_json()
+        assert sentence(only_contrast(again)) == only_contrast(findings).sentence
 
 
 def config_of(run, **changes):
@@ -291,41 +288,41 @@ def test_control_is_read_off_the_configurations_that_the_runs_recorded(tmp_path,
     def outcome(run):
         return clipped(run, changes=config_of(run, **changes) if run.variant is None else {})
 
-    control = found(tmp_path, outcome)["control"]
-    assert (control["holds"], control["differing_fields"]) == (holds, fields)
-    assert control["expected"] == ["optim.clip"]
+    control = found(tmp_path, outcome).control
+    assert (control.holds, control.differing_fields) == (holds, fields)
+    assert control.expected == ["optim.clip"]
 
 
 def test_a_stray_configuration_of_one_seed_breaks_control_too(tmp_path):
     def outcome(run):
         return clipped(run, changes=config_of(run, model__dropout=0.1) if run.seed == 1 else {})
 
-    control = found(tmp_path, outcome)["control"]
-    assert (control["holds"], control["differing_fields"]) == (False, ["model.dropout", "optim.clip"])
+    control = found(tmp_path, outcome).control
+    assert (control.holds, control.differing_fields) == (False, ["model.dropout", "optim.clip"])
 
 
 def test_runs_that_recorded_each_others_variant_break_control(tmp_path):
     def outcome(run):
         return clipped(run, changes=config_of(run, optim__clip=1.0 if run.variant is None else None))
 
-    control = found(tmp_path, outcome)["control"]
-    assert control["differing_fields"] == control["expected"]
-    assert (control["holds"], control["runs_as_planned"]) == (False, False)
+    control = found(tmp_path, outcome).control
+    assert control.differing_fields == control.expected
+    assert (control.holds, control.runs_as_planned) == (False, False)
 
 
 def test_a_run_trained_on_another_text_breaks_control(tmp_path):
     other = {"data": {"sha256": "f" * 64, "unigram_loss": 3.3}}
-    control = found(tmp_path, lambda run: clipped(run, changes=other if run.seed == 2 else {}))["control"]
-    assert control["holds"] is False
-    assert "different texts" in control["text"]
+    control = found(tmp_path, lambda run: clipped(run, changes=other if run.seed == 2 else {})).control
+    assert control.holds is False
+    assert "different texts" in control.text
 
 
 def test_runs_made_by_different_stacks_are_named(tmp_path):
     newer = {"stack": {**synthetic.STACK, "torch": "9.9.9"}}
     findings = found(tmp_path, lambda run: clipped(run, changes=newer if run.seed == 2 else {}))
-    assert findings["stack_differences"] == {"torch": ["2.13.0", "9.9.9"]}
-    assert "torch" not in findings["stack"]
-    assert findings["stack"]["code"] == synthetic.STACK["code"]
+    assert findings.stack_differences == {"torch": ["2.13.0", "9.9.9"]}
+    assert "torch" not in findings.stack
+    assert findings.stack["code"] == synthetic.STACK["code"]
 
 
 def test_layouts_are_counted_and_more_than_one_is_a_limitation(tmp_path):
@@ -333,12 +330,12 @@ def test_layouts_are_counted_and_more_than_one_is_a_limitation(tmp_path):
     two = {"engine": "DDP", "ranks": 2, "micro_batches": 4, "seeds_together": 3}
     resumed = {"layouts": [{"from_step": 0, **one}, {"from_step": 20, **two}]}
     findings = found(tmp_path / "two", lambda run: clipped(run, changes=resumed if run.seed == 2 else {}))
-    runs = findings["runs"]["finished"]
-    assert findings["layouts"] == [{**two, "runs": 2}, {**one, "runs": runs}]
-    assert any("2 layouts" in sentence for sentence in findings["limitations"])
+    runs = findings.runs.finished
+    assert findings.layouts == [LayoutFindings(**two, runs=2), LayoutFindings(**one, runs=runs)]
+    assert any("2 layouts" in sentence for sentence in findings.limitations)
     alike = found(tmp_path / "one", clipped)
-    assert alike["layouts"] == [{**one, "runs": runs}]
-    assert not any("layouts" in sentence for sentence in alike["limitations"])
+    assert alike.layouts == [LayoutFindings(**one, runs=runs)]
+    assert not any("layouts" in sentence for sentence in alike.limitations)
 
 
 @pytest.mark.parametrize(
@@ -350,9 +347,9 @@ def test_clipping_took_effect_only_if_the_records_show_it(tmp_path, limit, off_s
     def outcome(run):
         return Outcome(scale=off_scale if run.variant is None else limit_scale, norm=1.25, **_apart(run))
 
-    treatment = found(tmp_path, outcome, variants=[limit, None])["settings"][0]["treatment"]
-    assert treatment["holds"] is holds
-    assert treatment["clipped_share"]["off"] == (0 if off_scale == 1 else 0.9)
+    treatment = found(tmp_path, outcome, variants=[limit, None]).settings[0].treatment
+    assert treatment.holds is holds
+    assert treatment.clipped_share["off"] == (0 if off_scale == 1 else 0.9)
 
 
 @pytest.mark.parametrize(
@@ -362,21 +359,19 @@ def test_post_norm_took_effect_only_if_its_fresh_stream_is_normalised(tmp_path, 
     def outcome(run):
         return Outcome(rms=post if run.variant == "post" else (0.02, 0.03, 0.04), first_loss=4 + len(run.variant))
 
-    treatment = found(tmp_path, outcome, factor="model.norm_placement", variants=["pre", "post"])["settings"][0][
-        "treatment"
-    ]
-    assert treatment["holds"] is holds
-    assert treatment["residual_rms_before_training"]["post"] == pytest.approx(list(post))
+    treatment = found(tmp_path, outcome, factor="model.norm_placement", variants=["pre", "post"]).settings[0].treatment
+    assert treatment.holds is holds
+    assert treatment.residual_rms_before_training["post"] == pytest.approx(list(post))
 
 
 def test_a_factor_that_changes_no_loss_did_nothing(tmp_path):
     positions = {"factor": "model.position", "variants": ["rope", "learned"]}
-    treatment = found(tmp_path, lambda run: Outcome(), **positions)["settings"][0]["treatment"]
-    assert treatment["holds"] is False
-    assert treatment["paths_part_at_step"] == [None, None, None]
+    treatment = found(tmp_path, lambda run: Outcome(), **positions).settings[0].treatment
+    assert treatment.holds is False
+    assert treatment.paths_part_at_step == [None, None, None]
     apart = found(tmp_path / "apart", lambda run: Outcome(first_loss=4 + len(run.variant)), **positions)
-    assert apart["settings"][0]["treatment"]["holds"] is True
-    assert apart["settings"][0]["treatment"]["paths_part_at_step"] == [1, 1, 1]
+    assert apart.settings[0].treatment.holds is True
+    assert apart.settings[0].treatment.paths_part_at_step == [1, 1, 1]
 
 
 def test_size_brought_by_the_factor_is_shown(tmp_path):
@@ -384,15 +379,15 @@ def test_size_brought_by_the_factor_is_shown(tmp_path):
         return Outcome(first_loss=4 + len(run.variant), changes={"parameters": 1000 + len(run.variant)})
 
     findings = found(tmp_path, outcome, factor="model.position", variants=["rope", "learned"])
-    said = " ".join(findings["settings"][0]["treatment"]["evidence"])
+    said = " ".join(findings.settings[0].treatment.evidence)
     assert "`rope` has 1,004 parameters" in said
     assert "`learned` has 1,007 parameters" in said
 
 
 def test_limitations_name_what_could_be_detected_and_that_learning_had_not_ended(tmp_path):
     findings = of_differences(tmp_path, [0.01, 0.02, 0.06])
-    detectable = only_contrast(findings)["paired"]["minimum_detectable_difference"]
-    said = " ".join(findings["limitations"])
+    detectable = only_contrast(findings).paired.minimum_detectable_difference
+    said = " ".join(findings.limitations)
     assert f"a true difference of {detectable:.2g} is found with a power of 80 %" in said
     assert "6 of 6 runs had the lowest validation loss at the very last step" in said
     assert "1,280 characters read in training" in said
@@ -404,9 +399,9 @@ def test_settings_are_compared_within_themselves(tmp_path):
         return clipped(run, A[run.seed] + shift + (0.02 + 0.001 * run.seed if run.variant is None else 0))
 
     findings = found(tmp_path, outcome, settings={"optim.lr": [1e-3, 3e-3]}, seeds=3)
-    contrasts = [setting["contrasts"][0] for setting in findings["settings"]]
-    assert [c["setting"] for c in contrasts] == ["optim.lr = 0.001", "optim.lr = 0.003"]
-    assert [c["paired"]["mean_difference"] for c in contrasts] == pytest.approx([0.021, 0.021])
-    assert [c["p_adjusted"] for c in contrasts] == [0.5, 0.5]
-    assert findings["control"]["holds"] is True
-    assert contrasts[1]["sentence"].startswith("At optim.lr = 0.003: Whether")
+    contrasts = [setting.contrasts[0] for setting in findings.settings]
+    assert [c.setting for c in contrasts] == ["optim.lr = 0.001", "optim.lr = 0.003"]
+    assert [c.paired.mean_difference for c in contrasts] == pytest.approx([0.021, 0.021])
+    assert [c.p_adjusted for c in contrasts] == [0.5, 0.5]
+    assert findings.control.holds is True
+    assert contrasts[1].sentence.startswith("At optim.lr = 0.003: Whether")

@@ -12,6 +12,7 @@ from synthetic import STEPS, Outcome
 
 from gpt.analysis.build import build_findings
 from gpt.analysis.collect import collect
+from gpt.analysis.findings import Findings
 from gpt.analysis.noise_scale import (
     SEGMENTS,
     NoiseScale,
@@ -24,7 +25,6 @@ from gpt.analysis.noise_scale import (
     step_estimates,
 )
 from gpt.errors import InputError
-from gpt.records.files import jsonable
 from gpt.records.schema import MICRO_BATCH_GRAD_NORM
 
 BATCH = 16
@@ -224,26 +224,27 @@ def first_record(results):
 
 def test_every_variant_of_every_setting_gets_its_section_with_the_numbers_made_by_hand(tmp_path):
     findings = build_findings(results_of(tmp_path, with_noise, settings={"optim.lr": [1e-3, 3e-3]}))
-    sections = [v["noise_scale"] for setting in findings["settings"] for v in setting["variants"]]
+    sections = [v.noise_scale for setting in findings.settings for v in setting.variants]
     assert len(sections) == 4
     for section in sections:
-        assert (section["unit"], section["batch_size"], section["parts"]) == ("sequences", 4, [2])
-        names = [stretch["name"] for stretch in section["stretches"]]
+        assert (section.unit, section.batch_size, section.parts) == ("sequences", 4, [2])
+        names = [stretch.name for stretch in section.stretches]
         assert names == ["first quarter", "second quarter", "third quarter", "last quarter", "all steps"]
-        for stretch in section["stretches"]:
-            assert [stretch[key] for key in ("estimate", "low", "high")] == pytest.approx([BY_HAND] * 3)
-            assert (stretch["inverse"]["n"], len(stretch["runs"])) == (3, 3)
-            for run in stretch["runs"]:
-                assert run["scale"]["low"] == pytest.approx(BY_HAND)
-                assert run["steps"] == (40 if stretch["name"] == "all steps" else 10)
-    json.dumps(jsonable(findings), allow_nan=False)
+        for stretch in section.stretches:
+            assert [getattr(stretch.scale, key) for key in ("estimate", "low", "high")] == pytest.approx([BY_HAND] * 3)
+            assert (stretch.inverse.n, len(stretch.runs)) == (3, 3)
+            for run in stretch.runs:
+                assert run.scale.low == pytest.approx(BY_HAND)
+                assert run.steps == (40 if stretch.name == "all steps" else 10)
+    text = findings.model_dump_json()
+    assert Findings.model_validate_json(text).model_dump_json() == text
 
 
 def test_a_study_that_recorded_no_parts_has_no_word_of_them(tmp_path):
     results = results_of(tmp_path, lambda run: Outcome())
     assert step_estimates(first_record(results)) is None
-    variants = [v for setting in build_findings(results)["settings"] for v in setting["variants"]]
-    assert not any("noise_scale" in variant for variant in variants)
+    variants = [v for setting in build_findings(results).settings for v in setting.variants]
+    assert [variant.noise_scale for variant in variants] == [None] * len(variants)
 
 
 def test_parts_may_change_where_a_run_was_resumed(tmp_path):
@@ -251,8 +252,8 @@ def test_parts_may_change_where_a_run_was_resumed(tmp_path):
     found = step_estimates(first_record(results))
     assert sorted(set(found.parts[: STEPS // 2])) == [2]
     assert sorted(set(found.parts[STEPS // 2 :])) == [4]
-    section = build_findings(results)["settings"][0]["variants"][0]["noise_scale"]
-    assert section["parts"] == [2, 4]
+    section = build_findings(results).settings[0].variants[0].noise_scale
+    assert section.parts == [2, 4]
     assert [over_steps(found, (q, q + 1)).trace for q in (1, 2)] == pytest.approx([2.26 * 0.25] * 2)
 
 
@@ -276,10 +277,10 @@ def test_diverged_runs_are_listed_and_not_averaged_and_unfinished_ones_are_null(
             return with_noise(run, state="diverged", why="train/loss not finite at step 25", nan_at=25)
         return with_noise(run, state="running" if run.seed == 1 else "done")
 
-    first = build_findings(results_of(tmp_path, outcome, seeds=4))["settings"][0]["variants"][0]
-    quarters = first["noise_scale"]["stretches"]
-    assert [None if run is None else run["steps"] for run in quarters[2]["runs"]] == [5, None, 10, 10]
-    assert [stretch["inverse"]["n"] for stretch in quarters] == [2] * 5
+    first = build_findings(results_of(tmp_path, outcome, seeds=4)).settings[0].variants[0]
+    quarters = first.noise_scale.stretches
+    assert [None if run is None else run.steps for run in quarters[2].runs] == [5, None, 10, 10]
+    assert [stretch.inverse.n for stretch in quarters] == [2] * 5
 
 
 def single(step):

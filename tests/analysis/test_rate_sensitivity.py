@@ -12,7 +12,7 @@ RATES = {"optim.lr": [1e-3, 3e-3, 1e-2]}
 
 def found(tmp_path, outcome, **study):
     folder = synthetic.write_study(tmp_path, synthetic.study(**study), outcome)
-    return build_findings(collect(folder))["rate_sensitivity"]
+    return build_findings(collect(folder)).rate_sensitivity
 
 
 def outcome(run):
@@ -26,12 +26,12 @@ def outcome(run):
 
 def test_it_is_the_mean_rise_over_the_best_rate_and_a_lost_run_counts_as_untrained(tmp_path):
     result = found(tmp_path, outcome, settings=RATES)
-    clipped, free = result["variants"]
-    assert clipped["values"] == pytest.approx([(0.3 + 0 + 0.1) / 3] * 3)
-    assert free["values"] == pytest.approx([(2.0 + 1.7 + 4.0) / 3 + 2 * s / 300 - 1.7 - s / 100 for s in range(3)])
-    (contrast,) = result["contrasts"]
-    assert (contrast["b"], contrast["n"]) == ("off", 3)
-    assert contrast["mean"] == pytest.approx(free["mean"]["mean"] - clipped["mean"]["mean"])
+    clipped, free = result.variants
+    assert clipped.values == pytest.approx([(0.3 + 0 + 0.1) / 3] * 3)
+    assert free.values == pytest.approx([(2.0 + 1.7 + 4.0) / 3 + 2 * s / 300 - 1.7 - s / 100 for s in range(3)])
+    (contrast,) = result.contrasts
+    assert (contrast.b, contrast.n) == ("off", 3)
+    assert contrast.mean == pytest.approx(free.mean.mean - clipped.mean.mean)
 
 
 def test_a_loss_above_the_untrained_models_counts_as_that(tmp_path):
@@ -39,8 +39,8 @@ def test_a_loss_above_the_untrained_models_counts_as_that(tmp_path):
         large = dict(run.setting)["optim.lr"] == 1e-2
         return Outcome(last_loss=3.0 if large else 1.0, state="diverged" if large else "done", why="learned_nothing")
 
-    (first, _) = found(tmp_path, rising, settings=RATES)["variants"]
-    assert first["values"] == pytest.approx([(1.0 + 1.0 + 3.0) / 3 - 1.0] * 3)
+    (first, _) = found(tmp_path, rising, settings=RATES).variants
+    assert first.values == pytest.approx([(1.0 + 1.0 + 3.0) / 3 - 1.0] * 3)
 
 
 def test_a_seed_counts_once_it_has_finished_at_every_rate(tmp_path):
@@ -48,9 +48,9 @@ def test_a_seed_counts_once_it_has_finished_at_every_rate(tmp_path):
         last = run.seed == 2 and dict(run.setting)["optim.lr"] == 1e-2
         return Outcome(state="planned") if last else outcome(run)
 
-    (first, _) = found(tmp_path, unfinished, settings=RATES)["variants"]
-    assert math.isnan(first["values"][2])
-    assert first["mean"]["n"] == 2
+    (first, _) = found(tmp_path, unfinished, settings=RATES).variants
+    assert math.isnan(first.values[2])
+    assert first.mean.n == 2
 
 
 @pytest.mark.parametrize(

@@ -1,17 +1,14 @@
 """Claims about what a study of seeds finds in its runs."""
 
-import json
-
 import numpy as np
 import pytest
 import seeds
 from synthetic import Outcome
 
-from gpt.analysis.build import build_findings, contrasts, corrected_contrasts
+from gpt.analysis.build import build_findings, contrasts
 from gpt.analysis.collect import collect
 from gpt.analysis.statistics.variance import component_sds, pairs_needed, variance_components
 from gpt.config import RunConfig
-from gpt.records.files import jsonable
 from gpt.yaml_file import parse
 
 TABLE = np.array([[seeds.value(s, o) for o in range(5)] for s in range(5)])
@@ -22,34 +19,33 @@ def found(out, outcome=seeds.outcome, **more):
 
 
 def only(findings):
-    (setting,) = findings["settings"]
-    return setting["components"]
+    (setting,) = findings.settings
+    return setting.components
 
 
 def test_components_are_those_of_the_table_of_init_seeds_by_order_seeds(tmp_path):
     components = only(found(tmp_path))
     expected = variance_components(TABLE)
-    assert components["split"]["init"]["estimate"] == pytest.approx(expected.init.estimate)
-    assert components["split"]["order"]["estimate"] == pytest.approx(expected.order.estimate)
-    assert components["split"]["rest"]["spread"]["high"] == pytest.approx(expected.rest.spread.high)
-    assert components["split"]["init"]["share"] > components["split"]["order"]["share"]
-    assert (components["planned"], components["finished"], components["diverged"]) == (25, 25, 0)
+    assert components.split.init.estimate == pytest.approx(expected.init.estimate)
+    assert components.split.order.estimate == pytest.approx(expected.order.estimate)
+    assert components.split.rest.spread.high == pytest.approx(expected.rest.spread.high)
+    assert components.split.init.share > components.split.order.share
+    assert (components.planned, components.finished, components.diverged) == (25, 25, 0)
 
 
 def test_a_study_of_seeds_makes_no_contrast_and_no_family(tmp_path):
     results = collect(seeds.write(tmp_path))
     findings = build_findings(results)
-    assert contrasts(results, results.settings[0]) == findings["settings"][0]["contrasts"] == []
-    assert findings["family"] == 0
-    assert corrected_contrasts(jsonable(findings)) == []
-    assert findings["verdicts"] == only(findings)["sentences"]
-    assert findings["complete"]
+    assert contrasts(results, results.settings[0]) == findings.settings[0].contrasts == []
+    assert findings.family == 0
+    assert findings.verdicts == only(findings).sentences
+    assert findings.complete
 
 
 def test_the_sentences_say_shares_spread_runs_and_what_sharing_saves(tmp_path):
     components = only(found(tmp_path, smallest_effect=0.005))
     split = variance_components(TABLE)
-    first, second = components["sentences"]
+    first, second = components.sentences
     assert first.startswith(
         f"{100 * split.init.share:.0f} % of the variance of the lowest validation loss between runs comes from initial "
         f"weights (95 % interval {100 * split.init.share_low:.0f} to {100 * split.init.share_high:.0f} %, F test p "
@@ -63,8 +59,8 @@ def test_the_sentences_say_shares_spread_runs_and_what_sharing_saves(tmp_path):
     assert (
         f"share no seed differ by chance with a standard deviation of {split.differences['nothing'].sd:.5f}" in second
     )
-    assert components["verdict"] == "both seeds matter"
-    assert components["pairs"]["nothing"]["sd"] == more
+    assert components.verdict == "both seeds matter"
+    assert components.pairs["nothing"].sd == more
 
 
 def test_what_is_not_told_from_chance_is_said_not_to_be(tmp_path):
@@ -79,21 +75,21 @@ def test_what_is_not_told_from_chance_is_said_not_to_be(tmp_path):
         return plain
 
     none, one = only(found(tmp_path / "none", rest_alone)), only(found(tmp_path / "one", init_alone))
-    assert none["verdict"] == "neither seed alone told from chance"
-    assert "neither seed's effect is told from chance" in none["sentences"][1]
-    assert one["verdict"] == "the initial weights alone told from chance"
-    assert "only one seed's effect is told from chance" in one["sentences"][1]
+    assert none.verdict == "neither seed alone told from chance"
+    assert "neither seed's effect is told from chance" in none.sentences[1]
+    assert one.verdict == "the initial weights alone told from chance"
+    assert "only one seed's effect is told from chance" in one.sentences[1]
 
 
 def test_a_diverged_run_is_counted_and_leaves_its_setting_alone_without_components(tmp_path):
     def outcome(run):
         return (seeds.diverging if dict(run.setting)["optim.lr"] > 2e-3 else seeds.outcome)(run)
 
-    calm, wild = (b["components"] for b in found(tmp_path, outcome, settings={"optim.lr": [1e-3, 3e-3]})["settings"])
-    assert calm["split"] is not None
-    assert (wild["split"], wild["pairs"], wild["secondary"], wild["diverged"]) == (None, {}, {}, 2)
-    assert wild["verdict"] == "not taken apart"
-    assert wild["sentences"] == [
+    calm, wild = (b.components for b in found(tmp_path, outcome, settings={"optim.lr": [1e-3, 3e-3]}).settings)
+    assert calm.split is not None
+    assert (wild.split, wild.pairs, wild.secondary, wild.diverged) == (None, {}, {}, 2)
+    assert wild.verdict == "not taken apart"
+    assert wild.sentences == [
         "At optim.lr = 0.003: 2 of 25 runs diverged, with 1 of 5 initialisation seeds and 2 of 5 order seeds. A spread "
         "of the others would leave out the worst runs, so none is given."
     ]
@@ -104,42 +100,42 @@ def test_an_unfinished_table_is_not_taken_apart(tmp_path):
         return Outcome(state="planned") if (run.seed, run.variant) == (4, 4) else seeds.outcome(run)
 
     findings = found(tmp_path, outcome)
-    assert only(findings)["split"] is None
-    assert only(findings)["sentences"] == ["24 of 25 runs have finished; the spread is taken apart when all have."]
+    assert only(findings).split is None
+    assert only(findings).sentences == ["24 of 25 runs have finished; the spread is taken apart when all have."]
     nothing = found(tmp_path / "nothing", lambda run: Outcome(state="planned"))
-    assert only(nothing)["sentences"][0].startswith("0 of 25 runs have finished")
-    assert nothing["control"]["holds"] is None
+    assert only(nothing).sentences[0].startswith("0 of 25 runs have finished")
+    assert nothing.control.holds is None
 
 
 def test_other_numbers_and_every_evaluation_are_taken_apart_too(tmp_path):
     components = only(found(tmp_path))
-    last = components["secondary"]["val/loss.last"]
-    assert last["mean"] == pytest.approx(TABLE.mean())
-    assert list(last["sds"].values()) == pytest.approx(component_sds(TABLE))
-    assert "clip_scale_mean" not in components["secondary"]  # no run has one
-    during = components["during_training"]
-    assert during["steps"] == [0, 10, 20, 30, 40]
-    assert during["order"][0] == during["rest"][0] == 0
-    assert during["init"][0] == pytest.approx(np.std(seeds.INIT, ddof=1))
-    assert (during["init"][-1], during["order"][-1]) == pytest.approx(component_sds(TABLE)[:2])
+    last = components.secondary["val/loss.last"]
+    assert last.mean == pytest.approx(TABLE.mean())
+    assert list(last.sds.values()) == pytest.approx(component_sds(TABLE))
+    assert "clip_scale_mean" not in components.secondary  # no run has one
+    during = components.during_training
+    assert during.steps == [0, 10, 20, 30, 40]
+    assert during.order[0] == during.rest[0] == 0
+    assert during.init[0] == pytest.approx(np.std(seeds.INIT, ddof=1))
+    assert (during.init[-1], during.order[-1]) == pytest.approx(component_sds(TABLE)[:2])
 
 
 def test_with_dropout_its_masks_belong_to_the_first_seed(tmp_path):
     findings = found(tmp_path, settings={"model.dropout": [0.0, 0.1]})
-    words = [setting["components"]["words"]["init"] for setting in findings["settings"]]
+    words = [setting.components.words["init"] for setting in findings.settings]
     assert words == ["initial weights", "initial weights and dropout"]
 
 
 def test_findings_survive_json_and_do_not_depend_on_the_order_of_the_runs(tmp_path):
-    texts = [json.dumps(jsonable(found(tmp_path / str(i))), allow_nan=False) for i in range(2)]
+    texts = [found(tmp_path / str(i)).model_dump_json() for i in range(2)]
     assert texts[0] == texts[1]
 
 
 def test_the_treatment_is_one_start_and_another_first_batch(tmp_path):
-    treatment = found(tmp_path)["settings"][0]["treatment"]
-    assert treatment["holds"] is True
-    assert treatment["loss_before_training"][1] == [4.17 + seeds.INIT[1]] * 5
-    said = treatment["evidence"][0]
+    treatment = found(tmp_path).settings[0].treatment
+    assert treatment.holds is True
+    assert treatment.loss_before_training[1] == [4.17 + seeds.INIT[1]] * 5
+    said = treatment.evidence[0]
     assert "the 5 order seeds have the same validation loss to the last bit, in 5 of 5 initialisation seeds" in said
     assert "spans 0.01 nats" in said
     assert "differs between any two order seeds in 5 of 5" in said
@@ -164,9 +160,9 @@ def test_a_start_that_differs_or_batches_that_do_not_are_no_treatment(tmp_path, 
                 setattr(plain, name, number)
         return plain
 
-    treatment = found(tmp_path, outcome)["settings"][0]["treatment"]
-    assert treatment["holds"] is holds
-    assert said in treatment["evidence"][0]
+    treatment = found(tmp_path, outcome).settings[0].treatment
+    assert treatment.holds is holds
+    assert said in treatment.evidence[0]
 
 
 def without_order(run):
@@ -181,9 +177,9 @@ def test_control_holds_where_another_study_made_the_runs_whose_seeds_are_equal(t
         plain.changes = without_order(run) if run.seed == run.variant else {}
         return plain
 
-    control = found(tmp_path, outcome)["control"]
-    assert control["holds"] is True
-    assert control["differing_fields"] == ["data.order_seed"]
+    control = found(tmp_path, outcome).control
+    assert control.holds is True
+    assert control.differing_fields == ["data.order_seed"]
 
 
 def test_control_breaks_where_a_run_recorded_another_order(tmp_path):
@@ -192,8 +188,8 @@ def test_control_breaks_where_a_run_recorded_another_order(tmp_path):
         plain.changes = without_order(run) if (run.seed, run.variant) == (1, 2) else {}
         return plain
 
-    control = found(tmp_path, outcome)["control"]
-    assert (control["holds"], control["runs_as_planned"]) == (False, False)
+    control = found(tmp_path, outcome).control
+    assert (control.holds, control.runs_as_planned) == (False, False)
 
 
 def test_an_ordinary_study_is_controlled_where_a_study_of_seeds_made_some_of_its_runs(tmp_path):
@@ -205,8 +201,8 @@ def test_an_ordinary_study_is_controlled_where_a_study_of_seeds_made_some_of_its
         return Outcome(first_loss=4 + len(run.variant), changes=own if run.variant == "rope" else {})
 
     planned = study("model.position", ["rope", "learned"])
-    control = build_findings(collect(write_study(tmp_path, planned, outcome)))["control"]
-    assert (control["holds"], control["differing_fields"]) == (True, ["model.position"])
+    control = build_findings(collect(write_study(tmp_path, planned, outcome))).control
+    assert (control.holds, control.differing_fields) == (True, ["model.position"])
 
 
 def test_an_order_that_all_runs_share_breaks_no_control(tmp_path):
@@ -215,11 +211,11 @@ def test_an_order_that_all_runs_share_breaks_no_control(tmp_path):
     base = parse(RunConfig, {**BASE, "data": {**BASE["data"], "order_seed": 1}}, "base").model_dump(mode="json")
     planned = study("model.position", ["rope", "learned"], base=base)
     outcome = write_study(tmp_path, planned, lambda run: Outcome(first_loss=4 + len(run.variant)))
-    assert build_findings(collect(outcome))["control"]["holds"] is True
+    assert build_findings(collect(outcome)).control.holds is True
 
 
 def test_limitations_say_what_so_few_seeds_tell_and_nothing_of_contrasts(tmp_path):
-    said = " ".join(found(tmp_path)["limitations"])
+    said = " ".join(found(tmp_path).limitations)
     assert "to within factors of 0.60 to 2.87" in said
     assert "0.74 to 1.52" in said
     assert "a variant that would need another" not in said

@@ -5,7 +5,7 @@ import reported as reported_studies
 import synthetic
 from synthetic import Outcome
 
-from gpt.records.files import jsonable, read_json
+from gpt.analysis.findings import Findings
 from gpt.records.formatting import fixed, p_run, signed
 from gpt.report import build
 from gpt.report.build import build_report, print_findings, status_lines
@@ -40,9 +40,9 @@ def test_every_relative_link_of_every_page_is_there(reported):
 
 def test_a_page_links_every_begun_run_of_its_study(reported):
     page = reported.page(reported.messy)
-    for setting in reported.findings(reported.messy)["settings"]:
-        for variant in setting["variants"]:
-            for run, state in zip(variant["runs"], variant["states"], strict=True):
+    for setting in reported.findings(reported.messy).settings:
+        for variant in setting.variants:
+            for run, state in zip(variant.runs, variant.states, strict=True):
                 assert (f"(../../../runs/{run}/)" in page) == (state != "planned")
 
 
@@ -70,28 +70,28 @@ def test_the_answer_comes_first_then_the_table_the_seeds_the_proof_and_the_figur
         "How it was made",
         "Limitations",
     ]
-    contrast = reported.findings(reported.clean)["settings"][0]["contrasts"][0]
+    contrast = reported.findings(reported.clean).settings[0].contrasts[0]
     answer = reported.page(reported.clean).split("## Answer")[1].split("## Findings")[0]
-    assert f"- **{contrast['verdict']}**: {contrast['sentence']}" in answer
+    assert f"- **{contrast.verdict}**: {contrast.sentence}" in answer
 
 
 def test_the_table_of_findings_shows_the_numbers_of_findings_json(reported):
-    contrast = reported.findings(reported.clean)["settings"][0]["contrasts"][0]
+    contrast = reported.findings(reported.clean).settings[0].contrasts[0]
     header, row = rows_below(reported.page(reported.clean), "Findings")
     shown = dict(zip(header, row, strict=True))
-    paired = contrast["paired"]
-    assert paired["mean_difference"] == pytest.approx(0.02)
+    paired = contrast.paired
+    assert paired.mean_difference == pytest.approx(0.02)
     assert shown == {
         "comparison": "off vs 0.5",
-        "difference": signed(paired["mean_difference"], 4),
-        "95 % interval": f"[{signed(paired['low'], 4)}, {signed(paired['high'], 4)}]",
-        "corrected p": p_run(contrast["p_adjusted"]),
-        "d_z": signed(paired["d_z"], 2),
-        "pair correlation": fixed(paired["correlation"], 2),
+        "difference": signed(paired.mean_difference, 4),
+        "95 % interval": f"[{signed(paired.low, 4)}, {signed(paired.high, 4)}]",
+        "corrected p": p_run(contrast.p_adjusted),
+        "d_z": signed(paired.d_z, 2),
+        "pair correlation": fixed(paired.correlation, 2),
         "P(better)": "0.00",
         "seeds": "3",
         "diverged": "0 / 0",
-        "detectable": fixed(paired["minimum_detectable_difference"], 4),
+        "detectable": fixed(paired.minimum_detectable_difference, 4),
         "verdict": "inconclusive",
     }
 
@@ -174,7 +174,7 @@ def test_figures_of_an_earlier_report_that_are_no_more_are_taken_away(tmp_path, 
     stale.write_bytes(b"")
     findings = build_report(folder)
     assert not stale.exists()
-    assert findings == jsonable(findings)
+    assert findings.model_dump_json() == Findings.read(folder.findings).model_dump_json()
     page = (folder.report / "report.md").read_text()
     assert "None yet: no run has finished." in page
     assert "- **no pair yet**: No seed has finished with both `1.0` and `off`" in page
@@ -186,9 +186,9 @@ def test_the_printed_table_fits_a_terminal_and_holds_every_contrast(reported):
     text = " ".join(reported.printed.split())
     assert "corrected for the contrasts of one study by Holm's method" in text
     assert "messy (incomplete: 17 of 20 runs): Does it | help_?" in text
-    contrast = reported.findings(reported.clean)["settings"][0]["contrasts"][0]["paired"]
+    contrast = reported.findings(reported.clean).settings[0].contrasts[0].paired
     row = next(line for line in lines if line.startswith("  off vs 0.5"))
-    assert signed(contrast["mean_difference"], 4) in row
+    assert signed(contrast.mean_difference, 4) in row
     assert "post vs pre, optim.lr = 0.003: a run diverged" in text
     assert f"report: {reported.out / 'report.md'}" in lines
 
@@ -216,10 +216,10 @@ def test_a_comparison_too_long_for_its_column_gets_a_line_of_its_own(tmp_path, c
 def test_the_combined_page_says_what_each_studys_own_report_says(reported):
     page = (reported.out / "report.md").read_text()
     assert page.startswith("# 2 questions\n")
-    own = reported.findings(reported.clean)["settings"][0]["contrasts"][0]
-    assert (own["family"], own["p_adjusted"]) == (1, own["p"])
+    own = reported.findings(reported.clean).settings[0].contrasts[0]
+    assert (own.family, own.p_adjusted) == (1, own.p)
     row = next(line for line in page.splitlines() if line.startswith("| [clean]"))
-    assert f"| {p_run(own['p'])} |" in row
+    assert f"| {p_run(own.p)} |" in row
 
 
 def test_status_counts_every_run_by_variant_and_names_why_one_failed(reported):
@@ -244,9 +244,9 @@ def test_a_setting_is_named_by_what_differs_between_settings_and_the_rest_is_sai
     planned = synthetic.study(settings=settings)
     folder = synthetic.write_study(tmp_path, planned, lambda run: Outcome())
     publish(folder, tmp_path / "results")
-    found = read_json(tmp_path / "results" / planned.name / "findings.json")
-    assert [setting["label"] for setting in found["settings"]] == ["optim.lr = 0.01", "optim.lr = 0.02"]
-    assert [setting["setting"]["optim.warmup_steps"] for setting in found["settings"]] == [3, 3]
+    found = Findings.read(tmp_path / "results" / planned.name / "findings.json")
+    assert [setting.label for setting in found.settings] == ["optim.lr = 0.01", "optim.lr = 0.02"]
+    assert [setting.setting["optim.warmup_steps"] for setting in found.settings] == [3, 3]
     said = r"All runs at optim.warmup\_steps = 3."
     assert (tmp_path / "results" / planned.name / "report.md").read_text().splitlines()[4] == said
     assert said in render(published(tmp_path / "results"), "results").splitlines()

@@ -1,5 +1,6 @@
 import re
 import struct
+from types import SimpleNamespace
 
 import matplotlib
 import numpy as np
@@ -12,6 +13,7 @@ from synthetic import Outcome
 
 from gpt.analysis.build import build_findings
 from gpt.analysis.collect import collect
+from gpt.analysis.findings import GradientQuantiles
 from gpt.records.run_folder import load_arrays, save_arrays
 from gpt.report.draw import png as style
 from gpt.report.figures import by_depth as layers
@@ -141,10 +143,10 @@ def test_old_runs_that_recorded_fewer_arrays_give_the_figures_of_those(tmp_path)
 
 
 def test_the_figures_of_the_whole_study_come_first_and_only_where_they_show_something(reported):
-    names = [figure["name"] for figure in reported.findings(reported.messy)["figures"]]
+    names = [figure.name for figure in reported.findings(reported.messy).figures]
     assert names[:4] == ["sensitivity", "survival", "paired", "loss"]
     assert names.count("sensitivity") == names.count("survival") == 1
-    clean = [figure["name"] for figure in reported.findings(reported.clean)["figures"]]
+    clean = [figure.name for figure in reported.findings(reported.clean).figures]
     assert set(clean) == NAMES
     headings = re.findall(r"^(#+) (.*)$", reported.page(reported.messy).split("\n## Figures\n")[1], re.MULTILINE)
     assert headings[:4] == [
@@ -157,26 +159,26 @@ def test_the_figures_of_the_whole_study_come_first_and_only_where_they_show_some
 
 def test_settings_are_laid_out_along_the_first_field_that_varies():
     def setting(**values):
-        return {"setting": {key.replace("__", "."): value for key, value in values.items()}}
+        return SimpleNamespace(setting={key.replace("__", "."): value for key, value in values.items()})
 
     settings = [setting(optim__lr=lr, optim__clip=clip, seed=3) for lr in (1e-3, 1e-2) for clip in (1.0, None)]
     first, second = strips(settings)
     assert (first.field, first.title, second.title) == ("optim.lr", "optim.clip = 1.0", "optim.clip = off")
     assert first.places == pytest.approx([-3, -2])
     assert first.settings == [settings[0], settings[2]]
-    assert strips([setting(optim__lr=1e-3)]) == strips([{"setting": {}}]) == []
+    assert strips([setting(optim__lr=1e-3)]) == strips([setting()]) == []
     (words,) = strips([setting(model__norm="layernorm"), setting(model__norm="rmsnorm")])
     assert words.places == [0, 1]
 
 
 def test_a_layers_quantiles_stand_at_its_name_though_not_all_variants_have_it():
     def variant(label, names):
-        quantiles = {"by_layer": [[1.0, 2.0, 3.0, 4.0, 5.0]] * len(names), "first_step": [2.5] * len(names)}
-        return {"label": label, "layers": {"names": names}, "gradient_quantiles": quantiles}
+        quantiles = GradientQuantiles([], [2.5] * len(names), [[1.0, 2.0, 3.0, 4.0, 5.0]] * len(names))
+        return SimpleNamespace(label=label, layers=names, gradient_quantiles=quantiles)
 
     short, whole = ["embedding", "layer 0"], ["embedding", "layer 0", "head"]
     figure = Figure(layout="constrained")
-    gradients.distribution(figure, {"variants": [variant("post", short), variant("pre", whole)]})
+    gradients.distribution(figure, SimpleNamespace(variants=[variant("post", short), variant("pre", whole)]))
     (axes,) = figure.axes
     assert [text.get_text() for text in axes.get_xticklabels()] == whole
     medians = {line.get_label(): line for line in axes.lines}
@@ -206,7 +208,7 @@ def test_a_layer_has_one_colour_though_not_all_variants_have_it(draw_layers, tmp
 
 def test_a_layer_without_a_line_is_named_under_the_figure_and_on_the_page(reported):
     missing = "Not drawn, for a norm of 0 or none at some step: head with `0.5` and head with `off`."
-    captions = {figure["name"]: figure["caption"] for figure in reported.findings(reported.clean)["figures"]}
+    captions = {figure.name: figure.caption for figure in reported.findings(reported.clean).figures}
     assert captions["gradients"].endswith(missing)
     page = (reported.clean.report / "report.html").read_text()
     assert figures_of(page)["settings"][0]["captions"]["gradients"].endswith(missing)

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import synthetic
@@ -5,6 +7,8 @@ from pages import Parsed, figures_of, interactive, unpacked
 from reported import write_clean, write_messy
 from synthetic import Outcome
 
+from gpt.analysis.findings import SpreadFindings
+from gpt.records.files import jsonable
 from gpt.records.formatting import fixed, p_run, signed
 from gpt.report.figures.page_probes import HEATMAP_STEPS, Weights, by_few_positions, heatmap_steps, heatmaps, spread
 from gpt.report.figures.page_series import rounded
@@ -52,21 +56,21 @@ def test_equal_bytes_are_packed_into_equal_text():
 
 def test_the_verdict_comes_before_everything_but_the_question(clean):
     text = Parsed(clean.text).text
-    contrast = clean.findings["settings"][0]["contrasts"][0]
-    places = [text.index(words) for words in ("Does it | help_?", contrast["verdict"], "Seed by seed", "Limitations")]
+    contrast = clean.findings.contrasts[0]
+    places = [text.index(words) for words in ("Does it | help_?", contrast.verdict, "Seed by seed", "Limitations")]
     assert places == sorted(places)
-    assert contrast["sentence"].replace("`", "") in text
+    assert contrast.sentence.replace("`", "") in text
 
 
 def test_the_table_shows_the_numbers_of_the_findings(clean, messy):
     header, row = Parsed(clean.text).tables["findings"]
-    contrast = clean.findings["settings"][0]["contrasts"][0]
-    shown, paired = dict(zip(header, row, strict=True)), contrast["paired"]
+    contrast = clean.findings.contrasts[0]
+    shown, paired = dict(zip(header, row, strict=True)), contrast.paired
     assert shown["comparison"] == "off vs 0.5"
-    assert shown["verdict"] == contrast["verdict"]
-    assert shown["difference"] == signed(paired["mean_difference"], 4)
-    assert shown["95 % interval"] == f"[{signed(paired['low'], 4)}, {signed(paired['high'], 4)}]"
-    assert shown["corrected p"] == p_run(contrast["p_adjusted"])
+    assert shown["verdict"] == contrast.verdict
+    assert shown["difference"] == signed(paired.mean_difference, 4)
+    assert shown["95 % interval"] == f"[{signed(paired.low, 4)}, {signed(paired.high, 4)}]"
+    assert shown["corrected p"] == p_run(contrast.p_adjusted)
     header, *rows = Parsed(messy.text).tables["findings"]
     assert [row[header.index("setting")] for row in rows] == ["optim.lr = 0.001", "optim.lr = 0.003"]
     assert [row[header.index("diverged")] for row in rows] == ["0 / 0", "2 / 0"]
@@ -76,13 +80,14 @@ def test_what_is_drawn_are_the_findings_own_numbers(messy):
     drawn, found = figures_of(messy.text), messy.findings
     assert [variant["label"] for variant in drawn["variants"]] == ["pre", "post"]
     assert drawn["axis"] == {"title": "optim.lr", "values": [1e-3, 3e-3], "log": True}
-    for setting, of_findings in zip(drawn["settings"], found["settings"], strict=True):
-        for variant, other in zip(setting["variants"], of_findings["variants"], strict=True):
-            assert {key: other[key] for key in ("values", "states", "diverged", "mean")}.items() <= variant.items()
-        contrast, other = setting["contrasts"][0], of_findings["contrasts"][0]
-        assert contrast["differences"] == other["paired"]["differences"]
-        assert (contrast["low"], contrast["high"]) == (other["paired"]["low"], other["paired"]["high"])
-        assert contrast["seeds"] == other["seeds"]
+    for setting, of_findings in zip(drawn["settings"], found.settings, strict=True):
+        for variant, other in zip(setting["variants"], of_findings.variants, strict=True):
+            shown = {key: jsonable(getattr(other, key)) for key in ("values", "states", "diverged", "mean")}
+            assert shown.items() <= variant.items()
+        contrast, other = setting["contrasts"][0], of_findings.contrasts[0]
+        assert contrast["differences"] == jsonable(other.paired.differences)
+        assert (contrast["low"], contrast["high"]) == tuple(jsonable([other.paired.low, other.paired.high]))
+        assert contrast["seeds"] == other.seeds
 
 
 def test_every_planned_run_has_a_row_with_its_state_and_reason(messy):
@@ -95,9 +100,9 @@ def test_every_planned_run_has_a_row_with_its_state_and_reason(messy):
     assert lost["why"] == "train/loss not finite at step 25"
     assert by_place["pre", "optim.lr = 0.003", "2"]["why"] == "OSError: no space"
     assert by_place["pre", "optim.lr = 0.003", "4"]["status"] == "planned"
-    variant = messy.findings["settings"][0]["variants"][1]
-    assert by_place["post", "optim.lr = 0.001", "1"]["lowest validation loss"] == fixed(variant["values"][1], 4)
-    assert by_place["post", "optim.lr = 0.001", "1"]["fingerprint"] == variant["runs"][1]
+    variant = messy.findings.settings[0].variants[1]
+    assert by_place["post", "optim.lr = 0.001", "1"]["lowest validation loss"] == fixed(variant.values[1], 4)
+    assert by_place["post", "optim.lr = 0.001", "1"]["fingerprint"] == variant.runs[1]
 
 
 def test_an_unfinished_study_says_so_at_the_top(messy, clean):
@@ -224,10 +229,10 @@ def test_later_positions_are_averaged_and_none_is_left_out():
 
 
 def test_the_quantiles_are_those_of_the_findings(clean):
-    (drawn,), (setting,) = figures_of(clean.text)["settings"], clean.findings["settings"]
-    for group, found in zip(drawn["quantiles"], setting["variants"], strict=True):
+    (drawn,), (setting,) = figures_of(clean.text)["settings"], clean.findings.settings
+    for group, found in zip(drawn["quantiles"], setting.variants, strict=True):
         assert [layer["name"] for layer in group["layers"]] == ["embedding", "layer 0", "layer 1"]  # the head has none
-        for layer, levels in zip(group["layers"], found["gradient_quantiles"]["by_layer"][:3], strict=True):
+        for layer, levels in zip(group["layers"], found.gradient_quantiles.by_layer[:3], strict=True):
             assert layer["quantiles"] == pytest.approx(levels, rel=1e-3)
 
 
@@ -236,9 +241,10 @@ def test_numbers_are_rounded_and_what_is_not_finite_is_none():
 
 
 def test_findings_without_contrasts_still_give_a_page(clean):
-    setting = {**clean.findings["settings"][0], "contrasts": []}
-    findings = {**clean.findings, "settings": [setting], "verdicts": ["Most of the spread comes from `seed`."]}
-    page = html_page(clean.results, findings, []).decode()
+    setting = replace(clean.findings.settings[0], contrasts=[])
+    verdicts = ["Most of the spread comes from `seed`."]
+    findings = clean.findings.model_copy(update={"settings": [setting], "verdicts": verdicts})
+    page = html_page(clean.results, findings).decode()
     assert "Most of the spread comes from seed ." in Parsed(page).text
     assert "findings" not in Parsed(page).tables
     assert "Seed by seed, and the differences" in Parsed(page).text
@@ -246,14 +252,14 @@ def test_findings_without_contrasts_still_give_a_page(clean):
 
 
 def test_a_study_of_seeds_shows_where_its_spread_comes_from_in_place_of_differences(clean):
-    apart = {"sentences": ["Most comes from `seed`."], "finished": 6, "split": None, "words": {"init": "weights"}}
-    setting = {**clean.findings["settings"][0], "contrasts": [], "components": apart}
-    page = html_page(
-        clean.results, {**clean.findings, "settings": [setting], "verdicts": apart["sentences"]}, []
-    ).decode()
+    apart = SpreadFindings(words={"init": "weights"}, planned=6, finished=6, diverged=0, pairs={}, secondary={},
+                           verdict="", sentences=["Most comes from `seed`."])  # fmt: skip
+    setting = replace(clean.findings.settings[0], contrasts=[], components=apart)
+    findings = clean.findings.model_copy(update={"settings": [setting], "verdicts": apart.sentences})
+    page = html_page(clean.results, findings).decode()
     drawn = {attributes["data-figure"] for _, attributes in Parsed(page).tags if "data-figure" in attributes}
     assert {"components", "crossed", "during"} <= drawn
     assert "paired" not in drawn
     (data,) = figures_of(page)["settings"]
-    assert data["components"] == apart
+    assert data["components"] == jsonable(apart)
     assert data["captions"]["components"].startswith("Most comes from `seed`.")

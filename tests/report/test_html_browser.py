@@ -1,10 +1,10 @@
 """A page in a real browser, from a file: what it draws, that its controls work, that it asks nobody for anything."""
 
 import json
+import math
 import shutil
 import time
 from dataclasses import dataclass
-from typing import Any
 
 import pytest
 import synthetic
@@ -12,6 +12,7 @@ from needs import go_without
 from pages import interactive
 from synthetic import Outcome
 
+from gpt.analysis.findings import Findings
 from gpt.records.formatting import signed
 
 QUESTION = "Which </script> one; <b>&amp; why</b>?"
@@ -33,7 +34,7 @@ class Seen:
     """A page as a file, and the findings behind it."""
 
     url: str
-    findings: dict[str, Any]
+    findings: Findings
 
 
 @pytest.fixture(scope="module")
@@ -142,20 +143,20 @@ def test_every_figure_is_drawn(page):
 
 
 def test_what_is_drawn_are_the_findings_numbers(page, seen):
-    for i, setting in enumerate(seen.findings["settings"]):
+    for i, setting in enumerate(seen.findings.settings):
         page.show(i)
         points = [trace for trace in page.data("paired") if trace["text"]]
-        for variant, shown in zip(setting["variants"], points, strict=True):
-            kept = [v for v, lost in zip(variant["values"], variant["diverged"], strict=True) if not lost]
+        for variant, shown in zip(setting.variants, points, strict=True):
+            kept = [v for v, lost in zip(variant.values, variant.diverged, strict=True) if not lost]
             assert shown["y"] == kept
-        (contrast,) = setting["contrasts"]
+        (contrast,) = setting.contrasts
         each, interval, mean = page.data("paired", 1)
-        assert each["x"] == [d for d in contrast["paired"]["differences"] if d is not None]
-        assert interval["x"] == [contrast["paired"]["low"], contrast["paired"]["high"]]
-        assert mean["x"] == [contrast["paired"]["mean_difference"]]
+        assert each["x"] == [d for d in contrast.paired.differences if math.isfinite(d)]
+        assert interval["x"] == [contrast.paired.low, contrast.paired.high]
+        assert mean["x"] == [contrast.paired.mean_difference]
         table = page.browser.find_elements("css selector", "#findings tbody tr")[i].text
-        assert signed(contrast["paired"]["mean_difference"], 4) in table
-        assert contrast["verdict"] in table
+        assert signed(contrast.paired.mean_difference, 4) in table
+        assert contrast.verdict in table
 
 
 def test_the_setting_selector_changes_figures_captions_and_runs(page):

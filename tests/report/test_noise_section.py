@@ -8,7 +8,7 @@ import reported as reported_studies
 import synthetic
 from test_figures import ROWS, pixels
 
-from gpt.records.files import read_json
+from gpt.analysis.findings import Findings
 from gpt.report.build import build_report
 from gpt.report.draw import png as style
 from gpt.report.pages.noise_scale import sequences
@@ -64,14 +64,14 @@ def test_the_table_has_every_variant_and_quarter_with_interval_and_number_of_run
     header, *rows = rows_of(section_of(noisy["quiet"]))
     quarters = ["first quarter", "second quarter", "third quarter", "last quarter", "all steps"]
     assert header == ["", *quarters, "batch, in parts", "n"]
-    variants = read_json(noisy["quiet"].findings)["settings"][0]["variants"]
+    variants = Findings.read(noisy["quiet"].findings).settings[0].variants
     assert [row[0] for row in rows] == ["0.5", "off"]
     for row, variant in zip(rows, variants, strict=True):
         assert row[-2:] == ["4, in 2", "3"]
-        for run, stretch in zip(row[1:6], variant["noise_scale"]["stretches"], strict=True):
-            assert 0 < stretch["low"] < stretch["estimate"] < stretch["high"]
-            ends = f"[{sequences(stretch['low'])}, {sequences(stretch['high'])}]"
-            assert run == f"{sequences(stretch['estimate'])} {ends}"
+        for run, stretch in zip(row[1:6], variant.noise_scale.stretches, strict=True):
+            assert 0 < stretch.scale.low < stretch.scale.estimate < stretch.scale.high
+            ends = f"[{sequences(stretch.scale.low)}, {sequences(stretch.scale.high)}]"
+            assert run == f"{sequences(stretch.scale.estimate)} {ends}"
 
 
 def test_the_section_says_how_to_read_it_and_where_it_is_from(noisy):
@@ -85,12 +85,12 @@ def test_the_section_says_how_to_read_it_and_where_it_is_from(noisy):
 
 def test_what_is_not_determined_is_said_and_not_left_out(noisy):
     _, row, _ = rows_of(section_of(noisy["loud"]))
-    stretches = read_json(noisy["loud"].findings)["settings"][0]["variants"][0]["noise_scale"]["stretches"]
-    assert row[1] == f"not determined, above {sequences(stretches[0]['low'])}"
+    stretches = Findings.read(noisy["loud"].findings).settings[0].variants[0].noise_scale.stretches
+    assert row[1] == f"not determined, above {sequences(stretches[0].scale.low)}"
     assert row[2] == "not determined"
     assert row[3].endswith("]")
     assert "no bound" not in row[3]
-    assert row[4] == f"{sequences(stretches[3]['estimate'])} [{sequences(stretches[3]['low'])}, no bound]"
+    assert row[4] == f"{sequences(stretches[3].scale.estimate)} [{sequences(stretches[3].scale.low)}, no bound]"
     assert row[-1] == "3"
 
 
@@ -149,5 +149,5 @@ def test_a_figure_without_any_determined_window_says_so(tmp_path):
     folder = synthetic.write_study(tmp_path, synthetic.study(), outcome_with(lambda run: lambda step: (1.5, 1.5)))
     build_report(folder)
     assert (folder.report / "figures" / "noise.png").stat().st_size > 1000
-    stretches = read_json(folder.findings)["settings"][0]["variants"][0]["noise_scale"]["stretches"]
-    assert all(stretch["estimate"] is None and math.isfinite(stretch["inverse"]["mean"]) for stretch in stretches)
+    stretches = Findings.read(folder.findings).settings[0].variants[0].noise_scale.stretches
+    assert all(math.isnan(stretch.scale.estimate) and math.isfinite(stretch.inverse.mean) for stretch in stretches)

@@ -8,7 +8,7 @@ from gpt.analysis.collect import collect
 def said(tmp_path, outcome, **study):
     """Observations of the first setting, by what they are about."""
     folder = synthetic.write_study(tmp_path, synthetic.study(**study), outcome)
-    sentences = build_findings(collect(folder))["settings"][0]["observations"]
+    sentences = build_findings(collect(folder)).settings[0].observations
     return {sentence.split(":")[0].split(",")[0]: sentence for sentence in sentences}
 
 

@@ -4,6 +4,7 @@ import pytest
 import reported as reported_studies
 from test_build import links_of
 
+from gpt.analysis.findings import Findings
 from gpt.errors import InputError
 from gpt.records.files import read_json
 from gpt.records.formatting import fixed, p_run, signed
@@ -54,7 +55,7 @@ def test_a_published_study_is_whole_and_small(published, reported):
             "runs.json",
             "manifest.json",
         }
-        assert read_json(folder / "findings.json") == reported.findings(getattr(reported, name))
+        assert Findings.read(folder / "findings.json") == reported.findings(getattr(reported, name))
         for link in links_of(folder / "report.md"):
             assert link.exists(), link
         assert (folder / "report.html").read_bytes() == (getattr(reported, name).report / "report.html").read_bytes()
@@ -99,25 +100,25 @@ def test_the_same_runs_give_the_same_bytes_whatever_order_they_were_made_in(publ
 
 
 def test_the_rendered_table_shows_the_numbers_of_findings_json(published):
-    contrast = read_json(published / "results" / "clean" / "findings.json")["settings"][0]["contrasts"][0]
+    contrast = Findings.read(published / "results" / "clean" / "findings.json").contrasts[0]
     text = rendered(published)
     row = next(line for line in text.splitlines() if line.startswith("| [clean](results/clean/report.md)"))
     runs = [run.strip() for run in row.split("|")[2:-1]]
-    paired = contrast["paired"]
+    paired = contrast.paired
     assert runs == [
         "off vs 0.5",
-        signed(paired["mean_difference"], 4),
-        f"[{signed(paired['low'], 4)}, {signed(paired['high'], 4)}]",
-        p_run(contrast["p"]),
-        signed(paired["d_z"], 2),
-        fixed(paired["correlation"], 2),
+        signed(paired.mean_difference, 4),
+        f"[{signed(paired.low, 4)}, {signed(paired.high, 4)}]",
+        p_run(contrast.p),
+        signed(paired.d_z, 2),
+        fixed(paired.correlation, 2),
         "3",
         "0 / 0",
         "inconclusive",
     ]
     assert "corrected for the contrasts of one study by Holm's method" in text
     assert "](results/clean/figures/paired.png)" in text
-    for observation in read_json(published / "results" / "clean" / "findings.json")["settings"][0]["observations"]:
+    for observation in Findings.read(published / "results" / "clean" / "findings.json").settings[0].observations:
         assert f"- {observation}" in text
 
 
@@ -200,17 +201,13 @@ def test_several_settings_are_told_by_one_table_and_the_setting_where_the_first_
     assert "messy/figures/optim.lr-0.003-paired.png" not in text
 
 
-def test_findings_from_before_figures_and_probes_were_listed_are_rendered_too(published, tmp_path):
+def test_findings_of_another_version_are_refused_in_one_line(published, tmp_path):
     old = read_json(published / "results" / "clean" / "findings.json")
-    del old["figures"], old["rate_sensitivity"]
-    for variant in old["settings"][0]["variants"]:
-        for name in ("heads", "events", "steps_survived", "gradient_quantiles", "long_range"):
-            variant.pop(name)
-        variant["secondary"] = {name: variant["secondary"][name] for name in ("clipped_share", "spikes")}
     (tmp_path / "results" / "old").mkdir(parents=True)
-    (tmp_path / "results" / "old" / "findings.json").write_text(json.dumps(old))
-    assert "off vs 0.5" in rendered(tmp_path)
-    assert "`off` against `0.5`" in rendered(tmp_path, render_takeaways)
+    for version in (None, 1):
+        (tmp_path / "results" / "old" / "findings.json").write_text(json.dumps({**old, "version": version}))
+        with pytest.raises(InputError, match="must be findings of version 2"):
+            rendered(tmp_path)
 
 
 def test_a_study_without_contrasts_is_rendered_too(published, tmp_path):

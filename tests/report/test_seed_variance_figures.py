@@ -9,7 +9,7 @@ from synthetic import Outcome
 from test_build import links_of, rows_below
 from test_publish_readme import README
 
-from gpt.records.files import read_json
+from gpt.analysis.findings import Findings
 from gpt.records.formatting import fixed
 from gpt.report.build import build_report, print_findings
 from gpt.report.publish import publish, published, render, render_takeaways, update
@@ -33,7 +33,7 @@ def written(tmp_path_factory):
 
 
 def split_of(folder):
-    return read_json(folder.findings)["settings"][0]["components"]["split"]
+    return Findings.read(folder.findings).settings[0].components.split
 
 
 def test_the_answer_comes_first_and_no_part_speaks_of_contrasts(written):
@@ -49,8 +49,8 @@ def test_the_answer_comes_first_and_no_part_speaks_of_contrasts(written):
         "How it was made",
         "Limitations",
     ]
-    found = read_json(folder.findings)["settings"][0]["components"]
-    assert f"- **{found['verdict']}**: {' '.join(found['sentences'])}" in page
+    found = Findings.read(folder.findings).settings[0].components
+    assert f"- **{found.verdict}**: {' '.join(found.sentences)}" in page
     assert "Holm" not in page
     assert "Rows: `seed`; columns: `data.order_seed`." in page
 
@@ -63,12 +63,12 @@ def test_the_tables_show_the_numbers_of_findings_json(written):
     split = split_of(folder)
     assert header[:4] == ["source", "share", "95 % interval", "sd"]
     for row, source in ((init, "init"), (order, "order"), (rest, "rest")):
-        part = split[source]
-        assert row[1] == f"{100 * part['share']:.0f} %"
-        assert row[2] == f"[{100 * part['share_low']:.0f}, {100 * part['share_high']:.0f}]"
-        assert row[3] == fixed(part["spread"]["sd"], 4)
-        assert row[4] == f"[{fixed(part['spread']['low'], 4)}, {fixed(part['spread']['high'], 4)}]"
-    assert (run[0], run[3]) == ("one run", fixed(split["run"]["sd"], 4))
+        part = getattr(split, source)
+        assert row[1] == f"{100 * part.share:.0f} %"
+        assert row[2] == f"[{100 * part.share_low:.0f}, {100 * part.share_high:.0f}]"
+        assert row[3] == fixed(part.spread.sd, 4)
+        assert row[4] == f"[{fixed(part.spread.low, 4)}, {fixed(part.spread.high, 4)}]"
+    assert (run[0], run[3]) == ("one run", fixed(split.run.sd, 4))
 
 
 def test_every_run_is_shown_in_a_table_of_seeds_by_order_seeds(written):
@@ -94,8 +94,8 @@ def test_the_readme_has_a_table_a_sentence_and_figures_of_it_beside_other_studie
     row = next(line for line in text.splitlines() if line.startswith("| [seeds](results/seeds/report.md)"))
     runs = [run.strip() for run in row.split("|")[2:-1]]
     assert runs[:2] == ["25", "0"]
-    assert runs[2].startswith(f"{100 * split['init']['share']:.0f} % [")
-    assert runs[5].startswith(fixed(split["run"]["sd"], 4))
+    assert runs[2].startswith(f"{100 * split.init.share:.0f} % [")
+    assert runs[5].startswith(fixed(split.run.sd, 4))
     assert "| [clean](results/clean/report.md) | off vs 0.5" in text
     assert "of the variance of the lowest validation loss between runs comes from initial weights" in text
     for link in links_of(root / "README.md"):

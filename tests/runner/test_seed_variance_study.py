@@ -1,13 +1,12 @@
 """Claims about a study of seeds, trained by the real command."""
 
-import json
 from pathlib import Path
 
 import pytest
 from commands import GPT, run_command
 from files import edited
 
-from gpt.records.files import read_json
+from gpt.analysis.findings import Findings
 from gpt.study.folder import StudyFolder
 
 
@@ -60,18 +59,18 @@ def test_seeds_are_crossed_reported_published_and_verified_and_share_runs_with_o
     new = {path.name for path in (out / "runs").iterdir()} - before
     assert len(new) == 6  # nine pairs of seeds, of which three are runs of the other study
 
-    found = read_json(StudyFolder(out, "seeds").findings)
-    (setting,) = found["settings"]
-    assert found["complete"]
-    assert found["control"]["holds"]
-    assert setting["treatment"]["holds"]
-    assert all(len(set(row)) == 1 for row in setting["treatment"]["loss_before_training"])
-    assert len({row[0] for row in setting["treatment"]["loss_before_training"]}) == 3
-    assert len({value for variant in setting["variants"] for value in variant["values"]}) == 9
-    assert setting["components"]["split"]["run"]["sd"] > 0
-    tiny = read_json(StudyFolder(out, "tiny").findings)
-    own = tiny["settings"][0]["variants"][0]["values"]
-    assert [variant["values"][i] for i, variant in enumerate(setting["variants"])] == own
+    found = Findings.read(StudyFolder(out, "seeds").findings)
+    (setting,) = found.settings
+    assert found.complete
+    assert found.control.holds
+    assert setting.treatment.holds
+    assert all(len(set(row)) == 1 for row in setting.treatment.loss_before_training)
+    assert len({row[0] for row in setting.treatment.loss_before_training}) == 3
+    assert len({value for variant in setting.variants for value in variant.values}) == 9
+    assert setting.components.split.run.sd > 0
+    tiny = Findings.read(StudyFolder(out, "tiny").findings)
+    own = tiny.settings[0].variants[0].values
+    assert [variant.values[i] for i, variant in enumerate(setting.variants)] == own
 
     readme = tmp_path / "README.md"
     readme.write_text("<!-- findings:begin -->\n<!-- findings:end -->\n")
@@ -82,4 +81,4 @@ def test_seeds_are_crossed_reported_published_and_verified_and_share_runs_with_o
     for place in (out, tmp_path / "results"):
         code, said = run_command([*GPT, "verify", place], tmp_path)
         assert code == 0, said
-    assert json.loads((tmp_path / "results" / "seeds" / "findings.json").read_text()) == found
+    assert Findings.read(tmp_path / "results" / "seeds" / "findings.json") == found

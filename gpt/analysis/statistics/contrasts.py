@@ -1,12 +1,12 @@
 """One variant against another: the numbers and the verdict."""
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
-from typing import Any, Literal
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
 
 from gpt.analysis.statistics.failures import DivergenceContrast, RankContrast, divergence_contrast, rank_contrast
-from gpt.analysis.statistics.paired import Interval, PairedContrast, Verdict, holm, paired_contrast, smallest_p, verdict
+from gpt.analysis.statistics.paired import PairedContrast, Verdict, holm, paired_contrast, smallest_p, verdict
 from gpt.records.schema import Metric
 
 ALPHA = 0.05
@@ -53,32 +53,6 @@ class Contrast:
     def smallest_p(self) -> float:
         """The smallest that `p` can be with this many pairs."""
         return smallest_p(self.paired.n) if not self.among_survivors else min(1.0, 2.0 ** (1 - self.rank.n))
-
-    def as_dict(self) -> dict[str, Any]:
-        """The contrast for findings.json; `contrast_from` reads it back."""
-        plain = {field.name: getattr(self, field.name) for field in fields(self)}
-        derived = {"among_survivors": self.among_survivors, "basis": self.basis, "p": self.p}
-        parts = {name: asdict(plain[name]) for name in ("paired", "rank", "divergence")}
-        return {**plain, **derived, "smallest_p": self.smallest_p, **parts}
-
-
-def contrast_from(data: Mapping[str, Any]) -> Contrast:
-    """The contrast that `as_dict` wrote, JSON's null being NaN again."""
-
-    def numbers(part: Mapping[str, Any]) -> dict[str, Any]:
-        return {key: math.nan if value is None else value for key, value in part.items()}
-
-    plain = {field.name: data[field.name] for field in fields(Contrast)}
-    differences = [math.nan if d is None else d for d in data["paired"]["differences"]]
-    divergence = numbers(data["divergence"])
-    for key in ("interval_a", "interval_b"):
-        divergence[key] = Interval(**numbers(divergence[key]))
-    return Contrast(**{
-        **plain,
-        "paired": PairedContrast(**{**numbers(data["paired"]), "differences": differences}),
-        "rank": RankContrast(**numbers(data["rank"])),
-        "divergence": DivergenceContrast(**divergence),
-    })  # fmt: skip
 
 
 def compare(

@@ -1,11 +1,11 @@
 """Everything that the script of the interactive page draws, gathered from a study's records; pure, plain JSON."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 from gpt.analysis.collect import Results, SettingResults
+from gpt.analysis.findings import ContrastFindings, Findings, SettingFindings, StudyFindings
 from gpt.records.formatting import decimals, fixed, interval, signed
 from gpt.records.schema import even_entropy
 from gpt.report.draw.png import color
@@ -28,21 +28,21 @@ class PageData:
     """those, see `page_probes.heatmaps`"""
 
 
-def page_data(results: Results, findings: Mapping[str, Any]) -> PageData:
+def page_data(results: Results, findings: Findings) -> PageData:
     """The data of all figures, setting by setting.
 
     Args:
         findings: as findings.json has them.
     """
-    study, weights = findings["study"], page_probes.Weights()
+    study, weights = findings.study, page_probes.Weights()
     context = results.study.base.model.context
     figures = {
         "study": {
-            "name": study["name"],
-            "factor": study["factor"],
-            "metric": study["metric"],
-            "smallest_effect": study["smallest_effect"],
-            "places": decimals(study["smallest_effect"]),
+            "name": study.name,
+            "factor": study.factor,
+            "metric": study.metric,
+            "smallest_effect": study.smallest_effect,
+            "places": decimals(study.smallest_effect),
             "context": context,
             "even_entropy": even_entropy(context),
         },
@@ -55,7 +55,7 @@ def page_data(results: Results, findings: Mapping[str, Any]) -> PageData:
         "sensitivity": sensitivity(findings, setting_names(results)),
         "settings": [
             _setting(results, setting, found, study, weights)
-            for setting, found in zip(results.settings, findings["settings"], strict=True)
+            for setting, found in zip(results.settings, findings.settings, strict=True)
         ],
     }
     return PageData(figures, bytes(weights.bytes))
@@ -79,8 +79,8 @@ def _axis(results: Results) -> Json:
 def _setting(
     results: Results,
     setting: SettingResults,
-    found: Mapping[str, Any],
-    study: Mapping[str, Any],
+    found: SettingFindings,
+    study: StudyFindings,
     weights: page_probes.Weights,
 ) -> Json:
     seeds, groups = results.study.seeds, sum(len(each.groups) for each in results.settings)
@@ -89,12 +89,15 @@ def _setting(
         "variants": [
             {
                 "runs": group.shown_runs,
-                **{key: shown[key] for key in ("values", "states", "diverged", "mean")},
+                "values": shown.values,
+                "states": shown.states,
+                "diverged": shown.diverged,
+                "mean": shown.mean,
             }
-            for group, shown in zip(setting.groups, found["variants"], strict=True)
+            for group, shown in zip(setting.groups, found.variants, strict=True)
         ],
-        "contrasts": [_contrast(results, contrast) for contrast in found.get("contrasts", [])],
-        "components": found.get("components"),
+        "contrasts": [_contrast(results, contrast) for contrast in found.contrasts],
+        "components": found.components,
         "loss": page_series.loss(setting, seeds),
         "gradients": page_series.gradients(setting),
         "left_out": left_out(setting),
@@ -112,24 +115,24 @@ def _setting(
     return {**data, "captions": captions(data, found, study, results.study.base)}
 
 
-def _contrast(results: Results, contrast: Mapping[str, Any]) -> Json:
+def _contrast(results: Results, contrast: ContrastFindings) -> Json:
     """A contrast with its numbers as the tables write them."""
     labels = [group.label for group in results.settings[0].groups]
-    places, paired = decimals(contrast["smallest_effect"]), contrast["paired"]
-    ends = interval(paired["low"], paired["high"], places)
-    size = f"{signed(paired['mean_difference'], places)} {ends}".removesuffix(" -")
+    places, paired = decimals(contrast.smallest_effect), contrast.paired
+    ends = interval(paired.low, paired.high, places)
+    size = f"{signed(paired.mean_difference, places)} {ends}".removesuffix(" -")
     return {
-        "variant": labels.index(contrast["b"]),
-        "a": contrast["a"],
-        "b": contrast["b"],
-        "seeds": contrast["seeds"],
-        "differences": paired["differences"],
-        "mean": paired["mean_difference"],
-        "low": paired["low"],
-        "high": paired["high"],
-        "among_survivors": contrast["among_survivors"],
-        "verdict": contrast["verdict"],
-        "size": size if paired["n"] else "",
+        "variant": labels.index(contrast.b),
+        "a": contrast.a,
+        "b": contrast.b,
+        "seeds": contrast.seeds,
+        "differences": paired.differences,
+        "mean": paired.mean_difference,
+        "low": paired.low,
+        "high": paired.high,
+        "among_survivors": contrast.among_survivors,
+        "verdict": contrast.verdict,
+        "size": size if paired.n else "",
     }
 
 
@@ -139,14 +142,14 @@ def _samples(setting: SettingResults) -> list[list[str]] | None:
     return texts if any(any(row) for row in texts) else None
 
 
-def run_rows(results: Results, findings: Mapping[str, Any]) -> Iterator[Json]:
+def run_rows(results: Results, findings: Findings) -> Iterator[Json]:
     """One row of the table of runs for each planned run, in words."""
-    places = decimals(findings["study"]["smallest_effect"])
+    places = decimals(findings.study.smallest_effect)
     settings = {id(setting): i for i, setting in enumerate(results.settings)}
     for setting, group, seed, run in results.places():
         index = settings[id(setting)]
         variant = setting.groups.index(group)
-        value = findings["settings"][index]["variants"][variant]["values"][results.study.seeds.index(seed)]
+        value = findings.settings[index].variants[variant].values[results.study.seeds.index(seed)]
         kinds = Counter(event["kind"] for event in run.events)
         yield {
             "setting": index,

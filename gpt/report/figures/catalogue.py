@@ -1,12 +1,12 @@
 """Which figures a report has: those of the whole study first, then those of each setting."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
 
 from matplotlib.figure import Figure
 
 from gpt.analysis.collect import Results
+from gpt.analysis.findings import Findings, SettingFindings, StudyFindings
 from gpt.records.formatting import listed, slug
 from gpt.report.draw.png import panel_rows, png
 from gpt.report.figures import paired, training
@@ -32,20 +32,20 @@ class Drawn:
     png: bytes
 
 
-def draw_all(results: Results, findings: Mapping[str, Any]) -> list[Drawn]:
+def draw_all(results: Results, findings: Findings) -> list[Drawn]:
     """Every figure that the finished runs give something to."""
-    if not findings["runs"]["finished"]:
+    if not findings.runs.finished:
         return []
-    compares = any(found["contrasts"] for found in findings["settings"])
+    compares = any(found.contrasts for found in findings.settings)
     drawn = [drawing("", *figure) for figure in _of_study(findings)] if compares else []
-    for setting, found in zip(results.settings, findings["settings"], strict=True):
+    for setting, found in zip(results.settings, findings.settings, strict=True):
         if not training.drawn_groups(setting):
             continue
-        study, context = findings["study"], results.study.base.model.context
-        if "components" in found:
-            drawn += [drawing(setting.label, *figure) for figure in spread.figures(found, study)]
+        study, context = findings.study, results.study.base.model.context
+        if found.components:
+            drawn += [drawing(setting.label, *figure) for figure in spread.figures(found, found.components, study)]
             continue
-        if found["contrasts"]:
+        if found.contrasts:
             drawn.append(drawing(setting.label, *_paired(found, study)))
         drawn += [drawing(setting.label, *figure) for figure in setting_figures.figures(setting, found, study, context)]
     return drawn
@@ -62,11 +62,11 @@ def drawing(setting: str, name: str, title: str, caption: str, draw: Callable[[F
     return Drawn(name, f"{prefix}{name}.png", setting, title, caption, png(draw, height))
 
 
-def _of_study(findings: Mapping[str, Any]) -> Iterator[setting_figures.Plan]:
-    study, settings = findings["study"], findings["settings"]
-    first = settings[0]["variants"][0]["label"]
+def _of_study(findings: Findings) -> Iterator[setting_figures.Plan]:
+    study, settings = findings.study, findings.settings
+    first = settings[0].variants[0].label
     if rows := strips(settings):
-        effect = f"{study['smallest_effect']:g} {study['metric']['unit']}"
+        effect = f"{study.smallest_effect:g} {study.metric.unit}"
         differences = (
             f" Right: the paired difference from `{first}`, small marks for single seeds, large ones and bars for the "
             f"mean and its 95 % t interval; a mark with a white middle speaks of the pairs that survived alone; the "
@@ -77,7 +77,7 @@ def _of_study(findings: Mapping[str, Any]) -> Iterator[setting_figures.Plan]:
             f"The primary metric over {listed([f'`{field}`' for field in dict.fromkeys(r.field for r in rows)])}",
             "Small marks are single runs, lines join the means over runs that did not diverge, bars are their 95 % "
             "t intervals. Runs that diverged stand in the strip at the top, with their number."
-            + (differences if any(setting["contrasts"] for setting in settings) else ""),
+            + (differences if any(setting.contrasts for setting in settings) else ""),
             lambda figure: sensitivity(figure, findings),
             0.6 + 3.0 * len(rows),
         )
@@ -92,16 +92,16 @@ def _of_study(findings: Mapping[str, Any]) -> Iterator[setting_figures.Plan]:
         )
 
 
-def _paired(found: Mapping[str, Any], study: Mapping[str, Any]) -> setting_figures.Plan:
-    variants = found["variants"]
-    effect = f"{study['smallest_effect']:g} {study['metric']['unit']}"
+def _paired(found: SettingFindings, study: StudyFindings) -> setting_figures.Plan:
+    variants = found.variants
+    effect = f"{study.smallest_effect:g} {study.metric.unit}"
     return (
         "paired",
         "The primary metric, seed by seed",
         f"Left: each grey line joins the runs of one seed; short bars are means. Right: the difference from "
-        f"`{variants[0]['label']}`, small marks for single seeds, the large mark and bar for the mean and its 95 % t "
+        f"`{variants[0].label}`, small marks for single seeds, the large mark and bar for the mean and its 95 % t "
         f"interval; the grey zone holds differences too small to matter ({effect}). n = "
-        f"{', '.join(str(len(c['seeds'])) for c in found['contrasts'])} pairs.",
+        f"{', '.join(str(len(c.seeds)) for c in found.contrasts)} pairs.",
         lambda figure: paired.paired(figure, found, study),
         3.0 + 0.5 * max(0, len(variants) - 2),
     )

@@ -1,12 +1,10 @@
 """Figures of the layers' gradient norms: over training, and how they are distributed."""
 
-from collections.abc import Mapping
-from typing import Any
-
 import numpy as np
 from matplotlib.figure import Figure
 
 from gpt.analysis.collect import SettingResults
+from gpt.analysis.findings import SettingFindings
 from gpt.records.formatting import listed
 from gpt.records.schema import LAYER_GRAD_NORM
 from gpt.report.draw.png import beside, color, layers_of_all, legend_below, log_axis, marker, windows
@@ -44,29 +42,29 @@ def left_out(setting: SettingResults) -> str:
     return f" Not drawn, for a norm of 0 or none at some step: {listed(missing)}." if missing else ""
 
 
-def distribution(figure: Figure, found: Mapping[str, Any]) -> None:
+def distribution(figure: Figure, found: SettingFindings) -> None:
     """Quantiles of each layer's gradient norm over the steps after warm-up, variants side by side.
 
     Args:
         found: findings of one setting.
     """
     axes = figure.subplots()
-    drawn = [(i, v) for i, v in enumerate(found["variants"]) if "gradient_quantiles" in v]
-    names = layers_of_all([variant["layers"]["names"] for _, variant in drawn])
+    drawn = [(i, v, v.gradient_quantiles) for i, v in enumerate(found.variants) if v.gradient_quantiles]
+    names = layers_of_all([variant.layers for _, variant, _ in drawn])
     lowest, highest = np.inf, 0.0
-    for place, (index, variant) in enumerate(drawn):
-        quantiles_GQ = np.array(variant["gradient_quantiles"]["by_layer"])
+    for place, (index, variant, quantiles) in enumerate(drawn):
+        quantiles_GQ = np.array(quantiles.by_layer)
         layers = np.flatnonzero((quantiles_GQ > 0).all(axis=1))
         low, lower, middle, upper, high = quantiles_GQ[layers].T
-        at = np.array([names.index(name) for name in variant["layers"]["names"]])  # not all variants have a head
+        at = np.array([names.index(name) for name in variant.layers])  # not all variants have a head
         x = at[layers] + beside(place, len(drawn))
         shade = color(index)
         axes.vlines(x, low, high, color=shade, linewidth=1.4)
         axes.vlines(x, lower, upper, color=shade, linewidth=8, alpha=0.45)
-        axes.plot(x, middle, marker=marker(index), color=shade, linestyle="", markersize=6, label=variant["label"])
-        first = np.array(variant["gradient_quantiles"]["first_step"])[layers]
+        axes.plot(x, middle, marker=marker(index), color=shade, linestyle="", markersize=6, label=variant.label)
+        first = np.array(quantiles.first_step)[layers]
         axes.plot(x, first, marker=marker(index), color=shade, linestyle="", markersize=6, markerfacecolor="white",
-                  label=f"{variant['label']}, first step")  # fmt: skip
+                  label=f"{variant.label}, first step")  # fmt: skip
         lowest, highest = min(lowest, low.min(), first.min()), max(highest, high.max(), first.max())
     axes.set_xticks(range(len(names)), names)
     axes.set_xlim(-0.6, len(names) - 0.4)

@@ -4,22 +4,21 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from gpt.analysis.findings import Findings, SettingFindings, StudyFindings
 from gpt.config import RunConfig
 from gpt.records.formatting import count, decimals, fixed, listed, number
 
 BANDS = "Bands are 95 % t intervals of the mean over seeds"
 
 
-def captions(
-    data: Mapping[str, Any], found: Mapping[str, Any], study: Mapping[str, Any], base: RunConfig
-) -> dict[str, str]:
+def captions(data: Mapping[str, Any], found: SettingFindings, study: StudyFindings, base: RunConfig) -> dict[str, str]:
     """By figure.
 
     Args:
         data: what the page draws of the setting.
         found: the setting in the findings.
     """
-    labels = [v["label"] for v in found["variants"]]
+    labels = [v.label for v in found.variants]
     runs = listed([f"{v['runs']} with `{label}`" for v, label in zip(data["variants"], labels, strict=True)])
     bands = f"{BANDS} ({runs})."
     context = base.model.context
@@ -56,25 +55,25 @@ def captions(
     }
 
 
-def sensitivity(findings: Mapping[str, Any], names: Sequence[str]) -> str:
+def sensitivity(findings: Findings, names: Sequence[str]) -> str:
     """The caption of the figure over all settings: at which of them each variant's mean is best.
 
     Args:
         names: of the settings.
     """
-    study = findings["study"]
-    lower, places = study["metric"]["lower_is_better"] is not False, decimals(study["smallest_effect"])
+    study = findings.study
+    lower, places = study.metric.lower_is_better is not False, decimals(study.smallest_effect)
     said = []
-    for i, variant in enumerate(findings["settings"][0]["variants"]):
-        shown = [(setting["variants"][i], name) for setting, name in zip(findings["settings"], names, strict=True)]
-        means = [(number(v["mean"]["mean"]), v, name) for v, name in shown if v["mean"]["n"]]
+    for i, variant in enumerate(findings.settings[0].variants):
+        shown = [(setting.variants[i], name) for setting, name in zip(findings.settings, names, strict=True)]
+        means = [(v.mean.mean, v, name) for v, name in shown if v.mean.n]
         if not means:
-            said.append(f"no run of `{variant['label']}` survived")
+            said.append(f"no run of `{variant.label}` survived")
             continue
         mean, best, name = (min if lower else max)(means, key=lambda each: each[0])
-        lost = sum(best["diverged"])
-        alone = f" ({lost} of {count(len(best['diverged']), 'run')} diverged there)" if lost else ""
-        said.append(f"`{variant['label']}` is best at {name}, {fixed(mean, places)}{alone}")
+        lost = sum(best.diverged)
+        alone = f" ({lost} of {count(len(best.diverged), 'run')} diverged there)" if lost else ""
+        said.append(f"`{variant.label}` is best at {name}, {fixed(mean, places)}{alone}")
     text = f"{'; '.join(said)}. "
     return (
         f"{text[0].upper()}{text[1:]}Small marks are runs, large ones their means with 95 % t intervals; crosses count "
@@ -82,9 +81,9 @@ def sensitivity(findings: Mapping[str, Any], names: Sequence[str]) -> str:
     )
 
 
-def _paired(found: Mapping[str, Any], study: Mapping[str, Any]) -> str:
-    effect = f"{study['smallest_effect']:g} {study['metric']['unit']}"
-    said = " ".join(contrast["sentence"] for contrast in found.get("contrasts", []))
+def _paired(found: SettingFindings, study: StudyFindings) -> str:
+    effect = f"{study.smallest_effect:g} {study.metric.unit}"
+    said = " ".join(contrast.sentence for contrast in found.contrasts)
     shown = "Left: each grey line joins the runs of one seed, short bars are means."
     if said:
         shown += (
@@ -94,13 +93,13 @@ def _paired(found: Mapping[str, Any], study: Mapping[str, Any]) -> str:
     return f"{said} {shown}".strip()
 
 
-def _components(found: Mapping[str, Any], study: Mapping[str, Any]) -> dict[str, str]:
+def _components(found: SettingFindings, study: StudyFindings) -> dict[str, str]:
     """Of a study that takes the spread between runs apart."""
-    if "components" not in found:
+    if found.components is None:
         return {}
     return {
-        "components": f"{' '.join(found['components']['sentences'])} Marks are estimates, bars their 95 % intervals.",
-        "crossed": f"{study['metric']['words'].capitalize()} of each run, {study['metric']['unit']}: blue is lower and "
+        "components": f"{' '.join(found.components.sentences)} Marks are estimates, bars their 95 % intervals.",
+        "crossed": f"{study.metric.words.capitalize()} of each run, {study.metric.unit}: blue is lower and "
         "red higher than the mean. Where one seed decides, rows (or columns) have one colour.",
         "during": "Standard deviation of the validation loss between runs, by source, at every evaluation; estimates "
         "without intervals, negative ones shown as 0.",

@@ -4,12 +4,13 @@ Every function takes one setting of a study; it gives None where no run recorded
 L layer. A `band` holds the mean over seeds with the ends of its 95 % t interval.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from gpt.analysis.collect import Group, RunReader, SettingResults
+from gpt.analysis.findings import SettingFindings
 from gpt.records.schema import CLIP_SCALE, TRAIN_LOSS, VAL_LOSS
 from gpt.report.draw.png import Floats, band, windows
 from gpt.report.figures.by_depth import Layered
@@ -107,21 +108,19 @@ def layered(measured: Sequence[Layered]) -> list[Json] | None:
     return found or None
 
 
-def quantiles(found: Mapping[str, Any]) -> list[Json] | None:
+def quantiles(found: SettingFindings) -> list[Json] | None:
     """The findings' quantiles of each layer's gradient norm, and its norm at the first step.
 
     Args:
         found: the setting in the findings.
     """
     shown = []
-    for index, variant in enumerate(found["variants"]):
-        if (norms := variant.get("gradient_quantiles")) is None:
+    for index, variant in enumerate(found.variants):
+        if (norms := variant.gradient_quantiles) is None:
             continue
         layers = [
             {"name": name, "quantiles": rounded(levels), "first": rounded(first)}
-            for name, levels, first in zip(
-                variant["layers"]["names"], norms["by_layer"], norms["first_step"], strict=True
-            )
+            for name, levels, first in zip(variant.layers, norms.by_layer, norms.first_step, strict=True)
             if min(levels) > 0
         ]
         shown.append({"variant": index, "layers": layers})

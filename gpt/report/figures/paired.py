@@ -1,43 +1,42 @@
 """The figure that answers: the primary metric of every seed, and the differences between variants."""
 
 import math
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from gpt.analysis.statistics.contrasts import contrast_from
+from gpt.analysis.findings import ContrastFindings, SettingFindings, StudyFindings, VariantFindings
 from gpt.analysis.statistics.paired import PairedContrast
 from gpt.records.formatting import decimals, fixed, interval, signed
 from gpt.report.draw.png import color, marker
 
 
-def paired(figure: Figure, findings: Mapping[str, Any], study: Mapping[str, Any]) -> None:
+def paired(figure: Figure, findings: SettingFindings, study: StudyFindings) -> None:
     """Left: a line for each seed from variant to variant. Right: differences with interval and smallest effect.
 
     Args:
         findings: those of one setting.
         study: what the findings say of the study.
     """
-    metric, places = study["metric"], decimals(study["smallest_effect"])
+    metric, places = study.metric, decimals(study.smallest_effect)
     left, right = figure.subplots(1, 2, gridspec_kw={"width_ratios": [1, 1.2]})
-    _slopes(left, findings["variants"], places)
-    left.set_ylabel(f"{metric['words']}\n{metric['unit']}")
+    _slopes(left, findings.variants, places)
+    left.set_ylabel(f"{metric.words}\n{metric.unit}")
     left.set_title("every seed, and the means")
-    _differences(right, findings["contrasts"], study["smallest_effect"], places)
-    right.set_xlabel(f"difference from {findings['variants'][0]['label']}, {metric['unit']}")
-    if metric["lower_is_better"] is not None:
+    _differences(right, findings.contrasts, study.smallest_effect, places)
+    right.set_xlabel(f"difference from {findings.variants[0].label}, {metric.unit}")
+    if metric.lower_is_better is not None:
         ends = ("\N{LEFTWARDS ARROW} better", "worse \N{RIGHTWARDS ARROW}")
-        low, high = ends if metric["lower_is_better"] else ("\N{LEFTWARDS ARROW} worse", "better \N{RIGHTWARDS ARROW}")
+        low, high = ends if metric.lower_is_better else ("\N{LEFTWARDS ARROW} worse", "better \N{RIGHTWARDS ARROW}")
         right.set_title(low, loc="left")
         right.set_title(high, loc="right")
 
 
-def _slopes(axes: Axes, variants: Sequence[Mapping[str, Any]], places: int) -> None:
+def _slopes(axes: Axes, variants: Sequence[VariantFindings], places: int) -> None:
     shown = np.array([
-        [math.nan if diverged else value for value, diverged in zip(v["values"], v["diverged"], strict=True)]
+        [math.nan if diverged else value for value, diverged in zip(v.values, v.diverged, strict=True)]
         for v in variants
     ], dtype=np.float64)  # fmt: skip
     across = np.arange(len(variants))
@@ -51,22 +50,21 @@ def _slopes(axes: Axes, variants: Sequence[Mapping[str, Any]], places: int) -> N
             axes.plot([i, i + 0.2 * side], [finite.mean()] * 2, color=color(i), linewidth=2.5)
             axes.text(i + 0.24 * side, finite.mean(), fixed(finite.mean(), places), ha=align, va="center",
                       color=color(i))  # fmt: skip
-        if lost := sum(variant["diverged"]):
+        if lost := sum(variant.diverged):
             axes.annotate(f"{lost} diverged", (i, 1.0), xycoords=("data", "axes fraction"), ha="center", va="top",
                           color=color(i), fontweight="bold")  # fmt: skip
-    axes.set_xticks(across, [v["label"] for v in variants])
+    axes.set_xticks(across, [v.label for v in variants])
     axes.set_xlim(-0.65, len(variants) - 0.35)
     axes.margins(y=0.14)
     axes.grid(visible=False, axis="x")
 
 
-def _differences(axes: Axes, contrasts: Sequence[Mapping[str, Any]], smallest_effect: float, places: int) -> None:
+def _differences(axes: Axes, contrasts: Sequence[ContrastFindings], smallest_effect: float, places: int) -> None:
     axes.axvspan(-smallest_effect, smallest_effect, color="#dddddd", alpha=0.6, linewidth=0)
     axes.axvline(0, color="#444444", linewidth=1)
     names: list[str] = []
     sizes: list[tuple[int, PairedContrast]] = []
-    for row, data in enumerate(contrasts):
-        contrast = contrast_from(data)
+    for row, contrast in enumerate(contrasts):
         index = row + 1
         each = np.array(contrast.paired.differences)
         each = each[np.isfinite(each)]

@@ -1,7 +1,7 @@
 """The figure of a study with several settings: the metric and the differences over the crossed field."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,8 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from gpt.analysis.statistics.contrasts import contrast_from
-from gpt.records.run_folder import FINISHED
+from gpt.analysis.findings import Findings, MetricFindings, SettingFindings, StudyFindings
 from gpt.report.draw.png import color, legend_below, marker
 from gpt.study.plan import label
 
@@ -29,7 +28,7 @@ class Strip:
     """values of the other crossed fields; empty where there are none"""
     places: list[float]
     """of each setting on the axis"""
-    settings: list[Mapping[str, Any]]
+    settings: list[SettingFindings]
 
     @property
     def step(self) -> float:
@@ -37,18 +36,18 @@ class Strip:
         return min(np.diff(sorted(self.places)), default=1.0)
 
 
-def strips(settings: Sequence[Mapping[str, Any]]) -> list[Strip]:
+def strips(settings: Sequence[SettingFindings]) -> list[Strip]:
     """Settings of the findings by everything but the first crossed field that has several values."""
-    first = settings[0]["setting"]
-    field = next((key for key in first if len({label(b["setting"][key]) for b in settings}) > 1), "")
+    first = settings[0].setting
+    field = next((key for key in first if len({label(b.setting[key]) for b in settings}) > 1), "")
     if not field:
         return []
-    found: dict[str, list[Mapping[str, Any]]] = {}
+    found: dict[str, list[SettingFindings]] = {}
     for setting in settings:
-        others = {key: value for key, value in setting["setting"].items() if key != field}
-        varied = [key for key in others if len({label(b["setting"][key]) for b in settings}) > 1]
+        others = {key: value for key, value in setting.setting.items() if key != field}
+        varied = [key for key in others if len({label(b.setting[key]) for b in settings}) > 1]
         found.setdefault(", ".join(f"{key} = {label(others[key])}" for key in varied), []).append(setting)
-    return [Strip(field, title, _places([b["setting"][field] for b in of]), of) for title, of in found.items()]
+    return [Strip(field, title, _places([b.setting[field] for b in of]), of) for title, of in found.items()]
 
 
 def _places(values: Sequence[Any]) -> list[float]:
@@ -57,17 +56,17 @@ def _places(values: Sequence[Any]) -> list[float]:
     return [math.log10(v) for v in numbers] if len(numbers) == len(values) else [float(i) for i in range(len(values))]
 
 
-def sensitivity(figure: Figure, findings: Mapping[str, Any]) -> None:
+def sensitivity(figure: Figure, findings: Findings) -> None:
     """Left: every run's metric with means; right: differences from the first variant. A row for each strip."""
-    study, rows = findings["study"], strips(findings["settings"])
-    compared = any(setting["contrasts"] for setting in findings["settings"])
+    study, rows = findings.study, strips(findings.settings)
+    compared = any(setting.contrasts for setting in findings.settings)
     grid = figure.subplots(len(rows), 1 + compared, squeeze=False, sharey="col")
     for (left, *others), strip in zip(grid, rows, strict=True):
-        _metric(left, strip, study["metric"])
+        _metric(left, strip, study.metric)
         for right in others:
             _differences(right, strip, study)
         for axes in (left, *others):
-            values = [label(b["setting"][strip.field]) for b in strip.settings]
+            values = [label(b.setting[strip.field]) for b in strip.settings]
             axes.set_xticks(strip.places, values)
             axes.set_xlabel(strip.field)
             axes.set_xlim(min(strip.places) - 0.6 * strip.step, max(strip.places) + 0.6 * strip.step)
@@ -77,30 +76,25 @@ def sensitivity(figure: Figure, findings: Mapping[str, Any]) -> None:
     legend_below(figure, grid[0][0])
 
 
-def _metric(axes: Axes, strip: Strip, metric: Mapping[str, Any]) -> None:
-    variants = strip.settings[0]["variants"]
+def _metric(axes: Axes, strip: Strip, metric: MetricFindings) -> None:
+    variants = strip.settings[0].variants
     lost: list[Mark] = []
     for index, first in enumerate(variants):
         x = np.array(strip.places) + _offset(strip, index, len(variants))
-        here = [setting["variants"][index] for setting in strip.settings]
+        here = [setting.variants[index] for setting in strip.settings]
         for place, variant in zip(x, here, strict=True):
-            survived = [
-                v for v, gone in zip(variant["values"], variant["diverged"], strict=True) if not gone and v is not None
-            ]
+            survived = [v for v, gone in zip(variant.values, variant.diverged, strict=True) if not gone]
             if finite := [v for v in survived if math.isfinite(v)]:
                 spread = place + 0.05 * strip.step * np.linspace(-1, 1, len(finite))
                 axes.plot(spread, finite, marker=marker(index), color=color(index), linestyle="", markersize=3.5,
                           alpha=0.45)  # fmt: skip
-            if any(variant["diverged"]):
-                finished = sum(state in FINISHED for state in variant["states"])
-                lost.append((place, index, f"\N{MULTIPLICATION X}\n{sum(variant['diverged'])} of {finished}"))
-        mean, low, high = (
-            np.array([v["mean"][end] for v in here], dtype=np.float64) for end in ("mean", "low", "high")
-        )
-        axes.plot(x, mean, color=color(index), label=first["label"], marker=marker(index), markersize=6,
+            if any(variant.diverged):
+                lost.append((place, index, f"\N{MULTIPLICATION X}\n{sum(variant.diverged)} of {variant.finished}"))
+        mean, low, high = (np.array([getattr(v.mean, end) for v in here]) for end in ("mean", "low", "high"))
+        axes.plot(x, mean, color=color(index), label=first.label, marker=marker(index), markersize=6,
                   markeredgecolor="white", zorder=3)  # fmt: skip
         axes.vlines(x, low, high, color=color(index), linewidth=4, alpha=0.5)
-    axes.set_ylabel(f"{metric['words']}\n{metric['unit']}")
+    axes.set_ylabel(f"{metric.words}\n{metric.unit}")
     if lost:
         _at_the_top(axes, "diverged", lost)
 
@@ -116,17 +110,17 @@ def _at_the_top(axes: Axes, title: str, marks: Sequence[Mark]) -> None:
                       color=color(index), fontsize=8.5, fontweight="bold", linespacing=1.05)  # fmt: skip
 
 
-def _differences(axes: Axes, strip: Strip, study: Mapping[str, Any]) -> None:
-    metric, smallest_effect = study["metric"], study["smallest_effect"]
+def _differences(axes: Axes, strip: Strip, study: StudyFindings) -> None:
+    metric, smallest_effect = study.metric, study.smallest_effect
     axes.axhspan(-smallest_effect, smallest_effect, color="#dddddd", alpha=0.6, linewidth=0)
     axes.axhline(0, color="#444444", linewidth=1)
-    count = len(strip.settings[0]["contrasts"])
+    count = len(strip.settings[0].contrasts)
     missing: list[Mark] = []
     for row in range(count):
         index = row + 1
         line: list[tuple[float, float]] = []
         for place, setting in zip(strip.places, strip.settings, strict=True):
-            contrast = contrast_from(setting["contrasts"][row])
+            contrast = setting.contrasts[row]
             x = place + _offset(strip, row, count)
             if not contrast.paired.n:
                 missing.append((x, index, "none"))
@@ -143,9 +137,9 @@ def _differences(axes: Axes, strip: Strip, study: Mapping[str, Any]) -> None:
             axes.plot(*zip(*line, strict=True), color=color(index), linewidth=0.9, alpha=0.7)
     if missing:
         _at_the_top(axes, "surviving pairs", missing)
-    above = "worse" if metric["lower_is_better"] else "better"
-    axes.set_title(f"difference from {strip.settings[0]['variants'][0]['label']}: above 0 is {above}")
-    axes.set_ylabel(metric["unit"])
+    above = "worse" if metric.lower_is_better else "better"
+    axes.set_title(f"difference from {strip.settings[0].variants[0].label}: above 0 is {above}")
+    axes.set_ylabel(metric.unit)
 
 
 def _offset(strip: Strip, index: int, count: int) -> float:

@@ -1,11 +1,11 @@
 """The figures of one setting, each with what to see in it."""
 
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from collections.abc import Callable, Iterator
 
 from matplotlib.figure import Figure
 
 from gpt.analysis.collect import HEATMAP, SettingResults
+from gpt.analysis.findings import SettingFindings, StudyFindings
 from gpt.records.formatting import count, listed
 from gpt.report.draw.png import panel_rows
 from gpt.report.figures import attention, gradients, heatmaps, training
@@ -17,9 +17,7 @@ Plan = tuple[str, str, str, Callable[[Figure], None], float]
 """name, title, caption, what draws it, and its height in inches"""
 
 
-def figures(
-    setting: SettingResults, found: Mapping[str, Any], study: Mapping[str, Any], context: int
-) -> Iterator[Plan]:
+def figures(setting: SettingResults, found: SettingFindings, study: StudyFindings, context: int) -> Iterator[Plan]:
     """Every figure that the setting's finished runs give something to, most telling first.
 
     Args:
@@ -40,8 +38,8 @@ def figures(
     yield from _of_heatmaps(setting, runs)
 
 
-def _loss(setting: SettingResults, study: Mapping[str, Any], bands: str, lost: bool) -> Plan:
-    matters = study["smallest_effect"] if study["metric"]["name"].startswith("val/loss.") else None
+def _loss(setting: SettingResults, study: StudyFindings, bands: str, lost: bool) -> Plan:
+    matters = study.smallest_effect if study.metric.name.startswith("val/loss.") else None
     return (
         "loss",
         "Loss during training",
@@ -56,7 +54,7 @@ def _loss(setting: SettingResults, study: Mapping[str, Any], bands: str, lost: b
     )
 
 
-def _of_gradients(setting: SettingResults, found: Mapping[str, Any], bands: str) -> Iterator[Plan]:
+def _of_gradients(setting: SettingResults, found: SettingFindings, bands: str) -> Iterator[Plan]:
     yield (
         "gradients",
         "Gradient norm of each layer",
@@ -68,8 +66,8 @@ def _of_gradients(setting: SettingResults, found: Mapping[str, Any], bands: str)
     )
     quantiles = [
         f"{count(len(group.survivors), 'run')} with `{group.label}`"
-        for group, variant in zip(setting.groups, found["variants"], strict=True)
-        if "gradient_quantiles" in variant
+        for group, variant in zip(setting.groups, found.variants, strict=True)
+        if variant.gradient_quantiles
     ]
     if quantiles:
         yield (
@@ -103,9 +101,9 @@ def _of_gradients(setting: SettingResults, found: Mapping[str, Any], bands: str)
         )
 
 
-def _of_long_range(setting: SettingResults, found: Mapping[str, Any]) -> Iterator[Plan]:
+def _of_long_range(setting: SettingResults, found: SettingFindings) -> Iterator[Plan]:
     if drawn := long_range.measured(setting, found):
-        over = listed([f"{count(v['long_range']['n'], 'run')} with `{g.label}`" for _, g, v in drawn])
+        over = listed([f"{count(arrays.n, 'run')} with `{g.label}`" for _, g, _, arrays in drawn])
         yield (
             "long-range",
             "How far back the trained model makes use of the text",

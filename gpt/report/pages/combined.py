@@ -1,9 +1,8 @@
 """Several studies on one page: a table of all contrasts, then each study's answer and main figure."""
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
 
-from gpt.analysis.statistics.contrasts import CorrectedContrast
+from gpt.analysis.findings import Findings
 from gpt.records.formatting import count
 from gpt.report.pages.markup import plain, table
 from gpt.report.pages.seed_variance import answers, crossed_table, taken_apart
@@ -14,13 +13,11 @@ HEADER = (
     "study", "comparison", "difference", "95 % interval", "corrected p", "d_z", "pair correlation", "seeds", "diverged",
     "verdict",
 )  # fmt: skip
-Studies = Sequence[tuple[Mapping[str, Any], Sequence[CorrectedContrast]]]
-"""findings and contrasts of each study"""
 Link = Callable[[str], str]
 """name of a study -> relative path"""
 
 
-def combined_page(studies: Studies, report: Link, figures_of: Link) -> str:
+def combined_page(studies: Sequence[Findings], report: Link, figures_of: Link) -> str:
     """The page.
 
     Args:
@@ -28,18 +25,18 @@ def combined_page(studies: Studies, report: Link, figures_of: Link) -> str:
         figures_of: the folder that holds a study's figures/.
     """
     lines = [f"# {count(len(studies), 'question')}", "", *findings_table(studies, report)]
-    for findings, corrected in studies:
-        lines += ["", *study_section(findings, corrected, report, figures_of, ("sensitivity", "paired", "loss"))]
+    for findings in studies:
+        lines += ["", *study_section(findings, report, figures_of, ("sensitivity", "paired", "loss"))]
     return "\n".join(lines) + "\n"
 
 
-def findings_table(studies: Studies, report: Link) -> list[str]:
+def findings_table(studies: Sequence[Findings], report: Link) -> list[str]:
     """One row for each contrast and for each spread taken apart, and what the numbers are."""
     rows, notes = [], []
-    for findings, corrected in studies:
-        name = findings["study"]["name"]
-        progress = "" if findings["complete"] else f" ({findings['progress']})"
-        for each in corrected:
+    for findings in studies:
+        name = findings.study.name
+        progress = "" if findings.complete else f" ({findings.progress})"
+        for each in findings.contrasts:
             shown = row(each)
             rows.append([
                 f"[{name}]({report(name)}){progress}", shown.comparison, shown.difference, shown.interval, shown.p,
@@ -47,46 +44,50 @@ def findings_table(studies: Studies, report: Link) -> list[str]:
             ])  # fmt: skip
             notes += [f"- {plain(shown.note)}"] if shown.note else []
         notes += [f"- **{plain(warning)}**" for warning in warnings(findings)]
-    units = sorted({findings["study"]["metric"]["unit"] for findings, corrected in studies if corrected})
+    units = sorted({findings.study.metric.unit for findings in studies if findings.contrasts})
     about = (
         f"Difference: first minus second, {' or '.join(units)}; d_z: mean difference over its standard deviation; "
         f"diverged: runs of first / second."
     )
-    every = [each for _, corrected in studies for each in corrected]
+    every = [each for findings in studies for each in findings.contrasts]
     contrasts = [*table(HEADER, rows), "", f"{about} {tests_note(every)}"] if rows else []
     parts = [part for part in (contrasts, crossed_table(studies, report), notes) if part]
     return [line for part in parts for line in ["", *part]][1:]
 
 
 def study_section(
-    findings: Mapping[str, Any],
-    corrected: Sequence[CorrectedContrast],
+    findings: Findings,
     report: Link,
     figures_of: Link,
     figures: Sequence[str],
 ) -> list[str]:
     """Question, answer, and the named figures of the whole study or of its first setting."""
-    study = findings["study"]
-    lines = [f"## {plain(study['question'])}", "", *(f"- {sentence(each)}" for each in corrected), *answers(findings)]
+    study = findings.study
+    lines = [
+        f"## {plain(study.question)}",
+        "",
+        *(f"- {sentence(each)}" for each in findings.contrasts),
+        *answers(findings),
+    ]
     for figure in main_figures(findings, figures):
         lines += embedded(findings, figure, figures_of)
-    return [*lines, "", f"[The whole report of {study['name']}]({report(study['name'])})"]
+    return [*lines, "", f"[The whole report of {study.name}]({report(study.name)})"]
 
 
-def main_figures(findings: Mapping[str, Any], of_contrasts: Sequence[str]) -> Sequence[str]:
+def main_figures(findings: Findings, of_contrasts: Sequence[str]) -> Sequence[str]:
     """The figures that tell a study's answer at a glance."""
     settings = taken_apart(findings)
     if not settings:
         return of_contrasts
-    return ("crossed",) if settings[0][1]["split"] is None else ("components", "crossed")
+    return ("crossed",) if settings[0][1].split is None else ("components", "crossed")
 
 
-def embedded(findings: Mapping[str, Any], name: str, figures_of: Link) -> list[str]:
+def embedded(findings: Findings, name: str, figures_of: Link) -> list[str]:
     """A figure of the whole study or of its first setting; nothing where it was not drawn."""
-    study, first = findings["study"]["name"], findings["settings"][0]["label"]
+    study, first = findings.study.name, findings.settings[0].label
     return [
         line
-        for figure in findings["figures"]
-        if figure["name"] == name and figure["setting"] in ("", first)
-        for line in ("", f"![{study}, {name}]({figures_of(study)}/figures/{figure['file']})")
+        for figure in findings.figures
+        if figure.name == name and figure.setting in ("", first)
+        for line in ("", f"![{study}, {name}]({figures_of(study)}/figures/{figure.file})")
     ]

@@ -4,13 +4,13 @@ import base64
 import gzip
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import cache
 from importlib import resources
 from typing import Any
 
 from gpt.analysis.collect import Results
-from gpt.analysis.statistics.contrasts import CorrectedContrast
+from gpt.analysis.findings import Findings
 from gpt.records.files import jsonable, utf8
 from gpt.report.draw.html import page_data, run_rows, setting_names
 from gpt.report.pages.provenance import made_of, rerun_files
@@ -21,13 +21,8 @@ SCRIPTS = ("plots.js", "answer.js", "components.js", "training.js", "layers.js",
 """the page's own, in the order in which they are read"""
 
 
-def html_page(results: Results, findings: Mapping[str, Any], corrected: Sequence[CorrectedContrast]) -> bytes:
-    """The whole page.
-
-    Args:
-        findings: as findings.json has them.
-        corrected: the study's contrasts, corrected for one another.
-    """
+def html_page(results: Results, findings: Findings) -> bytes:
+    """The whole page."""
     import jinja2
     from markupsafe import Markup
 
@@ -36,19 +31,19 @@ def html_page(results: Results, findings: Mapping[str, Any], corrected: Sequence
     environment.filters["marked"] = marked
     template = environment.from_string(_own("report.html.jinja"))
     data = page_data(results, findings)
-    study = findings["study"]
+    study = findings.study
     names = setting_names(results)
-    header, contrasts = _contrasts(findings, corrected, names)
-    verdicts = [(row(each).verdict, sentence(each)) for each in corrected]
+    header, contrasts = _contrasts(findings, names)
+    verdicts = [(row(each).verdict, sentence(each)) for each in findings.contrasts]
     text = template.render(
         findings=findings,
         study=study,
-        verdicts=verdicts or [("", said) for said in findings.get("verdicts", [])],
+        verdicts=verdicts or [("", said) for said in findings.verdicts],
         warnings=warnings(findings),
         header=header,
         contrasts=contrasts,
-        notes=[note for each in corrected if (note := row(each).note)],
-        tests_note=tests_note(corrected),
+        notes=[note for each in findings.contrasts if (note := row(each).note)],
+        tests_note=tests_note(findings.contrasts),
         variants=data.figures["variants"],
         setting_names=names,
         runs=list(run_rows(results, findings)),
@@ -63,14 +58,12 @@ def html_page(results: Results, findings: Mapping[str, Any], corrected: Sequence
     return utf8(text)
 
 
-def _contrasts(
-    findings: Mapping[str, Any], corrected: Sequence[CorrectedContrast], names: Sequence[str]
-) -> tuple[list[str], list[list[str]]]:
+def _contrasts(findings: Findings, names: Sequence[str]) -> tuple[list[str], list[list[str]]]:
     """Header and rows of the table of findings: the verdict early, settings in a column of their own if several."""
-    settings = [name for name, setting in zip(names, findings["settings"], strict=True) for _ in setting["contrasts"]]
-    rows = [list(CONTRAST_HEADER), *(contrast_entries(row(each)) for each in corrected)]
+    settings = [name for name, setting in zip(names, findings.settings, strict=True) for _ in setting.contrasts]
+    rows = [list(CONTRAST_HEADER), *(contrast_entries(row(each)) for each in findings.contrasts)]
     first = [["setting"], *([setting] for setting in settings)] if len(names) > 1 else [[] for _ in rows]
-    compared = [CONTRAST_HEADER[0], *(f"{each.contrast.b} vs {each.contrast.a}" for each in corrected)]
+    compared = [CONTRAST_HEADER[0], *(f"{each.b} vs {each.a}" for each in findings.contrasts)]
     header, *shown = [
         [what, *where, entries[-1], *entries[1:-1]] for what, where, entries in zip(compared, first, rows, strict=True)
     ]

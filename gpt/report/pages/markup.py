@@ -1,8 +1,9 @@
 """Pieces of Markdown."""
 
 import re
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
+
+from gpt.analysis.findings import StudyFindings
 
 
 def plain(text: str) -> str:
@@ -10,13 +11,9 @@ def plain(text: str) -> str:
     return re.sub(r"([\\`*_<>\[\]|#])", r"\\\1", " ".join(text.split()))
 
 
-def held(study: Mapping[str, Any]) -> list[str]:
-    """What all of a study's runs share against its base, if anything.
-
-    Args:
-        study: what the findings say of the study.
-    """
-    return ["", f"All runs at {plain(study['held'])}."] if study.get("held") else []
+def held(study: StudyFindings) -> list[str]:
+    """What all of a study's runs share against its base, if anything."""
+    return ["", f"All runs at {plain(study.held)}."] if study.held else []
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:

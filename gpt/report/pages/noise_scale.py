@@ -1,48 +1,49 @@
 """The page's section on the gradient noise scale; see `gpt.analysis.noise_scale`."""
 
-from collections.abc import Mapping
-from typing import Any
+import math
 
+from gpt.analysis.findings import Findings, NoiseScales, NoiseStretch
 from gpt.records.formatting import MISSING, count, listed
 from gpt.report.pages.markup import table
 
 UNDETERMINED = "not determined"
 
 
-def noise_section(findings: Mapping[str, Any]) -> list[str]:
+def noise_section(findings: Findings) -> list[str]:
     """A table for each setting, and how to read it; nothing where no run recorded what it takes."""
     lines = ["## Gradient noise scale"]
     said = False
-    for setting in findings["settings"]:
-        variants = [(v["label"], v["noise_scale"]) for v in setting["variants"] if "noise_scale" in v]
+    for setting in findings.settings:
+        variants = [(v.label, v.noise_scale) for v in setting.variants if v.noise_scale]
         if not variants:
             continue
         said = True
-        if setting["label"]:
-            lines += ["", f"### {setting['label']}"]
-        header = ("", *(stretch["name"] for stretch in variants[0][1]["stretches"]), "batch, in parts", "n")
+        if setting.label:
+            lines += ["", f"### {setting.label}"]
+        header = ("", *(stretch.name for stretch in variants[0][1].stretches), "batch, in parts", "n")
         lines += ["", *table(header, [_row(label, noise) for label, noise in variants])]
     return [*lines, "", *_notes()] if said else []
 
 
-def _row(label: str, noise: Mapping[str, Any]) -> list[str]:
-    n = max(stretch["inverse"]["n"] for stretch in noise["stretches"])
-    parts = f"{noise['batch_size']}, in {listed([str(count) for count in noise['parts']])}"
-    return [label, *(_run(stretch, n) for stretch in noise["stretches"]), parts, str(n)]
+def _row(label: str, noise: NoiseScales) -> list[str]:
+    n = max(stretch.inverse.n for stretch in noise.stretches)
+    parts = f"{noise.batch_size}, in {listed([str(count) for count in noise.parts])}"
+    return [label, *(_run(stretch, n) for stretch in noise.stretches), parts, str(n)]
 
 
-def _run(stretch: Mapping[str, Any], n: int) -> str:
+def _run(stretch: NoiseStretch, n: int) -> str:
     """`12.3 [10.1, 15.0]`, or how much of it is known; with the number of runs where it is not the row's."""
-    estimate, low, high = stretch["estimate"], stretch["low"], stretch["high"]
-    if stretch["inverse"]["n"] == 0:
+    scale = stretch.scale
+    if stretch.inverse.n == 0:
         return MISSING
-    if estimate is None:
-        text = UNDETERMINED if low is None else f"{UNDETERMINED}, above {sequences(low)}"
-    elif low is None:
-        text = sequences(estimate)
+    if math.isnan(scale.estimate):
+        text = UNDETERMINED if math.isnan(scale.low) else f"{UNDETERMINED}, above {sequences(scale.low)}"
+    elif math.isnan(scale.low):
+        text = sequences(scale.estimate)
     else:
-        text = f"{sequences(estimate)} [{sequences(low)}, {'no bound' if high is None else sequences(high)}]"
-    return text if stretch["inverse"]["n"] == n else f"{text} ({count(stretch['inverse']['n'], 'run')})"
+        high = sequences(scale.high) if math.isfinite(scale.high) else "no bound"
+        text = f"{sequences(scale.estimate)} [{sequences(scale.low)}, {high}]"
+    return text if stretch.inverse.n == n else f"{text} ({count(stretch.inverse.n, 'run')})"
 
 
 def sequences(value: float) -> str:

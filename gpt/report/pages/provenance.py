@@ -1,11 +1,11 @@
 """What a study was made with, and the files that make it again."""
 
 import io
-from collections.abc import Mapping
 from typing import Any
 
 from ruamel.yaml import YAML
 
+from gpt.analysis.findings import Findings, LayoutFindings, StudyFindings
 from gpt.records.formatting import count
 from gpt.report.pages.markup import fenced, table
 
@@ -13,9 +13,9 @@ BASE = "base.yaml"
 STUDY = "study.yaml"
 
 
-def made(findings: Mapping[str, Any]) -> list[str]:
+def made(findings: Findings) -> list[str]:
     """The page's section on data, stack, hardware and running it again."""
-    study = findings["study"]
+    study = findings.study
     lines = ["## How it was made", ""]
     shown = [line.replace("---:", "---") for line in table(("what", "which"), made_of(findings))]
     lines += [*shown, "", "To run it again, put these two files side by side and run", ""]
@@ -25,53 +25,49 @@ def made(findings: Mapping[str, Any]) -> list[str]:
     return lines
 
 
-def made_of(findings: Mapping[str, Any]) -> list[tuple[str, str]]:
+def made_of(findings: Findings) -> list[tuple[str, str]]:
     """Text, split, stack, layouts and hardware: what, and which."""
-    data, study = findings["data"], findings["study"]
-    rows = [("text", f"`{study['base']['data.source']}`, SHA-256 `{data['sha256']}`")]
-    if "vocabulary" in data:
+    data, study = findings.data, findings.study
+    rows = [("text", f"`{study.base['data.source']}`, SHA-256 `{data.sha256}`")]
+    if data.vocabulary is not None:
         rows.append((
             "split",
-            f"{data['train_characters']:,} characters to learn from, {data['val_characters']:,} held out; "
-            f"{data['vocabulary']} distinct characters; unigram loss {data['unigram_loss']:.4f} nats per character",
+            f"{data.train_characters:,} characters to learn from, {data.val_characters:,} held out; "
+            f"{data.vocabulary} distinct characters; unigram loss {data.unigram_loss:.4f} nats per character",
         ))  # fmt: skip
-    rows += [(key, f"`{value}`") for key, value in findings["stack"].items()]
+    rows += [(key, f"`{value}`") for key, value in findings.stack.items()]
     rows += [(f"{key} (differs)", ", ".join(f"`{v}`" for v in values))
-             for key, values in findings["stack_differences"].items()]  # fmt: skip
-    for layout in findings["layouts"]:
+             for key, values in findings.stack_differences.items()]  # fmt: skip
+    for layout in findings.layouts:
         rows.append(("layout", _layout(layout)))
-    for hardware in findings["hardware"]:
+    for hardware in findings.hardware:
         rows.append(("hardware", ", ".join(f"{key} {value}" for key, value in hardware.items() if value is not None)))
     return rows
 
 
-def _layout(layout: Mapping[str, Any]) -> str:
-    parts = [count(layout["runs"], "run") + ": " + layout["engine"]]
-    if layout["ranks"] > 1:
-        parts.append(f"{layout['ranks']} ranks")
-    if layout["micro_batches"] > 1:
-        parts.append(f"a batch in {layout['micro_batches']} parts")
-    if layout["seeds_together"] > 1:
-        parts.append(f"{layout['seeds_together']} seeds together")
+def _layout(layout: LayoutFindings) -> str:
+    parts = [count(layout.runs, "run") + ": " + layout.engine]
+    if layout.ranks > 1:
+        parts.append(f"{layout.ranks} ranks")
+    if layout.micro_batches > 1:
+        parts.append(f"a batch in {layout.micro_batches} parts")
+    if layout.seeds_together > 1:
+        parts.append(f"{layout.seeds_together} seeds together")
     return ", ".join(parts)
 
 
-def rerun_files(study: Mapping[str, Any]) -> dict[str, str]:
-    """File name to YAML text.
-
-    Args:
-        study: what the findings say of the study; its base by dotted names.
-    """
+def rerun_files(study: StudyFindings) -> dict[str, str]:
+    """File name to YAML text."""
     base: dict[str, Any] = {}
-    for key, value in study["base"].items():
+    for key, value in study.base.items():
         *sections, last = key.split(".")
         inner = base
         for section in sections:
             inner = inner.setdefault(section, {})
         inner[last] = value
-    plain = {key: study[key] for key in ("name", "question")}
-    plain |= {"base": BASE, **{key: study[key] for key in ("factor", "variants", "settings", "seeds")}}
-    plain |= {"metric": study["metric"]["name"], "smallest_effect": study["smallest_effect"]}
+    plain: dict[str, Any] = {"name": study.name, "question": study.question}
+    plain |= {"base": BASE, "factor": study.factor, "variants": study.variants, "settings": study.settings}
+    plain |= {"seeds": study.seeds, "metric": study.metric.name, "smallest_effect": study.smallest_effect}
     return {STUDY: _yaml(plain, lists_on_a_line=True), BASE: _yaml(base, lists_on_a_line=False)}
 
 

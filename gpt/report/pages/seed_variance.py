@@ -2,11 +2,13 @@
 `gpt.analysis.seed_variance`.
 """
 
+import math
 import textwrap
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
 
+from gpt.analysis.findings import Findings, SettingFindings, Source, SpreadFindings, StudyFindings
 from gpt.analysis.seed_variance import SHARED, SOURCES
+from gpt.analysis.statistics.variance import Component, Components, Spread
 from gpt.records.formatting import MISSING, count, decimals, fixed, p_run, short
 from gpt.report.pages.markup import table
 
@@ -20,37 +22,44 @@ SHARING = {
 }
 
 
-def answers(findings: Mapping[str, Any]) -> list[str]:
+def answers(findings: Findings) -> list[str]:
     """A line for each setting: which seed matters, and how much of the spread is whose."""
-    return [f"- **{found['verdict']}**: {' '.join(found['sentences'])}" for _, found in taken_apart(findings)]
+    return [f"- **{found.verdict}**: {' '.join(found.sentences)}" for _, found in taken_apart(findings)]
 
 
-def crossed_section(findings: Mapping[str, Any]) -> list[str]:
+def crossed_section(findings: Findings) -> list[str]:
     """Components, what sharing seeds can be worth, and other recorded numbers; nothing for other studies."""
     settings = taken_apart(findings)
     if not settings:
         return []
-    study = findings["study"]
+    study = findings.study
     lines = ["## Where the spread comes from"]
     for setting, found in settings:
-        if setting["label"]:
-            lines += ["", f"### {setting['label']}"]
-        if found["split"] is None:
-            lines += ["", *found["sentences"]]
+        if setting.label:
+            lines += ["", f"### {setting.label}"]
+        if found.split is None:
+            lines += ["", *found.sentences]
             continue
-        lines += ["", *_components(found, study), "", *_sharing(found, study), "", *_others(found)]
+        lines += [
+            "",
+            *_components(found.split, found.words, decimals(study.smallest_effect)),
+            "",
+            *_sharing(found.split, found, study),
+            "",
+            *_others(found),
+        ]
     return [*lines, "", *_notes(study)]
 
 
-def crossed_table(studies: Sequence[tuple[Mapping[str, Any], Any]], report: Callable[[str], str]) -> list[str]:
+def crossed_table(studies: Sequence[Findings], report: Callable[[str], str]) -> list[str]:
     """One row for each setting of the studies that take spread apart; nothing where there are none."""
     rows, units = [], set()
-    for findings, _ in studies:
-        name = findings["study"]["name"]
+    for findings in studies:
+        name = findings.study.name
         for setting, found in taken_apart(findings):
-            at = f", {setting['label']}" if setting["label"] else ""
-            rows.append([f"[{name}]({report(name)}){at}", *_summary(findings["study"], found)])
-            units.add(findings["study"]["metric"]["unit"])
+            at = f", {setting.label}" if setting.label else ""
+            rows.append([f"[{name}]({report(name)}){at}", *_summary(findings.study, found)])
+            units.add(findings.study.metric.unit)
     if not rows:
         return []
     note = (
@@ -60,77 +69,74 @@ def crossed_table(studies: Sequence[tuple[Mapping[str, Any], Any]], report: Call
     return [*table(SUMMARY, rows), "", note]
 
 
-def crossed_terminal(studies: Sequence[tuple[Mapping[str, Any], Any]], width: int) -> list[str]:
+def crossed_terminal(studies: Sequence[Findings], width: int) -> list[str]:
     """The same for a terminal, in the sentences of each setting."""
     lines = []
-    for findings, _ in studies:
+    for findings in studies:
         settings = taken_apart(findings)
         if settings:
-            progress = "" if findings["complete"] else f" ({findings['progress']})"
-            lines += textwrap.wrap(f"{findings['study']['name']}{progress}: {findings['study']['question']}", width)
+            progress = "" if findings.complete else f" ({findings.progress})"
+            lines += textwrap.wrap(f"{findings.study.name}{progress}: {findings.study.question}", width)
         for _, found in settings:
-            for sentence in found["sentences"]:
+            for sentence in found.sentences:
                 lines += textwrap.wrap(sentence, width, initial_indent="  ", subsequent_indent="  ")
     return lines
 
 
-def taken_apart(findings: Mapping[str, Any]) -> list[tuple[Mapping[str, Any], Mapping[str, Any]]]:
+def taken_apart(findings: Findings) -> list[tuple[SettingFindings, SpreadFindings]]:
     """The settings whose spread was to be taken apart, and what came of it; none in a study of contrasts."""
-    return [(setting, setting["components"]) for setting in findings["settings"] if "components" in setting]
+    return [(setting, setting.components) for setting in findings.settings if setting.components]
 
 
-def _summary(study: Mapping[str, Any], found: Mapping[str, Any]) -> list[str]:
-    places, split = decimals(study["smallest_effect"]), found["split"]
-    runs = str(found["finished"])
-    if found["finished"] < found["planned"]:
-        runs += f" of {found['planned']}"
-    start = [runs, str(found["diverged"])]
+def _summary(study: StudyFindings, found: SpreadFindings) -> list[str]:
+    places, split = decimals(study.smallest_effect), found.split
+    runs = str(found.finished)
+    if found.finished < found.planned:
+        runs += f" of {found.planned}"
+    start = [runs, str(found.diverged)]
     if split is None:
         return [*start, *[MISSING] * 4]
-    shares = [f"{share(split[source])} {share_interval(split[source])}" for source in SOURCES]
-    return [*start, *shares, f"{fixed(split['run']['sd'], places)} {sd_interval(split['run'], places)}"]
+    shares = [f"{share(getattr(split, source))} {share_interval(getattr(split, source))}" for source in SOURCES]
+    return [*start, *shares, f"{fixed(split.run.sd, places)} {sd_interval(split.run, places)}"]
 
 
-def share(component: Mapping[str, Any]) -> str:
-    return MISSING if component["share"] is None else f"{100 * component['share']:.0f} %"
+def share(component: Component) -> str:
+    return MISSING if math.isnan(component.share) else f"{100 * component.share:.0f} %"
 
 
-def share_interval(component: Mapping[str, Any]) -> str:
-    if component["share_low"] is None:
+def share_interval(component: Component) -> str:
+    if math.isnan(component.share_low):
         return MISSING
-    return f"[{100 * component['share_low']:.0f}, {100 * component['share_high']:.0f}]"
+    return f"[{100 * component.share_low:.0f}, {100 * component.share_high:.0f}]"
 
 
-def sd_interval(spread: Mapping[str, Any], places: int) -> str:
-    return f"[{fixed(spread['low'], places)}, {fixed(spread['high'], places)}]"
+def sd_interval(spread: Spread, places: int) -> str:
+    return f"[{fixed(spread.low, places)}, {fixed(spread.high, places)}]"
 
 
-def _components(found: Mapping[str, Any], study: Mapping[str, Any]) -> list[str]:
-    split, places = found["split"], decimals(study["smallest_effect"])
+def _components(split: Components, words: Mapping[Source, str], places: int) -> list[str]:
     rows = []
     for source in SOURCES:
-        part = split[source]
+        part: Component = getattr(split, source)
         rows.append([
-            found["words"][source], share(part), share_interval(part), fixed(part["spread"]["sd"], places),
-            sd_interval(part["spread"], places), short(part["estimate"]), short(part["f"]),
-            MISSING if part["p"] is None else p_run(part["p"]), str(part["df"]),
+            words[source], share(part), share_interval(part), fixed(part.spread.sd, places),
+            sd_interval(part.spread, places), short(part.estimate), short(part.f),
+            p_run(part.p), str(part.df),
         ])  # fmt: skip
-    run = split["run"]
-    whole = ["one run", "100 %", "", fixed(run["sd"], places), sd_interval(run, places), short(run["sd"] ** 2)]
+    run = split.run
+    whole = ["one run", "100 %", "", fixed(run.sd, places), sd_interval(run, places), short(run.sd**2)]
     return table(HEADER, [*rows, [*whole, "", "", ""]])
 
 
-def _sharing(found: Mapping[str, Any], study: Mapping[str, Any]) -> list[str]:
-    places = decimals(study["smallest_effect"])
-    header = ("two variants share", "sd of a difference", "95 % interval", f"pairs for {study['smallest_effect']:g}",
+def _sharing(split: Components, found: SpreadFindings, study: StudyFindings) -> list[str]:
+    places = decimals(study.smallest_effect)
+    header = ("two variants share", "sd of a difference", "95 % interval", f"pairs for {study.smallest_effect:g}",
               "95 % interval")  # fmt: skip
     rows = []
     for shared in SHARED:
-        spread, pairs = found["split"]["differences"][shared], found["pairs"][shared]
-        ends = f"[{_pairs(pairs['low'])}, {_pairs(pairs['high'])}]"
-        rows.append(
-            [SHARING[shared], fixed(spread["sd"], places), sd_interval(spread, places), _pairs(pairs["sd"]), ends]
-        )
+        spread, pairs = split.differences[shared], found.pairs[shared]
+        ends = f"[{_pairs(pairs.low)}, {_pairs(pairs.high)}]"
+        rows.append([SHARING[shared], fixed(spread.sd, places), sd_interval(spread, places), _pairs(pairs.sd), ends])
     return table(header, rows)
 
 
@@ -138,21 +144,21 @@ def _pairs(pairs: int | None) -> str:
     return "> 10,000" if pairs is None else f"{pairs:,}"
 
 
-def _others(found: Mapping[str, Any]) -> list[str]:
-    header = ("other recorded numbers", "mean", *(f"sd: {found['words'][source]}" for source in SOURCES))
+def _others(found: SpreadFindings) -> list[str]:
+    header = ("other recorded numbers", "mean", *(f"sd: {found.words[source]}" for source in SOURCES))
     rows = [
-        [f"{each['description']} ({each['unit']})", short(each["mean"]), *(short(each["sds"][s]) for s in SOURCES)]
-        for each in found["secondary"].values()
+        [f"{each.description} ({each.unit})", short(each.mean), *(short(each.sds[s]) for s in SOURCES)]
+        for each in found.secondary.values()
     ]
     return table(header, rows) if rows else []
 
 
-def _notes(study: Mapping[str, Any]) -> list[str]:
-    metric = study["metric"]
+def _notes(study: StudyFindings) -> list[str]:
+    metric = study.metric
     return [
-        f"- **Metric**, named before the run: {metric['words']} (`{metric['name']}`: {metric['description']}), in "
-        f"{metric['unit']}. Each of {count(len(study['seeds']), 'initialisation seed')} ran with each of "
-        f"{count(len(study['variants']), 'order seed')}, once, for a run with the same two seeds has the same bits.",
+        f"- **Metric**, named before the run: {metric.words} (`{metric.name}`: {metric.description}), in "
+        f"{metric.unit}. Each of {count(len(study.seeds), 'initialisation seed')} ran with each of "
+        f"{count(len(study.variants), 'order seed')}, once, for a run with the same two seeds has the same bits.",
         "- **share**, **sd**, **variance**: two-way random effects without replication, estimated by the analysis of "
         "variance. The variance is unbiased, so that chance can make it negative where the truth is small; share and "
         "sd then count it as 0. Intervals are generalized confidence intervals (Weerahandi 1993; Hannig, Iyer and "
@@ -161,7 +167,7 @@ def _notes(study: Mapping[str, Any]) -> list[str]:
         "seeds, about the mean over all seeds.",
         "- **sd of a difference**: between one run of either variant where neither variant is better, if what a shared "
         "seed does cancels in full and all else is new. It is the most that sharing can do; a seed that does something "
-        f"else in each variant cancels nothing. **pairs for {study['smallest_effect']:g}**: how many find a true "
+        f"else in each variant cancels nothing. **pairs for {study.smallest_effect:g}**: how many find a true "
         "difference of that size, the smallest that matters, with a power of 80 % (paired t test at 0.05; never fewer "
         "than the exact sign-flip test needs).",
     ]

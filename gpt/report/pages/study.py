@@ -4,11 +4,12 @@ import html
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
+from gpt.analysis.findings import FigureFindings, Findings, MeanDifference, StudyFindings, VariantFindings
 from gpt.analysis.secondary import is_share
-from gpt.analysis.statistics.contrasts import ALPHA, CorrectedContrast
-from gpt.records.formatting import MISSING, count, decimals, fixed, number, percent, short, signed
+from gpt.analysis.statistics.contrasts import ALPHA
+from gpt.analysis.statistics.paired import MeanInterval
+from gpt.records.formatting import MISSING, count, decimals, fixed, percent, short, signed
 from gpt.report.pages.markup import fenced, held, plain, table
 from gpt.report.pages.noise_scale import noise_section
 from gpt.report.pages.provenance import made
@@ -30,69 +31,53 @@ class RunLinks:
 BESIDE = "To look into it yourself, open [report.html](report.html) in a browser: one file, no network needed."
 
 
-@dataclass(frozen=True)
-class Shown:
-    """A figure's place on the page."""
-
-    name: str
-    """what it shows, the same in every setting and study"""
-    file: str
-    setting: str
-    """label of the setting that it shows; empty where it shows all"""
-    title: str
-    caption: str
-
-
 def page(
-    findings: Mapping[str, Any],
-    corrected: Sequence[CorrectedContrast],
-    figures: Sequence[Shown],
+    findings: Findings,
     samples: Mapping[str, str],
     links: RunLinks,
 ) -> str:
     """The whole page.
 
     Args:
-        corrected: the study's contrasts, corrected for one another.
         samples: text by variant and setting, of the study's first seed.
     """
-    study = findings["study"]
+    study = findings.study
     sections = [
-        [f"# {study['name']}", "", f"**{plain(study['question'])}**", *held(study), "", BESIDE],
-        _answer(findings, corrected),
-        _table(findings, corrected),
+        [f"# {study.name}", "", f"**{plain(study.question)}**", *held(study), "", BESIDE],
+        _answer(findings),
+        _table(findings),
         crossed_section(findings),
         _seeds(findings, links),
         _proof(findings),
         _dynamics(findings),
         noise_section(findings),
-        _figures(figures, many=len(findings["settings"]) > 1),
+        _figures(findings.figures, many=len(findings.settings) > 1),
         _samples(samples, study),
         made(findings),
-        ["## Limitations", "", *(f"- {text}" for text in findings["limitations"])],
+        ["## Limitations", "", *(f"- {text}" for text in findings.limitations)],
     ]
     return "\n".join(line for section in sections if section for line in [*section, ""]).rstrip() + "\n"
 
 
-def _answer(findings: Mapping[str, Any], corrected: Sequence[CorrectedContrast]) -> list[str]:
+def _answer(findings: Findings) -> list[str]:
     lines = ["## Answer", ""]
     for warning in warnings(findings):
         lines += [f"> **{plain(warning)}**", ""]
-    if not findings["complete"]:
-        lines += [f"> **{findings['progress'].capitalize()} have finished.** What follows rests on those alone.", ""]
-    return [*lines, *(f"- **{row(j).verdict}**: {sentence(j)}" for j in corrected), *answers(findings)]
+    if not findings.complete:
+        lines += [f"> **{findings.progress.capitalize()} have finished.** What follows rests on those alone.", ""]
+    return [*lines, *(f"- **{row(j).verdict}**: {sentence(j)}" for j in findings.contrasts), *answers(findings)]
 
 
-def _table(findings: Mapping[str, Any], corrected: Sequence[CorrectedContrast]) -> list[str]:
-    if not corrected:
+def _table(findings: Findings) -> list[str]:
+    if not findings.contrasts:
         return []
-    study, metric = findings["study"], findings["study"]["metric"]
-    first = findings["settings"][0]["variants"][0]["label"]
-    shown = [row(j) for j in corrected]
-    effect = f"{study['smallest_effect']:g} {metric['unit']}"
-    exact = all(j.contrast.paired.sign_flip_exact for j in corrected)
+    study, metric = findings.study, findings.study.metric
+    first = findings.settings[0].variants[0].label
+    shown = [row(j) for j in findings.contrasts]
+    effect = f"{study.smallest_effect:g} {metric.unit}"
+    exact = all(j.paired.sign_flip_exact for j in findings.contrasts)
     flips = "exact sign-flip test" if exact else "sign-flip test (random flips above 20 pairs)"
-    family = f"Holm's correction over the {count(corrected[0].family, 'primary contrast')} of this study"
+    family = f"Holm's correction over the {count(findings.family, 'primary contrast')} of this study"
     better = {True: "lower is better", False: "higher is better", None: "neither direction is better"}
     notes = [note for note in (s.note for s in shown) if note]
     return [
@@ -101,8 +86,8 @@ def _table(findings: Mapping[str, Any], corrected: Sequence[CorrectedContrast]) 
         *table(CONTRAST_HEADER, [contrast_entries(s) for s in shown]),
         "",
         *(f"{plain(note)}\n" for note in notes),
-        f"- **Metric**, named before the run: {metric['words']} (`{metric['name']}`: {metric['description']}), in "
-        f"{metric['unit']}; {better[metric['lower_is_better']]}. The **smallest difference that matters** was set to "
+        f"- **Metric**, named before the run: {metric.words} (`{metric.name}`: {metric.description}), in "
+        f"{metric.unit}; {better[metric.lower_is_better]}. The **smallest difference that matters** was set to "
         f"{effect}.",
         f"- **difference**: mean over seeds of (variant minus `{first}`), each seed being a pair that draws from "
         f"the same random streams; with its 95 % t interval. **d_z**: that mean over its standard deviation. **pair "
@@ -118,120 +103,114 @@ def _table(findings: Mapping[str, Any], corrected: Sequence[CorrectedContrast]) 
     ]
 
 
-def _seeds(findings: Mapping[str, Any], links: RunLinks) -> list[str]:
-    study = findings["study"]
-    places = decimals(study["smallest_effect"])
+def _seeds(findings: Findings, links: RunLinks) -> list[str]:
+    study = findings.study
+    places = decimals(study.smallest_effect)
     lines = ["## Every seed", ""]
-    for setting in findings["settings"]:
-        variants = setting["variants"]
-        if setting["label"]:
-            lines += [f"### {setting['label']}", ""]
-        compared = variants[1:] if setting["contrasts"] else []
-        first = variants[0]["label"]
-        header = ["seed", *(f"{v['label']}" for v in variants), *(f"{v['label']} - {first}" for v in compared)]
+    for setting in findings.settings:
+        variants = setting.variants
+        if setting.label:
+            lines += [f"### {setting.label}", ""]
+        compared = variants[1:] if setting.contrasts else []
+        first = variants[0].label
+        header = ["seed", *(f"{v.label}" for v in variants), *(f"{v.label} - {first}" for v in compared)]
         rows = [
             [
                 str(seed),
                 *(_value(variant, i, places, links) for variant in variants),
                 *(signed(_difference(variants[0], variant, i), places) for variant in compared),
             ]
-            for i, seed in enumerate(study["seeds"])
+            for i, seed in enumerate(study.seeds)
         ]
-        means = [_mean_sd(v["mean"], places) for v in variants]
-        of_differences = [signed(c["paired"]["mean_difference"], places) for c in setting["contrasts"]]
+        means = [_mean_sd(v.mean, places) for v in variants]
+        of_differences = [signed(c.paired.mean_difference, places) for c in setting.contrasts]
         rows.append(["mean (sd)", *means, *of_differences])
         lines += [*table(header, rows), ""]
         for variant in variants:
             lines += [
-                f"- seed {seed} of `{variant['label']}` diverged: {why}"
-                for seed, why in zip(study["seeds"], variant["why"], strict=True)
+                f"- seed {seed} of `{variant.label}` diverged: {why}"
+                for seed, why in zip(study.seeds, variant.why, strict=True)
                 if why
             ]
     if lines[-1]:
         lines.append("")
-    what = f"{study['metric']['words'].capitalize()}, {study['metric']['unit']}"
+    what = f"{study.metric.words.capitalize()}, {study.metric.unit}"
     if taken_apart(findings):
-        what = f"Rows: `seed`; columns: `{study['factor']}`. {what}"
+        what = f"Rows: `seed`; columns: `{study.factor}`. {what}"
     return [*lines, f"{what}; means are over the runs that did not diverge. {links.note}"]
 
 
-def _value(variant: Mapping[str, Any], i: int, places: int, links: RunLinks) -> str:
+def _value(variant: VariantFindings, i: int, places: int, links: RunLinks) -> str:
     """A seed's value, or what became of its run, linked to the run's folder."""
-    state = variant["states"][i]
-    text = fixed(variant["values"][i], places) if state == "done" else f"**{state}**" if state == "diverged" else state
-    return links.link(text, variant["runs"][i]) if variant["begun"][i] else text
+    state = variant.states[i]
+    text = fixed(variant.values[i], places) if state == "done" else f"**{state}**" if state == "diverged" else state
+    return links.link(text, variant.runs[i]) if variant.begun[i] else text
 
 
-def _difference(a: Mapping[str, Any], b: Mapping[str, Any], i: int) -> float:
-    if a["states"][i] == b["states"][i] == "done":
-        return number(b["values"][i]) - number(a["values"][i])
+def _difference(a: VariantFindings, b: VariantFindings, i: int) -> float:
+    if a.states[i] == b.states[i] == "done":
+        return b.values[i] - a.values[i]
     return math.nan
 
 
-def _mean_sd(mean: Mapping[str, Any], places: int) -> str:
-    return (
-        f"{fixed(mean['mean'], places)} ({fixed(mean['sd'], places)})" if mean["n"] > 1 else fixed(mean["mean"], places)
-    )
+def _mean_sd(mean: MeanInterval, places: int) -> str:
+    return f"{fixed(mean.mean, places)} ({fixed(mean.sd, places)})" if mean.n > 1 else fixed(mean.mean, places)
 
 
-def _proof(findings: Mapping[str, Any]) -> list[str]:
+def _proof(findings: Findings) -> list[str]:
     marks = {True: "yes", False: "**NO**", None: "not known yet"}
-    control = findings["control"]
+    control = findings.control
     lines = [
         "## Was it a controlled comparison?",
         "",
-        f"**Nothing but the factor differs: {marks[control['holds']]}.** {control['text']}",
+        f"**Nothing but the factor differs: {marks[control.holds]}.** {control.text}",
     ]
-    for setting in findings["settings"]:
-        treatment = setting["treatment"]
-        where = f" at {setting['label']}" if setting["label"] else ""
-        lines += ["", f"**The factor acted{where}: {marks[treatment['holds']]}.**", ""]
-        lines += [f"- {text}" for text in treatment["evidence"]]
-        if treatment["limits"]:
-            lines += ["", treatment["limits"]]
+    for setting in findings.settings:
+        treatment = setting.treatment
+        where = f" at {setting.label}" if setting.label else ""
+        lines += ["", f"**The factor acted{where}: {marks[treatment.holds]}.**", ""]
+        lines += [f"- {text}" for text in treatment.evidence]
+        if treatment.limits:
+            lines += ["", treatment.limits]
     return lines
 
 
-def _dynamics(findings: Mapping[str, Any]) -> list[str]:
+def _dynamics(findings: Findings) -> list[str]:
     if taken_apart(findings):
         return []
     lines = ["## What else the records show", "", "Described, not tested: none of this was named before the run."]
-    for setting in findings["settings"]:
-        if setting["label"]:
-            lines += ["", f"### {setting['label']}"]
-        lines += ["", *(f"- {text}" for text in setting["observations"]), ""]
-        variants = setting["variants"]
-        header = ["", *(v["label"] for v in variants), *(f"{c['b']} - {c['a']}" for c in setting["contrasts"])]
+    for setting in findings.settings:
+        if setting.label:
+            lines += ["", f"### {setting.label}"]
+        lines += ["", *(f"- {text}" for text in setting.observations), ""]
+        variants = setting.variants
+        header = ["", *(v.label for v in variants), *(f"{c.b} - {c.a}" for c in setting.contrasts)]
         rows = []
-        for name, first in variants[0]["secondary"].items():
-            means = [_mean(v["secondary"][name]["mean"], name) for v in variants]
-            differences = [_paired_mean(c["secondary"][name], name) for c in setting["contrasts"]]
-            rows.append([f"{first['description']} ({first['unit']})", *means, *differences])
+        for name, first in variants[0].secondary.items():
+            means = [_mean(v.secondary[name].mean, name) for v in variants]
+            differences = [_paired_mean(c.secondary[name], name) for c in setting.contrasts]
+            rows.append([f"{first.description} ({first.unit})", *means, *differences])
         lines += [*table(header, rows), ""]
     return [*lines, "Means over the runs that did not diverge, with 95 % t intervals, not corrected for their number."]
 
 
-def _mean(mean: Mapping[str, Any], name: str) -> str:
-    show = _percent if is_share(name) else short
-    text = show(mean["mean"])
-    return text if mean["low"] is None else f"{text} [{show(mean['low'])}, {show(mean['high'])}]"
+def _mean(mean: MeanInterval, name: str) -> str:
+    show = percent if is_share(name) else short
+    text = show(mean.mean)
+    return text if math.isnan(mean.low) else f"{text} [{show(mean.low)}, {show(mean.high)}]"
 
 
-def _paired_mean(contrast: Mapping[str, Any], name: str) -> str:
+def _paired_mean(difference: MeanDifference, name: str) -> str:
     show = _points if is_share(name) else short
-    text = show(contrast["mean"])
-    return text if contrast["low"] is None else f"{text} [{show(contrast['low'])}, {show(contrast['high'])}]"
+    text = show(difference.mean)
+    return text if math.isnan(difference.low) else f"{text} [{show(difference.low)}, {show(difference.high)}]"
 
 
-def _percent(share: float | None) -> str:
-    return percent(number(share))
+def _points(share: float) -> str:
+    return f"{100 * share:.1f} points" if math.isfinite(share) else MISSING
 
 
-def _points(share: float | None) -> str:
-    return f"{100 * share:.1f} points" if share is not None else MISSING
-
-
-def _figures(figures: Sequence[Shown], many: bool) -> list[str]:
+def _figures(figures: Sequence[FigureFindings], many: bool) -> list[str]:
     if not figures:
         return ["## Figures", "", "None yet: no run has finished."]
     lines = ["## Figures"]
@@ -246,13 +225,13 @@ def _figures(figures: Sequence[Shown], many: bool) -> list[str]:
     return lines
 
 
-def _samples(samples: Mapping[str, str], study: Mapping[str, Any]) -> list[str]:
+def _samples(samples: Mapping[str, str], study: StudyFindings) -> list[str]:
     if not samples:
         return []
     lines = [
         "## Samples",
         "",
-        f"Text written by the model of the first seed ({study['seeds'][0]}) with the lowest validation loss, the same "
+        f"Text written by the model of the first seed ({study.seeds[0]}) with the lowest validation loss, the same "
         f"random numbers for every variant. One sample shows what such text looks like; it is no evidence.",
     ]
     lines += ["", "<table>", f"<tr>{''.join(f'<th>{html.escape(label)}</th>' for label in samples)}</tr>", "<tr>"]

@@ -1,12 +1,10 @@
 """Several settings in one table: the main numbers of every variant in every setting."""
 
 import math
-from collections.abc import Mapping
-from typing import Any
 
+from gpt.analysis.findings import Findings, VariantFindings
 from gpt.analysis.secondary import is_share
-from gpt.records.formatting import MISSING, decimals, fixed, number, percent, short
-from gpt.records.run_folder import FINISHED
+from gpt.records.formatting import MISSING, decimals, fixed, percent, short
 from gpt.report.pages.markup import table
 
 COLUMNS = {
@@ -25,42 +23,42 @@ COLUMNS = {
 """Secondary scalars and what their columns are called."""
 
 
-def condensed(findings: Mapping[str, Any]) -> list[str]:
+def condensed(findings: Findings) -> list[str]:
     """A row for each setting and variant; a scalar that no run recorded has no column."""
-    study, settings = findings["study"], findings["settings"]
-    places = decimals(study["smallest_effect"])
+    study, settings = findings.study, findings.settings
+    places = decimals(study.smallest_effect)
     shown = [
         name
         for name in COLUMNS
-        if any(math.isfinite(_mean(variant, name)) for setting in settings for variant in setting["variants"])
+        if any(math.isfinite(_mean(variant, name)) for setting in settings for variant in setting.variants)
     ]
     rows = []
     for setting in settings:
-        for variant in setting["variants"]:
-            mean, finished = variant["mean"], sum(state in FINISHED for state in variant["states"])
-            loss = f"{fixed(mean['mean'], places)} ({fixed(mean['sd'], places)})"
+        for variant in setting.variants:
+            mean = variant.mean
+            loss = f"{fixed(mean.mean, places)} ({fixed(mean.sd, places)})"
             rows.append([
-                f"`{variant['label']}`, {setting['label']}",
-                loss if mean["n"] else MISSING,
-                f"{sum(variant['diverged'])} of {finished}",
+                f"`{variant.label}`, {setting.label}",
+                loss if mean.n else MISSING,
+                f"{sum(variant.diverged)} of {variant.finished}",
                 *(_run(variant, name) for name in shown),
             ])  # fmt: skip
-    return table(["", f"{study['metric']['words']} (sd)", "diverged", *(COLUMNS[name] for name in shown)], rows)
+    return table(["", f"{study.metric.words} (sd)", "diverged", *(COLUMNS[name] for name in shown)], rows)
 
 
-def explained(findings: Mapping[str, Any]) -> str:
+def explained(findings: Findings) -> str:
     """What the columns are; one text for all tables of a page."""
-    described = findings["settings"][0]["variants"][0]["secondary"]
-    parts = [f"*{COLUMNS[name]}*: {described[name]['description']}" for name in COLUMNS if name in described]
+    described = findings.settings[0].variants[0].secondary
+    parts = [f"*{COLUMNS[name]}*: {described[name].description}" for name in COLUMNS if name in described]
     return f"Means over the runs that did not diverge. {'; '.join(parts)}."
 
 
-def _run(variant: Mapping[str, Any], name: str) -> str:
+def _run(variant: VariantFindings, name: str) -> str:
     mean = _mean(variant, name)
     return percent(mean) if is_share(name) else short(mean)
 
 
-def _mean(variant: Mapping[str, Any], name: str) -> float:
+def _mean(variant: VariantFindings, name: str) -> float:
     """NaN where the findings are older than the scalar, too."""
-    scalar = variant["secondary"].get(name)
-    return number(scalar["mean"]["mean"]) if scalar else math.nan
+    scalar = variant.secondary.get(name)
+    return scalar.mean.mean if scalar else math.nan

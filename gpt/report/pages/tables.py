@@ -1,11 +1,10 @@
 """Findings as rows of text, one for each contrast, and as a table for a terminal."""
 
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
-from gpt.analysis.statistics.contrasts import CorrectedContrast
+from gpt.analysis.findings import ContrastFindings, Findings
 from gpt.records.formatting import count, decimals, fixed, interval, p_run, signed
 from gpt.report.pages.seed_variance import crossed_terminal
 
@@ -38,9 +37,9 @@ class Row:
     """what the numbers leave unsaid; empty for a contrast without diverged or missing runs"""
 
 
-def row(corrected: CorrectedContrast) -> Row:
+def row(contrast: ContrastFindings) -> Row:
     """Numbers of one contrast, b minus a."""
-    contrast, paired = corrected.contrast, corrected.contrast.paired
+    paired = contrast.paired
     places = decimals(contrast.smallest_effect)
     setting = f", {contrast.setting}" if contrast.setting else ""
     notes = []
@@ -57,14 +56,14 @@ def row(corrected: CorrectedContrast) -> Row:
         comparison=f"{contrast.b} vs {contrast.a}{setting}",
         difference=signed(paired.mean_difference, places),
         interval=interval(paired.low, paired.high, places),
-        p=p_run(corrected.p_adjusted),
+        p=p_run(contrast.p_adjusted),
         d_z=signed(paired.d_z, 2),
         correlation=fixed(paired.correlation, 2),
         better=fixed(contrast.rank.probability_b_better, 2),
         seeds=str(len(contrast.seeds)),
         diverged=f"{contrast.divergence.diverged_b} / {contrast.divergence.diverged_a}",
         detectable=fixed(paired.minimum_detectable_difference, places),
-        verdict=corrected.verdict if contrast.seeds else NOTHING,
+        verdict=contrast.verdict if contrast.seeds else NOTHING,
         note=" ".join(notes),
     )
 
@@ -77,23 +76,19 @@ def contrast_entries(shown: Row) -> list[str]:
     ]  # fmt: skip
 
 
-def tests_note(corrected: Sequence[CorrectedContrast]) -> str:
+def tests_note(contrasts: Sequence[ContrastFindings]) -> str:
     """Which tests the p values of a table come from, and how they were corrected."""
-    exact = all(j.contrast.paired.sign_flip_exact for j in corrected)
+    exact = all(contrast.paired.sign_flip_exact for contrast in contrasts)
     test = "exact sign-flip test" if exact else "sign-flip test (drawn at random above 20 pairs)"
-    family = max((j.family for j in corrected), default=0)
+    family = max((contrast.family for contrast in contrasts), default=0)
     over = "corrected for the contrasts of one study by Holm's method" if family > 1 else "one contrast, so uncorrected"
     return f"p: {test} of the paired differences, {over}; intervals: 95 % t, not corrected."
 
 
-def terminal(studies: Sequence[tuple[Mapping[str, Any], Sequence[CorrectedContrast]]]) -> str:
-    """The findings of several studies, in at most 100 columns.
-
-    Args:
-        studies: findings and the contrasts of each, corrected together.
-    """
-    compared = [(findings, corrected) for findings, corrected in studies if corrected]
-    warned = [warning for findings, _ in studies for warning in warnings(findings)]
+def terminal(studies: Sequence[Findings]) -> str:
+    """The findings of several studies, in at most 100 columns."""
+    compared = [findings for findings in studies if findings.contrasts]
+    warned = [warning for findings in studies for warning in warnings(findings)]
     lines = [
         *(_contrasts(compared) if compared else []),
         *crossed_terminal(studies, TERMINAL_WIDTH),
@@ -102,26 +97,26 @@ def terminal(studies: Sequence[tuple[Mapping[str, Any], Sequence[CorrectedContra
     return "\n".join(line.rstrip() for line in lines)
 
 
-def _contrasts(studies: Sequence[tuple[Mapping[str, Any], Sequence[CorrectedContrast]]]) -> list[str]:
+def _contrasts(studies: Sequence[Findings]) -> list[str]:
     """A table of all contrasts, and what its numbers are."""
     header = ("comparison", "difference", "95 % interval", "p", "seeds", "diverged", "verdict")
-    shown = [[_entries(row(corrected)) for corrected in all_judged] for _, all_judged in studies]
+    shown = [[_entries(row(contrast)) for contrast in findings.contrasts] for findings in studies]
     every = [header, *(entries for rows in shown for entries in rows)]
     widths = [max(len(entries[i]) for entries in every) for i in range(len(header))]
     widths[0] = min(widths[0], max(len(header[0]), TERMINAL_WIDTH - 2 - sum(widths[1:]) - 2 * len(widths[1:])))
     lines = _aligned(header, widths)
-    for (findings, _), rows in zip(studies, shown, strict=True):
-        progress = "" if findings["complete"] else f" ({findings['progress']})"
-        study = findings["study"]
-        lines += textwrap.wrap(f"{study['name']}{progress}: {study['question']}", TERMINAL_WIDTH)
+    for findings, rows in zip(studies, shown, strict=True):
+        progress = "" if findings.complete else f" ({findings.progress})"
+        study = findings.study
+        lines += textwrap.wrap(f"{study.name}{progress}: {study.question}", TERMINAL_WIDTH)
         for entries in rows:
             lines += _aligned(entries, widths)
-    judged_all = [corrected for _, all_judged in studies for corrected in all_judged]
-    units = sorted({findings["study"]["metric"]["unit"] for findings, _ in studies})
+    contrasts = [contrast for findings in studies for contrast in findings.contrasts]
+    units = sorted({findings.study.metric.unit for findings in studies})
     notes = [
         f"difference: first minus second, {' or '.join(units)}; diverged: runs of first / second.",
-        tests_note(judged_all),
-        *(row(corrected).note for corrected in judged_all),
+        tests_note(contrasts),
+        *(row(contrast).note for contrast in contrasts),
     ]
     return [*lines, *(line for note in notes for line in textwrap.wrap(note, TERMINAL_WIDTH))]
 
@@ -142,16 +137,16 @@ def _aligned(entries: Sequence[str], widths: Sequence[int]) -> list[str]:
     return [*(f"  {line}" for line in before), f"  {start.ljust(widths[0])}  {numbers}  {last}"]
 
 
-def warnings(findings: Mapping[str, Any]) -> list[str]:
+def warnings(findings: Findings) -> list[str]:
     """What a reader must know before any number of this study is believed."""
-    name, found = findings["study"]["name"], []
-    if findings["control"]["holds"] is False:
-        found.append(f"WARNING: {name} is not a controlled comparison. {findings['control']['text']}")
-    for setting in findings["settings"]:
-        if setting["treatment"]["holds"] is False:
-            where = f" at {setting['label']}" if setting["label"] else ""
+    name, found = findings.study.name, []
+    if findings.control.holds is False:
+        found.append(f"WARNING: {name} is not a controlled comparison. {findings.control.text}")
+    for setting in findings.settings:
+        if setting.treatment.holds is False:
+            where = f" at {setting.label}" if setting.label else ""
             found.append(f"WARNING: {name}: the records do not show that the factor acted as it should{where}.")
-    if findings["stack_differences"]:
-        keys = ", ".join(findings["stack_differences"])
+    if findings.stack_differences:
+        keys = ", ".join(findings.stack_differences)
         found.append(f"WARNING: {name}: its runs were made by different stacks ({keys} differ).")
     return found

@@ -1,16 +1,16 @@
 """What a study's own numbers say that it cannot carry."""
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
 
 from gpt.analysis.collect import Results
 from gpt.analysis.controls import layouts_of
+from gpt.analysis.findings import SettingFindings
 from gpt.analysis.statistics.variance import sd_factors
 from gpt.records.formatting import count
 
 
-def limitations(results: Results, settings: Sequence[Mapping[str, Any]]) -> list[str]:
+def limitations(results: Results, settings: Sequence[SettingFindings]) -> list[str]:
     """Sentences on what could be detected, on how far the runs went, and on what was never varied.
 
     Args:
@@ -25,15 +25,15 @@ def limitations(results: Results, settings: Sequence[Mapping[str, Any]]) -> list
     ]
 
 
-def _detectable(settings: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+def _detectable(settings: Sequence[SettingFindings]) -> Iterator[str]:
     for setting in settings:
-        where = f" at {setting['label']}" if setting["label"] else ""
-        for contrast in setting["contrasts"]:
-            paired = contrast["paired"]
-            size = paired["minimum_detectable_difference"]
+        where = f" at {setting.label}" if setting.label else ""
+        for contrast in setting.contrasts:
+            paired = contrast.paired
+            size = paired.minimum_detectable_difference
             if math.isfinite(size):
                 yield (
-                    f"`{contrast['b']}` against `{contrast['a']}`{where}: with {count(paired['n'], 'pair')} and the "
+                    f"`{contrast.b}` against `{contrast.a}`{where}: with {count(paired.n, 'pair')} and the "
                     f"observed spread, a true difference of {size:.2g} is found with a power of 80 % (before "
                     f"correction); smaller ones are mostly missed."
                 )
@@ -81,9 +81,9 @@ def _layouts(results: Results) -> Iterator[str]:
         )
 
 
-def _scope(results: Results, settings: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+def _scope(results: Results, settings: Sequence[SettingFindings]) -> Iterator[str]:
     study, base = results.study, results.study.base
-    parameters = sorted({v["parameters"] for setting in settings for v in setting["variants"] if v["parameters"]})
+    parameters = sorted({v.parameters for setting in settings for v in setting.variants if v.parameters})
     size = " to ".join(f"{p:,}" for p in [*parameters[:1], *parameters[1:][-1:]])
     seen = base.train.steps * base.train.batch_size * base.model.context
     yield (

@@ -1,127 +1,114 @@
 """A table that sets what papers claim beside what was measured here; the measured side comes from the findings."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
 
-from gpt.analysis.statistics.contrasts import CorrectedContrast
-from gpt.records.formatting import decimals, fixed, interval, listed, number, percent, short, signed
+from gpt.analysis.findings import Findings
+from gpt.records.formatting import decimals, fixed, interval, listed, percent, short, signed
 from gpt.report.pages.markup import table
 from gpt.report.pages.tables import NOTHING
 from gpt.report.text.papers import CLAIMS, Claim
 from gpt.report.text.takeaways import divergences
 
 HEADER = ("paper", "what it claims", "what was measured here", "why the two may differ")
-Findings = Mapping[str, Any]
 NONE_PUBLISHED = "None of the studies that bear on these papers is published yet."
 
 
-def papers_table(studies: Sequence[tuple[Findings, Sequence[CorrectedContrast]]]) -> list[str]:
-    """A row for each claim on which a published study bears: the one at full size, else the quick one.
-
-    Args:
-        studies: findings and the contrasts of each, corrected together.
-    """
-    published = {findings["study"]["name"]: (findings, corrected) for findings, corrected in studies}
+def papers_table(studies: Sequence[Findings]) -> list[str]:
+    """A row for each claim on which a published study bears: the one at full size, else the quick one."""
+    published = {findings.study.name: findings for findings in studies}
     rows = []
     for claim in CLAIMS:
         name = next((name for name in (claim.study, f"quick-{claim.study}") if name in published), None)
-        if name and (said := _measured(claim, *published[name])):
+        if name and (said := _measured(claim, published[name])):
             paper = f"[{claim.paper}](https://arxiv.org/abs/{claim.arxiv})"
             rows.append([paper, claim.claim, f"*{name}*: {said}", claim.scales])
     return [line.replace("---:", "---") for line in table(HEADER, rows)] if rows else [NONE_PUBLISHED]
 
 
-def _measured(claim: Claim, findings: Findings, corrected: Sequence[CorrectedContrast]) -> str:
+def _measured(claim: Claim, findings: Findings) -> str:
     """Everything of the findings that bears on a claim; empty where none of it was recorded."""
-    measured = [MEASURES[name](findings, corrected) for name in claim.measures]
+    measured = [MEASURES[name](findings) for name in claim.measures]
     return " ".join(f"{text}." for text in measured if text)
 
 
-def _differences(_: Findings, corrected: Sequence[CorrectedContrast]) -> str:
+def _differences(findings: Findings) -> str:
     said = []
-    for each in corrected:
-        contrast, paired = each.contrast, each.contrast.paired
+    for contrast in findings.contrasts:
+        paired = contrast.paired
         places = decimals(contrast.smallest_effect)
         where = f" at {contrast.setting}" if contrast.setting else ""
         size = f"{signed(paired.mean_difference, places)} {interval(paired.low, paired.high, places)}"
         shown = size.removesuffix(" -") if paired.n else "no pair survived" if contrast.seeds else NOTHING
-        said.append(f"`{contrast.b}` minus `{contrast.a}`{where} {shown} ({each.verdict})")
+        said.append(f"`{contrast.b}` minus `{contrast.a}`{where} {shown} ({contrast.verdict})")
     return f"Lowest validation loss: {'; '.join(said)}" if said else ""
 
 
-def _divergences(findings: Findings, _: Sequence[CorrectedContrast]) -> str:
-    return divergences(findings)
-
-
-def _first_gradients(findings: Findings, _: Sequence[CorrectedContrast]) -> str:
+def _first_gradients(findings: Findings) -> str:
     """How the gradient of the last layer compares with that of the first before any update, which no rate changes."""
     said = []
-    for variant in findings["settings"][0]["variants"]:
-        if "gradient_quantiles" not in variant:
+    for variant in findings.settings[0].variants:
+        if variant.gradient_quantiles is None:
             continue
-        norms = dict(zip(variant["layers"]["names"], variant["gradient_quantiles"]["first_step"], strict=True))
+        norms = dict(zip(variant.layers, variant.gradient_quantiles.first_step, strict=True))
         by_layer = [norm for name, norm in norms.items() if name.startswith("layer ")]
         if len(by_layer) > 1 and by_layer[0] > 0:
             said.append(
-                f"with `{variant['label']}` {short(by_layer[0])} in the first layer and {short(by_layer[-1])} in "
+                f"with `{variant.label}` {short(by_layer[0])} in the first layer and {short(by_layer[-1])} in "
                 f"the last (ratio {by_layer[-1] / by_layer[0]:.2f})"
             )
     return f"Gradient norm at the first step: {'; '.join(said)}" if said else ""
 
 
-def _clipped(findings: Findings, _: Sequence[CorrectedContrast]) -> str:
+def _clipped(findings: Findings) -> str:
     return _means(findings, "clipped_share", "Steps whose gradient was scaled down", percent)
 
 
-def _rate_sensitivity(findings: Findings, _: Sequence[CorrectedContrast]) -> str:
-    found = findings.get("rate_sensitivity")
+def _rate_sensitivity(findings: Findings) -> str:
+    found = findings.rate_sensitivity
     if not found:
         return ""
-    said = [
-        f"{fixed(v['mean']['mean'], 3)} with `{v['label']}`" for v in found["variants"] if v["mean"]["mean"] is not None
-    ]
-    rates = listed([f"{value:g}" for value in found["values"]])
+    said = [f"{fixed(v.mean.mean, 3)} with `{v.label}`" for v in found.variants if math.isfinite(v.mean.mean)]
+    rates = listed([f"{value:g}" for value in found.values])
     return f"Mean loss above the best rate's, over {rates}: {listed(said)} nats per character" if said else ""
 
 
 def _means(findings: Findings, name: str, title: str, show: Callable[[float], str] = short) -> str:
     """A secondary scalar of each variant, setting by setting."""
     said = []
-    for setting in findings["settings"]:
-        where = f" at {setting['label']}" if setting["label"] else ""
+    for setting in findings.settings:
+        where = f" at {setting.label}" if setting.label else ""
         each = [
-            f"{show(mean)} with `{variant['label']}`"
-            for variant in setting["variants"]
-            if name in variant["secondary"]
-            and math.isfinite(mean := number(variant["secondary"][name]["mean"]["mean"]))
+            f"{show(mean)} with `{variant.label}`"
+            for variant in setting.variants
+            if name in variant.secondary and math.isfinite(mean := variant.secondary[name].mean.mean)
         ]
         if each:
             said.append(f"{listed(each)}{where}")
     return f"{title}: {'; '.join(said)}" if said else ""
 
 
-def _scalar(name: str, title: str) -> Callable[[Findings, Sequence[CorrectedContrast]], str]:
-    return lambda findings, _: _means(findings, name, title)
+def _scalar(name: str, title: str) -> Callable[[Findings], str]:
+    return lambda findings: _means(findings, name, title)
 
 
-def _distance(findings: Findings, _: Sequence[CorrectedContrast]) -> str:
+def _distance(findings: Findings) -> str:
     said = []
-    for setting in findings["settings"]:
-        where = f" at {setting['label']}" if setting["label"] else ""
+    for setting in findings.settings:
+        where = f" at {setting.label}" if setting.label else ""
         each = []
-        for variant in setting["variants"]:
-            if rows := variant.get("heads", {}).get("attention_distance"):
+        for variant in setting.variants:
+            if rows := variant.heads.get("attention_distance"):
                 back = [distance for row in rows for distance in row]
-                each.append(f"{sum(back) / len(back):.1f} with `{variant['label']}`")
+                each.append(f"{sum(back) / len(back):.1f} with `{variant.label}`")
         if each:
             said.append(f"{listed(each)}{where}")
     return f"Mean distance that heads look back, characters: {'; '.join(said)}" if said else ""
 
 
-MEASURES: dict[str, Callable[[Findings, Sequence[CorrectedContrast]], str]] = {
+MEASURES: dict[str, Callable[[Findings], str]] = {
     "differences": _differences,
-    "divergences": _divergences,
+    "divergences": divergences,
     "first_gradients": _first_gradients,
     "clipped": _clipped,
     "rate_sensitivity": _rate_sensitivity,

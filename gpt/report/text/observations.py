@@ -1,29 +1,27 @@
 """What the records show beside the primary metric, in sentences made from the numbers; described, not tested."""
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
 
+from gpt.analysis.findings import SettingFindings, VariantFindings
 from gpt.analysis.secondary import SHORT_CONTEXT
 from gpt.analysis.summaries import BY_HEAD
 from gpt.records.even_attention import EVEN
 from gpt.records.formatting import count, listed, percent, short
-from gpt.records.run_folder import FINISHED
 from gpt.records.schema import LEARNED_NOTHING, NONFINITE
 
-Variant = Mapping[str, Any]
 
-
-def observations(setting: Mapping[str, Any], context: int) -> list[str]:
+def observations(setting: SettingFindings, context: int) -> list[str]:
     """Stability, loss, gradients, clipping, activations, attention and use of context of one setting's variants.
 
     Args:
         setting: a setting of the findings, its variants filled in.
         context: positions of a probed window.
     """
-    variants = [v for v in setting["variants"] if any(state in FINISHED for state in v["states"])]
+    variants = [v for v in setting.variants if v.finished]
     if not variants:
         return []
     said = [
@@ -40,30 +38,29 @@ def observations(setting: Mapping[str, Any], context: int) -> list[str]:
     return [sentence for sentence in said if sentence]
 
 
-def _stability(variants: Sequence[Variant]) -> str:
+def _stability(variants: Sequence[VariantFindings]) -> str:
     each = []
     for v in variants:
-        finished = sum(state in FINISHED for state in v["states"])
-        lost = sorted(s for s, gone in zip(v["steps_survived"], v["diverged"], strict=True) if gone and s is not None)
-        said = f"with `{v['label']}` {sum(v['diverged'])} of {count(finished, 'run')} diverged"
+        lost = sorted(s for s, gone in zip(v.steps_survived, v.diverged, strict=True) if gone and s is not None)
+        said = f"with `{v.label}` {sum(v.diverged)} of {count(v.finished, 'run')} diverged"
         if lost:
             kinds = [(NONFINITE, "left the finite numbers"), (LEARNED_NOTHING, "ended at the unigram loss")]
-            how = [f"{v['events'][kind]['runs']} {words}" for kind, words in kinds if v["events"][kind]["runs"]]
+            how = [f"{v.events[kind].runs} {words}" for kind, words in kinds if v.events[kind].runs]
             when = f"at step {lost[0]}" if lost[0] == lost[-1] else f"at steps {lost[0]} to {lost[-1]}"
             said += f" ({'; '.join([*how, when])})"
-        spikes, collapses = (v["events"][kind] for kind in ("spike", "entropy_collapse"))
-        said += f", {count(spikes['count'], 'loss spike')}"
-        if collapses["runs"]:
-            said += f", attention collapsed in {count(collapses['runs'], 'run')}"
-        each.append((said, bool(lost or spikes["count"] or collapses["runs"]), finished))
+        spikes, collapses = (v.events[kind] for kind in ("spike", "entropy_collapse"))
+        said += f", {count(spikes.count, 'loss spike')}"
+        if collapses.runs:
+            said += f", attention collapsed in {count(collapses.runs, 'run')}"
+        each.append((said, bool(lost or spikes.count or collapses.runs), v.finished))
     if not any(unstable for _, unstable, _ in each):
         runs = count(sum(finished for _, _, finished in each), "run")
         return f"Stability: none of {runs} diverged, no training loss spiked and no attention collapsed."
     return f"Stability: {'; '.join(said for said, _, _ in each)}."
 
 
-def _loss(variants: Sequence[Variant]) -> str:
-    def said(v: Variant) -> str:
+def _loss(variants: Sequence[VariantFindings]) -> str:
+    def said(v: VariantFindings) -> str:
         return (
             f"it is lowest at step {_of(v, 'best_step'):,.0f} on average and ends at {_of(v, 'val/loss.last'):.3f}, "
             f"beside a training loss of {_of(v, 'train/loss.last'):.3f} in the last batch"
@@ -72,30 +69,30 @@ def _loss(variants: Sequence[Variant]) -> str:
     return _each("Loss on validation text", variants, lambda v: _has(v, "val/loss.last"), said)
 
 
-def _gradients(variants: Sequence[Variant]) -> str:
-    medians = [f"{_mean(v, 'grad_norm_median')} with `{v['label']}`" for v in variants if _has(v, "grad_norm_median")]
+def _gradients(variants: Sequence[VariantFindings]) -> str:
+    medians = [f"{_mean(v, 'grad_norm_median')} with `{v.label}`" for v in variants if _has(v, "grad_norm_median")]
     largest = [
-        f"{max(x for x in v['secondary']['grad_norm_max']['values'] if math.isfinite(x)):.3g} with `{v['label']}`"
+        f"{max(x for x in v.secondary['grad_norm_max'].values if math.isfinite(x)):.3g} with `{v.label}`"
         for v in variants
-        if any(map(math.isfinite, v["secondary"]["grad_norm_max"]["values"]))
+        if any(map(math.isfinite, v.secondary["grad_norm_max"].values))
     ]
     if not medians:
         return ""
     return f"Gradients: the median norm before clipping is {listed(medians)}; the largest norm is {listed(largest)}."
 
 
-def _gradients_by_layer(variants: Sequence[Variant]) -> str:
+def _gradients_by_layer(variants: Sequence[VariantFindings]) -> str:
     parts = []
     for v in variants:
-        if "gradient_quantiles" not in v:
+        if (found := v.gradient_quantiles) is None:
             continue
-        names, found = v["layers"]["names"], v["gradient_quantiles"]
-        median = np.array(found["by_layer"])[:, found["levels"].index(0.5)]
-        first = np.array(found["first_step"])
+        names = v.layers
+        median = np.array(found.by_layer)[:, found.levels.index(0.5)]
+        first = np.array(found.first_step)
         shown = np.flatnonzero(median > 0)
         if len(shown):
             parts.append(
-                f"with `{v['label']}` from {_extreme(names, median, shown, np.argmin)} to "
+                f"with `{v.label}` from {_extreme(names, median, shown, np.argmin)} to "
                 f"{_extreme(names, median, shown, np.argmax)}, at the first step from "
                 f"{_extreme(names, first, shown, np.argmin)} to {_extreme(names, first, shown, np.argmax)}"
             )
@@ -108,9 +105,9 @@ def _extreme(names: Sequence[str], values: Any, shown: Any, which: Callable[[Any
     return f"{values[layer]:.3g} ({names[layer]})"
 
 
-def _clipping(variants: Sequence[Variant]) -> str:
-    def said(v: Variant) -> str:
-        scale, quarters = _of(v, "clip_scale_mean"), v.get("clipped_by_quarter")
+def _clipping(variants: Sequence[VariantFindings]) -> str:
+    def said(v: VariantFindings) -> str:
+        scale, quarters = _of(v, "clip_scale_mean"), v.clipped_by_quarter
         by = f" (to {scale:.2f} of their length on average)" if math.isfinite(scale) else ""
         when = ""
         if quarters and max(quarters) > 0:
@@ -121,9 +118,9 @@ def _clipping(variants: Sequence[Variant]) -> str:
     return _each(title, variants, lambda v: _has(v, "clipped_share"), said)
 
 
-def _activations(variants: Sequence[Variant]) -> str:
-    def said(v: Variant) -> str:
-        layers = v["layers"]
+def _activations(variants: Sequence[VariantFindings]) -> str:
+    def said(v: VariantFindings) -> str:
+        layers = v.by_layer
         rms = layers["residual_rms_after"]
         words = (
             f"the stream's root mean square is {rms[0]:.3f} after the embedding and {rms[-1]:.3f} after the last layer"
@@ -138,12 +135,12 @@ def _activations(variants: Sequence[Variant]) -> str:
         return words
 
     title = "Activations at the end of training"
-    return _each(title, variants, lambda v: "residual_rms_after" in v["layers"], said)
+    return _each(title, variants, lambda v: "residual_rms_after" in v.by_layer, said)
 
 
-def _entropy(variants: Sequence[Variant], context: int) -> str:
-    def said(v: Variant) -> str:
-        entropy = v["layers"]["attention_entropy_after"]
+def _entropy(variants: Sequence[VariantFindings], context: int) -> str:
+    def said(v: VariantFindings) -> str:
+        entropy = v.by_layer["attention_entropy_after"]
         return (
             f"{min(entropy):.2f} (layer {int(np.argmin(entropy))}) to {max(entropy):.2f} "
             f"(layer {int(np.argmax(entropy))})"
@@ -151,12 +148,12 @@ def _entropy(variants: Sequence[Variant], context: int) -> str:
 
     title = "Attention, entropy in nats at the end of training, averaged over a layer's heads"
     even = f"attention spread evenly over {context} positions would have {EVEN['attention_entropy'](context):.2f}"
-    return _each(title, variants, lambda v: "attention_entropy_after" in v["layers"], said, even)
+    return _each(title, variants, lambda v: "attention_entropy_after" in v.by_layer, said, even)
 
 
-def _heads(variants: Sequence[Variant], context: int) -> str:
-    def said(v: Variant) -> str:
-        heads = v["heads"]
+def _heads(variants: Sequence[VariantFindings], context: int) -> str:
+    def said(v: VariantFindings) -> str:
+        heads = v.heads
         back = [sum(row) / len(row) for row in heads["attention_distance"]]
         near, far = int(np.argmin(back)), int(np.argmax(back))
         return (
@@ -170,7 +167,7 @@ def _heads(variants: Sequence[Variant], context: int) -> str:
     even = EVEN["attention_distance"](context), EVEN["attention_previous"](context)
     about = f"even attention would look back {even[0]:.1f} characters and have {even[1]:.2f} on the previous one"
     title = "Attention heads and heatmaps at the end of training"
-    return _each(title, variants, lambda v: v["heads"].keys() >= set(BY_HEAD), said, about)
+    return _each(title, variants, lambda v: v.heads.keys() >= set(BY_HEAD), said, about)
 
 
 def _best(ranked_LH: Sequence[Sequence[float]]) -> str:
@@ -179,8 +176,8 @@ def _best(ranked_LH: Sequence[Sequence[float]]) -> str:
     return f"{max(highest):.2f} (layer {int(np.argmax(highest))})"
 
 
-def _long_range(variants: Sequence[Variant]) -> str:
-    def said(v: Variant) -> str:
+def _long_range(variants: Sequence[VariantFindings]) -> str:
+    def said(v: VariantFindings) -> str:
         words = f"half of the gradient with respect to the past lies within {_mean(v, 'median_lookback')} characters"
         if _has(v, "truncation_loss"):
             words += f", seeing the last {SHORT_CONTEXT} alone costs {_mean(v, 'truncation_loss')} nats per character"
@@ -193,26 +190,25 @@ def _long_range(variants: Sequence[Variant]) -> str:
 
 def _each(
     title: str,
-    variants: Iterable[Variant],
-    needs: Callable[[Variant], bool],
-    said: Callable[[Variant], str],
+    variants: Iterable[VariantFindings],
+    needs: Callable[[VariantFindings], bool],
+    said: Callable[[VariantFindings], str],
     about: str = "",
 ) -> str:
     """A sentence with a part for each variant that has what it needs; empty where none has."""
-    parts = [f"with `{v['label']}` {said(v)}" for v in variants if needs(v)]
+    parts = [f"with `{v.label}` {said(v)}" for v in variants if needs(v)]
     return f"{title}: {'; '.join([*parts, about] if about else parts)}." if parts else ""
 
 
-def _of(variant: Variant, name: str) -> float:
-    mean: float = variant["secondary"][name]["mean"]["mean"]
-    return mean
+def _of(variant: VariantFindings, name: str) -> float:
+    return variant.secondary[name].mean.mean
 
 
-def _has(variant: Variant, name: str) -> bool:
+def _has(variant: VariantFindings, name: str) -> bool:
     return math.isfinite(_of(variant, name))
 
 
-def _mean(variant: Variant, name: str) -> str:
-    mean = variant["secondary"][name]["mean"]
-    interval = f" ({short(mean['low'])} to {short(mean['high'])})" if math.isfinite(mean["low"]) else ""
-    return f"{short(mean['mean'])}{interval}"
+def _mean(variant: VariantFindings, name: str) -> str:
+    mean = variant.secondary[name].mean
+    interval = f" ({short(mean.low)} to {short(mean.high)})" if math.isfinite(mean.low) else ""
+    return f"{short(mean.mean)}{interval}"

@@ -2,63 +2,62 @@
 
 import math
 
-from gpt.analysis.statistics.contrasts import ALPHA, CorrectedContrast
+from gpt.analysis.findings import ContrastFindings
+from gpt.analysis.statistics.contrasts import ALPHA
 from gpt.analysis.statistics.paired import PairedContrast
 from gpt.records.formatting import count, decimals, fixed, metric_words, p_text
 from gpt.records.schema import Metric, parse_metric
 
 
-def sentence(corrected: CorrectedContrast) -> str:
+def sentence(contrast: ContrastFindings) -> str:
     """The finding in one sentence: direction, size, interval, corrected p, n, divergence, and whether it matters."""
-    contrast = corrected.contrast
     setting = f"At {contrast.setting}: " if contrast.setting else ""
     if not contrast.seeds:
         return f"{setting}No seed has finished with both `{contrast.a}` and `{contrast.b}`, so nothing can be compared."
     whole = len(contrast.seeds)
     partial = f"Incomplete, {whole} of {count(contrast.planned, 'pair')}: " if whole < contrast.planned else ""
-    said = _by_rank(corrected) if contrast.among_survivors else _by_difference(corrected)
+    said = _by_rank(contrast) if contrast.among_survivors else _by_difference(contrast)
     return setting + partial + said
 
 
-def _by_difference(corrected: CorrectedContrast) -> str:
-    contrast, paired = corrected.contrast, corrected.contrast.paired
+def _by_difference(contrast: ContrastFindings) -> str:
+    paired = contrast.paired
     metric = parse_metric(contrast.metric)
     words, unit = metric_words(metric), metric.scalar.unit
     places, matters = decimals(contrast.smallest_effect), f"{contrast.smallest_effect:g}"
     size = _change(paired.mean_difference, places, unit)
-    better = _better(metric, paired.mean_difference) if corrected.verdict.startswith("different") else ""
+    better = _better(metric, paired.mean_difference) if contrast.verdict.startswith("different") else ""
     change = f"with `{contrast.b}` the {words} is {size}{better}"
-    tests = f"({_evidence(corrected, places)})"
+    tests = f"({_evidence(contrast, places)})"
     runs = f"none of the {2 * paired.n} runs diverged"
     small = (
         f"smaller than the smallest difference that matters, {matters} "
         f"(two one-sided tests, p {p_text(paired.p_equivalence)})"
     )
-    if corrected.verdict == "different":
+    if contrast.verdict == "different":
         against = _against_smallest(paired, contrast.smallest_effect)
         return f"{_upper(change)} than with `{contrast.a}` {tests}; {against}; {runs}."
-    if corrected.verdict == "different but smaller than matters":
+    if contrast.verdict == "different but smaller than matters":
         return f"{_upper(change)} than with `{contrast.a}` {tests}, but that is {small}; {runs}."
-    if corrected.verdict == "equivalent":
+    if contrast.verdict == "equivalent":
         same = f"`{contrast.b}` and `{contrast.a}` are equivalent for practical purposes"
         return f"{same}: {change} {tests}, {small}; {runs}."
     unsettled = f"Whether `{contrast.b}` differs from `{contrast.a}` is not settled"
-    return f"{unsettled}: {change} {tests}; {runs}{_why_unsettled(corrected)}."
+    return f"{unsettled}: {change} {tests}; {runs}{_why_unsettled(contrast)}."
 
 
-def _by_rank(corrected: CorrectedContrast) -> str:
-    contrast = corrected.contrast
+def _by_rank(contrast: ContrastFindings) -> str:
     rank, rates, paired = contrast.rank, contrast.divergence, contrast.paired
     metric = parse_metric(contrast.metric)
     ahead, behind, wins = contrast.b, contrast.a, rank.wins
     if rank.losses > rank.wins:
         ahead, behind, wins = contrast.a, contrast.b, rank.losses
-    tests = f"sign test, corrected p {p_text(corrected.p_adjusted)}, n = {count(rank.n, 'seed pair')}"
+    tests = f"sign test, corrected p {p_text(contrast.p_adjusted)}, n = {count(rank.n, 'seed pair')}"
     if rank.wins == rank.losses:
         led = f"Neither `{ahead}` nor `{behind}` does better in more seeds ({tests})"
     else:
         led = f"`{ahead}` does better than `{behind}` in {wins} of {rank.n} seeds ({tests})"
-    if corrected.verdict == "inconclusive":
+    if contrast.verdict == "inconclusive":
         led = f"Whether `{contrast.b}` differs from `{contrast.a}` is not settled: {led[0].lower()}{led[1:]}"
     diverged = (
         f"a diverged run counts as the worst, and `{contrast.b}` diverged in {rates.diverged_b} of {rates.n} runs, "
@@ -72,7 +71,7 @@ def _by_rank(corrected: CorrectedContrast) -> str:
         alone = f"among survivors alone, {count(paired.n, 'pair')}"
         words = f"the {metric_words(metric)} with `{contrast.b}` is {size}"
         survivors = f"{alone}, {words} ({_interval(paired, places)})"
-    return f"{led}; {diverged}; {survivors}{_too_few(corrected) if corrected.verdict == 'inconclusive' else ''}."
+    return f"{led}; {diverged}; {survivors}{_too_few(contrast) if contrast.verdict == 'inconclusive' else ''}."
 
 
 def _change(difference: float, places: int, unit: str) -> str:
@@ -107,11 +106,9 @@ def _interval(paired: PairedContrast, places: int) -> str:
     return f"95 % interval {near} to {far}" + (f" {_direction(paired.low + paired.high)}" if float(far) else "")
 
 
-def _evidence(corrected: CorrectedContrast, places: int) -> str:
-    paired = corrected.contrast.paired
-    return (
-        f"{_interval(paired, places)}, n = {count(paired.n, 'seed pair')}, corrected p {p_text(corrected.p_adjusted)}"
-    )
+def _evidence(contrast: ContrastFindings, places: int) -> str:
+    paired = contrast.paired
+    return f"{_interval(paired, places)}, n = {count(paired.n, 'seed pair')}, corrected p {p_text(contrast.p_adjusted)}"
 
 
 def _against_smallest(paired: PairedContrast, smallest_effect: float) -> str:
@@ -126,9 +123,9 @@ def _against_smallest(paired: PairedContrast, smallest_effect: float) -> str:
     return f"the interval does not settle whether the difference exceeds {matters}"
 
 
-def _why_unsettled(corrected: CorrectedContrast) -> str:
+def _why_unsettled(contrast: ContrastFindings) -> str:
     """What a reader of an inconclusive contrast must not conclude, and what would help."""
-    contrast, paired = corrected.contrast, corrected.contrast.paired
+    paired = contrast.paired
     reasons = []
     if not math.isfinite(paired.low):
         reasons.append("at least two pairs are needed to judge a difference")
@@ -136,15 +133,13 @@ def _why_unsettled(corrected: CorrectedContrast) -> str:
         reasons.append("the interval, which is not corrected, leaves out zero, but the corrected test does not")
     elif max(abs(paired.low), abs(paired.high)) >= contrast.smallest_effect:
         reasons.append(f"a difference as large as matters ({contrast.smallest_effect:g}) is not ruled out")
-    return "".join(f"; {reason}" for reason in reasons) + _too_few(corrected)
+    return "".join(f"; {reason}" for reason in reasons) + _too_few(contrast)
 
 
-def _too_few(corrected: CorrectedContrast) -> str:
+def _too_few(contrast: ContrastFindings) -> str:
     """That no outcome could have been significant, where that is so."""
-    smallest = corrected.contrast.smallest_p
-    if smallest * corrected.family <= ALPHA:
+    smallest = contrast.smallest_p
+    if smallest * contrast.family <= ALPHA:
         return ""
-    correction = f", before correction for {corrected.family} contrasts" if corrected.family > 1 else ""
-    return (
-        f"; {count(len(corrected.contrast.seeds), 'pair')} cannot give a p below {smallest:.3g}{correction}: add seeds"
-    )
+    correction = f", before correction for {contrast.family} contrasts" if contrast.family > 1 else ""
+    return f"; {count(len(contrast.seeds), 'pair')} cannot give a p below {smallest:.3g}{correction}: add seeds"

@@ -1,0 +1,464 @@
+"""The typed shape of findings.json: what a study found, readable without its runs.
+
+A number that could not be computed is NaN here and null in the file; so is a noise scale without an upper bound.
+"""
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self, TypeVar
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
+
+from gpt.analysis.statistics.failures import DivergenceContrast, RankContrast
+from gpt.analysis.statistics.paired import MeanInterval, PairedContrast, Verdict
+from gpt.analysis.statistics.variance import Components, Shared
+from gpt.errors import InputError
+from gpt.records.files import read_json
+from gpt.records.run_folder import FINISHED, State
+from gpt.study.spec import Scalar
+
+Source = Literal["init", "order", "rest"]
+"""of the variance between runs: seed of the weights, seed of the batches, what belongs to a pair of them"""
+
+
+def _null_is_nan(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_null_is_nan(item) for item in value]
+    if isinstance(value, dict):
+        return {key: _null_is_nan(item) for key, item in value.items()}
+    return math.nan if value is None else value
+
+
+T = TypeVar("T")
+Measured = Annotated[T, BeforeValidator(_null_is_nan)]
+"""numbers, or something that holds nothing but numbers, whose nulls are NaN"""
+
+
+@dataclass(frozen=True)
+class MetricFindings:
+    """The primary metric."""
+
+    name: str
+    words: str
+    unit: str
+    description: str
+    lower_is_better: bool | None
+
+
+@dataclass(frozen=True)
+class StudyFindings:
+    """What was asked, and of what."""
+
+    name: str
+    question: str
+    factor: str
+    variants: list[Scalar]
+    settings: dict[str, list[Scalar]]
+    """fields crossed with every variant"""
+    held: str
+    """the fields of a single value among them"""
+    seeds: list[int]
+    metric: MetricFindings
+    smallest_effect: float
+    """metric units"""
+    base: dict[str, Any]
+    """the base run by dotted names"""
+
+    def config(self, setting: "SettingFindings", variant: "VariantFindings") -> dict[str, Any]:
+        """The configuration of a variant's runs in a setting, by dotted names."""
+        return {**self.base, **setting.setting, self.factor: variant.value}
+
+
+@dataclass(frozen=True)
+class RunCounts:
+    planned: int
+    finished: int
+    states: dict[State, int]
+
+
+@dataclass(frozen=True)
+class Control:
+    """Whether the finished runs' own configurations differ between variants in the factor alone."""
+
+    holds: bool | None
+    """None as long as no seed has finished in two variants of a setting"""
+    expected: list[str]
+    differing_fields: list[str]
+    differing_fields_without_effect: list[str]
+    runs_as_planned: bool
+    runs_compared: int
+    data_sha256: list[str]
+    text: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Treatment:
+    """Whether the factor acted, as far as the records of one setting can show."""
+
+    holds: bool | None
+    """None as long as no seed has finished in all variants"""
+    evidence: list[str]
+    limits: str
+    first_step_loss: Measured[list[list[float]]] | None = None
+    """by seed and variant, before any update"""
+    paths_part_at_step: list[int | None] | None = None
+    """by seed and variant but the first, where the training loss first differs; None where it never does"""
+    loss_before_training: Measured[list[list[float]]] | None = None
+    """validation loss by initialisation seed and order seed"""
+    clipped_share: dict[str, float | None] | None = None
+    """by variant"""
+    residual_rms_before_training: dict[str, list[float]] | None = None
+    """by variant: after the embedding and each layer"""
+
+
+@dataclass(frozen=True)
+class MeanDifference:
+    """A paired difference, variant minus the first, with its 95 % t interval; not corrected."""
+
+    n: int
+    mean: Measured[float]
+    low: Measured[float]
+    high: Measured[float]
+
+
+@dataclass(frozen=True)
+class Secondary:
+    """A secondary scalar of every seed; its mean is over the runs that did not diverge."""
+
+    unit: str
+    description: str
+    values: Measured[list[float]]
+    mean: Measured[MeanInterval]
+
+
+@dataclass(frozen=True)
+class EventCount:
+    count: int
+    runs: int
+    """in how many runs it happened"""
+
+
+@dataclass(frozen=True)
+class GradientQuantiles:
+    """Each layer's gradient norm before clipping; means over runs."""
+
+    levels: list[float]
+    first_step: Measured[list[float]]
+    """by layer"""
+    by_layer: Measured[list[list[float]]]
+    """by layer and level, over the steps after warm-up"""
+
+
+@dataclass(frozen=True)
+class MeanCurve:
+    """Means over runs with their 95 % t intervals."""
+
+    mean: list[float]
+    low: list[float]
+    high: list[float]
+
+
+@dataclass(frozen=True)
+class LongRange:
+    """How the trained models use their context."""
+
+    n: int
+    """runs"""
+    context: int
+    """trained context, characters"""
+    loss_by_position: Measured[MeanCurve]
+    context_lengths: list[int]
+    """characters that the model sees, for `context_loss`"""
+    context_loss: Measured[MeanCurve]
+    reach: Measured[MeanCurve]
+    """share of the gradient with respect to the past that lies within 1, 2, ... characters"""
+
+
+@dataclass(frozen=True)
+class NoiseScale:
+    """B_simple in sequences with its 95 % interval."""
+
+    estimate: float
+    """NaN where |G|^2 is not estimated above 0: not determined"""
+    low: float
+    """NaN where there is no interval, or no noise scale at all that it holds"""
+    high: float
+    """not finite where the interval has no upper end; NaN where it has no lower end either"""
+
+
+@dataclass(frozen=True)
+class RunNoise:
+    """One run's noise scale over a stretch of steps."""
+
+    scale: NoiseScale
+    """its interval is the jackknife's, over segments of steps"""
+    inverse: float
+    """|G|^2 / tr(Sigma), one over sequences; NaN without a step to estimate it from"""
+    grad_square: float
+    """mean estimate of |G|^2, squared loss per weight"""
+    trace: float
+    """mean estimate of tr(Sigma), squared loss per weight"""
+    steps: int
+    """steps that the means are over"""
+    left_out: int
+    """recorded steps whose norms were not finite"""
+
+
+@dataclass(frozen=True)
+class NoiseStretch:
+    """The noise scale over a stretch of steps: a mean over runs that did not diverge, and every run."""
+
+    name: str
+    scale: Measured[NoiseScale]
+    inverse: Measured[MeanInterval]
+    runs: list[Measured[RunNoise] | None]
+
+
+@dataclass(frozen=True)
+class NoiseScales:
+    unit: str
+    batch_size: int
+    """sequences"""
+    parts: list[int]
+    """numbers of parts that the batches were cut into"""
+    stretches: list[NoiseStretch]
+
+
+@dataclass(frozen=True, kw_only=True)
+class VariantFindings:
+    """One variant in one setting; lists are by seed, in the study's order."""
+
+    label: str
+    value: Scalar
+    runs: list[str]
+    """fingerprints"""
+    states: list[State]
+    begun: list[bool]
+    values: Measured[list[float]]
+    """of the primary metric"""
+    diverged: list[bool]
+    why: list[str]
+    """of a diverged run; else empty"""
+    mean: Measured[MeanInterval]
+    """of the primary metric over the runs that did not diverge"""
+    parameters: int | None
+    training_flops_per_token: int | None
+    secondary: dict[str, Secondary]
+    layers: list[str]
+    """names, from the input to the output"""
+    by_layer: Measured[dict[str, list[float]]]
+    """probe arrays by layer, before training and after it; means over runs, and over heads where there are several"""
+    heads: Measured[dict[str, list[list[float]]]]
+    """probe arrays by layer and head after training, the highest head first; means over runs"""
+    events: dict[str, EventCount]
+    steps_survived: list[int | None]
+    gradient_quantiles: GradientQuantiles | None = None
+    clipped_by_quarter: list[float] | None = None
+    """share of steps whose gradient was scaled down, in each quarter of the run"""
+    long_range: LongRange | None = None
+    noise_scale: NoiseScales | None = None
+
+    @property
+    def finished(self) -> int:
+        """Runs that are done or diverged."""
+        return sum(state in FINISHED for state in self.states)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ContrastFindings:
+    """Variant b compared with variant a in one setting, over the seeds that finished in both."""
+
+    a: str
+    b: str
+    setting: str
+    metric: str
+    smallest_effect: float
+    planned: int
+    """seeds of the study"""
+    seeds: list[int]
+    """those that finished in both variants"""
+    paired: Measured[PairedContrast]
+    rank: Measured[RankContrast]
+    divergence: Measured[DivergenceContrast]
+    among_survivors: bool
+    """a run diverged, so that `paired` is about survivors only"""
+    basis: Literal["paired difference", "rank, divergence worst"]
+    p: Measured[float]
+    """of the comparison that leads"""
+    smallest_p: float
+    """the smallest that it can be with this many pairs"""
+    p_adjusted: Measured[float]
+    """by Holm's method over the family"""
+    family: int
+    """contrasts corrected for together"""
+    verdict: Verdict
+    sentence: str
+    secondary: dict[str, MeanDifference]
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Pairs that find the smallest effect with a power of 80 %; None: more than 10,000."""
+
+    sd: int | None
+    low: int | None
+    high: int | None
+
+
+@dataclass(frozen=True)
+class SecondarySpread:
+    unit: str
+    description: str
+    mean: float
+    sds: dict[Source, float]
+
+
+@dataclass(frozen=True)
+class SpreadDuringTraining:
+    """Standard deviation of the validation loss by source, at every evaluation."""
+
+    steps: list[int]
+    init: list[float]
+    order: list[float]
+    rest: list[float]
+
+
+@dataclass(frozen=True, kw_only=True)
+class SpreadFindings:
+    """The spread between runs by source; nothing is decomposed while a run is missing or diverged."""
+
+    words: dict[Source, str]
+    planned: int
+    finished: int
+    diverged: int
+    split: Measured[Components] | None = None
+    pairs: dict[Shared, Pairs]
+    secondary: dict[str, SecondarySpread]
+    during_training: SpreadDuringTraining | None = None
+    verdict: str
+    sentences: list[str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class SettingFindings:
+    """One setting: the place within which variants are compared."""
+
+    label: str
+    setting: dict[str, Scalar]
+    variants: list[VariantFindings]
+    contrasts: list[ContrastFindings]
+    """every variant against the first"""
+    components: SpreadFindings | None = None
+    """of a study of seeds, in place of contrasts"""
+    treatment: Treatment
+    observations: list[str]
+
+
+@dataclass(frozen=True)
+class RateVariant:
+    label: str
+    values: Measured[list[float]]
+    """by seed: mean loss over the rates minus the lowest of them"""
+    mean: Measured[MeanInterval]
+
+
+@dataclass(frozen=True)
+class RateDifference:
+    b: str
+    n: int
+    mean: Measured[float]
+    low: Measured[float]
+    high: Measured[float]
+
+
+@dataclass(frozen=True)
+class RateSensitivity:
+    """How much is lost on average at a learning rate that is not the best one."""
+
+    field: str
+    values: list[Scalar]
+    variants: list[RateVariant]
+    contrasts: list[RateDifference]
+
+
+@dataclass(frozen=True)
+class DataFindings:
+    sha256: str
+    vocabulary: int | None = None
+    train_characters: int | None = None
+    val_characters: int | None = None
+    unigram_loss: float | None = None
+
+
+@dataclass(frozen=True)
+class LayoutFindings:
+    """How runs were computed."""
+
+    engine: str
+    ranks: int
+    micro_batches: int
+    seeds_together: int
+    runs: int
+    """how many in this way; a resumed run may count in several"""
+
+
+@dataclass(frozen=True)
+class FigureFindings:
+    """A figure's place in the report."""
+
+    name: str
+    """what it shows, the same in every setting and study"""
+    file: str
+    setting: str
+    """label of the setting that it shows; empty where it shows all"""
+    title: str
+    caption: str
+
+
+class Findings(BaseModel):
+    """Everything that a report says."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    version: Literal[2] = 2
+    study: StudyFindings
+    complete: bool
+    runs: RunCounts
+    progress: str
+    verdicts: list[str]
+    family: int
+    control: Control
+    settings: list[SettingFindings]
+    rate_sensitivity: RateSensitivity | None
+    data: DataFindings
+    stack: dict[str, Scalar]
+    """what all runs' stacks share"""
+    stack_differences: dict[str, list[str]]
+    """every value of what they do not"""
+    layouts: list[LayoutFindings]
+    hardware: list[dict[str, Scalar]]
+    limitations: list[str]
+    figures: list[FigureFindings] = []
+
+    @property
+    def contrasts(self) -> list[ContrastFindings]:
+        """Those of all settings."""
+        return [contrast for setting in self.settings for contrast in setting.contrasts]
+
+    @classmethod
+    def read(cls, path: Path) -> Self:
+        """Read what `write_json` wrote of findings.
+
+        Raises:
+            InputError: the file is missing, no JSON, or of another version.
+        """
+        data = read_json(path)
+        if not isinstance(data, dict) or data.get("version") != 2:
+            raise InputError(f"{path}: must be findings of version 2; `gpt study report OUT` writes them again")
+        try:
+            return cls.model_validate(data)
+        except ValidationError as error:
+            first = error.errors()[0]
+            key = ".".join(map(str, first["loc"]))
+            raise InputError(f"{path}: corrupt: {key}: {first['msg'].lower()}") from None
