@@ -9,12 +9,13 @@ from pathlib import Path
 
 import pytest
 
-CONFIGURATION = {"yaml_file", "config", "errors", "randomness"}
+CONFIGURATION = {"yaml_file", "config", "errors", "randomness", "registry"}
 MAY_IMPORT = {
     "errors": set(),
     "randomness": set(),
     "yaml_file": {"errors"},
     "config": {"errors", "yaml_file"},
+    "registry": {"errors", "yaml_file"},
     "data": CONFIGURATION,
     "model": CONFIGURATION,
     "records": CONFIGURATION,

@@ -14,7 +14,7 @@ from gpt.config import ModelConfig
 from gpt.model.intermediates import Intermediates
 from gpt.model.linear import Linear
 from gpt.model.norm import NORMS
-from gpt.model.position import NoPosition
+from gpt.model.position import PositionEncoding
 
 EXPLICIT_INTERMEDIATES = {"attention", "attention_logits"}
 """what the fused kernels never hold"""
@@ -51,13 +51,13 @@ class Attention(nn.Module):
         super().__init__()
         self.heads = config.heads
         self.explicit = config.attention == "explicit"
-        self.qkv = Linear(seeds, config.width, 3 * config.width, bias=config.bias)
-        self.out = Linear(seeds, config.width, config.width, bias=config.bias)
-        kind = NORMS[config.norm]
-        self.q_norm = kind(seeds, config.head_width, bias=config.bias) if config.qk_norm else nn.Identity()
-        self.k_norm = kind(seeds, config.head_width, bias=config.bias) if config.qk_norm else nn.Identity()
+        self.qkv = Linear(seeds, config.width, 3 * config.width, bias=config.bias, side_by_side=3)
+        self.out = Linear(seeds, config.width, config.width, bias=config.bias, residual=True)
+        norm = NORMS[config.norm]
+        self.q_norm = norm(config, seeds, config.head_width) if config.qk_norm else nn.Identity()
+        self.k_norm = norm(config, seeds, config.head_width) if config.qk_norm else nn.Identity()
 
-    def forward(self, x_SBTD: Tensor, position: NoPosition, intermediates: Intermediates) -> Tensor:
+    def forward(self, x_SBTD: Tensor, position: PositionEncoding, intermediates: Intermediates) -> Tensor:
         q, k, v = (self._split(x) for x in self.qkv(x_SBTD).chunk(3, dim=-1))
         q, k = position.rotate(self.q_norm(q)), position.rotate(self.k_norm(k))
         bias_HTU = position.bias_HTU(x_SBTD.shape[2])

@@ -1,12 +1,19 @@
 """Token embedding of S independent models."""
 
+from collections.abc import Mapping
+from typing import ClassVar
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from gpt.model.init import TABLE, Kind
+
 
 class Embedding(nn.Module):
     """A table of V vectors for each seed; all tables are gathered from at once, at row token + s * V."""
+
+    kinds: ClassVar[Mapping[str, Kind]] = {"weight": TABLE}
 
     def __init__(self, seeds: int, vocabulary: int, width: int):
         super().__init__()

@@ -4,6 +4,7 @@ import torch
 
 from gpt.config import ModelConfig
 from gpt.model.gpt import GPT
+from gpt.model.init import Matrix, parameter_kinds
 
 
 def parameter_count(config: ModelConfig, vocabulary: int) -> int:
@@ -20,7 +21,7 @@ def training_flops_per_token(config: ModelConfig, vocabulary: int) -> int:
     """
     with torch.device("meta"):
         model = GPT(config, vocabulary, seeds=1)
-    tables = {"embedding.weight", "position.weight"}
-    weights = sum(p.numel() for name, p in model.named_parameters() if p.ndim == 3 and name not in tables)
+    kinds = parameter_kinds(model)
+    weights = sum(p.numel() for name, p in model.named_parameters() if isinstance(kinds[name], Matrix))
     head = config.width * vocabulary if config.tie_embeddings else 0
     return 3 * (2 * (weights + head) + 4 * config.layers * config.context * config.width)

@@ -9,13 +9,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from gpt.config import ModelConfig
-from gpt.model.block import PLACEMENTS, Block
+from gpt.model.block import Block
 from gpt.model.dropout import Dropout, DropoutKey
 from gpt.model.embedding import Embedding
 from gpt.model.init import initialise
 from gpt.model.intermediates import Intermediates
 from gpt.model.linear import Linear, matmul
-from gpt.model.norm import NORMS
+from gpt.model.placement import PLACEMENTS, new_norm
 from gpt.model.position import POSITIONS
 
 
@@ -31,9 +31,7 @@ class GPT(nn.Module):
         self.position = POSITIONS[config.position](config, seeds)
         self.dropout = Dropout(config.dropout, "embedding")
         self.blocks = nn.ModuleList(Block(config, seeds, layer) for layer in range(config.layers))
-        norm = NORMS[config.norm]
-        final = PLACEMENTS[config.norm_placement].final_norm
-        self.final_norm = norm(seeds, config.width, bias=config.bias) if final else nn.Identity()
+        self.final_norm = new_norm(config, seeds) if PLACEMENTS[config.norm_placement].final_norm else nn.Identity()
         self.head = None if config.tie_embeddings else Linear(seeds, config.width, vocabulary, bias=False)
 
     def forward(

@@ -12,6 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from gpt.model.init import SHIFT, Kind, Matrix
+
 Matmul = Callable[[Tensor, Tensor], Tensor]
 
 
@@ -71,10 +73,18 @@ def matmul_backend(x_SNI: Tensor) -> str:
 
 
 class Linear(nn.Module):
-    """y = x W + b, one W and b for each seed."""
+    """y = x W + b, one W and b for each seed.
 
-    def __init__(self, seeds: int, inputs: int, outputs: int, *, bias: bool):
+    Args:
+        residual: whether y is added to the residual stream.
+        side_by_side: so many matrices of (I, O / side_by_side) make W, which begin as if each were alone.
+    """
+
+    def __init__(
+        self, seeds: int, inputs: int, outputs: int, *, bias: bool, residual: bool = False, side_by_side: int = 1
+    ):
         super().__init__()
+        self.kinds: dict[str, Kind] = {"weight": Matrix(inputs, outputs // side_by_side, residual), "bias": SHIFT}
         self.weight = nn.Parameter(torch.empty(seeds, inputs, outputs))
         self.bias = nn.Parameter(torch.empty(seeds, outputs)) if bias else None
 

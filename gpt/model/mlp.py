@@ -1,7 +1,5 @@
 """The feed-forward sublayer, by the kind of its nonlinearity."""
 
-from collections.abc import Callable
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -9,35 +7,53 @@ from torch.nn import functional as F
 from gpt.config import ModelConfig
 from gpt.model.intermediates import Intermediates
 from gpt.model.linear import Linear
+from gpt.registry import Registry, Variant
 
 
-class Mlp(nn.Module):
-    """Up to 4 D, a pointwise nonlinearity, down to D."""
-
-    activation: Callable[[Tensor], Tensor] = staticmethod(F.gelu)
+class FeedForward(nn.Module, Variant):
+    """Up to F, something nonlinear, down to D; a subclass says what its hidden units are."""
 
     def __init__(self, config: ModelConfig, seeds: int):
         super().__init__()
         self.up = Linear(seeds, config.width, self.inner_width(config), bias=config.bias)
-        self.down = Linear(seeds, self.inner_width(config), config.width, bias=config.bias)
+        self.down = Linear(seeds, self.inner_width(config), config.width, bias=config.bias, residual=True)
 
     @staticmethod
     def inner_width(config: ModelConfig) -> int:
+        """F."""
         return 4 * config.width
 
+    def hidden(self, x_SBTD: Tensor) -> Tensor:
+        """(S, B, T, F): the hidden units, after the nonlinearity."""
+        raise NotImplementedError
+
     def forward(self, x_SBTD: Tensor, intermediates: Intermediates) -> Tensor:
-        hidden_SBTF = self.activation(self.up(x_SBTD))
+        hidden_SBTF = self.hidden(x_SBTD)
         intermediates.keep("mlp", hidden_SBTF)
         return self.down(hidden_SBTF)
 
 
-class ReluMlp(Mlp):
+MLPS: Registry[type[FeedForward]] = Registry("model.mlp")
+
+
+@MLPS.register("gelu")
+class Gelu(FeedForward):
+    """A unit times the chance that a normal draw is below it (Hendrycks and Gimpel 2016)."""
+
+    def hidden(self, x_SBTD: Tensor) -> Tensor:
+        return F.gelu(self.up(x_SBTD))
+
+
+@MLPS.register("relu")
+class Relu(FeedForward):
     """The original feed-forward part (Vaswani et al. 2017)."""
 
-    activation = staticmethod(torch.relu)
+    def hidden(self, x_SBTD: Tensor) -> Tensor:
+        return torch.relu(self.up(x_SBTD))
 
 
-class SwiGlu(Mlp):
+@MLPS.register("swiglu")
+class SwiGlu(FeedForward):
     """A gated unit (Shazeer 2020): SiLU(x G) * (x U), with 8/3 D inside so that it has as many weights."""
 
     def __init__(self, config: ModelConfig, seeds: int):
@@ -48,10 +64,5 @@ class SwiGlu(Mlp):
     def inner_width(config: ModelConfig) -> int:
         return round(8 * config.width / 3)
 
-    def forward(self, x_SBTD: Tensor, intermediates: Intermediates) -> Tensor:
-        hidden_SBTF = F.silu(self.gate(x_SBTD)) * self.up(x_SBTD)
-        intermediates.keep("mlp", hidden_SBTF)
-        return self.down(hidden_SBTF)
-
-
-MLPS: dict[str, type[Mlp]] = {"gelu": Mlp, "relu": ReluMlp, "swiglu": SwiGlu}
+    def hidden(self, x_SBTD: Tensor) -> Tensor:
+        return F.silu(self.gate(x_SBTD)) * self.up(x_SBTD)

@@ -4,21 +4,31 @@ Shapes: S seed, B batch, T position, U key position, H heads, K head width, D mo
 """
 
 import math
+from collections.abc import Mapping
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from gpt.config import ModelConfig
-from gpt.model.init import embedding_std
+from gpt.errors import InputError
+from gpt.model.init import INITIALISATIONS, TABLE, Kind
+from gpt.registry import Registry, Variant
 
 BASE = 10_000.0
 
 
-class NoPosition(nn.Module):
-    """No position at all; also the three identities that each other kind replaces one of."""
+class PositionEncoding(nn.Module, Variant):
+    """Three places at which positions may enter, each of which lets everything pass; a kind replaces one of them."""
+
+    ends_with_context: ClassVar[bool] = False
+    """whether positions beyond the trained context have no meaning"""
+    kinds: ClassVar[Mapping[str, Kind]] = {}
+    """what its own parameters are"""
 
     def __init__(self, config: ModelConfig, seeds: int):
         super().__init__()
+        self.check(config)
 
     def add(self, x_SBTD: Tensor) -> Tensor:
         """Positions added to the token embeddings."""
@@ -33,8 +43,20 @@ class NoPosition(nn.Module):
         return None
 
 
-class Learned(NoPosition):
+POSITIONS: Registry[type[PositionEncoding]] = Registry("model.position")
+
+
+@POSITIONS.register("none")
+class NoPosition(PositionEncoding):
+    """No position at all: the causal mask alone tells the order (Haviv et al. 2022)."""
+
+
+@POSITIONS.register("learned")
+class Learned(PositionEncoding):
     """A free vector for each position (Gehring et al. 2017; GPT-2)."""
+
+    ends_with_context = True
+    kinds: ClassVar[Mapping[str, Kind]] = {"weight": TABLE}
 
     def __init__(self, config: ModelConfig, seeds: int):
         super().__init__(config, seeds)
@@ -44,16 +66,22 @@ class Learned(NoPosition):
         return x_SBTD + self.weight[:, None, : x_SBTD.shape[2]]
 
 
-class Sinusoidal(NoPosition):
+@POSITIONS.register("sinusoidal")
+class Sinusoidal(PositionEncoding):
     """Fixed waves of geometrically spaced lengths (Vaswani et al. 2017, section 3.5).
 
     The paper adds waves of amplitude one to embeddings scaled to unit variance. Both are scaled down alike here, by
     the embeddings' initial standard deviation, so that the ratio between the two is the paper's.
     """
 
+    @classmethod
+    def check(cls, config: ModelConfig) -> None:
+        if config.width % 2:
+            raise InputError(f"sinusoidal positions need an even width, got {config.width}")
+
     def __init__(self, config: ModelConfig, seeds: int):
         super().__init__(config, seeds)
-        table_TD = sinusoids(config.context, config.width) * embedding_std(config)
+        table_TD = sinusoids(config.context, config.width) * INITIALISATIONS[config.init](config).table_std()
         self.register_buffer("table_TD", table_TD, persistent=False)
         self.table_TD: Tensor
 
@@ -68,29 +96,47 @@ def sinusoids(length: int, width: int) -> Tensor:
     return torch.stack([torch.sin(t_T1 * rate_F), torch.cos(t_T1 * rate_F)], dim=-1).flatten(1).float()
 
 
-class Rope(NoPosition):
+@POSITIONS.register("rope")
+class Rope(PositionEncoding):
     """Rotary positions (Su et al. 2021, equation 34): the pair (i, i + K/2) of a query or key turns by t * rate_i.
 
     A turned query times a turned key depends on their positions through t - u only.
     """
 
+    @classmethod
+    def check(cls, config: ModelConfig) -> None:
+        if config.head_width % 2:
+            raise InputError(f"rope needs an even head width, got width / heads = {config.head_width}")
+
     def __init__(self, config: ModelConfig, seeds: int):
         super().__init__(config, seeds)
-        rate_F = BASE ** (-torch.arange(0, config.head_width, 2, dtype=torch.float64) / config.head_width)
-        angle_TF = torch.arange(config.context, dtype=torch.float64)[:, None] * rate_F
-        cos_TF, sin_TF = torch.cos(angle_TF).float(), torch.sin(angle_TF).float()
-        self.register_buffer("cos_TK", torch.cat([cos_TF, cos_TF], dim=-1), persistent=False)
-        self.register_buffer("sin_TK", torch.cat([-sin_TF, sin_TF], dim=-1), persistent=False)
+        cos_TK, sin_TK = rotations(config.context, config.head_width)
+        self.register_buffer("cos_TK", cos_TK, persistent=False)
+        self.register_buffer("sin_TK", sin_TK, persistent=False)
         self.cos_TK: Tensor
         self.sin_TK: Tensor
 
     def rotate(self, x_SBHTK: Tensor) -> Tensor:
-        length, width = x_SBHTK.shape[-2:]
-        partner_SBHTK = x_SBHTK.roll(width // 2, dims=-1)
-        return x_SBHTK * self.cos_TK[:length] + partner_SBHTK * self.sin_TK[:length]
+        return turn(x_SBHTK, self.cos_TK, self.sin_TK)
 
 
-class Alibi(NoPosition):
+def rotations(length: int, width: int) -> tuple[Tensor, Tensor]:
+    """(T, K) twice: what a value and its partner, half the width away, are multiplied by at each position."""
+    rate_F = BASE ** (-torch.arange(0, width, 2, dtype=torch.float64) / width)
+    angle_TF = torch.arange(length, dtype=torch.float64)[:, None] * rate_F
+    cos_TF, sin_TF = torch.cos(angle_TF).float(), torch.sin(angle_TF).float()
+    return torch.cat([cos_TF, cos_TF], dim=-1), torch.cat([-sin_TF, sin_TF], dim=-1)
+
+
+def turn(x_SBHTK: Tensor, cos_TK: Tensor, sin_TK: Tensor) -> Tensor:
+    """Each pair (i, i + K/2) turned by its angle at its position."""
+    length, width = x_SBHTK.shape[-2:]
+    partner_SBHTK = x_SBHTK.roll(width // 2, dims=-1)
+    return x_SBHTK * cos_TK[:length] + partner_SBHTK * sin_TK[:length]
+
+
+@POSITIONS.register("alibi")
+class Alibi(PositionEncoding):
     """Logits fall linearly with distance, at one slope for each head (Press et al. 2022)."""
 
     def __init__(self, config: ModelConfig, seeds: int):
@@ -111,12 +157,3 @@ def alibi_slopes(heads: int) -> Tensor:
     slopes = [2.0 ** (-8 * (h + 1) / power) for h in range(power)]
     between = [2.0 ** (-4 * (h + 1) / power) for h in range(0, 2 * power, 2)]
     return torch.tensor((slopes + between)[:heads])
-
-
-POSITIONS: dict[str, type[NoPosition]] = {
-    "none": NoPosition,
-    "learned": Learned,
-    "sinusoidal": Sinusoidal,
-    "rope": Rope,
-    "alibi": Alibi,
-}

@@ -7,6 +7,7 @@ from gpt.config import RunConfig
 from gpt.data.batches import spread_windows
 from gpt.data.dataset import Dataset
 from gpt.model.gpt import GPT
+from gpt.model.position import POSITIONS
 from gpt.probes.long_range import long_range
 
 TIMES = 2
@@ -16,11 +17,10 @@ TIMES = 2
 def measure_long_range(config: RunConfig, data: Dataset, weights: dict[str, Tensor]) -> dict[str, Tensor]:
     """The arrays of `gpt.probes.long_range` for one seed's weights, computed in single precision.
 
-    Learned positions end with the trained context, and so do the windows of a model that has them, or of a text too
-    short for longer ones.
+    Where positions end with the trained context, so do the windows, as they do on a text too short for longer ones.
     """
-    trained = config.model.context
-    longer = TIMES * trained if config.model.position != "learned" and len(data.val) > TIMES * trained else trained
+    trained, fixed = config.model.context, POSITIONS[config.model.position].ends_with_context
+    longer = TIMES * trained if not fixed and len(data.val) > TIMES * trained else trained
     shape = config.model.model_copy(update={"context": longer})
     model = GPT(shape, data.tokenizer.vocabulary_size, seeds=1).to(next(iter(weights.values())).device)
     model.load_state_dict({name: value[None] for name, value in weights.items()})

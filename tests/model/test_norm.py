@@ -1,12 +1,12 @@
 import pytest
 import reference
 import torch
-from reference import normal
+from reference import model_config, normal
 
-from gpt.model.norm import NORMS, LayerNorm, RMSNorm
+from gpt.model.norm import NORMS, LayerNorm, Norm, RMSNorm
 
 
-def filled(norm: LayerNorm | RMSNorm) -> LayerNorm | RMSNorm:
+def filled(norm: Norm) -> Norm:
     with torch.no_grad():
         for i, parameter in enumerate(norm.parameters()):
             parameter.copy_(normal(*parameter.shape, seed=i + 1))
@@ -19,7 +19,7 @@ def filled(norm: LayerNorm | RMSNorm) -> LayerNorm | RMSNorm:
 def test_layer_norm_equals_the_naive_one_with_each_seeds_gain_and_shift(
     seeds: int, shape: tuple[int, ...], bias: bool
 ) -> None:
-    norm = filled(LayerNorm(seeds, 8, bias=bias))
+    norm = filled(LayerNorm(model_config(bias=bias), seeds, 8))
     x = 3 * normal(seeds, *shape, 8) + 2
     for s in range(seeds):
         gain = norm.weight[s].detach().double().numpy()
@@ -31,7 +31,7 @@ def test_layer_norm_equals_the_naive_one_with_each_seeds_gain_and_shift(
 @pytest.mark.parametrize("seeds", [1, 3])
 @pytest.mark.parametrize("shape", [(5,), (2, 5), (2, 4, 5)])
 def test_rms_norm_equals_the_naive_one_with_each_seeds_gain(seeds: int, shape: tuple[int, ...]) -> None:
-    norm = filled(RMSNorm(seeds, 8, bias=False))
+    norm = filled(RMSNorm(model_config(), seeds, 8))
     x = 3 * normal(seeds, *shape, 8) + 2
     for s in range(seeds):
         gain = norm.weight[s].detach().double().numpy()
@@ -47,7 +47,7 @@ def test_small_inputs_meet_the_same_guard_as_in_pytorch(kind: str, scale: float)
         "layernorm": torch.nn.LayerNorm(8, eps=1e-5, bias=False),
         "rmsnorm": torch.nn.RMSNorm(8, eps=1e-5),
     }[kind]
-    ours = filled(NORMS[kind](1, 8, bias=False))
+    ours = filled(NORMS[kind](model_config(), 1, 8))
     with torch.no_grad():
         theirs.weight.copy_(ours.weight[0])
     x = (scale * normal(1, 4, 8)).requires_grad_()
@@ -60,4 +60,4 @@ def test_small_inputs_meet_the_same_guard_as_in_pytorch(kind: str, scale: float)
 
 
 def test_rms_norm_has_no_shift() -> None:
-    assert [name for name, _ in RMSNorm(2, 8, bias=True).named_parameters()] == ["weight"]
+    assert [name for name, _ in RMSNorm(model_config(bias=True), 2, 8).named_parameters()] == ["weight"]

@@ -7,7 +7,7 @@ import torch
 from reference import model_config, normal, random_model, random_tokens
 from torch import Tensor
 
-from gpt.model.init import embedding_std
+from gpt.model.init import INITIALISATIONS
 from gpt.model.position import POSITIONS, Rope, alibi_slopes, sinusoids
 
 SHIFT = 4
@@ -31,7 +31,7 @@ def test_sinusoids_are_as_large_beside_the_embeddings_as_in_the_paper(init: str)
     """Waves of amplitude one beside embeddings of variance 1 / D that are multiplied by sqrt(D)."""
     config = model_config(position="sinusoidal", init=init)
     added = POSITIONS["sinusoidal"](config, 2).add(torch.zeros(2, 3, 12, 16))
-    waves = torch.from_numpy(reference.sinusoids(12, 16)).float() * embedding_std(config)
+    waves = torch.from_numpy(reference.sinusoids(12, 16)).float() * INITIALISATIONS[init](config).table_std()
     torch.testing.assert_close(added, waves.expand(2, 3, 12, 16))
 
 
