@@ -1,13 +1,11 @@
 """Variants by name: a class registers beside its definition, for one field of the configuration."""
 
 import difflib
-from collections.abc import Callable, Iterator
-from typing import Any, ClassVar, Generic, TypeVar
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, ClassVar, TypeVar
 
 from gpt.errors import InputError
 from gpt.yaml_file import Strict, parse
-
-T = TypeVar("T")
 
 
 class Variant:
@@ -35,48 +33,60 @@ class Variant:
         return parse(cls.Options, own, "options")
 
 
-class Registry(Generic[T]):
-    """What the values of one field, named by its dotted key, stand for."""
+Base = TypeVar("Base", bound=Variant)
 
-    def __init__(self, field: str):
+
+class Registry(Mapping[str, type[Base]]):
+    """The classes that the values of one field, named by its dotted key, stand for."""
+
+    def __init__(self, field: str, base: type[Base]):
         self.field = field
-        self._entries: dict[str, T] = {}
+        self._base = base
+        self._classes: dict[str, type[Base]] = {}
         REGISTRIES[field] = self
 
-    def register(self, name: str) -> Callable[[T], T]:
-        """Decorator: the value `name` of the field stands for what follows.
+    def register(self, name: str) -> Callable[[type[Base]], type[Base]]:
+        """Decorator: the value `name` of the field stands for the class that follows.
 
         Raises:
-            InputError: it already stands for something.
+            InputError: it already stands for another, or what follows is of another kind.
         """
-        if name in self._entries:
-            raise InputError(f"{self.field}: {name} is registered already; each variant needs a name of its own")
 
-        def add(entry: T) -> T:
-            self._entries[name] = entry
-            return entry
+        def add(cls: type[Base]) -> type[Base]:
+            if name in self._classes:
+                raise InputError(f"{self.field}: {name} is registered already; each variant needs a name of its own")
+            if not (isinstance(cls, type) and issubclass(cls, self._base)):
+                raise InputError(f"{self.field}: {name} must be a class derived from {self._base.__name__}, got {cls}")
+            self._classes[name] = cls
+            return cls
 
         return add
 
-    def __getitem__(self, name: str) -> T:
-        """What a value stands for.
+    def __getitem__(self, name: str) -> type[Base]:
+        """The class that a value stands for.
 
         Raises:
-            InputError: nothing is registered under it.
+            InputError: there is none.
         """
-        if name not in self._entries:
-            raise InputError(f"{self.field}: {unknown(name, self)}")
-        return self._entries[name]
+        if name not in self._classes:
+            raise InputError(f"{self.field}: {unknown(name, list(self))}")
+        return self._classes[name]
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._entries)
+        return iter(self._classes)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._classes
+
+    def __len__(self) -> int:
+        return len(self._classes)
 
 
 REGISTRIES: dict[str, Registry[Any]] = {}
 """every registry that has been imported, by its field"""
 
 
-def unknown(name: str, known: "Registry[Any] | list[str]") -> str:
+def unknown(name: str, known: Sequence[str]) -> str:
     """What to say of a name that is none of those known: these, and the nearest."""
-    near = difflib.get_close_matches(name, list(known), n=1)
+    near = difflib.get_close_matches(name, known, n=1)
     return f"got {name!r}, must be one of {', '.join(known)}" + (f"; did you mean {near[0]}?" if near else "")

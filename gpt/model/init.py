@@ -58,7 +58,7 @@ class Initialisation(Variant):
         raise NotImplementedError
 
 
-INITIALISATIONS: Registry[type[Initialisation]] = Registry("model.init")
+INITIALISATIONS = Registry("model.init", Initialisation)
 
 
 @INITIALISATIONS.register("gpt2")

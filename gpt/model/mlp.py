@@ -33,7 +33,7 @@ class FeedForward(nn.Module, Variant):
         return self.down(hidden_SBTF)
 
 
-MLPS: Registry[type[FeedForward]] = Registry("model.mlp")
+MLPS = Registry("model.mlp", FeedForward)
 
 
 @MLPS.register("gelu")

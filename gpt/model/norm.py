@@ -27,7 +27,7 @@ class Norm(nn.Module, Variant):
         raise NotImplementedError
 
 
-NORMS: Registry[type[Norm]] = Registry("model.norm")
+NORMS = Registry("model.norm", Norm)
 
 
 @NORMS.register("layernorm")

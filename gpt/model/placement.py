@@ -27,7 +27,7 @@ class ResidualPlacement(nn.Module, Variant):
         raise NotImplementedError
 
 
-PLACEMENTS: Registry[type[ResidualPlacement]] = Registry("model.norm_placement")
+PLACEMENTS = Registry("model.norm_placement", ResidualPlacement)
 
 
 @PLACEMENTS.register("pre")

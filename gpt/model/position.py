@@ -43,7 +43,7 @@ class PositionEncoding(nn.Module, Variant):
         return None
 
 
-POSITIONS: Registry[type[PositionEncoding]] = Registry("model.position")
+POSITIONS = Registry("model.position", PositionEncoding)
 
 
 @POSITIONS.register("none")
