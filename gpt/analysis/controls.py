@@ -3,9 +3,10 @@
 Everything here is computed from what the runs wrote down, none of it from the plan.
 """
 
+import hashlib
 import json
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -271,9 +272,28 @@ def layouts_of(runs: Sequence[RunReader]) -> list[LayoutFindings]:
     return [LayoutFindings(**json.loads(layout), runs=count) for layout, count in sorted(counts.items())]
 
 
-def stack_of(runs: Iterable[RunReader]) -> tuple[dict[str, Any], dict[str, list[str]]]:
-    """What the runs' stacks share, and every value of what they do not."""
+def stack_of(runs: Sequence[RunReader]) -> tuple[dict[str, Any], dict[str, list[str]]]:
+    """What the runs' stacks and code share, and every value of what they do not.
+
+    Runs have parts of the code in common, each its own version; commits are named but may differ.
+    """
     stacks = [run.info["stack"] for run in runs]
-    differences = differing(stacks)
+    differences = {key: sorted({label(s.get(key)) for s in stacks}) for key in differing(stacks)}
     common = {key: value for key, value in stacks[0].items() if key not in differences} if stacks else {}
-    return common, {key: sorted({label(s.get(key)) for s in stacks}) for key in sorted(differences)}
+    versions: dict[str, set[str]] = {}
+    for part, version in [part for run in runs for part in run.info["code"].items()]:
+        versions.setdefault(part, set()).add(version)
+    differences |= {f"code of {part}": sorted(found) for part, found in versions.items() if len(found) > 1}
+    if runs and all(len(found) == 1 for found in versions.values()):
+        whole = canonical({part: list(found) for part, found in versions.items()})
+        common["code"] = hashlib.sha256(whole.encode()).hexdigest()[:12]
+    common |= {key: value for key in ("gpt", "commit") if (value := listed(_sources(runs, key)))}
+    return common, dict(sorted(differences.items()))
+
+
+def _sources(runs: Sequence[RunReader], key: str) -> list[str]:
+    """Every release, or commit, that runs were made with."""
+    sources = [run.info["source"] for run in runs]
+    changed = " with changes"
+    found = [s[key] + (changed if key == "commit" and s["dirty"] else "") for s in sources if s[key] is not None]
+    return sorted(set(found))

@@ -39,15 +39,25 @@ def load_dataset(config: DataConfig, context: int, cache: Path) -> Dataset:
         InputError: a split too short for the context, a text of one repeated character; see also `load_text`.
     """
     text, sha256 = load_text(config.source, cache)
+    data = make_dataset(text, sha256, config)
+    if min(len(data.train), len(data.val)) <= context:
+        raise InputError(
+            f"model.context: got {context}, so training and validation text must each have at least {context + 1} "
+            f"characters, got {len(data.train)} and {len(data.val)} from {config.source} "
+            f"with data.val_fraction {config.val_fraction:g}"
+        )
+    return data
+
+
+def make_dataset(text: str, sha256: str, config: DataConfig) -> Dataset:
+    """Encode a text and split it by position.
+
+    Raises:
+        InputError: a text of one repeated character.
+    """
     tokenizer = CharTokenizer.from_text(text)
     tokens = tokenizer.encode(text)
     train, val = np.split(tokens, [int(len(tokens) * (1 - config.val_fraction))])
-    if min(len(train), len(val)) <= context:
-        raise InputError(
-            f"model.context: got {context}, so training and validation text must each have at least {context + 1} "
-            f"characters, got {len(train)} and {len(val)} from {config.source} "
-            f"with data.val_fraction {config.val_fraction:g}"
-        )
     return Dataset(tokenizer, train, val, sha256, unigram_loss(train, val, tokenizer.vocabulary_size))
 
 

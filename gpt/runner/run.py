@@ -27,7 +27,7 @@ def train_runs(runs: Sequence[PlannedRun], workspace: Workspace, launch: Launch 
     torch.set_num_threads(layout.threads)
     stack = describe_stack(workspace.device)
     folders = [run_at(workspace.out, run.fingerprint) for run in runs]
-    check_stacks(folders, stack)
+    check_stacks(runs, workspace.out, stack)
     missing = sum(not folder.finished for folder in folders)
     seed_batches = seed_batches_of(runs, layout.seeds_per_process)
     progress = Progress(runs, workspace.out)

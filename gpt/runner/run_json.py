@@ -1,6 +1,7 @@
 """run.json: what a run is, what made it, and how."""
 
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 from gpt.config import RunConfig, fingerprint
@@ -10,15 +11,20 @@ from gpt.model.flops import parameter_count, training_flops_per_token
 from gpt.model.gpt import layer_names
 from gpt.records.files import jsonable, read_json, write_json
 from gpt.records.run_folder import RunFolder
-from gpt.runner.stack import describe_hardware, describe_stack
+from gpt.runner.code_version import this_code
+from gpt.runner.stack import describe_hardware, describe_source, describe_stack
 from gpt.runner.workspace import Workspace
 from gpt.study.folder import run_at
 from gpt.study.plan import PlannedRun
+from gpt.train.engines.ddp import DDPEngine
+from gpt.train.engines.zero import ZeROEngine
 from gpt.yaml_file import parse
+
+ENGINES: tuple[type, ...] = (DDPEngine, ZeROEngine)
 
 
 def describe_run(planned: PlannedRun, data: Dataset, workspace: Workspace) -> None:
-    """Write run.json, or hold it against what is here now.
+    """Write run.json, or check it against what is here now.
 
     Raises:
         InputError: names what differs; see `check_stack`.
@@ -41,11 +47,12 @@ def describe_run(planned: PlannedRun, data: Dataset, workspace: Workspace) -> No
         "training_flops_per_token": training_flops_per_token(config.model, vocabulary),
         "probe_text": data.tokenizer.decode(data.val[: min(config.probes.heatmap_characters, config.model.context)]),
     }
-    made_by = {"stack": describe_stack(workspace.device), "hardware": describe_hardware(workspace.device)}
+    stack = describe_stack(workspace.device)
     if not run.run_json.exists():
-        write_json(run.run_json, {**info, **made_by})
+        made_by = {"code": this_code().parts(config), "stack": stack, "source": describe_source()}
+        write_json(run.run_json, {**info, **made_by, "hardware": describe_hardware(workspace.device)})
         return
-    check_stack(run, made_by["stack"])
+    check_stack(run, config, stack)
     there = read_json(run.run_json)
     # fields without effect on a number may differ, so that of the configuration the fingerprint is compared
     same = {key: there.get(key) == value for key, value in jsonable(info).items()}
@@ -67,14 +74,18 @@ def made_from(run: RunFolder) -> str:
         raise InputError(f"{run.run_json}: corrupt, must hold the configuration and the data's hash") from None
 
 
-def check_stack(run: RunFolder, stack: dict[str, Any]) -> None:
-    """Refuse to go on with, or to compare, what other code or another machine made.
+def check_stack(run: RunFolder, config: RunConfig, stack: dict[str, Any]) -> None:
+    """Refuse to resume, or to compare, what other code or another machine made.
 
     Raises:
         InputError: names what differs.
     """
-    made_by = _made_by(run)
-    for key, now in stack.items():
+    made_by, code = _made_by(run)
+    now_known = this_code().parts(config)
+    for engine in ENGINES:
+        now_known |= this_code().engine_part(engine)
+    made_by |= {f"code of {part}": version for part, version in code.items()}
+    for key, now in {**stack, **{f"code of {part}": now_known.get(part) for part in code}}.items():
         if made_by.get(key) != now:
             raise InputError(
                 f"{run.run_json}: made with {key} = {made_by.get(key)!r}, now it is {now!r}; "
@@ -82,32 +93,34 @@ def check_stack(run: RunFolder, stack: dict[str, Any]) -> None:
             )
 
 
-def check_stacks(runs: Iterable[RunFolder], stack: dict[str, Any]) -> None:
+def check_stacks(runs: Iterable[PlannedRun], out: Path, stack: dict[str, Any]) -> None:
     """Refuse, before anything is trained, runs that another stack has begun; of corrupt ones nothing is said yet.
 
     Raises:
         InputError: names what differs.
     """
-    for run in runs:
+    for planned in runs:
+        run = run_at(out, planned.fingerprint)
         if run.run_json.exists():
             try:
                 _made_by(run)
             except InputError:  # ends that run alone, when its turn comes
                 continue
-            check_stack(run, stack)
+            check_stack(run, planned.config, stack)
 
 
-def _made_by(run: RunFolder) -> dict[str, Any]:
+def _made_by(run: RunFolder) -> tuple[dict[str, Any], dict[str, str]]:
+    """The stack and the versions of the code that made a run."""
     info = read_json(run.run_json)
-    made_by = info.get("stack") if isinstance(info, dict) else None
-    if not isinstance(made_by, dict):
-        raise InputError(f"{run.run_json}: corrupt, must say which stack made the run; move the run's folder away")
-    return made_by
+    stack, code = (info.get(key) if isinstance(info, dict) else None for key in ("stack", "code"))
+    if not isinstance(stack, dict) or not isinstance(code, dict):
+        raise InputError(f"{run.run_json}: corrupt, must say which code and stack made the run; move its folder away")
+    return stack, code
 
 
-def note_layout(run: RunFolder, layout: dict[str, Any]) -> None:
-    """Add the attempt's layout to run.json where it is another than before."""
+def note_layout(run: RunFolder, layout: dict[str, Any], engine: type) -> None:
+    """Add the attempt's layout, and the version of its engine's code, where they are not those of the last one."""
     info = read_json(run.run_json)
-    before = info.get("layouts", [])
-    if not before or before[-1] | {"from_step": layout["from_step"]} != layout:
-        write_json(run.run_json, {**info, "layouts": [*before, layout]})
+    before, code = info.get("layouts", []), {**info["code"], **this_code().engine_part(engine)}
+    if not before or before[-1] | {"from_step": layout["from_step"]} != layout or info["code"] != code:
+        write_json(run.run_json, {**info, "code": code, "layouts": [*before, layout]})

@@ -178,7 +178,7 @@ def train_seed_batch(
     seed_batch = SeedBatch(planned, data, workspace, ranks)
     if ranks.is_main:
         for folder in seed_batch.runs:
-            note_layout(folder, seed_batch.layout)
+            note_layout(folder, seed_batch.layout, type(seed_batch.engine))
     return seed_batch.train(stop)
 
 

@@ -1,9 +1,8 @@
-"""What a run's bits depend on besides its configuration: code, packages, device, threads."""
+"""What a run's bits depend on besides its configuration and code, and what else a reader may ask of its origin."""
 
-import ast
-import hashlib
 import os
 import platform
+import subprocess
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -14,37 +13,10 @@ import torch
 import gpt
 from gpt.model.linear import matmul_backend
 
-NUMERIC_ROOMS = ("config.py", "randomness.py", "data/*.py", "model/*.py", "train/*.py", "probes/*.py")
-
-
-@cache
-def code_version() -> str:
-    """12 hex digits over the syntax of every module that can change a number; comments and docstrings do not count."""
-    root = Path(gpt.__file__).parent
-    files = sorted(file for room in NUMERIC_ROOMS for file in root.glob(room))
-    digest = hashlib.sha256()
-    for file in files:
-        digest.update(f"{file.relative_to(root)}\n{_bare_source(file)}\n".encode())
-    return digest.hexdigest()[:12]
-
-
-def _bare_source(file: Path) -> str:
-    tree = ast.parse(file.read_text(encoding="utf-8"))
-    for node in ast.walk(tree):
-        if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef)):
-            node.body = [line for line in node.body if not _is_docstring(line)] or [ast.Pass()]
-    return ast.unparse(tree)
-
-
-def _is_docstring(line: ast.stmt) -> bool:
-    return isinstance(line, ast.Expr) and isinstance(line.value, ast.Constant) and isinstance(line.value.value, str)
-
 
 def describe_stack(device: torch.device) -> dict[str, Any]:
-    """Everything that two runs must share for their numbers to be compared bit by bit."""
+    """Packages, device and threads: what two runs of the same code must share to be compared bit by bit."""
     return {
-        "gpt": gpt.__version__,
-        "code": code_version(),
         "python": platform.python_version(),
         "torch": torch.__version__,
         "numpy": np.__version__,
@@ -64,6 +36,31 @@ def describe_hardware(device: torch.device) -> dict[str, Any]:
         "gpu": torch.cuda.get_device_name(device) if device.type == "cuda" else None,
         "system": f"{platform.system()} {platform.machine()}",
     }
+
+
+@cache
+def describe_source() -> dict[str, Any]:
+    """Release, git commit and whether files differed from it, both null where the package is in no repository.
+
+    For the reader of a report: a commit may change nothing that a run's numbers depend on.
+    """
+    root = Path(gpt.__file__).resolve().parents[1]
+    commit, dirty = None, None
+    if _git(root, "rev-parse", "--show-toplevel") == str(root):  # installed, it may lie in someone else's
+        commit = _git(root, "rev-parse", "HEAD")
+        dirty = bool(_git(root, "status", "--porcelain", "--untracked-files=no")) if commit else None
+    return {"gpt": gpt.__version__, "commit": commit, "dirty": dirty}
+
+
+def _git(folder: Path, *arguments: str) -> str | None:
+    """What git answers; None where there is no git, no repository or no commit."""
+    try:
+        ended = subprocess.run(
+            ["git", "-C", folder, *arguments], capture_output=True, text=True, timeout=10, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return ended.stdout.strip() if ended.returncode == 0 else None
 
 
 def _cpuinfo() -> list[str]:

@@ -322,7 +322,23 @@ def test_runs_made_by_different_stacks_are_named(tmp_path):
     findings = found(tmp_path, lambda run: clipped(run, changes=newer if run.seed == 2 else {}))
     assert findings.stack_differences == {"torch": ["2.13.0", "9.9.9"]}
     assert "torch" not in findings.stack
-    assert findings.stack["code"] == synthetic.STACK["code"]
+    assert findings.stack["threads"] == 1
+
+
+def test_code_is_compared_part_by_part_and_commits_are_named(tmp_path):
+    def other(run):
+        code = {**synthetic.CODE, f"model.norm={run.seed}": f"version {run.seed}"}
+        if run.seed == 2:
+            code["shared"] = "another"
+        return {"code": code, "source": {"gpt": "0.1.0", "commit": "fedcba", "dirty": run.seed == 1}}
+
+    findings = found(tmp_path, lambda run: clipped(run, changes=other(run)))
+    assert findings.stack_differences == {"code of shared": ["0123456789ab", "another"]}
+    assert "code" not in findings.stack
+    assert findings.stack["commit"] == "fedcba and fedcba with changes"
+    alike = found(tmp_path / "alike", lambda run: clipped(run)).stack
+    assert alike["commit"] == synthetic.SOURCE["commit"]
+    assert len(alike["code"]) == 12
 
 
 def test_layouts_are_counted_and_more_than_one_is_a_limitation(tmp_path):

@@ -49,19 +49,22 @@ def test_a_run_begun_by_another_stack_is_refused_by_name(faults: Tally, one: Sma
     import torch
 
     stop_after(one, tmp_path / "whole", 9)
-    keys = list(describe_stack(torch.device("cpu")))
-    assert {"code", "torch", "numpy", "threads", "device"} <= set(keys)
-    for key in faults.some(keys, 3):
+    made_by = json.loads(one.run(tmp_path / "whole").run_json.read_text())
+    assert {"torch", "numpy", "threads", "device"} <= set(made_by["stack"])
+    assert {"shared", "engine=DDPEngine"} <= set(made_by["code"])
+    keys = [("stack", key) for key in made_by["stack"]] + [("code", part) for part in made_by["code"]]
+    for section, key in faults.some(keys, 3):
         out = Path(shutil.copytree(tmp_path / "whole", tmp_path / key))
         run = one.run(out)
-        edit_json(run.run_json, lambda run, key=key: run["stack"].update({key: "another"}))
+        edit_json(run.run_json, lambda run, section=section, key=key: run[section].update({key: "another"}))
+        wrong = f"made with {'code of ' if section == 'code' else ''}{key} = 'another'"
         with faults.one():
-            with pytest.raises(InputError, match=f"run.json: made with {key} = 'another', now it is "):
-                check_stack(run, describe_stack(torch.device("cpu")))
+            with pytest.raises(InputError, match=f"run.json: {wrong}, now it is "):
+                check_stack(run, one.runs[0].config, describe_stack(torch.device("cpu")))
             before = run.metrics.read_bytes()
             one.train(out)
             assert run.read_status().state == "failed"
-            assert f"made with {key} = 'another'" in run.read_status().why
+            assert wrong in run.read_status().why
             assert run.metrics.read_bytes() == before
 
 

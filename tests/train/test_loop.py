@@ -17,7 +17,7 @@ from gpt.data.corpus import default_cache
 from gpt.data.dataset import load_dataset
 from gpt.errors import InputError
 from gpt.model.gpt import build_model, token_losses
-from gpt.records.files import read_json
+from gpt.records.files import read_json, write_json
 from gpt.records.run_folder import RunFolder, load_arrays
 from gpt.runner.seed_batch import SeedBatch, train_seed_batch
 from gpt.runner.workspace import Workspace
@@ -307,6 +307,7 @@ def test_a_run_begun_by_other_code_is_not_continued(tiny: RunConfig, tmp_path: P
     run = planned(tiny)
     assert not train_seed_batch([run], place(tmp_path), stop_after(15))
     path = run_at(tmp_path, run.fingerprint).run_json
-    path.write_text(path.read_text().replace('"code": "', '"code": "0'))
-    with pytest.raises(InputError, match="made with code"):
+    made = read_json(path)
+    write_json(path, {**made, "code": {**made["code"], "shared": "0"}})
+    with pytest.raises(InputError, match="made with code of shared = '0', now it is '"):
         train_seed_batch([run], place(tmp_path), never)

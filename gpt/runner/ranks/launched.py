@@ -13,6 +13,7 @@ from typing import Any
 import torch.distributed as dist
 
 from gpt.errors import InputError
+from gpt.runner.code_version import this_code
 from gpt.runner.launch.accelerate import Launch
 from gpt.runner.launch.exit_codes import RANK_LOST
 from gpt.runner.launch.signals import LAUNCHER_ENDED, STOP_SIGNALS, stop_on_signals
@@ -24,6 +25,7 @@ from gpt.runner.ranks.local import POLL_SECONDS, Outcome, outcome, run_rank
 from gpt.runner.stack import describe_stack
 from gpt.runner.workspace import Workspace
 from gpt.study.plan import PlannedRun
+from gpt.yaml_file import canonical
 
 
 def open_store(launch: Launch, timeout: float) -> dist.Store:
@@ -51,6 +53,7 @@ def check_ranks_agree(
         "ranks-per-run": layout.ranks_per_run,
         "zero_stage": launch.zero_stage,
         **describe_stack(workspace.device),
+        "code": sorted({canonical(this_code().parts(run.config)) for seed_batch in seed_batches for run in seed_batch}),
         "runs": [[run.fingerprint for run in seed_batch] for seed_batch in seed_batches],
     }
     store.set(f"about/{launch.rank}", json.dumps(about))
@@ -72,7 +75,7 @@ def _difference(store: dist.Store, rank: int, about: dict[str, Any]) -> str:
         return f"rank {rank} did not come: all ranks of the launch must run the same command"
     for key, value in about.items():
         if other[key] != value:
-            what = "" if key == "runs" else f" {other[key]!r} on rank {rank}, {value!r} on rank 0"
+            what = "" if key in ("code", "runs") else f" {other[key]!r} on rank {rank}, {value!r} on rank 0"
             return f"ranks differ in {key}{what}; all ranks of a launch must be alike"
     return ""
 

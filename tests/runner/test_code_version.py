@@ -1,0 +1,194 @@
+"""A run's version is that of the code that its numbers come from: all of it, and nothing else."""
+
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from reference import run_config
+
+import gpt
+from gpt.runner.code_version import ENTRY_POINTS, Code, Name, place_of, this_code
+from gpt.runner.run_json import ENGINES
+from gpt.runner.stack import describe_source
+
+
+def definitions() -> set[Name]:
+    """Everything that any run's version covers."""
+    code = this_code()
+    return set(code.reach(*map(code.place, ENTRY_POINTS), *map(place_of, ENGINES)).definitions)
+
+
+def test_every_module_that_computes_is_covered_and_no_other() -> None:
+    assert {module.removeprefix("gpt.") for module, _ in definitions()} == {
+        "config",
+        "data.batches",
+        "data.dataset",
+        "data.tokenizer",
+        "model.attention",
+        "model.block",
+        "model.dropout",
+        "model.embedding",
+        "model.gpt",
+        "model.init",
+        "model.intermediates",
+        "model.linear",
+        "model.mlp",
+        "model.norm",
+        "model.position",
+        "probes.activations",
+        "probes.attention",
+        "probes.long_range",
+        "probes.protocol",
+        "randomness",
+        "records.schema",
+        "runner.seed_batch",
+        "train.context_use",
+        "train.engines.ddp",
+        "train.engines.engine",
+        "train.engines.micro_batches",
+        "train.engines.rank_invariant",
+        "train.engines.ranks",
+        "train.engines.zero",
+        "train.events",
+        "train.loop",
+        "train.optim.adamw",
+        "train.optim.clipping",
+        "train.optim.optimizer",
+        "train.optim.schedule",
+        "train.sampling",
+    }
+
+
+def test_what_cannot_change_a_number_is_not_covered() -> None:
+    names = {f"{module}.{name}" for module, name in definitions()}
+    assert not [name for name in names if any(word in name for word in ("corpus", "checkpoint", "recorder", "errors"))]
+    assert [name for name in names if name.startswith("gpt.runner.")] == ["gpt.runner.seed_batch.probes_of"]
+    assert "gpt.data.dataset.load_dataset" not in names
+
+
+NUMERIC = [
+    ("model/attention.py", "/ math.sqrt(q_SBHTK", "* math.sqrt(q_SBHTK"),
+    ("model/init.py", "GPT2_STD = 0.02", "GPT2_STD = 0.03"),
+    ("data/batches.py", 'STREAM = "batches"', 'STREAM = "batch"'),
+    ("randomness.py", "2.0**-53", "2.0**-52"),
+    ("probes/activations.py", "< DEAD", "<= DEAD"),
+    ("train/events.py", "SPIKE_NATS = 0.25", "SPIKE_NATS = 0.3"),
+    ("train/optim/schedule.py", "0.5 * (1 +", "0.4 * (1 +"),
+    ("train/optim/clipping.py", "TINY = 1e-6", "TINY = 1e-5"),
+    ("train/context_use.py", "TIMES = 2", "TIMES = 3"),
+    ("config.py", "return self.width // self.heads", "return self.width // self.heads + 0"),
+]
+HARMLESS = [
+    ("model/attention.py", "by the textbook formula", "by the formula of textbooks"),
+    ("data/dataset.py", "must each have at least", "must both have at least"),
+    ("data/tokenizer.py", "text must have at least", "a text must have at least"),
+    ("data/corpus.py", "DOWNLOAD_SECONDS = 60.0", "DOWNLOAD_SECONDS = 61.0"),
+    ("train/checkpoint.py", "KEPT = 2", "KEPT = 3"),
+    ("train/recorder.py", "FLUSH_EVERY = 50", "FLUSH_EVERY = 51"),
+    ("train/engines/micro_batches.py", "must be a multiple of", "has to be a multiple of"),
+    ("config.py", "heads: Positive\n", "head_count: Positive = 1\n    heads: Positive\n"),
+    ("train/loop.py", "windows_NT = torch", "# a remark\n    windows_NT = torch"),
+]
+
+
+@pytest.fixture(scope="module")
+def copy(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The package in another folder, to be changed."""
+    folder = tmp_path_factory.mktemp("copy") / "elsewhere"
+    for file in (repository / "gpt").rglob("*.py"):
+        to = folder / file.relative_to(repository / "gpt")
+        to.parent.mkdir(parents=True, exist_ok=True)
+        to.write_text(file.read_text())
+    return folder
+
+
+@pytest.fixture(scope="module")
+def before(copy: Path) -> dict[str, str]:
+    """The versions of the unchanged copy."""
+    return versions(copy)
+
+
+def versions(folder: Path) -> dict[str, str]:
+    """All parts of a run's code, with every engine's."""
+    code = Code(folder)
+    parts = code.parts(run_config())
+    for engine in ENGINES:
+        parts |= code.engine_part(engine)
+    return parts
+
+
+def changed(folder: Path, file: str, edit: Callable[[str], str]) -> dict[str, str]:
+    """All parts while a file is another."""
+    path = folder / file
+    source = path.read_text()
+    assert edit(source) != source, "the source has changed; so must the edit"
+    path.write_text(edit(source))
+    try:
+        return versions(folder)
+    finally:
+        path.write_text(source)
+
+
+def replaced(folder: Path, file: str, old: str, new: str) -> dict[str, str]:
+    def edit(source: str) -> str:
+        assert source.count(old) == 1, "the source has changed; so must the edit"
+        return source.replace(old, new)
+
+    return changed(folder, file, edit)
+
+
+def test_a_package_in_another_folder_has_the_same_version(before: dict[str, str]) -> None:
+    assert before == versions(Path(gpt.__file__).parent)
+
+
+@pytest.mark.parametrize(("file", "old", "new"), NUMERIC, ids=[file for file, _, _ in NUMERIC])
+def test_what_changes_a_number_changes_the_version(
+    copy: Path, before: dict[str, str], file: str, old: str, new: str
+) -> None:
+    assert replaced(copy, file, old, new) != before
+
+
+@pytest.mark.parametrize(("file", "old", "new"), HARMLESS, ids=[file for file, _, _ in HARMLESS])
+def test_a_word_does_not_change_the_version(copy: Path, before: dict[str, str], file: str, old: str, new: str) -> None:
+    assert replaced(copy, file, old, new) == before
+
+
+def test_moving_a_definition_does_not_change_the_version(copy: Path, before: dict[str, str]) -> None:
+    clipping, engine = copy / "train/optim/clipping.py", copy / "train/engines/ddp.py"
+    sources = {path: path.read_text() for path in (clipping, engine)}
+    moved = copy / "records/elsewhere.py"
+    moved.write_text(clipping.read_text())
+    clipping.unlink()
+    engine.write_text(engine.read_text().replace("gpt.train.optim.clipping", "gpt.records.elsewhere"))
+    zero = copy / "train/engines/zero.py"
+    sources[zero] = zero.read_text()
+    zero.write_text(zero.read_text().replace("gpt.train.optim.clipping", "gpt.records.elsewhere"))
+    after = versions(copy)
+    moved.unlink()
+    for path, source in sources.items():
+        path.write_text(source)
+    assert after == before
+
+
+def test_an_engine_changes_its_own_part_alone(copy: Path, before: dict[str, str]) -> None:
+    after = replaced(copy, "train/engines/ddp.py", 'group["lr"] = lr', 'group["lr"] = lr + 0')
+    assert [part for part in before if before[part] != after[part]] == ["engine=DDPEngine"]
+
+
+def test_a_version_is_found_in_a_fifth_of_a_second() -> None:
+    began = time.process_time()
+    versions(Path(gpt.__file__).parent)
+    assert time.process_time() - began < 0.2
+
+
+def test_the_source_is_named_by_its_commit_and_by_no_path(repository: Path) -> None:
+    commit = subprocess.run(
+        ["git", "-C", repository, "rev-parse", "HEAD"], capture_output=True, text=True, check=False
+    ).stdout.strip()
+    source = describe_source()
+    assert source["gpt"] == gpt.__version__
+    assert source["commit"] == (commit or None)
+    assert (source["dirty"] is None) == (not commit)
+    assert "/" not in str(source)
