@@ -1,6 +1,8 @@
 """A run's version is that of the code that its numbers come from: all of it, and nothing else."""
 
+import importlib
 import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -9,6 +11,7 @@ import pytest
 from reference import run_config
 
 import gpt
+from gpt.registry import REGISTRIES
 from gpt.runner.code_version import ENTRY_POINTS, Code, Name, place_of, this_code
 from gpt.runner.run_json import ENGINES
 from gpt.runner.stack import describe_source
@@ -17,7 +20,8 @@ from gpt.runner.stack import describe_source
 def definitions() -> set[Name]:
     """Everything that any run's version covers."""
     code = this_code()
-    return set(code.reach(*map(code.place, ENTRY_POINTS), *map(place_of, ENGINES)).definitions)
+    variants = [cls for registry in REGISTRIES.values() for cls in registry.values()]
+    return set(code.reach(*map(code.place, ENTRY_POINTS), *map(place_of, [*ENGINES, *variants])).definitions)
 
 
 def test_every_module_that_computes_is_covered_and_no_other() -> None:
@@ -36,6 +40,7 @@ def test_every_module_that_computes_is_covered_and_no_other() -> None:
         "model.linear",
         "model.mlp",
         "model.norm",
+        "model.placement",
         "model.position",
         "probes.activations",
         "probes.attention",
@@ -70,7 +75,7 @@ def test_what_cannot_change_a_number_is_not_covered() -> None:
 
 NUMERIC = [
     ("model/attention.py", "/ math.sqrt(q_SBHTK", "* math.sqrt(q_SBHTK"),
-    ("model/init.py", "GPT2_STD = 0.02", "GPT2_STD = 0.03"),
+    ("model/init.py", "draws * std", "draws * std * 2"),
     ("data/batches.py", 'STREAM = "batches"', 'STREAM = "batch"'),
     ("randomness.py", "2.0**-53", "2.0**-52"),
     ("probes/activations.py", "< DEAD", "<= DEAD"),
@@ -78,7 +83,7 @@ NUMERIC = [
     ("train/optim/schedule.py", "0.5 * (1 +", "0.4 * (1 +"),
     ("train/optim/clipping.py", "TINY = 1e-6", "TINY = 1e-5"),
     ("train/context_use.py", "TIMES = 2", "TIMES = 3"),
-    ("config.py", "return self.width // self.heads", "return self.width // self.heads + 0"),
+    ("config.py", "return self.width // self.heads", "return self.heads"),
 ]
 HARMLESS = [
     ("model/attention.py", "by the textbook formula", "by the formula of textbooks"),
@@ -175,6 +180,34 @@ def test_moving_a_definition_does_not_change_the_version(copy: Path, before: dic
 def test_an_engine_changes_its_own_part_alone(copy: Path, before: dict[str, str]) -> None:
     after = replaced(copy, "train/engines/ddp.py", 'group["lr"] = lr', 'group["lr"] = lr + 0')
     assert [part for part in before if before[part] != after[part]] == ["engine=DDPEngine"]
+
+
+def test_a_variant_changes_the_version_of_the_runs_that_use_it_alone(copy: Path, before: dict[str, str]) -> None:
+    after = replaced(copy, "model/norm.py", "return F.rms_norm(", "return 2 * F.rms_norm(")
+    assert after == before
+    other = Code(copy).parts(run_config(norm="rmsnorm"))
+    assert {part for part in other if other[part] != before.get(part)} == {"model.norm=rmsnorm"}
+
+    def edited(source: str) -> str:
+        return source + "\n@NORMS.register('scale')\nclass ScaleNorm(Norm):\n    pass\n"
+
+    assert changed(copy, "model/norm.py", edited) == before, "a variant more"
+
+
+def test_a_users_own_variant_is_read_where_it_stands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    own = tmp_path / "my_variants.py"
+    source = "from gpt.model.norm import RMSNorm\n\nGAIN = 2.0\n\n\nclass Doubled(RMSNorm):\n"
+    source += "    def forward(self, x):\n        return GAIN * super().forward(x)\n\n\nUNUSED = 3\n"
+    monkeypatch.syspath_prepend(tmp_path)
+    seen = []
+    for text in (source, source.replace("UNUSED = 3", "UNUSED = 4"), source.replace("GAIN = 2.0", "GAIN = 2.5")):
+        own.write_text(text)
+        monkeypatch.delitem(sys.modules, "my_variants", raising=False)
+        importlib.invalidate_caches()
+        doubled = importlib.import_module("my_variants").Doubled
+        seen.append(Code(Path(gpt.__file__).parent).reach(place_of(doubled)))
+    assert {("my_variants", "GAIN"), ("gpt.model.norm", "RMSNorm")} <= set(seen[0].definitions)
+    assert seen[0].version == seen[1].version != seen[2].version
 
 
 def test_a_version_is_found_in_a_fifth_of_a_second() -> None:
