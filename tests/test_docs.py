@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from published import REPOSITORY
 
+import gpt
 from gpt.cli import read_arguments
 from gpt.commands.workspace import cache_folder
 from gpt.config import RunConfig
@@ -30,7 +31,7 @@ SHOWN = ("bash", "console")
 """fences of commands: as they are typed, or each after `$ ` and before what it prints"""
 
 SMALLER = {
-    "layers": 1, "heads": 2, "width": 16, "context": 16, "steps": 20, "batch_size": 4, "eval_every": 10,
+    "layers": 1, "heads": 2, "width": 16, "context": 16, "steps": 20, "eval_every": 10,
     "warmup_steps": 2, "long_range_windows": 2, "windows": 2, "characters": 20, "seeds": 3, "precision": "fp32",
 }  # fmt: skip
 """What every shipped run and study file says where the commands of a page are run: all else is as a reader has it."""
@@ -48,7 +49,7 @@ NOT_RUN = {
     r"check-gradients": "minutes; tests/runner/test_gradient_parity.py runs it",
     r"--processes 4": "more processes than two cores carry; tests/runner/test_ranks.py runs such layouts",
     r"gpt study publish out/full": "needs the studies at full size; tests/runner/test_publish.py publishes",
-    r"^apt-get ": "needs root",
+    r"^python -m pytest": "this very suite",
 }
 """Commands that are not run here, by what is in them, and why; those of gpt must still have options that it takes."""
 
@@ -165,13 +166,12 @@ def study_of_the_readme() -> str:
     return str(study)
 
 
-@pytest.fixture
-def checkout(tmp_path: Path) -> Path:
-    """The repository as a reader has it, its runs and studies made smaller; `gpt` is this version's."""
-    root = tmp_path / "checkout"
-    for folder in ("configs", "launch", "slurm"):
+@pytest.fixture(scope="module")
+def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What a reader has after a first study and a first run, both small; `gpt` is this version's."""
+    root = tmp_path_factory.mktemp("checkout")
+    for folder in ("configs", "launch", "slurm", "results"):
         shutil.copytree(REPOSITORY / folder, root / folder)
-    (root / "results").symlink_to(REPOSITORY / "results")
     (root / "configs/studies/qk_norm.yaml").write_text(study_of_the_readme())
     for path in (root / "configs").rglob("*.yaml"):
         text = path.read_text()
@@ -183,30 +183,36 @@ def checkout(tmp_path: Path) -> Path:
     script.parent.mkdir()
     script.write_text(f'#!/bin/sh\nexec {sys.executable} -m gpt "$@"\n')
     script.chmod(script.stat().st_mode | stat.S_IEXEC)
+    assert run("gpt study run configs/studies/qk_norm.yaml && gpt train configs/runs/char_quick.yaml", root) == 0
     return root
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("page", [page for page in PAGES if any(why_not_run(c) is None for c in commands_of(page))])
 def test_the_commands_of_a_page_work_one_after_the_other(page: str, checkout: Path) -> None:
-    environment = os.environ | {"PATH": f"{checkout / 'bin'}:{os.environ['PATH']}", "PYTHONPATH": str(REPOSITORY)}
-    if page != "README.md":  # what the page takes for granted
-        prepare = "gpt study run configs/studies/qk_norm.yaml && gpt train configs/runs/char_quick.yaml"
-        assert run(prepare, checkout, environment) == 0
     for command in commands_of(page):
         if why_not_run(command) is None:
             words = command.words
             for name, file in NAMED.items():
                 words = words.replace(name, file)
-            assert run(words, checkout, environment) == 0, words
+            assert run(words, checkout) == 0, words
 
 
-def run(words: str, folder: Path, environment: dict[str, str]) -> int:
+def run(words: str, folder: Path) -> int:
     """The exit code of a command typed in a folder; FINGERPRINT is the run trained last."""
     runs = sorted((folder / "out" / "runs").glob("*/samples.txt"), key=lambda path: path.stat().st_mtime)
     words = words.replace("FINGERPRINT", runs[-1].parent.name if runs else "")
+    environment = os.environ | {"PATH": f"{folder / 'bin'}:{os.environ['PATH']}", "PYTHONPATH": str(REPOSITORY)}
     ended = subprocess.run(
         ["bash", "-c", words], cwd=folder, env=environment, capture_output=True, text=True, timeout=300
     )
     print(words, ended.stdout[-2000:], ended.stderr[-2000:], sep="\n")
     return ended.returncode
+
+
+def test_the_version_is_the_same_everywhere() -> None:
+    for file, said in (
+        ("CITATION.cff", f"\nversion: {gpt.__version__}\n"),
+        ("CHANGELOG.md", f"\n## {gpt.__version__}\n"),
+    ):
+        assert said in (REPOSITORY / file).read_text(encoding="utf-8"), file
