@@ -27,6 +27,7 @@ PAGES = sorted(
     for path in [*REPOSITORY.glob("*.md"), *REPOSITORY.glob("*/README.md"), *REPOSITORY.glob("docs/*.md")]
 )
 README_BYTES = 15_000
+IMAGE_BYTES = 300_000
 SHOWN = ("bash", "console")
 """fences of commands: as they are typed, or each after `$ ` and before what it prints"""
 
@@ -95,6 +96,7 @@ EVERY = [command for page in PAGES for command in commands_of(page)]
 
 def test_the_readme_is_read_in_one_sitting() -> None:
     assert (REPOSITORY / "README.md").stat().st_size <= README_BYTES
+    assert all(image.stat().st_size < IMAGE_BYTES for image in (REPOSITORY / "docs" / "images").iterdir())
 
 
 def test_each_page_of_the_documentation_opens_with_the_command_that_answers_it() -> None:
