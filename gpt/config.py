@@ -191,7 +191,7 @@ def with_values(config: RunConfig, values: Mapping[str, Any], where: str) -> Run
     return parse(RunConfig, data, where)
 
 
-def load_run(path: Path, overrides: Sequence[str] = ()) -> RunConfig:
+def read_run_file(path: Path, overrides: Sequence[str] = ()) -> RunConfig:
     """Read a run file and lay `--key value` pairs over it; values are read as YAML reads them.
 
     Raises:

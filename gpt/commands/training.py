@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from gpt.commands.studies import open_study
 from gpt.commands.workspace import cache_folder, find_launch, is_main, make_layout, make_workspace
-from gpt.config import RunConfig, fingerprint, load_run
+from gpt.config import RunConfig, fingerprint, read_run_file
 from gpt.errors import InputError
 from gpt.records.schema import VAL_LOSS
 from gpt.runner.launch.exit_codes import DONE, RUNS_FAILED, STOPPED
@@ -30,7 +30,7 @@ NAMED = 20
 
 def train(options: argparse.Namespace) -> int:
     """Train one run; any field can be set as --optim.lr 3e-4."""
-    config = load_run(options.run, options.overrides)
+    config = read_run_file(options.run, options.overrides)
     if options.fields:
         return show_fields(options.run, config)
     from gpt.runner.inputs import load_data
