@@ -1,61 +1,234 @@
-"""The `gpt` command: reads arguments, calls a command, turns its answer into an exit code.
-
-0 done; 1 a layout (`gpt check-gradients`) or a record (`gpt verify`) is wrong, or a launch lost a rank; 2 bad input,
-one line; 3 some runs failed, named; 75 stopped on request, run again to go on; 141 whoever read the output closed it.
-"""
+"""The `gpt` command: reads arguments, calls a command, turns its answer into an exit code."""
 
 import argparse
+import contextlib
 import os
+import platform
 import signal
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
-from gpt.commands import studies, tools, training
-from gpt.errors import InputError
-from gpt.runner.launch.exit_codes import BAD_INPUT, OUTPUT_CLOSED, STOPPED
+import gpt
+from gpt.commands import launching, studies, tools, training
+from gpt.commands.surroundings import keep_imports, open_streams
+from gpt.errors import RENAMED, InputError
+from gpt.runner.launch.exit_codes import BAD_INPUT, DONE, OUTPUT_CLOSED, STOPPED
 from gpt.runner.launch.signals import STOP_SIGNALS
-from gpt.yaml_file import read_yaml
 
 if TYPE_CHECKING:
     from gpt.runner.launch.rank_registry import RegisteredRank
 
-RENAMED = {"certify": "check-gradients", "--seeds-per-pack": "--seeds-per-process"}
-"""words of version 0.1's command line, and what they are now"""
-LAUNCHED = ("train", "study")
-"""commands that `gpt launch` starts; the first of these words begins one"""
-STOPPED_EARLY = "gpt: stopped on request; run the same command again to go on"
+STOPPED_EARLY = "gpt: stopped on request; run the same command again to resume"
 LATER_RANKS_SECONDS = 5
 """time that ranks other than 0 wait before they complain of what rank 0 will most likely have complained of"""
+PACKAGES = ("torch", "accelerate", "deepspeed", "wandb")
+EXIT_CODES = """exit codes: 0 done; 1 a gradient norm or a record is wrong, or a launch lost a rank; 2 bad input (one
+line); 3 some runs failed (named); 75 stopped on request (run again to resume); 141 the reader closed the output"""
+
+
+def whole(text: str) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"got {text!r}, must be a whole number") from None
+
+
+def number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"got {text!r}, must be a number") from None
+
+
+@dataclass(frozen=True)
+class Argument:
+    """One argument of a command, as argparse takes it."""
+
+    name: str
+    options: Mapping[str, Any]
+
+
+def argument(name: str, meaning: str | None = None, **options: Any) -> Argument:
+    return Argument(name, {"help": meaning, **options})
+
+
+JSON = argument("--json", "answer in JSON", action="store_true")
+DEVICE = argument("--device", "cpu, cuda or auto (default)", default="auto")
+PUBLISHED_OUT = argument("out", "folder of runs and studies", type=Path, metavar="OUT")
+OUT = argument("out", "folder of runs and studies (default: out)", type=Path, nargs="?", default=Path("out"),
+    metavar="OUT")  # fmt: skip
+STUDIES = (
+    argument("studies", type=Path, nargs="+", metavar="STUDY.yaml"),
+    argument("--seeds", "number of seeds in place of the file's", type=whole),
+)
+WHERE = (
+    argument("--wandb", "sync with Weights & Biases (default: WANDB_MODE if set, else disabled)",
+        choices=("online", "offline", "disabled")),
+    argument("--out", "folder of runs and studies (default: out)", type=Path, default=Path("out")),
+    argument("--threads", "CPU threads of each process (default: 1)", type=whole, default=1),
+    DEVICE,
+    argument("--ranks-per-run", "processes that share a batch; default: 1 for a study, all for gpt train and with "
+        "DeepSpeed", type=whole, metavar="R"),
+    argument("--timeout", "after which a process that does not answer the others of its run is given up (default: 120)",
+        type=number, default=120.0, metavar="SECONDS"),
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Command:
+    name: str
+    run: Callable[[argparse.Namespace], int]
+    meaning: str
+    arguments: Sequence[Argument]
+
+
+COMMANDS = (
+    Command("data", tools.fetch_data, "fetch and check a corpus, and print where it is", [
+        argument("source", "corpus name, or a text file to check", nargs="?", default="tiny_shakespeare"),
+        JSON,
+    ]),
+    Command("train", training.train, "train one run; any field can be set as --optim.lr 3e-4", [
+        argument("run", type=Path, metavar="RUN.yaml"),
+        argument("--fields", "show every field, its meaning and this file's value", action="store_true"),
+        *WHERE,
+    ]),
+    Command("study check", studies.check_study,
+        "refuse confounded studies; say what differs, how many runs, what they cost and what they can detect",
+        [*STUDIES, JSON]),
+    Command("study run", training.run_studies,
+        "train every missing run of the studies, then report; run again, it does only what is missing", [
+        *STUDIES,
+        argument("--processes", "auto: one for each GPU, else for each core", default="auto"),
+        argument("--seeds-per-process", "seeds trained together by one process; auto: 1 on a CPU, as many as keep all "
+            "GPUs busy", default="auto", metavar="N"),
+        *WHERE,
+    ]),
+    Command("study status", studies.show_status, "say how far each study of a folder is", [OUT, JSON]),
+    Command("study report", studies.report_studies,
+        "write the reports of a folder's studies again and print their findings", [OUT]),
+    Command("study publish", studies.publish_studies,
+        "copy the reports of a folder's finished studies to results/ and renew the findings on its page", [
+        PUBLISHED_OUT,
+        argument("--results", "folder of published studies", type=Path, default=Path("results")),
+        argument("--readme", "page whose findings are renewed (default: README.md of that folder)", type=Path,
+            metavar="FILE"),
+    ]),
+    Command("wandb sync", tools.sync_wandb,
+        "send to W&B what has not arrived there: after an outage or a kill, or of runs trained without it", [
+        PUBLISHED_OUT,
+        argument("--mode", "default: WANDB_MODE if that is one, else online", choices=("online", "offline")),
+    ]),
+    Command("check-gradients", tools.check_gradients,
+        "compare the gradient norms of every engine and layout with one process", [
+        argument("--out", "folder for gradient_parity.json and gradient_parity.md", type=Path),
+        DEVICE,
+    ]),
+    Command("verify", tools.verify_folder,
+        "check every checksum and record, and that every planned run is there", [
+        argument("folder", type=Path, metavar="DIR"),
+        JSON,
+    ]),
+    Command("launch", launching.launch_ranks,
+        "start gpt train or gpt study run on several ranks by accelerate launch; see them to their end", [
+        argument("launch", "of launch/; options of accelerate may follow", type=Path, metavar="LAUNCH.yaml"),
+        argument("-n", "--num_processes in place of the file's, of all machines", type=whole, metavar="RANKS"),
+        argument("--grace", "after which ranks that were told to stop are killed (default: 120)", type=number,
+            default=120.0, metavar="SECONDS"),
+    ]),
+    Command("sample", tools.sample_run, "write text with a run's best model", [
+        argument("run", "a run's folder, OUT/runs/<fingerprint>", type=Path, metavar="RUN"),
+        argument("--prompt", "text that generation starts from", default="\n"),
+        argument("--characters", type=whole, default=300),
+        argument("--temperature", type=number, default=0.8),
+        argument("--seed", type=whole, default=0),
+    ]),
+)  # fmt: skip
+GROUPS = {"study": "check, run and report studies", "wandb": "sync records with Weights & Biases"}
+USAGES = {"launch": "gpt launch [-h] [--grace SECONDS] LAUNCH.yaml [-n RANKS] [OPTIONS] train|study ..."}
+TRAINING = (training.train, training.run_studies)
 
 
 class Parser(argparse.ArgumentParser):
     """argparse whose complaints are one line."""
 
     def error(self, message: str) -> NoReturn:
-        print(f"{self.prog}: {message}", file=sys.stderr)
+        _say(f"{self.prog}: {message}")
         raise SystemExit(BAD_INPUT)
+
+
+class ShowVersions(argparse.Action):
+    def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> NoReturn:
+        print(f"gpt {gpt.__version__}\npython {platform.python_version()}")
+        for name in PACKAGES:
+            print(name, version(name))
+        raise SystemExit(DONE)
+
+
+def build_parser() -> argparse.ArgumentParser:
+    parser = Parser(prog="gpt", description="Controlled multi-seed studies of a GPT's design choices.",
+        epilog=EXIT_CODES)  # fmt: skip
+    parser.add_argument("--version", action=ShowVersions, nargs=0, help="show the versions of gpt and what it rests on")
+    of = {"": parser.add_subparsers(required=True, metavar="COMMAND")}
+    for command in COMMANDS:
+        group, _, name = command.name.rpartition(" ")
+        if group not in of:
+            of[group] = of[""].add_parser(group, help=GROUPS[group]).add_subparsers(required=True)
+        added = of[group].add_parser(
+            name, help=command.meaning, description=command.meaning, allow_abbrev=False, usage=USAGES.get(name)
+        )
+        added.set_defaults(command=command.run)
+        for each in command.arguments:
+            added.add_argument(each.name, **each.options)
+    return parser
+
+
+def read_arguments(arguments: Sequence[str]) -> argparse.Namespace:
+    """The options of a command; `overrides` are fields of a run or options of accelerate, `launched` the command of a
+    launch.
+    """
+    words = list(arguments)
+    for word in [*words[:1], *(word.partition("=")[0] for word in words if word.startswith("--"))]:
+        if word in RENAMED:
+            raise InputError(f"{word} was renamed; write {RENAMED[word]} instead")
+    own = words
+    overrides: list[str] = []
+    launched: list[str] = []
+    if words[:1] == ["launch"]:
+        own, launched = launching.split(words)
+    elif words[:1] == ["train"]:
+        own, overrides = training.split(words)
+    parser = build_parser()
+    options, unknown = parser.parse_known_args(own)
+    if unknown and options.command not in (training.train, launching.launch_ranks):
+        parser.error(f"unknown argument {unknown[0]}")
+    options.overrides, options.launched = [*overrides, *unknown], launched
+    if launched:
+        read_arguments(launched)  # refused once instead of by every rank
+    return options
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run one command and exit with its code."""
-    registered = register_rank()
+    open_streams()
+    keep_imports()
+    registered = None
+    trains = False
     try:
+        registered = register_rank()
         options = read_arguments(sys.argv[1:] if arguments is None else arguments)
-    except InputError as error:
-        complain(error)
-        raise SystemExit(BAD_INPUT) from None
-    if options.command in (training.train, training.run_studies, launch_ranks):
-        for number in STOP_SIGNALS:
-            signal.signal(number, stop_at_once)
-    try:
+        trains = options.command in TRAINING
+        if trains or options.command is launching.launch_ranks:
+            for number in STOP_SIGNALS:
+                signal.signal(number, stop_at_once)
         code = options.command(options)
         sys.stdout.flush()
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nothing is left to complain at exit
         code = OUTPUT_CLOSED
     except (InputError, OSError) as error:
         complain(error)
@@ -64,11 +237,12 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         complain(InputError("a file is nested too deeply, or contains itself; must be plain keys and values"))
         code = BAD_INPUT
     except KeyboardInterrupt:
-        print(STOPPED_EARLY, file=sys.stderr)
+        _say(STOPPED_EARLY)
         code = STOPPED
+    discard_output()
     if registered:
         code = registered.note(code)
-    if registered or "RANK" in os.environ:
+    if registered or (trains and "RANK" in os.environ):
         from gpt.runner.ranks.group import end_process
 
         end_process(code)
@@ -84,23 +258,6 @@ def register_rank() -> "RegisteredRank | None":
     return register_rank(os.environ)
 
 
-def read_arguments(arguments: Sequence[str]) -> argparse.Namespace:
-    """The options of a command; `overrides` are those that are not its own, `launched` is the command of a launch."""
-    words = list(arguments)
-    for old in [word.partition("=")[0] for word in words[:1] + [word for word in words if word.startswith("--")]]:
-        if old in RENAMED:
-            raise InputError(f"{old} was renamed; write {RENAMED[old]} instead")
-    own = len(words)
-    if words[:1] == ["launch"]:
-        own = next((place for place, word in enumerate(words) if word in LAUNCHED), own)
-    parser = build_parser()
-    options, overrides = parser.parse_known_args(words[:own])
-    if overrides and options.command not in (training.train, launch_ranks):
-        parser.error(f"unknown argument {overrides[0]}")
-    options.overrides, options.launched = overrides, words[own:]
-    return options
-
-
 def stop_at_once(_number: int, _frame: FrameType | None) -> NoReturn:
     """Obey a request to stop that comes while nothing is trained: before the first step, or while a report is made."""
     os.write(2, f"{STOPPED_EARLY}\n".encode())
@@ -109,104 +266,22 @@ def stop_at_once(_number: int, _frame: FrameType | None) -> NoReturn:
 
 def complain(error: Exception) -> None:
     """Say what is wrong, once: where a launcher started several processes, rank 0 ends them all with its complaint."""
-    if int(os.environ.get("RANK") or 0):
+    if os.environ.get("RANK", "").strip("0").isdecimal():
         time.sleep(LATER_RANKS_SECONDS)
-    print(f"gpt: {error}", file=sys.stderr)
+    if isinstance(error, OSError) and error.strerror:
+        error = InputError(f"{error.filename}: {error.strerror}" if error.filename else error.strerror)
+    _say(f"gpt: {error}")
 
 
-def build_parser() -> argparse.ArgumentParser:
-    parser = Parser(prog="gpt", description="Controlled multi-seed studies of a GPT's design choices.")
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
-
-    def command(
-        group: "argparse._SubParsersAction[Parser]", name: str, run: Callable[..., int]
-    ) -> argparse.ArgumentParser:
-        lines = (run.__doc__ or "").strip().splitlines()
-        added = group.add_parser(name, help=lines[0], description="\n".join(lines), allow_abbrev=False)
-        added.set_defaults(command=run)
-        return added
-
-    data = command(commands, "data", tools.fetch_data)
-    data.add_argument("source", nargs="?", default="tiny_shakespeare", help="corpus name, or a text file to check")
-
-    one = command(commands, "train", training.train)
-    one.add_argument("run", type=Path, metavar="RUN.yaml")
-    one.add_argument("--fields", action="store_true", help="show every field, its meaning and this file's value")
-    add_place(one)
-    one.set_defaults(processes="auto", seeds_per_process="1")
-
-    study = commands.add_parser("study", help="check, run and report studies").add_subparsers(required=True)
-    check = command(study, "check", studies.check_study)
-    check.add_argument("studies", type=Path, nargs="+", metavar="STUDY.yaml")
-    check.add_argument("--seeds", type=int, help="number of seeds in place of the file's")
-    run = command(study, "run", training.run_studies)
-    run.add_argument("studies", type=Path, nargs="+", metavar="STUDY.yaml")
-    run.add_argument("--seeds", type=int, help="number of seeds in place of the file's")
-    run.add_argument("--processes", default="auto", help="auto: one for each GPU, else for each core")
-    run.add_argument("--seeds-per-process", default="auto", metavar="N",
-        help="seeds trained together by one process; auto: 1 on a CPU, as many as keep all GPUs busy")  # fmt: skip
-    add_place(run)
-    for name, show in (("status", studies.show_status), ("report", studies.report_studies)):
-        command(study, name, show).add_argument("out", type=Path, nargs="?", default=Path("out"), metavar="OUT")
-    publish = command(study, "publish", studies.publish_studies)
-    publish.add_argument("out", type=Path, metavar="OUT")
-    publish.add_argument("--results", type=Path, default=Path("results"), help="folder of published studies")
-    publish.add_argument("--readme", type=Path, metavar="FILE",
-        help="page whose findings are renewed (default: README.md of that folder)")  # fmt: skip
-
-    wandb = commands.add_parser("wandb", help="mirror records to Weights & Biases").add_subparsers(required=True)
-    sync = command(wandb, "sync", tools.sync_wandb)
-    sync.add_argument("out", type=Path, metavar="OUT")
-    sync.add_argument("--mode", choices=("online", "offline"), help="default: WANDB_MODE if that is one, else online")
-
-    check_gradients = command(commands, "check-gradients", tools.check_gradients)
-    check_gradients.add_argument("--out", type=Path, help="folder for gradient_parity.json and gradient_parity.md")
-    check_gradients.add_argument("--device", default="auto", help="cpu, cuda or auto (default)")
-
-    command(commands, "verify", tools.verify_folder).add_argument("folder", type=Path, metavar="DIR")
-
-    launch = command(commands, "launch", launch_ranks)
-    launch.usage = "gpt launch [-h] [--grace SECONDS] LAUNCH.yaml [-n RANKS] [OPTIONS] train|study ..."
-    launch.add_argument("launch", type=Path, metavar="LAUNCH.yaml", help="of launch/; options of accelerate may follow")
-    launch.add_argument("-n", type=int, metavar="RANKS", help="--num_processes in place of the file's, of all machines")
-    launch.add_argument("--grace", type=float, default=120.0, metavar="SECONDS",
-        help="after which ranks that were told to stop are killed (default: 120)")  # fmt: skip
-
-    sample = command(commands, "sample", tools.sample_run)
-    sample.add_argument("run", type=Path, metavar="RUN", help="a run's folder, OUT/runs/<fingerprint>")
-    sample.add_argument("--prompt", default="\n", help="text that generation starts from")
-    sample.add_argument("--characters", type=int, default=300)
-    sample.add_argument("--temperature", type=float, default=0.8)
-    sample.add_argument("--seed", type=int, default=0)
-    return parser
+def _say(text: str) -> None:
+    """One line, whatever is quoted in it."""
+    with contextlib.suppress(OSError):  # the reader closed it
+        print("\\n".join(text.splitlines()), file=sys.stderr)
 
 
-def add_place(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--wandb", choices=("online", "offline", "disabled"),
-        help="mirror to Weights & Biases (default: WANDB_MODE if set, else disabled)")  # fmt: skip
-    parser.add_argument("--out", type=Path, default=Path("out"), help="folder of runs and studies (default: out)")
-    parser.add_argument("--threads", type=int, default=1, help="CPU threads of each process (default: 1)")
-    parser.add_argument("--device", default="auto", help="cpu, cuda or auto (default)")
-    parser.add_argument("--ranks-per-run", type=int, metavar="R", help="processes that share a batch; "
-        "default: 1 for a study, all for gpt train and with DeepSpeed")  # fmt: skip
-    parser.add_argument("--timeout", type=float, default=120.0, metavar="SECONDS",
-        help="after which a process that does not answer the others of its run is given up (default: 120)")  # fmt: skip
-
-
-def launch_ranks(options: argparse.Namespace) -> int:
-    """Start gpt's own command, train or study, on several ranks by accelerate launch; see them to their end."""
-    from gpt.runner.launch.supervise import launcher_command, supervise
-
-    if not options.launch.is_file():
-        raise InputError(f"{options.launch}: no such file; LAUNCH.yaml comes first, launch/ has some")
-    if "distributed_type" not in read_yaml(options.launch).data:
-        raise InputError(f"{options.launch}: no distributed_type, must be a file for accelerate; launch/ has some")
-    if options.n is not None and options.n < 1:
-        raise InputError(f"-n: got {options.n}, must be at least 1")
-    if not options.grace > 0:
-        raise InputError(f"--grace: got {options.grace:g}, must be more than 0 seconds")
-    if not options.launched:
-        raise InputError(f"gpt launch: nothing to start after {options.launch}, must be gpt's own train or study ...")
-    read_arguments(options.launched)  # refused once instead of by every rank
-    command = launcher_command(options.launch, options.n, options.overrides, options.launched)
-    return supervise(command, options.grace)
+def discard_output() -> None:
+    """Drop what standard output does not take any more, so that Python has nothing to complain of at its end."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -10,11 +10,14 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from gpt.errors import InputError
-from gpt.yaml_file import Strict, canonical, flatten, keys_of, nearest_key, parse, read_overrides, read_yaml, set_value
+from gpt.yaml_file import Strict, canonical, flatten, parse, read_overrides, read_yaml, set_value
 
 WITHOUT_EFFECT = frozenset({"train.checkpoint_every", "data.source"})
 """fields that cannot change a number: how often a run is made durable, and a name for data that count by their hash"""
+
+TINY_SHAKESPEARE = "tiny_shakespeare"
+CORPORA = frozenset({TINY_SHAKESPEARE})
+"""corpora known by name; every other `data.source` is the path of a file"""
 
 Positive = Annotated[int, Field(ge=1)]
 Count = Annotated[int, Field(ge=0)]
@@ -28,8 +31,8 @@ def _off_is_none(value: Any) -> Any:
 
 
 class DataConfig(Strict):
-    source: str = "tiny_shakespeare"
-    """`tiny_shakespeare`, or the path of a UTF-8 text file"""
+    source: str = TINY_SHAKESPEARE
+    """`tiny_shakespeare`, or the path of a UTF-8 text file, relative to the file that names it"""
     val_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.1
     """share of the text, at its end, that is held out for validation"""
     order_seed: Annotated[Seed | None, BeforeValidator(_off_is_none)] = None
@@ -191,20 +194,27 @@ def with_values(config: RunConfig, values: Mapping[str, Any], where: str) -> Run
     return parse(RunConfig, data, where)
 
 
-def read_run_file(path: Path, overrides: Sequence[str] = ()) -> RunConfig:
-    """Read a run file and lay `--key value` pairs over it; values are read as YAML reads them.
+def load_run(path: Path, overrides: Sequence[str] = ()) -> RunConfig:
+    """Read a run file and lay `--key value` pairs over it; only the whole must be valid.
+
+    A text file's path is relative to the run file, and to the current folder where it is given by `--data.source`; it
+    is made absolute, so that it means the same wherever the configuration is read again.
 
     Raises:
-        InputError: see `read_yaml` and `parse`.
+        InputError: see `read_yaml`, `read_overrides` and `parse`.
     """
+    given = read_overrides(RunConfig, overrides)
     document = read_yaml(path)
+    words = {key: word for key, (word, _) in given.items()}
+    document = document.changed(
+        {key: value for key, (_, value) in given.items()},
+        lambda keys: f"{path} with {' '.join(f'--{key} {words[key]}' for key in keys)}",
+    )
     config = parse(RunConfig, document.data, document)
-    values = read_overrides(overrides)
-    for key in values:
-        if key not in keys_of(RunConfig):
-            near = nearest_key(RunConfig, key)
-            raise InputError(f"--{key}: unknown key" + (f"; did you mean --{near}?" if near else ""))
-    return with_values(config, values, f"{path} with {' '.join(overrides)}") if values else config
+    if config.data.source in CORPORA:
+        return config
+    folder = Path() if "data.source" in given else path.parent
+    return with_values(config, {"data.source": str((folder / config.data.source).absolute())}, str(path))
 
 
 def fingerprint(config: RunConfig, data_sha256: str) -> str:

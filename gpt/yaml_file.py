@@ -4,23 +4,47 @@ Run files, study files and the records that quote them are read by the same func
 alike.
 """
 
+import copy
 import difflib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar, cast, get_origin
 
 from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic.fields import FieldInfo
 from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.nodes import MappingNode, Node, SequenceNode
 
-from gpt.errors import InputError
+from gpt.errors import RENAMED, InputError
 
 KeyPath = tuple[str | int, ...]
 
-RENAMED = {"blocks": "settings"}
-"""keys of files that earlier versions wrote, and what they are called now"""
+RULES = {
+    "int_type": "a whole number",
+    "int_parsing": "a whole number",
+    "int_from_float": "a whole number",
+    "float_type": "a number",
+    "float_parsing": "a number",
+    "finite_number": "a finite number",
+    "bool_type": "true or false",
+    "bool_parsing": "true or false",
+    "string_type": "text",
+    "string_too_short": "text of at least {min_length} characters",
+    "string_too_long": "text of at most {max_length} characters",
+    "list_type": "a list",
+    "tuple_type": "a list",
+    "too_short": "a list of at least {min_length}",
+    "dict_type": "keys and values",
+    "model_type": "keys and values",
+    "literal_error": "{expected}",
+    "greater_than": "above {gt}",
+    "greater_than_equal": "at least {ge}",
+    "less_than": "below {lt}",
+    "less_than_equal": "at most {le}",
+}
+"""what a value must be, by the validator's name for the rule that it breaks"""
 
 
 class Strict(BaseModel):
@@ -30,18 +54,34 @@ class Strict(BaseModel):
 
 
 class Document:
-    """A YAML file as plain data, with the line of every key."""
+    """A YAML file as plain data, with the place that every key comes from."""
 
-    def __init__(self, path: Path, data: dict[str, Any], lines: Mapping[KeyPath, int]):
+    def __init__(self, path: Path, data: dict[str, Any], places: Mapping[KeyPath, str]):
         self.path = path
         self.data = data
-        self.lines = lines
+        self.places = places
 
     def where(self, key: KeyPath) -> str:
-        """`file:line` of the key, or of the nearest enclosing key that the file holds."""
-        while key and key not in self.lines:
+        """`file:line` of the key, or of the nearest enclosing key that has a place."""
+        while key and key not in self.places:
             key = key[:-1]
-        return f"{self.path}:{self.lines[key]}" if key else str(self.path)
+        return self.places.get(key, str(self.path))
+
+    def changed(self, values: Mapping[str, Any], place: Callable[[Sequence[str]], str]) -> "Document":
+        """The document with other values of some keys, which are named by dotted names.
+
+        Args:
+            place: where one or several of these keys come from; asked for each and for all below a common section, as
+                an error may be of a section as a whole.
+        """
+        data = copy.deepcopy(self.data)
+        below: dict[KeyPath, list[str]] = {}
+        for key, value in values.items():
+            set_value(data, key, value, place([key]))
+            path = tuple(key.split("."))
+            for depth in range(len(path) + 1):
+                below.setdefault(path[:depth], []).append(key)
+        return Document(self.path, data, {**self.places, **{path: place(keys) for path, keys in below.items()}})
 
 
 ConfigT = TypeVar("ConfigT", bound=Strict)
@@ -64,7 +104,7 @@ def read_yaml(path: Path) -> Document:
     yaml = YAML(typ="safe", pure=True)
     try:
         data = yaml.load(text)
-        lines = dict(_key_lines(yaml.compose(text)))
+        places = {key: f"{path}:{line}" for key, line in _key_lines(yaml.compose(text))}
     except MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         line = f":{mark.line + 1}" if mark else ""
@@ -73,7 +113,7 @@ def read_yaml(path: Path) -> Document:
         raise InputError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
     if not isinstance(data, dict):
         raise InputError(f"{path}: must hold keys and values, got {'nothing' if data is None else type(data).__name__}")
-    return Document(path, data, lines)
+    return Document(path, data, places)
 
 
 def _key_lines(node: Node | None, prefix: KeyPath = ()) -> Iterable[tuple[KeyPath, int]]:
@@ -105,12 +145,16 @@ def parse(cls: type[ConfigT], data: Mapping[str, Any], where: Document | str) ->
     try:
         return cls.model_validate_json(text)
     except ValidationError as error:
-        # a misspelt key is also a missing one; the spelling is what the user can mend
-        first, *others = sorted(error.errors(), key=lambda e: e["type"] != "extra_forbidden")
+        # a misspelt key is also a missing one; the spelling is what the user can fix
+        errors = sorted(error.errors(), key=lambda e: e["type"] != "extra_forbidden")
+        # of the alternatives that a field has, the one that the value got furthest in
+        same = [e for e in errors if _same_field(cls, tuple(errors[0]["loc"]), tuple(e["loc"]))]
+        first = max(same, key=lambda e: len(e["loc"]))
         location: KeyPath = tuple(first["loc"])
+        others = [e for e in errors if e not in same]
         known = _known_prefix(cls, location)
         place = where.where(location) if isinstance(where, Document) else where
-        more = f" (and {len(others)} more)" if others and not _same_field(cls, location, others) else ""
+        more = f" (and {len(others)} more)" if others else ""
         raise InputError(f"{place}: {_explain(cls, known, location, first)}{more}") from None
 
 
@@ -129,8 +173,9 @@ def _known_prefix(cls: type[BaseModel], location: KeyPath) -> KeyPath:
     return tuple(keys)
 
 
-def _same_field(cls: type[BaseModel], location: KeyPath, others: Sequence[Any]) -> bool:
-    return all(_known_prefix(cls, tuple(o["loc"])) == _known_prefix(cls, location) for o in others)
+def _same_field(cls: type[BaseModel], location: KeyPath, other: KeyPath) -> bool:
+    mine, theirs = _known_prefix(cls, location), _known_prefix(cls, other)
+    return mine == theirs[: len(mine)]
 
 
 def _explain(cls: type[BaseModel], known: KeyPath, location: KeyPath, error: Any) -> str:
@@ -144,8 +189,13 @@ def _explain(cls: type[BaseModel], known: KeyPath, location: KeyPath, error: Any
         return f"missing key {name}"
     if error["type"] == "value_error":
         return (f"{name}: " if name else "") + str(error["ctx"]["error"])
-    message = error["msg"][0].lower() + error["msg"][1:]
-    return f"{name}: got {json.dumps(error['input'], default=str)}, {message.replace('input should', 'must')}"
+    limits = {key: _plain(value) for key, value in error.get("ctx", {}).items()}
+    rule = RULES.get(error["type"], "valid: " + error["msg"][0].lower() + error["msg"][1:]).format(**limits)
+    return f"{name}: got {json.dumps(error['input'], default=str)}, must be {rule}"
+
+
+def _plain(limit: Any) -> Any:
+    return f"{limit:g}" if isinstance(limit, float) else f"{limit:,}" if isinstance(limit, int) else limit
 
 
 def dotted(path: KeyPath) -> str:
@@ -199,23 +249,48 @@ def set_value(data: dict[str, Any], key: str, value: Any, where: str) -> None:
     data[last] = value
 
 
-def read_overrides(arguments: Sequence[str]) -> dict[str, Any]:
-    """`["--optim.lr", "3e-4"]` or `["--optim.lr=3e-4"]` as `{"optim.lr": 0.0003}`."""
-    words = [word for argument in arguments for word in _split_equals(argument)]
-    if len(words) % 2 or not all(word.startswith("--") for word in words[::2]):
-        raise InputError(f"got {' '.join(arguments)}: overrides must come as --key value")
-    scalar = YAML(typ="safe", pure=True)
-    values: dict[str, Any] = {}
-    for key, word in zip(words[::2], words[1::2], strict=True):
+def read_overrides(cls: type[BaseModel], arguments: Sequence[str]) -> dict[str, tuple[str, Any]]:
+    """`["--optim.lr", "3e-4"]` or `["--optim.lr=3e-4"]` as `{"optim.lr": ("3e-4", 0.0003)}`: word and value by key.
+
+    A field of text takes the word as it stands; of any other, the word is read as YAML.
+
+    Raises:
+        InputError: no such field, a name without a value, or no YAML.
+    """
+    found = {}
+    for key, word in _pairs(arguments):
+        if key not in keys_of(cls):
+            near = nearest_key(cls, key)
+            raise InputError(f"--{key}: unknown key" + (f"; did you mean --{near}?" if near else ""))
         try:
-            values[key[2:]] = scalar.load(word)
-        except YAMLError:
-            raise InputError(f"{key}: got {word!r}, which is no YAML value") from None
-    return values
+            found[key] = word, word if _is_text(cls, key) else YAML(typ="safe", pure=True).load(word)
+        except (YAMLError, ValueError):
+            raise InputError(f"--{key}: got {word!r}, which is no YAML value") from None
+    return found
 
 
-def _split_equals(argument: str) -> list[str]:
-    return argument.split("=", 1) if argument.startswith("--") and "=" in argument else [argument]
+def _pairs(arguments: Sequence[str]) -> Iterator[tuple[str, str]]:
+    words = iter(arguments)
+    for name in words:
+        key, equals, word = name.partition("=")
+        value = word if equals else next(words, None)
+        if not name.startswith("--") or value is None:
+            raise InputError(f"got {' '.join(arguments)}: overrides must come as --key value")
+        yield key[2:], value
+
+
+def field_of(cls: type[BaseModel], key: str) -> FieldInfo:
+    """The field of a dotted name."""
+    *sections, name = key.split(".")
+    for section in sections:
+        cls = cast(type[BaseModel], cls.model_fields[section].annotation)
+    return cls.model_fields[name]
+
+
+def _is_text(cls: type[BaseModel], key: str) -> bool:
+    """Whether a field holds text, any or one of several words."""
+    kind = field_of(cls, key).annotation
+    return kind is str or get_origin(kind) is Literal
 
 
 def canonical(value: Any) -> str:

@@ -10,7 +10,7 @@ from chaos import Chaos
 from tally import Tally
 
 from gpt.commands.workspace import cache_folder
-from gpt.config import RunConfig, read_run_file
+from gpt.config import RunConfig, load_run
 from gpt.data.corpus import load_text
 
 TINY_RUN = """\
@@ -54,7 +54,7 @@ def tiny_file(tmp_path: Path, excerpt: Path) -> Path:
 @pytest.fixture
 def tiny(tiny_file: Path) -> RunConfig:
     """The run of `tiny_file`."""
-    return read_run_file(tiny_file)
+    return load_run(tiny_file)
 
 
 @pytest.fixture

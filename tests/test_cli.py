@@ -135,7 +135,7 @@ def test_a_folder_that_is_not_ours_to_write_is_refused() -> None:
         ("--threads", "0", "--threads: got 0, must be at least 1 and at most 1024"),
         ("--device", "tpu", "--device: got 'tpu', must be cpu, cuda or auto"),
         ("--seeds", "1", "at least 2 seeds"),
-        ("--seeds", "x", "argument --seeds: invalid int value: 'x'"),
+        ("--seeds", "x", "argument --seeds: got 'x', must be a whole number"),
     ],
 )
 def test_an_option_that_cannot_be_is_refused(
@@ -236,7 +236,7 @@ def test_a_request_to_stop_before_anything_is_trained_is_obeyed(tiny_study: Path
         process.send_signal(number)
         _, said = process.communicate(timeout=60)
     assert process.returncode == 75, said
-    assert "stopped on request; run the same command again to go on" in said
+    assert "stopped on request; run the same command again to resume" in said
     assert "Traceback" not in said
 
 

@@ -10,7 +10,7 @@ from published import LARGE, RESULTS, findings, prose
 from gpt.records.files import read_json
 from gpt.report.publish import update
 from gpt.runner.checks.verify import verify
-from gpt.study.spec import load_study
+from gpt.study.study_file import load_study
 
 PUBLISHED = sorted(path.parent for path in RESULTS.glob("*/findings.json"))
 HALF_AN_HOUR = 1800

@@ -279,7 +279,7 @@ def collect(folder: StudyFolder, known: dict[str, RunReader] | None = None) -> R
             tuple(Group(v, tuple(record(v, setting, seed) for seed in study.seeds)) for v in study.variants),
             fields_text({key: value for key, value in setting if key in study.varied}),
         )
-        for setting in settings_of(study)
+        for setting in settings_of(study.settings)
     )
     return Results(folder, study, data_sha256, settings)
 

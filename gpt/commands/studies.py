@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from gpt.commands.answer import answer
 from gpt.commands.workspace import cache_folder
 from gpt.errors import InputError
 from gpt.runner.launch.exit_codes import DONE
@@ -16,11 +17,10 @@ if TYPE_CHECKING:
 
 def check_study(options: argparse.Namespace) -> int:
     """Refuse confounded studies; say what differs, how many runs, what they cost and what they can detect."""
-    from gpt.runner.checks.preflight import describe_study
+    from gpt.runner.checks.preflight import preflight
 
-    for path in options.studies:
-        study, runs, _ = open_study(path, options.seeds)
-        print(describe_study(study, runs, cache_folder()))
+    opened = [open_study(path, options.seeds) for path in options.studies]
+    answer([preflight(study, runs, cache_folder()) for study, runs, _ in opened], options.json)
     return DONE
 
 
@@ -28,7 +28,7 @@ def open_study(path: Path, seeds: int | None) -> "tuple[Study, list[PlannedRun],
     """A checked study, its runs, and the hash of its data."""
     from gpt.runner.inputs import load_data
     from gpt.study.plan import plan
-    from gpt.study.spec import load_study
+    from gpt.study.study_file import load_study
 
     study = load_study(path, seeds)
     configs = {
@@ -44,10 +44,9 @@ def open_study(path: Path, seeds: int | None) -> "tuple[Study, list[PlannedRun],
 
 def show_status(options: argparse.Namespace) -> int:
     """Say how far each study of a folder is."""
-    from gpt.report.build import status_lines
+    from gpt.study.status import study_status
 
-    for folder in started(options.out):
-        print("\n".join(status_lines(folder)))
+    answer([study_status(folder) for folder in started(options.out)], options.json)
     return DONE
 
 
@@ -64,9 +63,9 @@ def report_studies(options: argparse.Namespace) -> int:
 
 def publish_studies(options: argparse.Namespace) -> int:
     """Copy the reports of a folder's finished studies to results/ and renew the findings on its page."""
-    from gpt.report.build import status_lines
     from gpt.report.publish import check_place, marked, publish, update
     from gpt.runner.checks.verify import refuse_corrupt
+    from gpt.study.status import study_status
 
     page = options.readme or options.results / "README.md"
     marked(page)
@@ -74,7 +73,7 @@ def publish_studies(options: argparse.Namespace) -> int:
     refuse_corrupt(folders)
     for folder in folders:
         if not all(run.finished for run in folder.runs()):
-            raise InputError(f"{status_lines(folder)[0]}; only finished studies are published")
+            raise InputError(f"{study_status(folder).summary}; only finished studies are published")
         check_place(folder, options.results)
     for folder in folders:
         publish(folder, options.results)

@@ -4,6 +4,7 @@ import argparse
 import os
 import sys
 
+from gpt.commands.answer import answer
 from gpt.commands.workspace import cache_folder, check_writable, find_device
 from gpt.config import SampleConfig, Seed
 from gpt.runner.launch.exit_codes import DONE, RUNS_FAILED, WRONG
@@ -14,7 +15,7 @@ def fetch_data(options: argparse.Namespace) -> int:
     """Fetch and verify a corpus, and print where it is."""
     from gpt.data.corpus import fetch
 
-    print(fetch(options.source, cache_folder()))
+    answer(fetch(options.source, cache_folder()), options.json)
     return DONE
 
 
@@ -46,9 +47,7 @@ def verify_folder(options: argparse.Namespace) -> int:
     from gpt.runner.checks.verify import verify
 
     verdict = verify(options.folder)
-    for line in verdict.wrong:
-        print(f"wrong: {line}")
-    print(f"{options.folder}: {verdict.seen}, {len(verdict.wrong) or 'nothing'} wrong")
+    answer(verdict, options.json)
     return WRONG if verdict.wrong else DONE
 
 

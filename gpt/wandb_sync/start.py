@@ -26,6 +26,16 @@ STOPPED_SECONDS = 10.0
 PATIENCE_SECONDS = 120.0
 """time without any progress after which `gpt wandb sync` gives up"""
 DAYS = 30 * 86_400.0
+ACCOUNT = (
+    "WANDB_API_KEY", "WANDB_APP_URL", "WANDB_ARTIFACT_DIR", "WANDB_BASE_URL", "WANDB_CACHE_DIR", "WANDB_CONFIG_DIR",
+    "WANDB_CORE_DEBUG", "WANDB_CREDENTIALS_FILE", "WANDB_DATA_DIR", "WANDB_DEBUG", "WANDB_DIR", "WANDB_ENTITY",
+    "WANDB_ERROR_REPORTING", "WANDB_FILE_PUSHER_TIMEOUT", "WANDB_HTTP", "WANDB_IDENTITY_TOKEN_FILE",
+    "WANDB_INSECURE_DISABLE_SSL", "WANDB_ORGANIZATION", "WANDB_USERNAME", "WANDB_USER_EMAIL", "WANDB_X_EXTRA_HTTP",
+    "WANDB_X_FILE_", "WANDB_X_GRAPHQL_", "WANDB_X_PROXIES",
+)  # fmt: skip
+"""how W&B's variables begin that say who sends, where to and how; all others are of one run, as W&B's agent sets its id
+and sweep, and here are several
+"""
 
 
 @dataclass
@@ -92,6 +102,11 @@ def _start(destination: Destination, patience: float, total: float) -> "subproce
         "patience": patience,
         "total": total,
     }
+    inherited = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("WANDB_", "_WANDB_")) or name.startswith(ACCOUNT)
+    }
     settings = {"WANDB_MODE": destination.mode, "WANDB_SILENT": "true"}
     try:
         with destination.log.open("a") as log:
@@ -100,8 +115,8 @@ def _start(destination: Destination, patience: float, total: float) -> "subproce
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,
-                text=True,
-                env={"WANDB_DIR": str(destination.out.absolute()), **os.environ, **settings},
+                encoding="utf-8",
+                env={"WANDB_DIR": str(destination.out.absolute()), **inherited, **settings},
                 start_new_session=True,
             )
     except OSError as error:

@@ -4,6 +4,7 @@ import json
 import math
 from collections import Counter
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from gpt.analysis.collect import RunReader
@@ -18,9 +19,17 @@ Table = tuple[list[str], list[list[Any]]]
 
 
 def config_of(run: Mapping[str, Any]) -> dict[str, Any]:
-    """run.json as a tracker's configuration: the resolved fields, and under `record` how they were computed."""
+    """run.json as a tracker's configuration: the resolved fields, and under `record` how they were computed.
+
+    Of a text file only the name leaves this machine.
+    """
     apart = ("config", "layers", "probe_text")
-    return {**run["config"], "record": {key: value for key, value in run.items() if key not in apart}}
+    data = run["config"]["data"]
+    return {
+        **run["config"],
+        "data": {**data, "source": Path(data["source"]).name},
+        "record": {key: value for key, value in run.items() if key not in apart},
+    }
 
 
 def tables(run: RunFolder) -> dict[str, Table]:

@@ -109,14 +109,10 @@ class Destination:
 
     def _of_studies(self) -> Iterator[WandbTarget]:
         for name in self.studies:
-            path = StudyFolder(self.out, name).runs_json
-            try:
-                for entry in read_json(path)["runs"]:
-                    arm = name_arm(entry["variant"], tuple(entry["setting"].items()))
-                    tags = (name, *(word[:64] for word in arm.split()))
-                    yield WandbTarget(run_at(self.out, entry["run"]), self.project or name, arm, arm, tags)
-            except (KeyError, TypeError, AttributeError):
-                raise InputError(f"{path}: corrupt, must hold a table of runs") from None
+            for entry in StudyFolder(self.out, name).table():
+                arm = name_arm(entry.variant, entry.setting)
+                tags = (name, *(word[:64] for word in arm.split()))
+                yield WandbTarget(run_at(self.out, entry.run), self.project or name, arm, arm, tags)
 
     def _standalone(self) -> Iterator[WandbTarget]:
         for fingerprint in self.standalone:

@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from gpt.config import TINY_SHAKESPEARE
 from gpt.data import corpus
-from gpt.data.corpus import TINY_SHAKESPEARE, fetch, load_text
+from gpt.data.corpus import fetch, load_text
 from gpt.errors import InputError
 
 Answer = Callable[[BaseHTTPRequestHandler], None]
@@ -117,7 +118,7 @@ def test_the_url_is_asked_first_and_once(serve: Serve, no_wheel: Path, tmp_path:
     serve(answer)
     cache = tmp_path / "a" / "cache"
     for _ in range(2):
-        assert fetch(TINY_SHAKESPEARE, cache).read_bytes() == tiny_shakespeare.encode()
+        assert Path(fetch(TINY_SHAKESPEARE, cache).path).read_bytes() == tiny_shakespeare.encode()
     assert asked == ["/input.txt"]
 
 
@@ -217,7 +218,7 @@ def test_the_text_of_a_file_keeps_its_line_ends(tmp_path: Path) -> None:
     text, sha256 = load_text(str(path), tmp_path / "cache")
     assert text.encode() == data
     assert sha256 == hashlib.sha256(data).hexdigest()
-    assert fetch(str(path), tmp_path / "cache") == path
+    assert fetch(str(path), tmp_path / "cache").path == str(path)
     assert not (tmp_path / "cache").exists()
 
 

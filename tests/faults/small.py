@@ -12,7 +12,7 @@ from children import Say
 from commands import records
 from tally import Tally
 
-from gpt.config import RunConfig, fingerprint, read_run_file, with_values
+from gpt.config import RunConfig, fingerprint, load_run, with_values
 from gpt.data.corpus import default_cache
 from gpt.records.jsonl import read_jsonl
 from gpt.records.run_folder import RunFolder
@@ -64,7 +64,7 @@ def plan(excerpt: Path, seeds: Sequence[int], **values: object) -> tuple[Planned
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "run.yaml"
         file.write_text(RUN.format(source=excerpt))
-        base = read_run_file(file)
+        base = load_run(file)
     return tuple(run_of(with_values(base, {**values, "seed": seed}, "small")) for seed in seeds)
 
 

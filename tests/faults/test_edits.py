@@ -17,7 +17,7 @@ from gpt.cli import main
 from gpt.errors import InputError
 from gpt.runner.run_json import check_stack
 from gpt.runner.stack import describe_stack
-from gpt.study.spec import load_study
+from gpt.study.study_file import load_study
 
 RUN = """\
 data: {source: text.txt, val_fraction: 0.1}

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from gpt.config import ProbeConfig, read_run_file
+from gpt.config import ProbeConfig, load_run
 from gpt.data.batches import repeated_windows, training_batch, validation_windows
 from gpt.data.corpus import default_cache
 from gpt.runner.inputs import load_data
@@ -24,7 +24,7 @@ ROUNDS = 9
 def test_all_probes_at_the_default_cadence_cost_less_than_three_hundredths_of_the_time(
     repository: Path, request: pytest.FixtureRequest
 ) -> None:
-    config = read_run_file(repository / "configs/runs/char_small.yaml")
+    config = load_run(repository / "configs/runs/char_small.yaml")
     assert config.probes == ProbeConfig()
     data = load_data(config, default_cache())
     vocabulary, context = data.tokenizer.vocabulary_size, config.model.context

@@ -21,7 +21,7 @@ from gpt.report.publish import (
 )
 from gpt.report.text import papers
 from gpt.report.text.literature import MEASURES, NONE_PUBLISHED
-from gpt.study.spec import load_study
+from gpt.study.study_file import load_study
 
 BEGIN, END = "<!-- findings:begin -->", "<!-- findings:end -->"
 README = f"# Title\n\nBefore.\n\n{BEGIN}\nOUTDATED\n{END}\n\nAfter.\n"

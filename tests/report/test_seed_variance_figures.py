@@ -14,7 +14,7 @@ from gpt.records.formatting import fixed
 from gpt.report.build import build_report, print_findings
 from gpt.report.publish import publish, published, render, render_takeaways, update
 from gpt.runner.checks.verify import verify
-from gpt.study.spec import load_study
+from gpt.study.study_file import load_study
 
 FIGURES = {"components", "crossed", "during"}
 

@@ -256,6 +256,7 @@ def test_a_place_with_a_part_missing_is_refused(name: str) -> None:
         ("RANK", "one", "RANK is 'one', must be a whole number"),
         ("RANK", "-1", "RANK is '-1', must be a whole number"),
         ("WORLD_SIZE", "2.0", "WORLD_SIZE is '2.0', must be a whole number"),
+        ("WORLD_SIZE", "9" * 5000, "WORLD_SIZE is '99999999999999999999', must be a whole number"),
         ("LOCAL_RANK", "x", "LOCAL_RANK is 'x', must be a whole number"),
         ("MASTER_PORT", "http", "MASTER_PORT is 'http', must be a whole number"),
         ("MASTER_PORT", "0", "MASTER_PORT is 0, must be from 1 to 65535"),

@@ -153,7 +153,7 @@ def test_an_interrupt_checkpoints_says_so_and_the_same_command_goes_on(
     os.killpg(started.pid, signal.SIGINT)  # as Ctrl-C in a terminal does
     _, said = started.communicate(timeout=60)
     assert started.returncode == 75
-    assert "run the same command again to go on" in said
+    assert "run the same command again to resume" in said
     assert "Traceback" not in said
     wait_for(lambda: not any(alive(pid) for pid in workers), 10)
     stopped = [run for run in runs_of(out) if run.read_status().state == "preempted"]

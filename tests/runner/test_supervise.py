@@ -82,7 +82,7 @@ def check_stopped(command: Command, folder: Path, code: int = 75) -> None:
     command.leaves_nothing(0)
     check_saved(folder)
     assert "Traceback" not in command.said
-    assert command.said.count("stopped on request; run the same command again to go on") == 1, command.said
+    assert command.said.count("stopped on request; run the same command again to resume") == 1, command.said
 
 
 def check_saved(folder: Path) -> None:

@@ -1,6 +1,7 @@
 """`gpt verify`: whatever is changed, missing or unfinished in a real study's folder is named, and nothing else is."""
 
 import json
+import os
 import random
 import re
 import shutil
@@ -260,6 +261,57 @@ def test_the_command_says_it_and_exits_1(out: Path, tmp_path: Path) -> None:
     assert code == 1
     assert said.splitlines()[0].startswith(f"wrong: {runs_of(out)[0].samples}: 0 bytes, must be ")
     assert said.endswith("4 runs, 1 wrong\n")
+
+
+def test_every_folder_is_looked_at_though_one_cannot_be_read(out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(out.parent)  # the folders above are another user's
+    out = Path(out.name)
+    closed, other = runs_of(out)[:2]
+    other.samples.write_text("")
+    assert len(verify(out).wrong) == 1  # and everything is imported
+    Path.cwd().chmod(0o755)
+    closed.root.chmod(0)
+    answer = out / "answer"
+    answer.touch()
+    answer.chmod(0o666)
+    child = os.fork()
+    if child == 0:  # root may read anything, so a child becomes another user
+        try:
+            if os.geteuid() == 0:
+                os.setuid(65534)
+            answer.write_text("\n".join([*verify(out).wrong, "", *verify(out / "runs").wrong]))
+        finally:
+            os._exit(0)
+    os.waitpid(child, 0)
+    closed.root.chmod(0o755)
+    of_output, _, of_runs = answer.read_text().partition("\n\n")
+    for wrong in (of_output, of_runs):
+        assert f"{closed.root}" in wrong
+        assert "cannot be read: Permission denied" in wrong
+        assert f"{other.samples}: 0 bytes, must be " in wrong
+
+
+def test_a_run_that_failed_is_wrong_by_itself_too(out: Path) -> None:
+    fail_a_run(out)
+    run = runs_of(out)[0]
+    expected = f"{run.root}: is not finished: failed (it rained)"
+    assert only(out / "runs") == only(run.root) == expected
+    assert verify(out).wrong[0] == expected
+
+
+def test_the_answer_is_typed_json(out: Path, tmp_path: Path) -> None:
+    runs_of(out)[0].samples.write_text("")
+    code, said = run_command([*GPT, "verify", out, "--json"], tmp_path)
+    answer = json.loads(said)
+    assert code == 1
+    assert {key: answer[key] for key in ("folder", "studies", "runs", "published")} == {
+        "folder": str(out), "studies": 1, "runs": 4, "published": 0,
+    }  # fmt: skip
+    assert [line.partition(": ")[0] for line in answer["wrong"]] == [str(runs_of(out)[0].samples)]
+    code, said = run_command([*GPT, "study", "status", out, "--json"], tmp_path)
+    (status,) = json.loads(said)
+    assert (code, status["name"], status["finished"], status["runs"], status["failed"]) == (0, "tiny", 4, 4, [])
+    assert {each["variant"]: sum(each["states"].values()) for each in status["variants"]} == {"pre": 2, "post": 2}
 
 
 def test_runs_alone_are_looked_at_without_their_studies(out: Path) -> None:

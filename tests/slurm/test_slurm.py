@@ -203,7 +203,7 @@ def test_ranks_on_two_nodes_share_a_run_and_go_on_after_the_warning_of_the_time_
     said = (tmp_path / "ddp.out").read_text()
     assert empty.job(job)["JobState"] == "COMPLETED", said
     assert empty.job(job)["Restarts"] == "1", said
-    assert "stopped on request; run the same command again to go on" in said
+    assert "stopped on request; run the same command again to resume" in said
     assert "Traceback" not in said
     (run,) = runs_of(out)
     assert (run.read_status().state, run.read_status().attempts) == ("done", 2)

@@ -9,7 +9,7 @@ from gpt.errors import InputError
 from gpt.records.run_folder import RunFolder
 from gpt.study.folder import StudyFolder
 from gpt.study.plan import plan
-from gpt.study.spec import load_study
+from gpt.study.study_file import load_study
 from gpt.yaml_file import flatten
 
 
@@ -53,6 +53,11 @@ def test_variants_of_every_shipped_study_differ_in_the_factor_alone(repository: 
         ),
         ("[pre, post]", "[pre, {optim.lr: 2e-2}]", "two variants are the same"),
         ("[pre, post]", "[pre, {optim.lr: 1e-3}]", "variants differ in optim.lr"),
+        (
+            "[pre, post]",
+            "[{model.norm_placement: pre, optim.lr: 1e-3}, {model.norm_placement: post, optim.lr: 1e-3}]",
+            "optim.lr is not the factor; what all runs share belongs to the base, or under settings",
+        ),
         ("seeds: 3", "seeds: 1", "seeds"),
         ("seeds: 3", "seeds: [4]", "a difference needs at least 2 seeds"),
         ("seeds: 3", "seeds: [1, 2, 1]", "hold a duplicate"),
@@ -176,3 +181,48 @@ def test_a_base_run_changed_after_the_start_is_refused(tmp_path: Path, tiny_stud
     with pytest.raises(InputError, match=r"base\.train\.batch_size = 8, now it is 5"):
         folder.start(changed, "data", plan(changed, "data"))
     assert not RunFolder(tmp_path / "out").status_json.exists()
+
+
+@pytest.mark.parametrize(
+    ("run", "factor", "variants", "settings"),
+    [
+        ("warmup_steps: 5", "model.norm_placement", "[pre, post]", "{train.steps: [5], optim.warmup_steps: [4]}"),
+        ("warmup_steps: 5", "train.steps", "[4, 5]", "{optim.warmup_steps: [1, 2]}"),
+        ("width: 16", "model.width", "[48, 60]", "{model.heads: [6]}"),
+        ("width: 16", "model.heads", "[3, 6]", "{model.width: [48, 60]}"),
+        ("batch_size: 8", "train.batch_size", "[10, 20]", "{train.micro_batch_size: [5]}"),
+        ("batch_size: 8", "train.reduction", "[fast, rank_invariant]", "{train.micro_batch_size: [2, 4]}"),
+    ],
+)
+def test_a_study_is_judged_by_its_runs_and_not_field_by_field_beside_the_base(
+    tiny_study: Path, tiny_file: Path, run: str, factor: str, variants: str, settings: str
+) -> None:
+    assert run in tiny_file.read_text()
+    edited(tiny_study, "model.norm_placement", factor)
+    edited(tiny_study, "[pre, post]", variants)
+    study = load_study(edited(tiny_study, "seeds: 3", f"seeds: 3\nsettings: {settings}"))
+    configs = [flatten(run.config) for run in plan(study, "data")]
+    assert {config[factor] for config in configs} == set(study.variants)
+    for key, values in study.settings.items():
+        assert {config[key] for config in configs} == set(values)
+
+
+@pytest.mark.parametrize(
+    ("variants", "settings", "line", "expected"),
+    [
+        ("[48, 60]", "{model.heads: [6, 7]}", 5, "width 48 must be a multiple of heads 7"),
+        ("[16, 20]", "{optim.warmup_steps: [0, 40]}", 5, "optim.warmup_steps 40 must be below train.steps 40"),
+        ("[16, 20]", "{optim.lr: [1e-3, -1]}", 7, "optim.lr: got -1, must be above 0"),
+        ("[16, -2]", "{optim.lr: [1e-3]}", 5, "model.width: got -2, must be at least 1"),
+    ],
+)
+def test_runs_that_cannot_be_are_named_with_line_and_combination(
+    tiny_study: Path, variants: str, settings: str, line: int, expected: str
+) -> None:
+    edited(tiny_study, "model.norm_placement", "model.width")
+    edited(tiny_study, "[pre, post]", variants)
+    message = refused(edited(tiny_study, "seeds: 3", f"seeds: 3\nsettings: {settings}"))
+    assert message.startswith(f"{tiny_study}:{line}: ")
+    assert expected in message
+    assert "(in the run with " in message
+    assert "model.width = " in message

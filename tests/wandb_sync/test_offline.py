@@ -76,7 +76,19 @@ def two_seeds(tiny_study: Path) -> Path:
     return tiny_study
 
 
-def test_a_study_is_mirrored_while_it_runs_one_run_for_each_run(two_seeds: Path, tmp_path: Path) -> None:
+AGENT = {
+    "WANDB_RUN_ID": "abc123", "WANDB_SWEEP_ID": "sweep7", "WANDB_RESUME": "must", "WANDB_NAME": "mine",
+    "WANDB_RUN_GROUP": "mine", "WANDB_JOB_TYPE": "mine", "WANDB_TAGS": "a,b", "WANDB_SERVICE": "3-1-tcp-localhost-1-1",
+    "WANDB_X_PRIMARY": "false", "WANDB_DISABLED": "true", "WANDB_IGNORE_GLOBS": "*",
+}  # fmt: skip
+"""what W&B's agent, or a script of the user's, says of the one run that it means"""
+
+
+def test_a_study_is_mirrored_while_it_runs_one_run_for_each_run(
+    two_seeds: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in AGENT.items():
+        monkeypatch.setenv(name, value)
     out = tmp_path / "out"
     words = [*GPT, "study", "run", two_seeds, "--out", out, "--processes", "2", "--wandb", "offline"]
     code, said = run_command(words, tmp_path)
@@ -92,6 +104,7 @@ def test_a_study_is_mirrored_while_it_runs_one_run_for_each_run(two_seeds: Path,
         arm = kept["config"]["model"]["norm_placement"]
         assert (about.project, about.group, about.name) == ("tiny", arm, f"{arm}-s{kept['seed']}")
         assert about.tags == ["tiny", arm]
+        kept["config"]["data"]["source"] = Path(kept["config"]["data"]["source"]).name
         assert {key: about.config[key] for key in kept["config"]} == kept["config"]
         assert about.config["record"]["stack"] == kept["stack"]
         assert {metric.step_metric for metric in about.metrics if metric.glob_name == "*"} == {"step"}

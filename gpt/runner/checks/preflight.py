@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -10,87 +11,167 @@ from gpt.analysis.statistics.contrasts import ALPHA
 from gpt.analysis.statistics.paired import detectable_d_z, fewest_pairs, smallest_p
 from gpt.analysis.statistics.variance import detectable_sd, sd_factors
 from gpt.data.batches import training_batch
+from gpt.data.dataset import Dataset
 from gpt.model.flops import parameter_count, training_flops_per_token
 from gpt.records.formatting import count
 from gpt.runner.inputs import load_data
-from gpt.study.plan import PlannedRun, label, settings_of
-from gpt.study.spec import Kind, Study
+from gpt.study.plan import PlannedRun, fields_text, label, settings_of
+from gpt.study.spec import Kind, Scalar, Study
 from gpt.train.engines.ddp import DDPEngine
-from gpt.yaml_file import flatten
+from gpt.yaml_file import canonical, flatten
 
 VARIANTS: dict[Kind, str] = {"contrasts": "variants", "components": "order seeds"}
-TIMED_STEPS = 5
-"""training steps that the estimate of a study's duration rests on"""
+TIMED_STEPS = 3
+"""training steps of each model and batch that the estimate of a study's duration rests on"""
 
 
-def describe_study(study: Study, runs: Sequence[PlannedRun], cache: Path) -> str:
-    """A few lines for a person who is about to spend hours on this."""
-    variants = [next(c for c in runs if c.variant == v and c.seed == study.seeds[0]) for v in study.variants]
-    data = load_data(study.base, cache)
-    vocabulary = data.tokenizer.vocabulary_size
-    unique = {c.fingerprint: c for c in runs}
-    seconds = sum(c.config.train.steps for c in unique.values()) * _seconds_per_step(runs[0], cache)
-    lines = [
-        f"{study.name}: {study.question}",
-        f"  differs     {study.factor} alone: {', '.join(label(v) for v in study.variants)}",
-        f"  held fixed  {len(flatten(study.base)) - 1 - len(study.settings)} other fields",
-    ]
-    for run in variants if study.kind == "contrasts" else variants[:1]:  # an order of batches has no size
-        parameters = parameter_count(run.config.model, vocabulary)
-        flops = training_flops_per_token(run.config.model, vocabulary)
-        name = label(run.variant) if study.kind == "contrasts" else "each run"
-        lines.append(f"  {name:<11} {parameters:,} parameters, {flops:,} training FLOPs a token")
-    if study.settings:
-        lines.append(
-            f"  settings    {'; '.join(', '.join(f'{k} = {label(v)}' for k, v in b) for b in settings_of(study))}"
-        )
-    lines += [
-        f"  runs        {len(unique)}: {len(study.variants)} {VARIANTS[study.kind]} x "
-        f"{count(len(settings_of(study)), 'setting')} x {len(study.seeds)} seeds",
-        f"  cost        about {count(max(1, round(seconds / 60)), 'minute')} of one CPU core (measured just now over "
-        f"{TIMED_STEPS} steps, evaluations not counted)",
-        f"  metric      {study.metric}; a difference below {study.smallest_effect:g} would not matter",
-        *(_precision(study) if study.kind == "components" else _detectable(study)),
-    ]
-    return "\n".join(lines)
+@dataclass(frozen=True)
+class VariantSize:
+    """What one variant is made of; several numbers where the settings change them, in rising order."""
+
+    variant: str
+    parameters: list[int]
+    training_flops_per_token: list[int]
+
+    def __str__(self) -> str:
+        return f"{_span(self.parameters)} parameters, {_span(self.training_flops_per_token)} training FLOPs a token"
 
 
-def _detectable(study: Study) -> list[str]:
-    """What the number of seeds is good for, where the least p that the exact test can give is small enough at all."""
-    pairs, contrasts = len(study.seeds), (len(study.variants) - 1) * len(settings_of(study))
-    least = smallest_p(pairs)
-    if least * contrasts > ALPHA:
-        return [
-            f"  can detect  no difference: by sign flips {count(pairs, 'pair')} cannot go below p = {least:.2g} "
-            f"and for {count(contrasts, 'contrast')} it takes {ALPHA / contrasts:.2g} or less, and thus "
-            f"{fewest_pairs(ALPHA / contrasts)} seeds"
+@dataclass(frozen=True)
+class Preflight:
+    """A study as `gpt study check` answers."""
+
+    name: str
+    question: str
+    kind: Kind
+    factor: str
+    sizes: list[VariantSize]
+    settings: list[dict[str, Scalar]]
+    """each combination of the crossed fields; one without any where nothing is crossed"""
+    seeds: list[int]
+    fixed_fields: int
+    """fields that are the same in all runs"""
+    runs: int
+    """that differ; none is trained twice"""
+    core_seconds: float
+    """of one CPU core for all steps, evaluations not counted"""
+    metric: str
+    smallest_effect: float
+    contrasts: int
+    """comparisons that are corrected for together; 0 where the answer is no difference between variants"""
+    smallest_p: float
+    """that the sign-flip test can give with one pair for each seed"""
+    detectable_d_z: float
+    """at a power of 80 %, by the paired t test at 0.05, not corrected"""
+
+    def __str__(self) -> str:
+        """A few lines for a person who is about to spend hours on this."""
+        lines = [
+            f"{self.name}: {self.question}",
+            f"  differs     {self.factor} alone: {', '.join(size.variant for size in self.sizes)}",
+            f"  held fixed  {self.fixed_fields} other fields",
         ]
-    return [
-        f"  can detect  d_z of {detectable_d_z(pairs):.2f} at 80 % power (paired t test, alpha {ALPHA:g}, before "
-        f"correction); the sign-flip test can reach p = {least:.2g}, for {count(contrasts, 'contrast')}"
-    ]
+        if self.kind == "components":  # an order of batches has no size
+            lines.append(f"  {'each run':<11} {self.sizes[0]}")
+        else:
+            lines += [f"  {size.variant:<11} {size}" for size in self.sizes]
+        if self.settings[0]:
+            lines.append(f"  settings    {'; '.join(map(fields_text, self.settings))}")
+        return "\n".join([
+            *lines,
+            f"  runs        {self.runs}: {len(self.sizes)} {VARIANTS[self.kind]} x "
+            f"{count(len(self.settings), 'setting')} x {len(self.seeds)} seeds",
+            f"  cost        about {count(max(1, round(self.core_seconds / 60)), 'minute')} of one CPU core (measured "
+            f"just now over {TIMED_STEPS} steps, evaluations not counted)",
+            f"  metric      {self.metric}; a difference below {self.smallest_effect:g} would not matter",
+            *(self._precision() if self.kind == "components" else self._detectable()),
+        ])  # fmt: skip
+
+    def _detectable(self) -> list[str]:
+        """What the seeds are good for, where the least p that the exact test can give is small enough at all."""
+        contrasts, pairs = count(self.contrasts, "contrast"), len(self.seeds)
+        if self.smallest_p * self.contrasts > ALPHA:
+            needed = ALPHA / self.contrasts
+            return [
+                f"  can detect  no difference: by sign flips {count(pairs, 'pair')} cannot go below "
+                f"p = {self.smallest_p:.2g} and for {contrasts} it takes {needed:.2g} or less, and thus "
+                f"{fewest_pairs(needed)} seeds"
+            ]
+        return [
+            f"  can detect  d_z of {self.detectable_d_z:.2f} at 80 % power (paired t test, alpha {ALPHA:g}, before "
+            f"correction); the sign-flip test can reach p = {self.smallest_p:.2g}, for {contrasts}"
+        ]
+
+    def _precision(self) -> list[str]:
+        """How well a table of runs this large tells the sources of their spread."""
+        seeds, orders = len(self.seeds), len(self.sizes)
+        low, high = sd_factors((seeds - 1) * (orders - 1))
+        init, order = detectable_sd(seeds, orders), detectable_sd(orders, seeds)
+        (init_low, init_high), (order_low, order_high) = sd_factors(seeds - 1), sd_factors(orders - 1)
+        return [
+            "  answers     which share of the variance between runs is initial weights, data order, or the residual",
+            f"  can detect  a seed's effect whose sd is {init:.2f} (initial weights) or {order:.2f} (order) times the "
+            f"residual's, at 80 % power (F test, alpha {ALPHA:g})",
+            f"  precision   95 % intervals of an sd reach from {low:.2f} to {high:.2f} times the estimate for the "
+            f"residual, at best from {init_low:.2f} to {init_high:.2f} for the weights and {order_low:.2f} to "
+            f"{order_high:.2f} for the order",
+        ]
 
 
-def _precision(study: Study) -> list[str]:
-    """How well a table of runs this large tells the sources of their spread."""
-    seeds, orders = len(study.seeds), len(study.variants)
-    low, high = sd_factors((seeds - 1) * (orders - 1))
-    init, order = detectable_sd(seeds, orders), detectable_sd(orders, seeds)
-    (init_low, init_high), (order_low, order_high) = sd_factors(seeds - 1), sd_factors(orders - 1)
-    return [
-        "  answers     which share of the variance between runs is initial weights, order of the batches, or the rest",
-        f"  can detect  a seed's effect whose sd is {init:.2f} (initial weights) or {order:.2f} (order) times the "
-        f"rest's, at 80 % power (F test, alpha 0.05)",
-        f"  precision   95 % intervals of an sd reach from {low:.2f} to {high:.2f} times the estimate for the rest, at "
-        f"best from {init_low:.2f} to {init_high:.2f} for the weights and {order_low:.2f} to {order_high:.2f} for the "
-        f"order",
-    ]
+def preflight(study: Study, runs: Sequence[PlannedRun], cache: Path) -> Preflight:
+    """Look at a study's runs, and time a few steps of each model and batch among them."""
+    data = load_data(runs[0].config, cache)
+    unique = {run.fingerprint: run for run in runs}
+    settings = [dict(setting) for setting in settings_of(study.settings)]
+    return Preflight(
+        name=study.name,
+        question=study.question,
+        kind=study.kind,
+        factor=study.factor,
+        sizes=[_size(variant, runs, data) for variant in study.variants],
+        settings=settings,
+        seeds=list(study.seeds),
+        fixed_fields=len(flatten(study.base)) - 1 - len(study.settings),
+        runs=len(unique),
+        core_seconds=_core_seconds(list(unique.values()), data),
+        metric=study.metric,
+        smallest_effect=study.smallest_effect,
+        contrasts=(len(study.variants) - 1) * len(settings) if study.kind == "contrasts" else 0,
+        smallest_p=smallest_p(len(study.seeds)),
+        detectable_d_z=detectable_d_z(len(study.seeds)),
+    )
 
 
-def _seconds_per_step(run: PlannedRun, cache: Path) -> float:
+def _size(variant: Scalar, runs: Sequence[PlannedRun], data: Dataset) -> VariantSize:
+    models = [run.config.model for run in runs if run.variant == variant]
+    vocabulary = data.tokenizer.vocabulary_size
+    return VariantSize(
+        label(variant),
+        sorted({parameter_count(model, vocabulary) for model in models}),
+        sorted({training_flops_per_token(model, vocabulary) for model in models}),
+    )
+
+
+def _span(numbers: Sequence[int]) -> str:
+    low, high = numbers[0], numbers[-1]
+    return f"{low:,}" if low == high else f"{low:,} to {high:,}"
+
+
+def _core_seconds(runs: Sequence[PlannedRun], data: Dataset) -> float:
     torch.set_num_threads(1)
+    known: dict[str, float] = {}
+    total = 0.0
+    for run in runs:
+        config = run.config
+        kind = canonical({"model": config.model.model_dump(), "train": config.train.model_dump(exclude={"steps"})})
+        if kind not in known:
+            known[kind] = _seconds_per_step(run, data)
+        total += config.train.steps * known[kind]
+    return total
+
+
+def _seconds_per_step(run: PlannedRun, data: Dataset) -> float:
     config = run.config
-    data = load_data(config, cache)
     engine = DDPEngine(config, data.tokenizer.vocabulary_size, [run.seed], torch.device("cpu"))
     durations, order = [], [config.data.order_of(run.seed)]
     for step in range(1, TIMED_STEPS + 1):

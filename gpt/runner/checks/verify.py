@@ -1,7 +1,8 @@
 """Is everything there, and is it what was written? Every checksum, record and planned run; nothing is changed."""
 
+import contextlib
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,9 +17,9 @@ from gpt.records.run_folder import FINISHED, RunFolder, State
 from gpt.records.schema import LEARNED_NOTHING, NONFINITE, parse_metric
 from gpt.runner.resume import check_records
 from gpt.runner.run_json import made_from
-from gpt.study.folder import StudyFolder, run_at, studies_in
+from gpt.study.folder import StudyFolder, refuse_old_layout, run_at
 from gpt.study.plan import PlannedRun, describe, plan
-from gpt.study.spec import load_study
+from gpt.study.study_file import load_study
 from gpt.train import checkpoint
 
 ENDS: dict[bool, State] = {True: "diverged", False: "done"}
@@ -28,10 +29,25 @@ ENDS: dict[bool, State] = {True: "diverged", False: "done"}
 class Verdict:
     """What was looked at, and what is wrong with it."""
 
-    seen: str
-    """`2 studies, 12 runs`"""
+    folder: str
+    studies: int
+    runs: int
+    published: int
+    """folders of published results"""
     wrong: list[str]
     """one line each, beginning with the place"""
+
+    @property
+    def seen(self) -> str:
+        """`2 studies, 12 runs`"""
+        if self.published:
+            return count(self.published, "published folder")
+        studies = [count(self.studies, "study", "studies")] if self.studies else []
+        return ", ".join([*studies, count(self.runs, "run")])
+
+    def __str__(self) -> str:
+        lines = [f"wrong: {line}" for line in self.wrong]
+        return "\n".join([*lines, f"{self.folder}: {self.seen}, {len(self.wrong) or 'nothing'} wrong"])
 
 
 def verify(folder: Path) -> Verdict:
@@ -40,18 +56,30 @@ def verify(folder: Path) -> Verdict:
     Raises:
         InputError: it is none of these.
     """
-    if (folder / "runs").is_dir() or (folder / "studies").is_dir():
+    refuse_old_layout(folder)
+    if _is_folder(folder / "runs") or _is_folder(folder / "studies"):
         return _output(folder)
-    if _is_run(folder):
-        return Verdict("1 run", list(_run(RunFolder(folder))))
-    if _is_published(folder):
-        return Verdict("1 published folder", list(_published(folder)))
     places = _folders(folder)
-    if any(map(_is_run, places)):
-        return Verdict(count(len(places), "run"), [line for place in places for line in _run(RunFolder(place))])
-    if not any(map(_is_published, places)):
-        raise InputError(f"{folder}: holds no runs, no studies and no published results")
-    return Verdict(count(len(places), "published folder"), [line for place in places for line in _published(place)])
+    for is_one, runs in ((_is_run, True), (_is_published, False)):
+        found = [folder] if is_one(folder) else places if any(map(is_one, places)) else []
+        if found:
+            wrong = _each(found, _run if runs else _published)
+            return Verdict(str(folder), 0, len(found) * runs, len(found) * (not runs), wrong)
+    raise InputError(f"{folder}: holds no runs, no studies and no published results")
+
+
+def _each(places: Iterable[Path], check: Callable[[Path], Iterator[str]]) -> list[str]:
+    """What a check finds in each place; one that cannot be read is named and does not end the others."""
+    wrong = []
+    for place in places:
+        try:
+            for line in check(place):  # what is found before a file that cannot be read counts too
+                wrong.append(line)
+        except InputError as error:
+            wrong.append(str(error))
+        except OSError as error:
+            wrong.append(f"{error.filename or place}: cannot be read: {error.strerror}")
+    return wrong
 
 
 def refuse_corrupt(folders: Iterable[StudyFolder]) -> None:
@@ -67,30 +95,26 @@ def refuse_corrupt(folders: Iterable[StudyFolder]) -> None:
 
 
 def _output(out: Path) -> Verdict:
-    studies, runs = studies_in(out), _folders(out / "runs")
-    wrong = [line for place in runs for line in _run(RunFolder(place))]
-    wrong += [line for study in studies for line in _study(study)]
-    for place in _folders(out / "studies"):
-        if place.name not in [study.name for study in studies]:
-            wrong.append(f"{place}: no runs.json, which says what the study's runs are")
-    return Verdict(f"{count(len(studies), 'study', 'studies')}, {count(len(runs), 'run')}", wrong)
+    runs, studies = _folders(out / "runs"), _folders(out / "studies")
+    wrong = _each(runs, _run) + _each(studies, _study)
+    return Verdict(str(out), len(studies), len(runs), 0, wrong)
 
 
-def _run(run: RunFolder) -> Iterator[str]:
-    """What is wrong with a run, finished or not."""
+def _run(folder: Path) -> Iterator[str]:
+    """What is wrong with a run, finished or not; one that another process is training is left to it."""
+    run = RunFolder(folder)
     if run.in_use:
         return
-    try:
-        run.parse_status()
-        record = RunReader(run)
-        yield from _identity(run)
-        if record.finished:
-            changed = differences(run.root, run.results())
-            yield from changed or _finished(record)
-        else:
-            yield from _unfinished(run)
-    except InputError as error:
-        yield str(error)
+    status = run.parse_status()
+    if status.state == "failed":
+        yield f"{folder}: is not finished: failed ({status.why})"
+    record = RunReader(run)
+    yield from _identity(run)
+    if record.finished:
+        changed = differences(run.root, run.results())
+        yield from changed or _finished(record)
+    else:
+        yield from _unfinished(run)
 
 
 def _identity(run: RunFolder) -> Iterator[str]:
@@ -106,7 +130,7 @@ def _finished(record: RunReader) -> Iterator[str]:
     _ = record.curves, record.events, record.long_range
     steps = [row["step"] for row in read_jsonl(record.folder.metrics)]
     last = record.status.step if record.status.step == record.status.steps else len(steps) - 1
-    if steps != list(range(last + 1)):  # a run that left the finite numbers may have ended early
+    if steps != list(range(last + 1)):  # a run that became non-finite may have ended early
         yield f"{record.folder.metrics}: must hold each step from 0 to {last} once"
     asked = record.info["config"]["probes"].get("long_range_windows", 0)
     finite = all(event["kind"] != NONFINITE for event in record.events)
@@ -129,26 +153,27 @@ def _unfinished(run: RunFolder) -> Iterator[str]:
         read_jsonl(run.events)
 
 
-def _study(folder: StudyFolder) -> Iterator[str]:
+def _study(place: Path) -> Iterator[str]:
     """Whether the table names the runs that the study plans, each is finished, and the report says what they hold."""
-    try:
-        yield from differences(folder.root, [folder.study_yaml, folder.runs_json])
-        study = folder.read()
-        planned = plan(study, folder.data_sha256())
-        found = read_json(folder.runs_json)
-        yield from _table(folder.runs_json, planned, found.get("runs") if isinstance(found, dict) else None)
-        for run in planned:
-            status = run_at(folder.out, run.fingerprint).read_status()
-            if not status.finished:
-                why = f" ({status.why})" if status.why else ""
-                yield f"{folder.root}: {describe(run)}, run {run.fingerprint}, is not finished: {status.state}{why}"
-        if folder.findings.exists():
-            yield from differences(folder.report, files_below(folder.report))
-            results = collect(folder)
-            values = [run.value(results.metric) for _, _, _, run in results.places()]
-            yield from _findings(folder.findings, jsonable(values))
-    except InputError as error:
-        yield str(error)
+    folder = StudyFolder(place.parents[1], place.name)
+    if not folder.runs_json.exists():
+        yield f"{place}: no runs.json, which says what the study's runs are"
+        return
+    yield from differences(folder.root, [folder.study_yaml, folder.runs_json])
+    study = folder.read()
+    planned = plan(study, folder.data_sha256())
+    found = read_json(folder.runs_json)
+    yield from _table(folder.runs_json, planned, found.get("runs") if isinstance(found, dict) else None)
+    for run in planned:
+        status = run_at(folder.out, run.fingerprint).read_status()
+        if not status.finished and status.state != "failed":  # the run itself says so where it failed
+            why = f" ({status.why})" if status.why else ""
+            yield f"{folder.root}: {describe(run)}, run {run.fingerprint}, is not finished: {status.state}{why}"
+    if folder.findings.exists():
+        yield from differences(folder.report, files_below(folder.report))
+        results = collect(folder)
+        values = [run.value(results.metric) for _, _, _, run in results.places()]
+        yield from _findings(folder.findings, jsonable(values))
 
 
 def _published(folder: Path) -> Iterator[str]:
@@ -156,20 +181,18 @@ def _published(folder: Path) -> Iterator[str]:
     if changed := differences(folder, files_below(folder)):
         yield from changed
         return
-    try:
-        if (folder / "study.yaml").exists():
-            found = read_json(folder / "findings.json")
-            study, runs = load_study(folder / "study.yaml", None), read_json(folder / "runs.json")
-            yield from _table(folder / "runs.json", plan(study, found["data"]["sha256"]), runs)
-            metric = str(parse_metric(study.metric))
-            yield from (
-                f"{folder / 'runs.json'}: run {run['run']} is not finished: {run['state']}"
-                for run in runs
-                if run["state"] not in FINISHED
-            )
-            yield from _findings(folder / "findings.json", [run["values"][metric] for run in runs])
-    except InputError as error:
-        yield str(error)
+    if not (folder / "study.yaml").exists():
+        return
+    found = read_json(folder / "findings.json")
+    study, runs = load_study(folder / "study.yaml", None), read_json(folder / "runs.json")
+    yield from _table(folder / "runs.json", plan(study, found["data"]["sha256"]), runs)
+    metric = str(parse_metric(study.metric))
+    yield from (
+        f"{folder / 'runs.json'}: run {run['run']} is not finished: {run['state']}"
+        for run in runs
+        if run["state"] not in FINISHED
+    )
+    yield from _findings(folder / "findings.json", [run["values"][metric] for run in runs])
 
 
 def _table(place: Path, planned: list[PlannedRun], table: Any) -> Iterator[str]:
@@ -199,15 +222,32 @@ def _findings(path: Path, values: list[float | None]) -> Iterator[str]:
 
 
 def _is_run(folder: Path) -> bool:
-    return RunFolder(folder).status_json.exists() or RunFolder(folder).run_json.exists()
+    return _one_exists(RunFolder(folder).status_json, RunFolder(folder).run_json)
 
 
 def _is_published(folder: Path) -> bool:
-    return (folder / MANIFEST).exists() or (folder / "findings.json").exists()
+    return _one_exists(folder / MANIFEST, folder / "findings.json")
+
+
+def _one_exists(*files: Path) -> bool:
+    """Of a folder that cannot be read nothing is known."""
+    with contextlib.suppress(OSError):
+        return any(file.exists() for file in files)
+    return False
+
+
+def _is_folder(path: Path) -> bool:
+    with contextlib.suppress(OSError):
+        return path.is_dir()
+    return False
 
 
 def _folders(root: Path) -> list[Path]:
-    return sorted(place for place in root.iterdir() if place.is_dir()) if root.is_dir() else []
+    """Raises InputError where the folder cannot be read."""
+    try:
+        return sorted(place for place in root.iterdir() if _is_folder(place)) if root.is_dir() else []
+    except OSError as error:
+        raise InputError(f"{root}: cannot be read: {error.strerror}") from None
 
 
 def _key(*what: Any) -> str:

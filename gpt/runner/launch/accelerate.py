@@ -45,6 +45,8 @@ SETTINGS = (
 
 STAGES = ("0", "1", "2", "3")
 PLACE = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")
+LONGEST_NUMBER = 9
+"""digits of a launcher's number"""
 MPI_SIZES = ("OMPI_COMM_WORLD_SIZE", "MV2_COMM_WORLD_SIZE", "PMI_SIZE")
 
 
@@ -200,7 +202,7 @@ def _refuse_one_of_several(environment: Mapping[str, str], asked: LaunchRequest)
         if name == "PMI_SIZE" and "SLURM_PROCID" in environment:
             continue  # srun sets it too, and its tasks may work alone
         # srun users ask for tasks, mpirun users for one job: as independent processes they would each use all cores
-        if size.isdecimal() and int(size) > 1:
+        if size.isdecimal() and size.lstrip("0") not in ("", "1"):
             raise InputError(f"mpirun started {size} processes ({name}), which gpt cannot join to one world; {START}")
 
 
@@ -221,8 +223,8 @@ def _place(environment: Mapping[str, str], cpu: bool, zero_stage: int | None) ->
 
 def _number(environment: Mapping[str, str], name: str) -> int:
     value = environment.get(name, "0")
-    if not value.isdecimal():
-        raise InputError(f"{name} is {value!r}, must be a whole number, as launchers set it")
+    if not value.isdecimal() or len(value) > LONGEST_NUMBER:
+        raise InputError(f"{name} is {value[:20]!r}, must be a whole number, as launchers set it")
     return int(value)
 
 

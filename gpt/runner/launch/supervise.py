@@ -22,6 +22,11 @@ from gpt.runner.launch.rank_registry import VARIABLE, RankEntry, RankRegistry
 from gpt.runner.launch.signals import STOP_SIGNALS, Stop, stop_on_signals
 
 POLL_SECONDS = 0.2
+LAUNCHERS_OWN = (
+    "ACCELERATE_", "FSDP_", "GROUP_", "LOCAL_", "MASTER_", "MEGATRON_LM_", "PARALLELISM_CONFIG_", "PET_", "RANK",
+    "ROLE_", "TORCHELASTIC_", "WORLD_SIZE",
+)  # fmt: skip
+"""how the variables begin that accelerate and torchrun set for what they start"""
 LAST_WORDS_SECONDS = 2.0
 """for ranks of other machines to hear, through this launcher's store, that the input is bad"""
 
@@ -62,12 +67,14 @@ class Supervisor:
         self._grace = grace
         self._told: set[int] = set()
         self._deadline = 0.0
-        """0: nobody was told to stop"""
+        """0: no rank was told to stop"""
         self._ended: int | None = None
         """exit code of the launcher"""
         registry.open(os.getpid())
+        # of what another launcher, or a user for another program, has set nothing counts: the launch file decides
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith(LAUNCHERS_OWN)}
         # torchrun would take the signals that are ignored for it
-        environment = os.environ | {VARIABLE: str(registry.folder), "PET_SIGNALS_TO_HANDLE": "SIGQUIT"}
+        environment = inherited | {VARIABLE: str(registry.folder), "PET_SIGNALS_TO_HANDLE": "SIGQUIT"}
         supervisor = os.getpid()
 
         def follow_the_supervisor() -> None:
@@ -92,7 +99,7 @@ class Supervisor:
             if any(entry.code == BAD_INPUT for entry in ranks.values()):
                 self._wait_for_last_words()
                 return BAD_INPUT
-            if self._stop.interrupts > 1:  # whoever asks twice does not want to wait for checkpoints
+            if self._stop.interrupts > 1:  # a person who asks twice does not want to wait for checkpoints
                 return STOPPED
             if self._stop() and not ranks:
                 _say("stopped before any rank had begun")
@@ -161,5 +168,5 @@ def _how(code: int | None) -> str:
 
 
 def _say(what: str) -> None:
-    with contextlib.suppress(OSError):  # a terminal that was closed: the ranks must stop in order all the same
+    with contextlib.suppress(OSError):  # a terminal that was closed: the ranks must stop cleanly all the same
         print(f"gpt: {what}", file=sys.stderr, flush=True)
