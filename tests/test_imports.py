@@ -22,7 +22,7 @@ MAY_IMPORT = {
     "probes": {"config", "records", "model"},
     "train": CONFIGURATION | {"data", "model", "probes", "records"},
     "study": CONFIGURATION | {"records"},
-    "analysis": CONFIGURATION | {"records", "study", "report"},
+    "analysis": CONFIGURATION | {"records", "study"},
     "report": CONFIGURATION | {"records", "study", "analysis"},
     "wandb_sync": CONFIGURATION | {"records", "study", "analysis"},
     "runner": CONFIGURATION | {"data", "model", "probes", "train", "records", "study", "analysis"},

@@ -6,7 +6,7 @@ Nothing in here is a time, a place or the order in which runs were trained.
 import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import fields, replace
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -27,15 +27,10 @@ from gpt.analysis.findings import (
 from gpt.analysis.noise_scale import noise_scale
 from gpt.analysis.rate_sensitivity import rate_sensitivity
 from gpt.analysis.secondary import SECONDARY
-from gpt.analysis.seed_variance import decompose, setting_sentences
+from gpt.analysis.seed_variance import decompose
 from gpt.analysis.statistics.contrasts import Contrast, CorrectedContrast, compare, correct
 from gpt.analysis.statistics.paired import mean_interval, paired_contrast
 from gpt.analysis.summaries import summaries
-from gpt.records.formatting import metric_words
-from gpt.report.text.limitations import limitations
-from gpt.report.text.observations import observations
-from gpt.report.text.sentences import sentence
-from gpt.study.plan import fields_text
 from gpt.study.spec import Scalar, Study
 from gpt.yaml_file import canonical, flatten
 
@@ -50,10 +45,7 @@ def build_findings(results: Results) -> Findings:
     settings = [_setting(results, setting, corrected) for setting in results.settings]
     return Findings(
         study=_study(results),
-        complete=len(finished) == len(runs),
         runs=RunCounts(len(runs), len(finished), dict(sorted(states.items()))),
-        progress="complete" if len(finished) == len(runs) else f"incomplete: {len(finished)} of {len(runs)} runs",
-        verdicts=[sentence for setting in settings for sentence in setting_sentences(setting)],
         family=max((contrast.family for setting in settings for contrast in setting.contrasts), default=0),
         control=control(results),
         settings=settings,
@@ -63,7 +55,6 @@ def build_findings(results: Results) -> Findings:
         stack_differences=stack_differences,
         layouts=layouts_of(finished),
         hardware=_distinct([run.info["hardware"] for run in finished]),
-        limitations=limitations(results, settings),
     )
 
 
@@ -96,13 +87,12 @@ def _study(results: Results) -> StudyFindings:
         factor=study.factor,
         variants=list(study.variants),
         settings={key: list(values) for key, values in study.settings.items()},
-        held=fields_text(study.held),
         seeds=list(study.seeds),
         metric=MetricFindings(
             name=study.metric,
-            words=metric_words(metric),
+            title=metric.title,
             unit=metric.scalar.unit,
-            description=metric.scalar.description,
+            meaning=metric.scalar.description,
             lower_is_better=metric.scalar.lower_is_better,
         ),
         smallest_effect=study.smallest_effect,
@@ -112,23 +102,19 @@ def _study(results: Results) -> StudyFindings:
 
 def _setting(results: Results, setting: SettingResults, corrected: Iterator[CorrectedContrast]) -> SettingFindings:
     components = results.study.kind == "components"
-    found = SettingFindings(
+    return SettingFindings(
         label=setting.label,
         setting=dict(setting.setting),
         variants=[_variant(results, group) for group in setting.groups],
         contrasts=[] if components else [_contrast(setting, group, next(corrected)) for group in setting.groups[1:]],
         components=decompose(results, setting) if components else None,
         treatment=treatment(setting, results.study.factor),
-        observations=[],
     )
-    if components:
-        return found
-    return replace(found, observations=observations(found, results.study.base.model.context))
 
 
 def _contrast(setting: SettingResults, group: Group, corrected: CorrectedContrast) -> ContrastFindings:
     contrast = corrected.contrast
-    found = ContrastFindings(
+    return ContrastFindings(
         **{field.name: getattr(contrast, field.name) for field in fields(contrast)},
         among_survivors=contrast.among_survivors,
         basis=contrast.basis,
@@ -137,10 +123,8 @@ def _contrast(setting: SettingResults, group: Group, corrected: CorrectedContras
         p_adjusted=corrected.p_adjusted,
         family=corrected.family,
         verdict=corrected.verdict,
-        sentence="",
         secondary=_secondary_differences(setting.groups[0], group),
     )
-    return replace(found, sentence=sentence(found))
 
 
 def _variant(results: Results, group: Group) -> VariantFindings:

@@ -5,17 +5,19 @@ Everything here is computed from what the runs wrote down, none of it from the p
 
 import hashlib
 import json
+import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gpt.analysis.collect import Group, Results, RunReader, SettingResults
-from gpt.analysis.findings import Control, LayoutFindings, Treatment
+from gpt.analysis.findings import ClippingFindings, Control, LayoutFindings, Treatment
 from gpt.config import WITHOUT_EFFECT
-from gpt.records.formatting import count, listed, percent
+from gpt.records.formatting import listed
 from gpt.records.schema import CLIP_SCALE, GRAD_NORM, TRAIN_LOSS, VAL_LOSS
 from gpt.study.plan import label
 from gpt.study.spec import ORDER_SEED
@@ -60,7 +62,6 @@ def control(results: Results) -> Control:
         runs_as_planned=as_planned,
         runs_compared=len(runs),
         data_sha256=hashes,
-        text=_control_text(results, effective, len(runs), hashes) if compared else "No pair has finished yet.",
     )
 
 
@@ -72,17 +73,6 @@ def _recorded(results: Results, setting: SettingResults, group: Group, run: RunR
     own, recorded = fields["seed"], fields.get(ORDER_SEED)
     same = (own if planned is None else planned) == (own if recorded is None else recorded)
     return fields | {ORDER_SEED: planned if same else recorded}
-
-
-def _control_text(results: Results, effective: Sequence[str], runs: int, hashes: Sequence[str]) -> str:
-    allowed = ["`seed`", *(f"`{key}`" for key in results.study.settings)]
-    text = (
-        f"The configurations that {runs} finished runs recorded differ between variants in "
-        f"{listed([f'`{key}`' for key in effective]) or 'nothing'}; apart from that only {listed(allowed)} "
-        f"{'varies' if len(allowed) == 1 else 'vary'}."
-    )
-    same = "All runs trained on the same bytes" if len(hashes) == 1 else "The runs trained on different texts"
-    return f"{text} {same} (SHA-256 {', '.join(f'`{h[:12]}…`' for h in hashes)})."
 
 
 def flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -101,26 +91,22 @@ def differing(mappings: Sequence[Mapping[str, Any]]) -> set[str]:
 
 def treatment(setting: SettingResults, factor: str) -> Treatment:
     """Whether the factor acted, as far as the records can show; `holds` is None while no pair has finished."""
-    whole = [i for i in range(len(setting.groups[0].runs)) if all(g.runs[i].finished for g in setting.groups)]
+    groups = setting.groups
+    whole = [i for i in range(len(groups[0].runs)) if all(g.runs[i].finished for g in groups)]
     if not whole:
-        return Treatment(holds=None, evidence=["No seed has finished in all variants yet."], limits="")
-    paths = _orders if factor == ORDER_SEED else _paths
-    parts = [paths(setting.groups, whole), _size(setting.groups, whole)]
+        return Treatment(holds=None)
+    found = _orders(groups, whole) if factor == ORDER_SEED else _paths(groups, whole)
     if factor == "optim.clip":
-        parts.insert(0, _clipping(setting.groups))
-    if factor == "model.norm_placement":
-        parts[0:0] = _placement(setting.groups, whole)
-    holds = [part["holds"] for part in parts if "holds" in part]
-    return Treatment(
-        holds=all(holds),
-        evidence=[part.pop("text") for part in parts],
-        limits="This shows that the factor acted and where; that each variant is implemented as its name says is "
-        "for the test suite to show.",
-        **{key: value for part in parts for key, value in part.items() if key != "holds"},
-    )
+        clipping = {group.label: _clipping(group) for group in groups}
+        acted = all(_clips(group, clipping[group.label]) for group in groups)
+        found = replace(found, holds=found.holds and acted, clipping=clipping)
+    if factor == "model.norm_placement" and (rms := _stream_before_training(groups, whole)):
+        placed = all(_normalised(of) == (label == "post") for label, of in rms.items())
+        found = replace(found, holds=found.holds and placed, residual_rms_before_training=rms)
+    return found
 
 
-def _paths(groups: Sequence[Group], whole: Sequence[int]) -> dict[str, Any]:
+def _paths(groups: Sequence[Group], whole: Sequence[int]) -> Treatment:
     """Where the training losses of the variants part: at step 1 already (no update yet), or later."""
     first, parted = [], []
     for i in whole:
@@ -133,126 +119,55 @@ def _paths(groups: Sequence[Group], whole: Sequence[int]) -> dict[str, Any]:
             unequal = np.flatnonzero(loss[:shared] != losses[0][:shared])
             parted.append(int(unequal[0]) + 1 if len(unequal) else None)
     if not first:
-        return {"text": "No seed took a finite first step in all variants, so their paths cannot be compared."}
-    spread = [max(row) - min(row) for row in first]
-    same = sum(s == 0 for s in spread)
-    steps = sorted({step for step in parted if step is not None})
-    never = parted.count(None)
-    seeds = count(len(first), "seed")
-    if same == len(first):
-        when = f"step {steps[0]}" if len(steps) == 1 else f"steps {steps[0]} to {steps[-1]}" if steps else "no step"
-        text = (
-            f"At step 1, before any update, the training loss is equal to the last bit in all variants, in {same} of "
-            f"{seeds}: the factor has not acted yet. Their paths part at {when}."
-        )
-    else:
-        text = (
-            f"At step 1, before any update, the training loss already differs in "
-            f"{len(first) - same} of {seeds}, by {min(spread):.2g} to {max(spread):.2g} nats per character: "
-            f"the factor changes the forward pass or the initial weights."
-        )
-    if never:
-        text += f" In {never} of {len(parted)} comparisons the losses never differ: there the factor did nothing."
-    return {"holds": never == 0, "text": text, "first_step_loss": first, "paths_part_at_step": parted}
+        return Treatment(holds=True)
+    return Treatment(holds=None not in parted, first_step_loss=first, paths_part_at_step=parted)
 
 
-def _orders(groups: Sequence[Group], whole: Sequence[int]) -> dict[str, Any]:
+def _orders(groups: Sequence[Group], whole: Sequence[int]) -> Treatment:
     """Order seeds of one initialisation seed start at one loss, before any batch, and part with the first batch."""
-    starts, first = [], []
-    for i in whole:
-        starts.append([float(g.runs[i].curve(VAL_LOSS)[1][0]) for g in groups])
-        first.append([float(g.runs[i].curve(TRAIN_LOSS)[1][0]) for g in groups])
-    spread = [max(row) - min(row) for row in starts]
-    apart = sum(len(set(row)) == len(row) for row in first)
-    exact, close = sum(s == 0 for s in spread), all(s <= SAME_START for s in spread)
-    seeds, orders = count(len(whole), "initialisation seed"), len(groups)
-    if exact == len(whole):
-        weights = f"the {orders} order seeds have the same validation loss to the last bit, in {exact} of {seeds}"
-        meaning = "they start from the same weights"
-    elif close:
-        weights = f"the {orders} order seeds' validation losses differ by at most {max(spread):.2g}, in all {seeds}"
-        meaning = "they start from the same weights and round differently"
-    else:
-        weights = f"the order seeds' validation losses differ by up to {max(spread):.2g} within one initialisation seed"
-        meaning = "they do not start from the same weights"
-    between = max(row[0] for row in starts) - min(row[0] for row in starts)
-    text = (
-        f"Before any batch, {weights}: {meaning}. Between initialisation seeds that loss spans {between:.2g} nats per "
-        f"character. At step 1 the training loss differs between any two order seeds in {apart} of {seeds}: other "
-        f"batches from the first one on."
+    starts, first = (
+        [[float(g.runs[i].curve(key)[1][0]) for g in groups] for i in whole] for key in (VAL_LOSS, TRAIN_LOSS)
     )
-    return {
-        "holds": close and apart == len(whole),
-        "text": text,
-        "loss_before_training": starts,
-        "first_step_loss": first,
-    }
+    close = all(max(row) - min(row) <= SAME_START for row in starts)
+    apart = all(len(set(row)) == len(row) for row in first)
+    return Treatment(holds=close and apart, first_step_loss=first, loss_before_training=starts)
 
 
-def _size(groups: Sequence[Group], whole: Sequence[int]) -> dict[str, Any]:
-    """Parameters and arithmetic, which a factor may bring with it and which are then no secret."""
-    runs = {g.label: g.runs[whole[0]].info for g in groups}
-    parameters = {name: run["parameters"] for name, run in runs.items()}
-    flops = {name: run["training_flops_per_token"] for name, run in runs.items()}
-    if len({*parameters.values()}) == len({*flops.values()}) == 1:
-        text = (
-            f"All variants have {next(iter(parameters.values())):,} parameters and cost "
-            f"{next(iter(flops.values())):,} operations per character of training."
-        )
-    else:
-        each = [
-            f"`{name}` has {parameters[name]:,} parameters and costs {flops[name]:,} operations per character"
-            for name in parameters
-        ]
-        text = f"The factor also changes the model's size or cost: {'; '.join(each)}."
-    return {"text": text}
+def _clipping(group: Group) -> ClippingFindings:
+    """How often and how well a variant's gradients were scaled down."""
+    scale, norm = _joined(group, CLIP_SCALE), _joined(group, GRAD_NORM)
+    scaled, finite = int((scale < 1).sum()), np.isfinite(norm)
+    limit = group.variant if isinstance(group.variant, float | int) else math.inf
+    return ClippingFindings(
+        steps=len(scale),
+        scaled=scaled,
+        share=scaled / len(scale) if len(scale) else math.nan,
+        largest_after=float((norm * scale)[finite].max()) if finite.any() else 0.0,
+        missed=int((finite & (norm > limit * (1 + CLIP_ROUNDING)) & (scale >= 1)).sum()),
+    )
 
 
-def _clipping(groups: Sequence[Group]) -> dict[str, Any]:
-    """Every variant's share of scaled steps, and whether scaled gradients respect the limit."""
-    said, holds, shares = [], True, {}
-    for group in groups:
-        scale, norm = _joined(group, CLIP_SCALE), _joined(group, GRAD_NORM)
-        scaled = int((scale < 1).sum())
-        shares[group.label] = scaled / len(scale) if len(scale) else None
-        steps = f"{scaled:,} of {len(scale):,} steps were scaled ({percent(scaled / max(1, len(scale)))})"
-        if not isinstance(group.variant, float | int):
-            holds &= scaled == 0
-            said.append(f"With `{group.label}` {steps}, which must be none.")
-            continue
-        finite = np.isfinite(norm)
-        largest = float((norm * scale)[finite].max()) if finite.any() else 0.0
-        missed = int((finite & (norm > group.variant * (1 + CLIP_ROUNDING)) & (scale >= 1)).sum())
-        holds &= scaled > 0 and missed == 0 and largest <= group.variant * (1 + CLIP_ROUNDING)
-        after = f"no gradient was longer than {largest:.4f} after clipping" if not missed else f"{missed} were missed"
-        said.append(f"With the limit {group.label}, {steps}, and {after}.")
-    if any(g.variant is not None and shares[g.label] == 0 for g in groups):
-        said.append("A limit that no gradient reached is no treatment: its runs are those without clipping.")
-    return {"holds": holds, "text": " ".join(said), "clipped_share": shares}
+def _clips(group: Group, found: ClippingFindings) -> bool:
+    """Whether a variant with a limit keeps to it and one without never clips."""
+    if not isinstance(group.variant, float | int):
+        return found.scaled == 0
+    return found.scaled > 0 and found.missed == 0 and found.largest_after <= group.variant * (1 + CLIP_ROUNDING)
 
 
 def _joined(group: Group, key: str) -> NDArray[np.float64]:
     return np.concatenate([np.empty(0), *(run.curve(key)[1] for run in group.runs if run.finished)])
 
 
-def _placement(groups: Sequence[Group], whole: Sequence[int]) -> list[dict[str, Any]]:
-    """Size of the residual stream before training: Post-LN normalises it after each layer, the others do not."""
-    rms: dict[str, list[float]] = {}
-    said, holds = [], True
-    for group in groups:
-        mean = mean_probe([group.runs[i] for i in whole], "residual_rms", 0)
-        if mean is None:
-            return [{"text": "The size of the residual stream was not measured (probes are off)."}]
-        rms[group.label] = mean.tolist()
-        settings = mean[1:]
-        off = float(np.abs(settings - 1).max())
-        holds &= (off <= UNIT_RMS) == (group.label == "post")
-        said.append(f"with `{group.label}` {' '.join(f'{value:.3f}' for value in settings)}")
-    text = (
-        f"Before training, the root mean square of the residual stream after each layer is {listed(said)}: it must be "
-        f"1.000 after every layer where normalisation follows the sum (`post`), and only there."
-    )
-    return [{"holds": holds, "text": text, "residual_rms_before_training": rms}]
+def _stream_before_training(groups: Sequence[Group], whole: Sequence[int]) -> dict[str, list[float]] | None:
+    """Size of the residual stream by variant and depth; None where it was not measured."""
+    rms = {group.label: mean_probe([group.runs[i] for i in whole], "residual_rms", 0) for group in groups}
+    found = {label: mean.tolist() for label, mean in rms.items() if mean is not None}
+    return found if len(found) == len(groups) else None
+
+
+def _normalised(rms: Sequence[float]) -> bool:
+    """Post-LN normalises the stream after each layer, the others do not."""
+    return max(abs(value - 1) for value in rms[1:]) <= UNIT_RMS
 
 
 def mean_probe(runs: Sequence[RunReader], name: str, index: int) -> NDArray[np.float64] | None:

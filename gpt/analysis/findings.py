@@ -1,14 +1,16 @@
-"""The typed shape of findings.json: what a study found, readable without its runs.
+"""The typed shape of findings.json: what a study found, in numbers; `gpt.report.text` makes sentences of them.
 
 A number that could not be computed is NaN here and null in the file; so is a noise scale without an upper bound.
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
+from pydantic.json_schema import GenerateJsonSchema
+from pydantic_core import core_schema
 
 from gpt.analysis.statistics.failures import DivergenceContrast, RankContrast
 from gpt.analysis.statistics.paired import MeanInterval, PairedContrast, Verdict
@@ -16,7 +18,7 @@ from gpt.analysis.statistics.variance import Components, Shared
 from gpt.errors import InputError
 from gpt.records.files import read_json
 from gpt.records.run_folder import FINISHED, State
-from gpt.study.spec import Scalar
+from gpt.study.spec import Kind, Scalar, kind_of
 
 Source = Literal["init", "order", "rest"]
 """of the variance between runs: seed of the weights, seed of the batches, what belongs to a pair of them"""
@@ -40,9 +42,9 @@ class MetricFindings:
     """The primary metric."""
 
     name: str
-    words: str
+    title: str
     unit: str
-    description: str
+    meaning: str
     lower_is_better: bool | None
 
 
@@ -56,14 +58,21 @@ class StudyFindings:
     variants: list[Scalar]
     settings: dict[str, list[Scalar]]
     """fields crossed with every variant"""
-    held: str
-    """the fields of a single value among them"""
     seeds: list[int]
     metric: MetricFindings
     smallest_effect: float
     """metric units"""
     base: dict[str, Any]
     """the base run by dotted names"""
+
+    @property
+    def kind(self) -> Kind:
+        return kind_of(self.factor)
+
+    @property
+    def held(self) -> dict[str, Scalar]:
+        """The crossed fields of a single value, which all runs share."""
+        return {key: values[0] for key, values in self.settings.items() if len(values) == 1}
 
     def config(self, setting: "SettingFindings", variant: "VariantFindings") -> dict[str, Any]:
         """The configuration of a variant's runs in a setting, by dotted names."""
@@ -89,7 +98,20 @@ class Control:
     runs_as_planned: bool
     runs_compared: int
     data_sha256: list[str]
-    text: str
+
+
+@dataclass(frozen=True)
+class ClippingFindings:
+    """One variant's gradients over all steps of its finished runs."""
+
+    steps: int
+    scaled: int
+    share: Measured[float]
+    """of the steps, those scaled down"""
+    largest_after: Measured[float]
+    """largest norm after clipping"""
+    missed: int
+    """steps above the limit that were not scaled down"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,17 +120,15 @@ class Treatment:
 
     holds: bool | None
     """None as long as no seed has finished in all variants"""
-    evidence: list[str]
-    limits: str
     first_step_loss: Measured[list[list[float]]] | None = None
     """by seed and variant, before any update"""
     paths_part_at_step: list[int | None] | None = None
     """by seed and variant but the first, where the training loss first differs; None where it never does"""
     loss_before_training: Measured[list[list[float]]] | None = None
     """validation loss by initialisation seed and order seed"""
-    clipped_share: dict[str, float | None] | None = None
+    clipping: dict[str, ClippingFindings] | None = None
     """by variant"""
-    residual_rms_before_training: dict[str, list[float]] | None = None
+    residual_rms_before_training: Measured[dict[str, list[float]]] | None = None
     """by variant: after the embedding and each layer"""
 
 
@@ -143,7 +163,7 @@ class EventCount:
 class GradientQuantiles:
     """Each layer's gradient norm before clipping; means over runs."""
 
-    levels: list[float]
+    levels: Measured[list[float]]
     first_step: Measured[list[float]]
     """by layer"""
     by_layer: Measured[list[list[float]]]
@@ -254,7 +274,7 @@ class VariantFindings:
     events: dict[str, EventCount]
     steps_survived: list[int | None]
     gradient_quantiles: GradientQuantiles | None = None
-    clipped_by_quarter: list[float] | None = None
+    clipped_by_quarter: Measured[list[float]] | None = None
     """share of steps whose gradient was scaled down, in each quarter of the run"""
     long_range: LongRange | None = None
     noise_scale: NoiseScales | None = None
@@ -286,14 +306,13 @@ class ContrastFindings:
     basis: Literal["paired difference", "rank, divergence worst"]
     p: Measured[float]
     """of the comparison that leads"""
-    smallest_p: float
+    smallest_p: Measured[float]
     """the smallest that it can be with this many pairs"""
     p_adjusted: Measured[float]
     """by Holm's method over the family"""
     family: int
     """contrasts corrected for together"""
     verdict: Verdict
-    sentence: str
     secondary: dict[str, MeanDifference]
 
 
@@ -310,8 +329,8 @@ class Pairs:
 class SecondarySpread:
     unit: str
     description: str
-    mean: float
-    sds: dict[Source, float]
+    mean: Measured[float]
+    sds: Measured[dict[Source, float]]
 
 
 @dataclass(frozen=True)
@@ -319,25 +338,22 @@ class SpreadDuringTraining:
     """Standard deviation of the validation loss by source, at every evaluation."""
 
     steps: list[int]
-    init: list[float]
-    order: list[float]
-    rest: list[float]
+    init: Measured[list[float]]
+    order: Measured[list[float]]
+    rest: Measured[list[float]]
 
 
 @dataclass(frozen=True, kw_only=True)
 class SpreadFindings:
     """The spread between runs by source; nothing is decomposed while a run is missing or diverged."""
 
-    words: dict[Source, str]
     planned: int
     finished: int
     diverged: int
     split: Measured[Components] | None = None
-    pairs: dict[Shared, Pairs]
-    secondary: dict[str, SecondarySpread]
+    pairs: dict[Shared, Pairs] = field(default_factory=dict)
+    secondary: dict[str, SecondarySpread] = field(default_factory=dict)
     during_training: SpreadDuringTraining | None = None
-    verdict: str
-    sentences: list[str]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -352,7 +368,6 @@ class SettingFindings:
     components: SpreadFindings | None = None
     """of a study of seeds, in place of contrasts"""
     treatment: Treatment
-    observations: list[str]
 
 
 @dataclass(frozen=True)
@@ -423,10 +438,7 @@ class Findings(BaseModel):
 
     version: Literal[2] = 2
     study: StudyFindings
-    complete: bool
     runs: RunCounts
-    progress: str
-    verdicts: list[str]
     family: int
     control: Control
     settings: list[SettingFindings]
@@ -438,8 +450,11 @@ class Findings(BaseModel):
     """every value of what they do not"""
     layouts: list[LayoutFindings]
     hardware: list[dict[str, Scalar]]
-    limitations: list[str]
     figures: list[FigureFindings] = []
+
+    @property
+    def complete(self) -> bool:
+        return self.runs.finished == self.runs.planned
 
     @property
     def contrasts(self) -> list[ContrastFindings]:
@@ -462,3 +477,17 @@ class Findings(BaseModel):
             first = error.errors()[0]
             key = ".".join(map(str, first["loc"]))
             raise InputError(f"{path}: corrupt: {key}: {first['msg'].lower()}") from None
+
+
+class _Schema(GenerateJsonSchema):
+    def float_schema(self, schema: core_schema.FloatSchema) -> dict[str, Any]:
+        """JSON has null where a number is not finite."""
+        return {"type": ["number", "null"]}
+
+
+def findings_schema() -> dict[str, Any]:
+    """The JSON schema of findings.json, as docs/findings.schema.json publishes it."""
+    return {
+        "$schema": GenerateJsonSchema.schema_dialect,
+        **Findings.model_json_schema(schema_generator=_Schema, mode="serialization"),
+    }

@@ -4,16 +4,7 @@ import math
 import re
 from collections.abc import Sequence
 
-from gpt.records.schema import TRAIN_LOSS, VAL_LOSS, Metric
-
-KEYS = {TRAIN_LOSS: "training loss", VAL_LOSS: "validation loss"}
 MISSING = "-"
-REDUCERS = {"min": "lowest", "max": "highest", "mean": "mean", "last": "last"}
-
-
-def metric_words(metric: Metric) -> str:
-    """`val/loss.min` as `lowest validation loss`."""
-    return f"{REDUCERS[metric.reducer]} {KEYS.get(metric.key, metric.key)}"
 
 
 def decimals(smallest_effect: float) -> int:

@@ -13,6 +13,7 @@ VAL_LOSS = "val/loss"
 GRAD_NORM = "grad/norm"
 CLIP_SCALE = "grad/clip_scale"
 LR = "lr"
+NATS = "nats per character"
 
 LAYER_GRAD_NORM = "grad/layer_norm"
 """Key of a list: each layer's gradient norm before clipping, in the order of `layers` in run.json."""
@@ -25,6 +26,7 @@ MICRO_BATCH_GRAD_NORM = "grad/micro_batch_norm"
 class Scalar:
     """One number that a row may hold."""
 
+    title: str
     unit: str
     description: str
     lower_is_better: bool | None = None
@@ -32,11 +34,15 @@ class Scalar:
 
 
 SCALARS: dict[str, Scalar] = {
-    TRAIN_LOSS: Scalar("nats per character", "loss of the step's batch, before the step's update", True),
-    VAL_LOSS: Scalar("nats per character", "loss over the whole validation split, on evaluation rows only", True),
-    GRAD_NORM: Scalar("loss per weight", "global gradient norm, before clipping"),
-    CLIP_SCALE: Scalar("factor", "what the gradient was multiplied by; 1 when it was not clipped"),
-    LR: Scalar("per step", "learning rate"),
+    TRAIN_LOSS: Scalar(
+        "training loss", "nats per character", "loss of the step's batch, before the step's update", True
+    ),
+    VAL_LOSS: Scalar(
+        "validation loss", "nats per character", "loss over the whole validation split, on evaluation rows only", True
+    ),
+    GRAD_NORM: Scalar("gradient norm", "loss per weight", "global gradient norm, before clipping"),
+    CLIP_SCALE: Scalar("clipping factor", "factor", "what the gradient was multiplied by; 1 when it was not clipped"),
+    LR: Scalar("learning rate", "per step", "learning rate"),
 }
 
 NONFINITE = "nonfinite"
@@ -67,6 +73,7 @@ REDUCERS: dict[str, Callable[[Sequence[float]], float]] = {
     "mean": lambda values: math.fsum(values) / len(values) if values else math.nan,
     "last": lambda values: values[-1] if values else math.nan,
 }
+REDUCED = {"min": "lowest", "max": "highest", "mean": "mean", "last": "last"}
 
 
 @dataclass(frozen=True)
@@ -82,6 +89,11 @@ class Metric:
     @property
     def scalar(self) -> Scalar:
         return SCALARS[self.key]
+
+    @property
+    def title(self) -> str:
+        """`lowest validation loss`."""
+        return f"{REDUCED[self.reducer]} {self.scalar.title}"
 
     def of(self, rows: Iterable[Mapping[str, Any]]) -> float:
         """Reduce the rows that hold the key; NaN when there is none.

@@ -17,6 +17,7 @@ from gpt.report.pages.seed_variance import answers
 from gpt.report.pages.study import RunLinks
 from gpt.report.pages.summary_table import condensed, explained
 from gpt.report.text.literature import papers_table
+from gpt.report.text.observations import observations
 from gpt.report.text.sentences import sentence
 from gpt.report.text.takeaways import best_setting, takeaway
 from gpt.study.folder import StudyFolder, changes
@@ -120,7 +121,7 @@ def render(studies: Sequence[Findings], root: str) -> str:
     lines = findings_table(studies, lambda name: f"{root}/{name}/report.md")
     for findings in studies:
         lines += ["", f"### {plain(findings.study.question)}", *held(findings.study), ""]
-        lines += [f"- {sentence(each)}" for each in findings.contrasts]
+        lines += [f"- {sentence(each, findings.study.metric)}" for each in findings.contrasts]
         lines += [*answers(findings), *_figures(findings, root)]
         if observed := _observations(findings):
             lines += ["", *observed]
@@ -172,10 +173,10 @@ def _observations(findings: Findings) -> list[str]:
     """What was described beside the metric; of several settings a table of all, and sentences on one."""
     settings = findings.settings
     best = best_setting(findings, 0)
-    if len(settings) == 1 or best is None or not best.observations:
-        return [f"- {text}" for setting in settings for text in setting.observations]
+    if len(settings) == 1 or best is None or findings.study.kind == "components":
+        return [f"- {text}" for setting in settings for text in observations(findings.study, setting)]
     where = f"At {best.label}, where `{best.variants[0].label}` does best:"
-    said = [f"- {text}" for text in best.observations]
+    said = [f"- {text}" for text in observations(findings.study, best)]
     return [*condensed(findings), "", f"<sub>{explained(findings)}</sub>", "", where, "", *said]
 
 

@@ -43,7 +43,7 @@ class Study(Strict):
 
     @property
     def kind(self) -> Kind:
-        return "components" if self.factor == ORDER_SEED else "contrasts"
+        return kind_of(self.factor)
 
     @property
     def varied(self) -> dict[str, tuple[Scalar, ...]]:
@@ -78,3 +78,7 @@ class Study(Strict):
                     f"a variance is taken apart, which needs at least {FEWEST_SEEDS} of either"
                 )
         return self
+
+
+def kind_of(factor: str) -> Kind:
+    return "components" if factor == ORDER_SEED else "contrasts"

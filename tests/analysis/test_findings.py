@@ -9,6 +9,8 @@ from gpt.analysis.collect import collect
 from gpt.analysis.findings import Findings, LayoutFindings
 from gpt.records.files import make_folder, write_json
 from gpt.report.publish import published
+from gpt.report.text.limitations import limitations
+from gpt.report.text.proof import control_text, treatment_texts
 from gpt.report.text.sentences import sentence
 
 A = [2.00, 2.03, 2.05, 2.01, 2.04, 2.02, 2.06]
@@ -39,6 +41,10 @@ def of_differences(tmp_path, differences, **study):
 
 def only_contrast(findings):
     return findings.settings[0].contrasts[0]
+
+
+def only_sentence(findings):
+    return sentence(only_contrast(findings), findings.study.metric)
 
 
 def test_the_contrast_is_the_one_computed_by_hand(tmp_path):
@@ -167,9 +173,17 @@ def test_other_studies_beside_it_change_no_verdict(tmp_path):
     ],
 )
 def test_the_sentence_says_direction_size_interval_p_pairs_and_whether_it_matters(tmp_path, differences, verdict, said):
-    contrast = only_contrast(of_differences(tmp_path, differences))
-    assert contrast.verdict == verdict
-    assert contrast.sentence == said
+    findings = of_differences(tmp_path, differences)
+    assert only_contrast(findings).verdict == verdict
+    assert only_sentence(findings) == said
+
+
+def test_a_difference_that_is_not_shown_is_neither_better_nor_worse(tmp_path):
+    findings = of_differences(tmp_path, [1e-6, 1.1e-6, 1.2e-6, 1e-6, 1.1e-6, 1.3e-6, 1e-6])
+    assert only_contrast(findings).verdict == "different but smaller than matters"
+    assert only_sentence(findings).startswith(
+        "With `off` the lowest validation loss is the same to 4 decimals than with `1.0`"
+    )
 
 
 def diverging(lost_a, lost_b):
@@ -191,7 +205,7 @@ def test_with_a_diverged_run_the_rank_comparison_leads_and_the_loss_speaks_of_su
     assert (contrast.paired.n, contrast.paired.left_out) == (4, 3)
     assert contrast.paired.mean_difference == pytest.approx(-(0.1 + 0.004 * (2 + 4 + 5 + 6) / 4))
     assert (contrast.divergence.diverged_a, contrast.divergence.diverged_b) == (1, 2)
-    assert contrast.sentence == (
+    assert only_sentence(findings) == (
         "Whether `off` differs from `1.0` is not settled: `off` does better than `1.0` in 5 of 7 seeds (sign test, "
         "corrected p = 0.453, n = 7 seed pairs); a diverged run counts as the worst, and `off` diverged in 2 of 7 "
         "runs, `1.0` in 1 of 7 (McNemar's exact p = 1.000, not corrected); among survivors alone, 4 pairs, the lowest "
@@ -204,10 +218,11 @@ def test_with_a_diverged_run_the_rank_comparison_leads_and_the_loss_speaks_of_su
 
 
 def test_a_variant_that_always_diverges_loses_by_rank_with_no_size_given(tmp_path):
-    contrast = only_contrast(found(tmp_path, diverging(set(), set(range(7))), seeds=7))
+    findings = found(tmp_path, diverging(set(), set(range(7))), seeds=7)
+    contrast = only_contrast(findings)
     assert contrast.p == 2 / 128
     assert contrast.verdict == "different"
-    assert contrast.sentence == (
+    assert only_sentence(findings) == (
         "`1.0` does better than `off` in 7 of 7 seeds (sign test, corrected p = 0.016, n = 7 seed pairs); a diverged "
         "run counts as the worst, and `off` diverged in 7 of 7 runs, `1.0` in 0 of 7 (McNemar's exact p = 0.016, not "
         "corrected); no seed survived in both, so no size can be given."
@@ -223,20 +238,18 @@ def test_an_incomplete_study_says_so_and_compares_whole_pairs_alone(tmp_path):
     findings = found(tmp_path, outcome, seeds=6)
     contrast = only_contrast(findings)
     assert findings.complete is False
-    assert findings.progress == "incomplete: 10 of 12 runs"
+    assert (findings.runs.finished, findings.runs.planned) == (10, 12)
     assert findings.runs.states == {"done": 10, "failed": 1, "running": 1}
     assert contrast.seeds == [0, 1, 2, 3]
-    assert contrast.sentence.startswith("Incomplete, 4 of 6 pairs: Whether `off` differs from `1.0`")
+    assert only_sentence(findings).startswith("Incomplete, 4 of 6 pairs: Whether `off` differs from `1.0`")
     assert findings.settings[0].variants[1].states == ["done"] * 4 + ["failed", "running"]
     assert findings.control.holds is True
 
 
 def test_a_study_without_a_finished_run_compares_nothing(tmp_path):
     findings = found(tmp_path, lambda run: Outcome(state="planned"))
-    assert findings.progress == "incomplete: 0 of 6 runs"
-    assert only_contrast(findings).sentence == (
-        "No seed has finished with both `1.0` and `off`, so nothing can be compared."
-    )
+    assert (findings.runs.finished, findings.runs.planned) == (0, 6)
+    assert only_sentence(findings) == ("No seed has finished with both `1.0` and `off`, so nothing can be compared.")
     assert findings.control.holds is findings.settings[0].treatment.holds is None
     assert math.isnan(only_contrast(findings).p_adjusted)
 
@@ -264,7 +277,7 @@ def test_findings_survive_json(tmp_path):
         write_json(tmp_path / "findings.json", findings.model_dump())
         again = Findings.read(tmp_path / "findings.json")
         assert again.model_dump_json() == findings.model_dump_json()
-        assert sentence(only_contrast(again)) == only_contrast(findings).sentence
+        assert only_sentence(again) == only_sentence(findings)
 
 
 def config_of(run, **changes):
@@ -312,9 +325,9 @@ def test_runs_that_recorded_each_others_variant_break_control(tmp_path):
 
 def test_a_run_trained_on_another_text_breaks_control(tmp_path):
     other = {"data": {"sha256": "f" * 64, "unigram_loss": 3.3}}
-    control = found(tmp_path, lambda run: clipped(run, changes=other if run.seed == 2 else {})).control
-    assert control.holds is False
-    assert "different texts" in control.text
+    findings = found(tmp_path, lambda run: clipped(run, changes=other if run.seed == 2 else {}))
+    assert findings.control.holds is False
+    assert "different texts" in control_text(findings)
 
 
 def test_runs_made_by_different_stacks_are_named(tmp_path):
@@ -348,10 +361,10 @@ def test_layouts_are_counted_and_more_than_one_is_a_limitation(tmp_path):
     findings = found(tmp_path / "two", lambda run: clipped(run, changes=resumed if run.seed == 2 else {}))
     runs = findings.runs.finished
     assert findings.layouts == [LayoutFindings(**two, runs=2), LayoutFindings(**one, runs=runs)]
-    assert any("2 layouts" in sentence for sentence in findings.limitations)
+    assert any("2 layouts" in sentence for sentence in limitations(findings))
     alike = found(tmp_path / "one", clipped)
     assert alike.layouts == [LayoutFindings(**one, runs=runs)]
-    assert not any("layouts" in sentence for sentence in alike.limitations)
+    assert not any("layouts" in sentence for sentence in limitations(alike))
 
 
 @pytest.mark.parametrize(
@@ -365,7 +378,7 @@ def test_clipping_took_effect_only_if_the_records_show_it(tmp_path, limit, off_s
 
     treatment = found(tmp_path, outcome, variants=[limit, None]).settings[0].treatment
     assert treatment.holds is holds
-    assert treatment.clipped_share["off"] == (0 if off_scale == 1 else 0.9)
+    assert treatment.clipping["off"].share == (0 if off_scale == 1 else 0.9)
 
 
 @pytest.mark.parametrize(
@@ -395,7 +408,7 @@ def test_size_brought_by_the_factor_is_shown(tmp_path):
         return Outcome(first_loss=4 + len(run.variant), changes={"parameters": 1000 + len(run.variant)})
 
     findings = found(tmp_path, outcome, factor="model.position", variants=["rope", "learned"])
-    said = " ".join(findings.settings[0].treatment.evidence)
+    said = " ".join(treatment_texts(findings, findings.settings[0]))
     assert "`rope` has 1,004 parameters" in said
     assert "`learned` has 1,007 parameters" in said
 
@@ -403,7 +416,7 @@ def test_size_brought_by_the_factor_is_shown(tmp_path):
 def test_limitations_name_what_could_be_detected_and_that_learning_had_not_ended(tmp_path):
     findings = of_differences(tmp_path, [0.01, 0.02, 0.06])
     detectable = only_contrast(findings).paired.minimum_detectable_difference
-    said = " ".join(findings.limitations)
+    said = " ".join(limitations(findings))
     assert f"a true difference of {detectable:.2g} is found with a power of 80 %" in said
     assert "6 of 6 runs had the lowest validation loss at the very last step" in said
     assert "1,280 characters read in training" in said
@@ -420,4 +433,16 @@ def test_settings_are_compared_within_themselves(tmp_path):
     assert [c.paired.mean_difference for c in contrasts] == pytest.approx([0.021, 0.021])
     assert [c.p_adjusted for c in contrasts] == [0.5, 0.5]
     assert findings.control.holds is True
-    assert contrasts[1].sentence.startswith("At optim.lr = 0.003: Whether")
+    assert sentence(contrasts[1], findings.study.metric).startswith("At optim.lr = 0.003: Whether")
+
+
+def test_limitations_speak_of_each_settings_and_variants_own_configuration(tmp_path):
+    settings = {"train.batch_size": [8], "train.steps": [20, 40], "optim.lr": [2e-3]}
+    text = " ".join(limitations(found(tmp_path, clipped, settings=settings)))
+    assert "20 to 40 steps, 1,280 to 2,560 characters read in training" in text
+    assert "One learning rate (`optim.lr = 0.002`) for all variants" in text
+    assert "6 of 12 runs had the lowest validation loss at the very last step" in text
+    rates = found(tmp_path / "rates", clipped, settings={"optim.lr": [1e-3, 2e-3]})
+    assert "One learning rate" not in " ".join(limitations(rates))
+    masks = found(tmp_path / "masks", clipped, settings={"model.dropout": [0.1]})
+    assert "initial weights, batch order and dropout together" in " ".join(limitations(masks))

@@ -9,6 +9,9 @@ from gpt.analysis.build import build_findings, contrasts
 from gpt.analysis.collect import collect
 from gpt.analysis.statistics.variance import component_sds, pairs_needed, variance_components
 from gpt.config import RunConfig
+from gpt.report.text.limitations import limitations
+from gpt.report.text.proof import treatment_texts
+from gpt.report.text.seed_variance import source_names, spread_sentences, spread_verdict
 from gpt.yaml_file import parse
 
 TABLE = np.array([[seeds.value(s, o) for o in range(5)] for s in range(5)])
@@ -21,6 +24,11 @@ def found(out, outcome=seeds.outcome, **more):
 def only(findings):
     (setting,) = findings.settings
     return setting.components
+
+
+def sentences(findings, index=0):
+    setting = findings.settings[index]
+    return spread_sentences(findings.study, setting, setting.components)
 
 
 def test_components_are_those_of_the_table_of_init_seeds_by_order_seeds(tmp_path):
@@ -38,19 +46,19 @@ def test_a_study_of_seeds_makes_no_contrast_and_no_family(tmp_path):
     findings = build_findings(results)
     assert contrasts(results, results.settings[0]) == findings.settings[0].contrasts == []
     assert findings.family == 0
-    assert findings.verdicts == only(findings).sentences
     assert findings.complete
 
 
 def test_the_sentences_say_shares_spread_runs_and_what_sharing_saves(tmp_path):
-    components = only(found(tmp_path, smallest_effect=0.005))
+    findings = found(tmp_path, smallest_effect=0.005)
+    components = only(findings)
     split = variance_components(TABLE)
-    first, second = components.sentences
+    first, second = sentences(findings)
     assert first.startswith(
         f"{100 * split.init.share:.0f} % of the variance of the lowest validation loss between runs comes from initial "
         f"weights (95 % interval {100 * split.init.share_low:.0f} to {100 * split.init.share_high:.0f} %, F test p "
     )
-    assert f"{100 * split.order.share:.0f} % from the order of the batches (" in first
+    assert f"{100 * split.order.share:.0f} % from the data order (" in first
     assert f"standard deviation of {split.run.sd:.5f} nats per character (95 % interval {split.run.low:.5f} to" in first
     assert first.endswith("none of the 25 runs diverged.")
     fewer, more = (pairs_needed(split.differences[shared].sd, 0.005) for shared in ("both", "nothing"))
@@ -59,7 +67,7 @@ def test_the_sentences_say_shares_spread_runs_and_what_sharing_saves(tmp_path):
     assert (
         f"share no seed differ by chance with a standard deviation of {split.differences['nothing'].sd:.5f}" in second
     )
-    assert components.verdict == "both seeds matter"
+    assert spread_verdict(components) == "both seeds matter"
     assert components.pairs["nothing"].sd == more
 
 
@@ -74,22 +82,23 @@ def test_what_is_not_told_from_chance_is_said_not_to_be(tmp_path):
         plain.last_loss += seeds.INIT[run.seed]
         return plain
 
-    none, one = only(found(tmp_path / "none", rest_alone)), only(found(tmp_path / "one", init_alone))
-    assert none.verdict == "neither seed alone told from chance"
-    assert "neither seed's effect is told from chance" in none.sentences[1]
-    assert one.verdict == "the initial weights alone told from chance"
-    assert "only one seed's effect is told from chance" in one.sentences[1]
+    none, one = found(tmp_path / "none", rest_alone), found(tmp_path / "one", init_alone)
+    assert spread_verdict(only(none)) == "neither seed distinguishable from chance"
+    assert "neither seed's effect is distinguishable from chance" in sentences(none)[1]
+    assert spread_verdict(only(one)) == "only the initial weights distinguishable from chance"
+    assert "only one seed's effect is distinguishable from chance" in sentences(one)[1]
 
 
 def test_a_diverged_run_is_counted_and_leaves_its_setting_alone_without_components(tmp_path):
     def outcome(run):
         return (seeds.diverging if dict(run.setting)["optim.lr"] > 2e-3 else seeds.outcome)(run)
 
-    calm, wild = (b.components for b in found(tmp_path, outcome, settings={"optim.lr": [1e-3, 3e-3]}).settings)
+    findings = found(tmp_path, outcome, settings={"optim.lr": [1e-3, 3e-3]})
+    calm, wild = (setting.components for setting in findings.settings)
     assert calm.split is not None
     assert (wild.split, wild.pairs, wild.secondary, wild.diverged) == (None, {}, {}, 2)
-    assert wild.verdict == "not taken apart"
-    assert wild.sentences == [
+    assert spread_verdict(wild) == "not decomposed"
+    assert sentences(findings, 1) == [
         "At optim.lr = 0.003: 2 of 25 runs diverged, with 1 of 5 initialisation seeds and 2 of 5 order seeds. A spread "
         "of the others would leave out the worst runs, so none is given."
     ]
@@ -101,9 +110,9 @@ def test_an_unfinished_table_is_not_taken_apart(tmp_path):
 
     findings = found(tmp_path, outcome)
     assert only(findings).split is None
-    assert only(findings).sentences == ["24 of 25 runs have finished; the spread is taken apart when all have."]
+    assert sentences(findings) == ["24 of 25 runs have finished; the variance is decomposed when all have."]
     nothing = found(tmp_path / "nothing", lambda run: Outcome(state="planned"))
-    assert only(nothing).sentences[0].startswith("0 of 25 runs have finished")
+    assert sentences(nothing)[0].startswith("0 of 25 runs have finished")
     assert nothing.control.holds is None
 
 
@@ -122,7 +131,7 @@ def test_other_numbers_and_every_evaluation_are_taken_apart_too(tmp_path):
 
 def test_with_dropout_its_masks_belong_to_the_first_seed(tmp_path):
     findings = found(tmp_path, settings={"model.dropout": [0.0, 0.1]})
-    words = [setting.components.words["init"] for setting in findings.settings]
+    words = [source_names(findings.study, setting)["init"] for setting in findings.settings]
     assert words == ["initial weights", "initial weights and dropout"]
 
 
@@ -132,10 +141,11 @@ def test_findings_survive_json_and_do_not_depend_on_the_order_of_the_runs(tmp_pa
 
 
 def test_the_treatment_is_one_start_and_another_first_batch(tmp_path):
-    treatment = found(tmp_path).settings[0].treatment
+    findings = found(tmp_path)
+    treatment = findings.settings[0].treatment
     assert treatment.holds is True
     assert treatment.loss_before_training[1] == [4.17 + seeds.INIT[1]] * 5
-    said = treatment.evidence[0]
+    said = treatment_texts(findings, findings.settings[0])[0]
     assert "the 5 order seeds have the same validation loss to the last bit, in 5 of 5 initialisation seeds" in said
     assert "spans 0.01 nats" in said
     assert "differs between any two order seeds in 5 of 5" in said
@@ -160,9 +170,9 @@ def test_a_start_that_differs_or_batches_that_do_not_are_no_treatment(tmp_path, 
                 setattr(plain, name, number)
         return plain
 
-    treatment = found(tmp_path, outcome).settings[0].treatment
-    assert treatment.holds is holds
-    assert said in treatment.evidence[0]
+    findings = found(tmp_path, outcome)
+    assert findings.settings[0].treatment.holds is holds
+    assert said in treatment_texts(findings, findings.settings[0])[0]
 
 
 def without_order(run):
@@ -215,7 +225,7 @@ def test_an_order_that_all_runs_share_breaks_no_control(tmp_path):
 
 
 def test_limitations_say_what_so_few_seeds_tell_and_nothing_of_contrasts(tmp_path):
-    said = " ".join(found(tmp_path).limitations)
+    said = " ".join(limitations(found(tmp_path)))
     assert "to within factors of 0.60 to 2.87" in said
     assert "0.74 to 1.52" in said
     assert "a variant that would need another" not in said

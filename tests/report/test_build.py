@@ -9,6 +9,7 @@ from gpt.analysis.findings import Findings
 from gpt.records.formatting import fixed, p_run, signed
 from gpt.report.build import build_report, print_findings
 from gpt.report.publish import publish, published, render
+from gpt.report.text.sentences import sentence
 from gpt.study.status import study_status
 from gpt.study.study_file import load_study
 from gpt.yaml_file import read_yaml
@@ -70,9 +71,10 @@ def test_the_answer_comes_first_then_the_table_the_seeds_the_proof_and_the_figur
         "How it was made",
         "Limitations",
     ]
-    contrast = reported.findings(reported.clean).settings[0].contrasts[0]
+    findings = reported.findings(reported.clean)
+    (contrast,) = findings.contrasts
     answer = reported.page(reported.clean).split("## Answer")[1].split("## Findings")[0]
-    assert f"- **{contrast.verdict}**: {contrast.sentence}" in answer
+    assert f"- **{contrast.verdict}**: {sentence(contrast, findings.study.metric)}" in answer
 
 
 def test_the_table_of_findings_shows_the_numbers_of_findings_json(reported):

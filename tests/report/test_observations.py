@@ -3,12 +3,14 @@ from synthetic import Outcome
 
 from gpt.analysis.build import build_findings
 from gpt.analysis.collect import collect
+from gpt.report.text.observations import observations
 
 
 def said(tmp_path, outcome, **study):
     """Observations of the first setting, by what they are about."""
     folder = synthetic.write_study(tmp_path, synthetic.study(**study), outcome)
-    sentences = build_findings(collect(folder)).settings[0].observations
+    findings = build_findings(collect(folder))
+    sentences = observations(findings.study, findings.settings[0])
     return {sentence.split(":")[0].split(",")[0]: sentence for sentence in sentences}
 
 
@@ -38,7 +40,7 @@ def test_sentences_hold_the_numbers_of_the_records(tmp_path):
     )
     assert (
         "with `1.0` the stream's root mean square is 0.200 after the embedding and 0.800 after the last layer, its "
-        "largest value 4, its largest excess kurtosis 3, 5.0 % of the feed-forward units are silent"
+        "largest value 4, its largest excess kurtosis 3, 5.0 % of the feed-forward units are dead"
         in found["Activations at the end of training"]
     )
     heads = found["Attention heads and heatmaps at the end of training"]
@@ -58,7 +60,7 @@ def test_what_went_wrong_is_told_with_its_steps(tmp_path):
 
     assert said(tmp_path, outcome)["Stability"] == (
         "Stability: with `1.0` 0 of 3 runs diverged, 6 loss spikes, attention collapsed in 3 runs; with `off` 2 of 3 "
-        "runs diverged (2 left the finite numbers; at steps 20 to 21), 2 loss spikes."
+        "runs diverged (2 became non-finite; at steps 20 to 21), 2 loss spikes."
     )
 
 
@@ -70,3 +72,15 @@ def test_what_was_not_recorded_has_no_sentence(tmp_path):
         "Stability", "Loss on validation text", "Gradients", "Gradients by layer", "Clipping",
     ]  # fmt: skip
     assert said(tmp_path / "none", lambda run: Outcome(state="planned")) == {}
+
+
+def test_even_attention_is_that_of_the_settings_own_context(tmp_path):
+    sentences = said(tmp_path / "held", lambda run: Outcome(), settings={"model.context": [32]})
+    assert "attention spread evenly over 32 positions would have 2.55" in sentences["Attention"]
+    heads = "Attention heads and heatmaps at the end of training"
+    assert "even attention would look back 7.8 characters and have 0.10 on the previous one" in sentences[heads]
+    sentences = said(tmp_path / "varied", lambda run: Outcome(), factor="model.context", variants=[16, 32])
+    assert (
+        "over 16 positions would have 1.92; attention spread evenly over 32 positions would have 2.55"
+        in (sentences["Attention"])
+    )

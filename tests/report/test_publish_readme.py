@@ -21,6 +21,7 @@ from gpt.report.publish import (
 )
 from gpt.report.text import papers
 from gpt.report.text.literature import MEASURES, NONE_PUBLISHED
+from gpt.report.text.observations import observations
 from gpt.study.study_file import load_study
 
 BEGIN, END = "<!-- findings:begin -->", "<!-- findings:end -->"
@@ -118,7 +119,8 @@ def test_the_rendered_table_shows_the_numbers_of_findings_json(published):
     ]
     assert "corrected for the contrasts of one study by Holm's method" in text
     assert "](results/clean/figures/paired.png)" in text
-    for observation in Findings.read(published / "results" / "clean" / "findings.json").settings[0].observations:
+    clean = Findings.read(published / "results" / "clean" / "findings.json")
+    for observation in observations(clean.study, clean.settings[0]):
         assert f"- {observation}" in text
 
 
@@ -186,16 +188,16 @@ def test_a_folder_without_published_studies_is_refused(tmp_path):
 
 
 def test_several_settings_are_told_by_one_table_and_the_setting_where_the_first_variant_does_best(published):
-    findings = read_json(published / "results" / "messy" / "findings.json")
+    findings = Findings.read(published / "results" / "messy" / "findings.json")
     text = rendered(published)
     part = text.split("| `pre`, optim.lr = 0.001 |")[1]
     assert "| `post`, optim.lr = 0.003 | 2.3800 (0.0600) | 2 of 5 |" in text
     assert "| `pre`, optim.lr = 0.003 | 2.1050 (0.0071) | 0 of 2 |" in text
-    best = findings["settings"][1]
-    assert f"At {best['label']}, where `pre` does best:" in part
-    for observation in best["observations"]:
+    best = findings.settings[1]
+    assert f"At {best.label}, where `pre` does best:" in part
+    for observation in observations(findings.study, best):
         assert f"- {observation}" in part
-    assert findings["settings"][0]["observations"][0] not in text
+    assert observations(findings.study, findings.settings[0])[0] not in text
     assert "](results/messy/figures/sensitivity.png)" in text
     assert "](results/messy/figures/optim.lr-0.003-gradient-distribution.png)" in text
     assert "messy/figures/optim.lr-0.003-paired.png" not in text

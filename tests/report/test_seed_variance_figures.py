@@ -13,6 +13,7 @@ from gpt.analysis.findings import Findings
 from gpt.records.formatting import fixed
 from gpt.report.build import build_report, print_findings
 from gpt.report.publish import publish, published, render, render_takeaways, update
+from gpt.report.text.seed_variance import spread_sentences, spread_verdict
 from gpt.runner.checks.verify import verify
 from gpt.study.study_file import load_study
 
@@ -49,8 +50,10 @@ def test_the_answer_comes_first_and_no_part_speaks_of_contrasts(written):
         "How it was made",
         "Limitations",
     ]
-    found = Findings.read(folder.findings).settings[0].components
-    assert f"- **{found.verdict}**: {' '.join(found.sentences)}" in page
+    findings = Findings.read(folder.findings)
+    (setting,) = findings.settings
+    sentences = spread_sentences(findings.study, setting, setting.components)
+    assert f"- **{spread_verdict(setting.components)}**: {' '.join(sentences)}" in page
     assert "Holm" not in page
     assert "Rows: `seed`; columns: `data.order_seed`." in page
 
@@ -128,7 +131,7 @@ def test_runs_that_diverged_or_are_missing_leave_a_page_that_says_so(tmp_path, o
     folder = seeds.write(tmp_path / "out", outcome)
     print_findings(tmp_path / "out", [folder])
     page = (folder.report / "report.md").read_text()
-    assert "- **not taken apart**: " in page
+    assert "- **not decomposed**: " in page
     for path in (folder.report / "report.md", tmp_path / "out" / "report.md"):
         for link in links_of(path):
             assert link.exists(), link

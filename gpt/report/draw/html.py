@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 from gpt.analysis.collect import Results, SettingResults
 from gpt.analysis.findings import ContrastFindings, Findings, SettingFindings, StudyFindings
@@ -13,6 +13,7 @@ from gpt.report.figures import page_probes, page_series
 from gpt.report.figures.gradients import left_out
 from gpt.report.figures.page_captions import captions, sensitivity
 from gpt.report.figures.page_series import Json
+from gpt.report.text.seed_variance import source_names
 
 SYMBOLS = ("circle", "square", "triangle-up", "diamond", "triangle-down", "cross", "x")
 """plotly's names of the markers of `gpt.report.draw.png`"""
@@ -97,7 +98,7 @@ def _setting(
             for group, shown in zip(setting.groups, found.variants, strict=True)
         ],
         "contrasts": [_contrast(results, contrast) for contrast in found.contrasts],
-        "components": found.components,
+        "components": found.components and {**asdict(found.components), "words": source_names(study, found)},
         "loss": page_series.loss(setting, seeds),
         "gradients": page_series.gradients(setting),
         "left_out": left_out(setting),

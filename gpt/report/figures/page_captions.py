@@ -7,6 +7,8 @@ from typing import Any
 from gpt.analysis.findings import Findings, SettingFindings, StudyFindings
 from gpt.config import RunConfig
 from gpt.records.formatting import count, decimals, fixed, listed, number
+from gpt.report.text.seed_variance import spread_sentences
+from gpt.report.text.sentences import sentence
 
 BANDS = "Bands are 95 % t intervals of the mean over seeds"
 
@@ -83,7 +85,7 @@ def sensitivity(findings: Findings, names: Sequence[str]) -> str:
 
 def _paired(found: SettingFindings, study: StudyFindings) -> str:
     effect = f"{study.smallest_effect:g} {study.metric.unit}"
-    said = " ".join(contrast.sentence for contrast in found.contrasts)
+    said = " ".join(sentence(contrast, study.metric) for contrast in found.contrasts)
     shown = "Left: each grey line joins the runs of one seed, short bars are means."
     if said:
         shown += (
@@ -97,9 +99,10 @@ def _components(found: SettingFindings, study: StudyFindings) -> dict[str, str]:
     """Of a study that takes the spread between runs apart."""
     if found.components is None:
         return {}
+    sentences = " ".join(spread_sentences(study, found, found.components))
     return {
-        "components": f"{' '.join(found.components.sentences)} Marks are estimates, bars their 95 % intervals.",
-        "crossed": f"{study.metric.words.capitalize()} of each run, {study.metric.unit}: blue is lower and "
+        "components": f"{sentences} Marks are estimates, bars their 95 % intervals.",
+        "crossed": f"{study.metric.title.capitalize()} of each run, {study.metric.unit}: blue is lower and "
         "red higher than the mean. Where one seed decides, rows (or columns) have one colour.",
         "during": "Standard deviation of the validation loss between runs, by source, at every evaluation; estimates "
         "without intervals, negative ones shown as 0.",

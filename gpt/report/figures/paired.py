@@ -23,7 +23,7 @@ def paired(figure: Figure, findings: SettingFindings, study: StudyFindings) -> N
     metric, places = study.metric, decimals(study.smallest_effect)
     left, right = figure.subplots(1, 2, gridspec_kw={"width_ratios": [1, 1.2]})
     _slopes(left, findings.variants, places)
-    left.set_ylabel(f"{metric.words}\n{metric.unit}")
+    left.set_ylabel(f"{metric.title}\n{metric.unit}")
     left.set_title("every seed, and the means")
     _differences(right, findings.contrasts, study.smallest_effect, places)
     right.set_xlabel(f"difference from {findings.variants[0].label}, {metric.unit}")

@@ -13,6 +13,7 @@ from gpt.analysis.seed_variance import SOURCES
 from gpt.analysis.statistics.variance import Components, Spread
 from gpt.records.formatting import count, decimals, fixed
 from gpt.report.draw.png import color, empty, marker
+from gpt.report.text.seed_variance import source_names
 
 LINE = "#444444"
 Plan = tuple[str, str, str, Callable[[Figure], None], float]
@@ -27,7 +28,7 @@ def figures(found: SettingFindings, apart: SpreadFindings, study: StudyFindings)
         study: what the findings say of the study.
     """
     runs = count(apart.finished, "run")
-    split, names = apart.split, [apart.words[source] for source in SOURCES]
+    split, names = apart.split, [source_names(study, found)[source] for source in SOURCES]
     if split is not None:
         yield (
             "components",
@@ -40,7 +41,7 @@ def figures(found: SettingFindings, apart: SpreadFindings, study: StudyFindings)
     yield (
         "crossed",
         "Every run, by its two seeds",
-        f"{study.metric.words.capitalize()} of {runs}; blue is lower and red higher than the mean. Where one "
+        f"{study.metric.title.capitalize()} of {runs}; blue is lower and red higher than the mean. Where one "
         f"seed decides, rows (or columns) have one colour.",
         lambda figure: heat(figure, found, study),
         1.2 + 0.34 * (len(study.seeds) + 1),
@@ -51,7 +52,7 @@ def figures(found: SettingFindings, apart: SpreadFindings, study: StudyFindings)
             "The spread during training",
             f"Standard deviation of the validation loss between runs, by source, at every evaluation of {runs}; "
             f"estimates without intervals, negative ones shown as 0. Before training only the initial weights differ.",
-            lambda figure: during_training(figure, apart),
+            lambda figure: during_training(figure, apart, names),
             3.0,
         )
 
@@ -95,7 +96,7 @@ def heat(figure: Figure, findings: SettingFindings, study: StudyFindings) -> Non
     axes.set_xlabel("order seed")
     axes.set_ylabel("initialisation seed")
     axes.grid(visible=False)
-    figure.colorbar(picture, ax=axes, label=f"{metric.words}\n{metric.unit}")
+    figure.colorbar(picture, ax=axes, label=f"{metric.title}\n{metric.unit}")
 
 
 def components(figure: Figure, split: Components, names: Sequence[str], study: StudyFindings) -> None:
@@ -137,7 +138,7 @@ def _bar(axes: Axes, row: int, value: Spread, places: int, unit: str = "") -> No
     axes.annotate(text, (place, row), (0, 9), textcoords="offset points", ha=align, color=color(row))
 
 
-def during_training(figure: Figure, found: SpreadFindings) -> None:
+def during_training(figure: Figure, found: SpreadFindings, names: Sequence[str]) -> None:
     """Standard deviation of the validation loss by source, at every evaluation."""
     axes = figure.subplots()
     curves = found.during_training
@@ -146,7 +147,7 @@ def during_training(figure: Figure, found: SpreadFindings) -> None:
         return
     for i, source in enumerate(SOURCES):
         axes.plot(curves.steps, getattr(curves, source), color=color(i), marker=marker(i), markersize=4.5,
-                  label=found.words[source])  # fmt: skip
+                  label=names[i])  # fmt: skip
     axes.set_ylim(bottom=0)
     axes.set_xlabel("step")
     axes.set_ylabel("sd of the validation loss\nnats per character")

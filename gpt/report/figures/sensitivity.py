@@ -94,7 +94,7 @@ def _metric(axes: Axes, strip: Strip, metric: MetricFindings) -> None:
         axes.plot(x, mean, color=color(index), label=first.label, marker=marker(index), markersize=6,
                   markeredgecolor="white", zorder=3)  # fmt: skip
         axes.vlines(x, low, high, color=color(index), linewidth=4, alpha=0.5)
-    axes.set_ylabel(f"{metric.words}\n{metric.unit}")
+    axes.set_ylabel(f"{metric.title}\n{metric.unit}")
     if lost:
         _at_the_top(axes, "diverged", lost)
 

@@ -4,9 +4,10 @@ from collections.abc import Callable, Sequence
 
 from gpt.analysis.findings import Findings
 from gpt.records.formatting import count
-from gpt.report.pages.markup import plain, table
-from gpt.report.pages.seed_variance import answers, crossed_table, taken_apart
+from gpt.report.pages.markup import plain, progress_note, table
+from gpt.report.pages.seed_variance import answers, crossed_table
 from gpt.report.pages.tables import row, tests_note, warnings
+from gpt.report.text.seed_variance import decomposed
 from gpt.report.text.sentences import sentence
 
 HEADER = (
@@ -35,7 +36,7 @@ def findings_table(studies: Sequence[Findings], report: Link) -> list[str]:
     rows, notes = [], []
     for findings in studies:
         name = findings.study.name
-        progress = "" if findings.complete else f" ({findings.progress})"
+        progress = progress_note(findings)
         for each in findings.contrasts:
             shown = row(each)
             rows.append([
@@ -66,7 +67,7 @@ def study_section(
     lines = [
         f"## {plain(study.question)}",
         "",
-        *(f"- {sentence(each)}" for each in findings.contrasts),
+        *(f"- {sentence(each, study.metric)}" for each in findings.contrasts),
         *answers(findings),
     ]
     for figure in main_figures(findings, figures):
@@ -76,7 +77,7 @@ def study_section(
 
 def main_figures(findings: Findings, of_contrasts: Sequence[str]) -> Sequence[str]:
     """The figures that tell a study's answer at a glance."""
-    settings = taken_apart(findings)
+    settings = decomposed(findings)
     if not settings:
         return of_contrasts
     return ("crossed",) if settings[0][1].split is None else ("components", "crossed")

@@ -15,7 +15,12 @@ from gpt.records.files import jsonable, utf8
 from gpt.report.draw.html import page_data, run_rows, setting_names
 from gpt.report.pages.provenance import made_of, rerun_files
 from gpt.report.pages.tables import CONTRAST_HEADER, contrast_entries, row, tests_note, warnings
+from gpt.report.text.limitations import limitations
+from gpt.report.text.observations import observations
+from gpt.report.text.proof import LIMITS, control_text, treatment_texts
+from gpt.report.text.seed_variance import decomposed, spread_sentences, spread_verdict
 from gpt.report.text.sentences import sentence
+from gpt.study.plan import fields_text
 
 SCRIPTS = ("plots.js", "answer.js", "components.js", "training.js", "layers.js", "heatmaps.js", "start.js")
 """the page's own, in the order in which they are read"""
@@ -34,11 +39,15 @@ def html_page(results: Results, findings: Findings) -> bytes:
     study = findings.study
     names = setting_names(results)
     header, contrasts = _contrasts(findings, names)
-    verdicts = [(row(each).verdict, sentence(each)) for each in findings.contrasts]
+    verdicts = [(row(each).verdict, sentence(each, study.metric)) for each in findings.contrasts]
+    verdicts += [
+        (spread_verdict(found), " ".join(spread_sentences(study, setting, found)))
+        for setting, found in decomposed(findings)
+    ]
     text = template.render(
         findings=findings,
         study=study,
-        verdicts=verdicts or [("", said) for said in findings.verdicts],
+        verdicts=verdicts,
         warnings=warnings(findings),
         header=header,
         contrasts=contrasts,
@@ -48,6 +57,12 @@ def html_page(results: Results, findings: Findings) -> bytes:
         setting_names=names,
         runs=list(run_rows(results, findings)),
         made=made_of(findings),
+        held=fields_text(study.held),
+        control_text=control_text(findings),
+        treatment=[treatment_texts(findings, setting) for setting in findings.settings],
+        treatment_limits=LIMITS,
+        observations=[observations(study, setting) for setting in findings.settings],
+        limitations=limitations(findings),
         files=rerun_files(study),
         style=Markup(_own("page.css")),
         script=Markup("\n".join(_own(name) for name in SCRIPTS)),

@@ -3,7 +3,9 @@
 import re
 from collections.abc import Sequence
 
-from gpt.analysis.findings import StudyFindings
+from gpt.analysis.findings import Findings, StudyFindings
+from gpt.records.formatting import count
+from gpt.study.plan import fields_text
 
 
 def plain(text: str) -> str:
@@ -13,7 +15,13 @@ def plain(text: str) -> str:
 
 def held(study: StudyFindings) -> list[str]:
     """What all of a study's runs share against its base, if anything."""
-    return ["", f"All runs at {plain(study.held)}."] if study.held else []
+    return ["", f"All runs at {plain(fields_text(study.held))}."] if study.held else []
+
+
+def progress_note(findings: Findings) -> str:
+    """` (incomplete: 3 of 6 runs)`; empty for a finished study."""
+    runs = findings.runs
+    return "" if findings.complete else f" (incomplete: {runs.finished} of {count(runs.planned, 'run')})"
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:

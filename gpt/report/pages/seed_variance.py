@@ -1,4 +1,4 @@
-"""What the pages and the terminal say of a study that takes the spread between runs apart; see
+"""What the pages and the terminal say of a study that decomposes the variance between runs; see
 `gpt.analysis.seed_variance`.
 """
 
@@ -6,30 +6,34 @@ import math
 import textwrap
 from collections.abc import Callable, Mapping, Sequence
 
-from gpt.analysis.findings import Findings, SettingFindings, Source, SpreadFindings, StudyFindings
+from gpt.analysis.findings import Findings, Source, SpreadFindings, StudyFindings
 from gpt.analysis.seed_variance import SHARED, SOURCES
 from gpt.analysis.statistics.variance import Component, Components, Spread
 from gpt.records.formatting import MISSING, count, decimals, fixed, p_run, short
-from gpt.report.pages.markup import table
+from gpt.report.pages.markup import progress_note, table
+from gpt.report.text.seed_variance import decomposed, source_names, spread_sentences, spread_verdict
 
 HEADER = ("source", "share", "95 % interval", "sd", "95 % interval", "variance", "F", "p", "df")
-SUMMARY = ("study", "runs", "diverged", "initial weights", "order of the batches", "the rest", "sd of one run")
+SUMMARY = ("study", "runs", "diverged", "initial weights", "data order", "residual", "sd of one run")
 SHARING = {
     "nothing": "nothing",
     "init": "initial weights",
-    "order": "order of the batches",
+    "order": "data order",
     "both": "both",
 }
 
 
 def answers(findings: Findings) -> list[str]:
     """A line for each setting: which seed matters, and how much of the spread is whose."""
-    return [f"- **{found.verdict}**: {' '.join(found.sentences)}" for _, found in taken_apart(findings)]
+    return [
+        f"- **{spread_verdict(found)}**: {' '.join(spread_sentences(findings.study, setting, found))}"
+        for setting, found in decomposed(findings)
+    ]
 
 
 def crossed_section(findings: Findings) -> list[str]:
     """Components, what sharing seeds can be worth, and other recorded numbers; nothing for other studies."""
-    settings = taken_apart(findings)
+    settings = decomposed(findings)
     if not settings:
         return []
     study = findings.study
@@ -37,26 +41,27 @@ def crossed_section(findings: Findings) -> list[str]:
     for setting, found in settings:
         if setting.label:
             lines += ["", f"### {setting.label}"]
+        names = source_names(study, setting)
         if found.split is None:
-            lines += ["", *found.sentences]
+            lines += ["", *spread_sentences(study, setting, found)]
             continue
         lines += [
             "",
-            *_components(found.split, found.words, decimals(study.smallest_effect)),
+            *_components(found.split, names, decimals(study.smallest_effect)),
             "",
             *_sharing(found.split, found, study),
             "",
-            *_others(found),
+            *_others(found, names),
         ]
     return [*lines, "", *_notes(study)]
 
 
 def crossed_table(studies: Sequence[Findings], report: Callable[[str], str]) -> list[str]:
-    """One row for each setting of the studies that take spread apart; nothing where there are none."""
+    """One row for each setting of the studies that decompose variance; nothing where there are none."""
     rows, units = [], set()
     for findings in studies:
         name = findings.study.name
-        for setting, found in taken_apart(findings):
+        for setting, found in decomposed(findings):
             at = f", {setting.label}" if setting.label else ""
             rows.append([f"[{name}]({report(name)}){at}", *_summary(findings.study, found)])
             units.add(findings.study.metric.unit)
@@ -73,19 +78,14 @@ def crossed_terminal(studies: Sequence[Findings], width: int) -> list[str]:
     """The same for a terminal, in the sentences of each setting."""
     lines = []
     for findings in studies:
-        settings = taken_apart(findings)
+        settings = decomposed(findings)
         if settings:
-            progress = "" if findings.complete else f" ({findings.progress})"
+            progress = progress_note(findings)
             lines += textwrap.wrap(f"{findings.study.name}{progress}: {findings.study.question}", width)
-        for _, found in settings:
-            for sentence in found.sentences:
+        for setting, found in settings:
+            for sentence in spread_sentences(findings.study, setting, found):
                 lines += textwrap.wrap(sentence, width, initial_indent="  ", subsequent_indent="  ")
     return lines
-
-
-def taken_apart(findings: Findings) -> list[tuple[SettingFindings, SpreadFindings]]:
-    """The settings whose spread was to be taken apart, and what came of it; none in a study of contrasts."""
-    return [(setting, setting.components) for setting in findings.settings if setting.components]
 
 
 def _summary(study: StudyFindings, found: SpreadFindings) -> list[str]:
@@ -144,8 +144,8 @@ def _pairs(pairs: int | None) -> str:
     return "> 10,000" if pairs is None else f"{pairs:,}"
 
 
-def _others(found: SpreadFindings) -> list[str]:
-    header = ("other recorded numbers", "mean", *(f"sd: {found.words[source]}" for source in SOURCES))
+def _others(found: SpreadFindings, names: Mapping[Source, str]) -> list[str]:
+    header = ("other recorded numbers", "mean", *(f"sd: {names[source]}" for source in SOURCES))
     rows = [
         [f"{each.description} ({each.unit})", short(each.mean), *(short(each.sds[s]) for s in SOURCES)]
         for each in found.secondary.values()
@@ -156,14 +156,14 @@ def _others(found: SpreadFindings) -> list[str]:
 def _notes(study: StudyFindings) -> list[str]:
     metric = study.metric
     return [
-        f"- **Metric**, named before the run: {metric.words} (`{metric.name}`: {metric.description}), in "
+        f"- **Metric**, named before the run: {metric.title} (`{metric.name}`: {metric.meaning}), in "
         f"{metric.unit}. Each of {count(len(study.seeds), 'initialisation seed')} ran with each of "
         f"{count(len(study.variants), 'order seed')}, once, for a run with the same two seeds has the same bits.",
         "- **share**, **sd**, **variance**: two-way random effects without replication, estimated by the analysis of "
         "variance. The variance is unbiased, so that chance can make it negative where the truth is small; share and "
         "sd then count it as 0. Intervals are generalized confidence intervals (Weerahandi 1993; Hannig, Iyer and "
         "Patterson 2006). **F**, **p**: exact test that a source adds nothing; not corrected for there being two.",
-        "- **the rest** is what a pair of seeds does that neither seed does alone. **one run**: a run with two new "
+        "- **residual** is what a pair of seeds does that neither seed does alone. **one run**: a run with two new "
         "seeds, about the mean over all seeds.",
         "- **sd of a difference**: between one run of either variant where neither variant is better, if what a shared "
         "seed does cancels in full and all else is new. It is the most that sharing can do; a seed that does something "

@@ -13,8 +13,12 @@ from gpt.records.formatting import MISSING, count, decimals, fixed, percent, sho
 from gpt.report.pages.markup import fenced, held, plain, table
 from gpt.report.pages.noise_scale import noise_section
 from gpt.report.pages.provenance import made
-from gpt.report.pages.seed_variance import answers, crossed_section, taken_apart
+from gpt.report.pages.seed_variance import answers, crossed_section
 from gpt.report.pages.tables import CONTRAST_HEADER, contrast_entries, row, warnings
+from gpt.report.text.limitations import limitations
+from gpt.report.text.observations import observations
+from gpt.report.text.proof import LIMITS, control_text, treatment_texts
+from gpt.report.text.seed_variance import decomposed
 from gpt.report.text.sentences import sentence
 
 
@@ -54,7 +58,7 @@ def page(
         _figures(findings.figures, many=len(findings.settings) > 1),
         _samples(samples, study),
         made(findings),
-        ["## Limitations", "", *(f"- {text}" for text in findings.limitations)],
+        ["## Limitations", "", *(f"- {text}" for text in limitations(findings))],
     ]
     return "\n".join(line for section in sections if section for line in [*section, ""]).rstrip() + "\n"
 
@@ -64,8 +68,10 @@ def _answer(findings: Findings) -> list[str]:
     for warning in warnings(findings):
         lines += [f"> **{plain(warning)}**", ""]
     if not findings.complete:
-        lines += [f"> **{findings.progress.capitalize()} have finished.** What follows rests on those alone.", ""]
-    return [*lines, *(f"- **{row(j).verdict}**: {sentence(j)}" for j in findings.contrasts), *answers(findings)]
+        done = f"{findings.runs.finished} of {findings.runs.planned} runs have finished"
+        lines += [f"> **Incomplete: {done}.** What follows rests on those alone.", ""]
+    verdicts = [f"- **{row(j).verdict}**: {sentence(j, findings.study.metric)}" for j in findings.contrasts]
+    return [*lines, *verdicts, *answers(findings)]
 
 
 def _table(findings: Findings) -> list[str]:
@@ -86,7 +92,7 @@ def _table(findings: Findings) -> list[str]:
         *table(CONTRAST_HEADER, [contrast_entries(s) for s in shown]),
         "",
         *(f"{plain(note)}\n" for note in notes),
-        f"- **Metric**, named before the run: {metric.words} (`{metric.name}`: {metric.description}), in "
+        f"- **Metric**, named before the run: {metric.title} (`{metric.name}`: {metric.meaning}), in "
         f"{metric.unit}; {better[metric.lower_is_better]}. The **smallest difference that matters** was set to "
         f"{effect}.",
         f"- **difference**: mean over seeds of (variant minus `{first}`), each seed being a pair that draws from "
@@ -134,8 +140,8 @@ def _seeds(findings: Findings, links: RunLinks) -> list[str]:
             ]
     if lines[-1]:
         lines.append("")
-    what = f"{study.metric.words.capitalize()}, {study.metric.unit}"
-    if taken_apart(findings):
+    what = f"{study.metric.title.capitalize()}, {study.metric.unit}"
+    if decomposed(findings):
         what = f"Rows: `seed`; columns: `{study.factor}`. {what}"
     return [*lines, f"{what}; means are over the runs that did not diverge. {links.note}"]
 
@@ -163,26 +169,26 @@ def _proof(findings: Findings) -> list[str]:
     lines = [
         "## Was it a controlled comparison?",
         "",
-        f"**Nothing but the factor differs: {marks[control.holds]}.** {control.text}",
+        f"**Nothing but the factor differs: {marks[control.holds]}.** {control_text(findings)}",
     ]
     for setting in findings.settings:
         treatment = setting.treatment
         where = f" at {setting.label}" if setting.label else ""
         lines += ["", f"**The factor acted{where}: {marks[treatment.holds]}.**", ""]
-        lines += [f"- {text}" for text in treatment.evidence]
-        if treatment.limits:
-            lines += ["", treatment.limits]
+        lines += [f"- {text}" for text in treatment_texts(findings, setting)]
+        if treatment.holds is not None:
+            lines += ["", LIMITS]
     return lines
 
 
 def _dynamics(findings: Findings) -> list[str]:
-    if taken_apart(findings):
+    if decomposed(findings):
         return []
     lines = ["## What else the records show", "", "Described, not tested: none of this was named before the run."]
     for setting in findings.settings:
         if setting.label:
             lines += ["", f"### {setting.label}"]
-        lines += ["", *(f"- {text}" for text in setting.observations), ""]
+        lines += ["", *(f"- {text}" for text in observations(findings.study, setting)), ""]
         variants = setting.variants
         header = ["", *(v.label for v in variants), *(f"{c.b} - {c.a}" for c in setting.contrasts)]
         rows = []

@@ -43,7 +43,7 @@ def condensed(findings: Findings) -> list[str]:
                 f"{sum(variant.diverged)} of {variant.finished}",
                 *(_run(variant, name) for name in shown),
             ])  # fmt: skip
-    return table(["", f"{study.metric.words} (sd)", "diverged", *(COLUMNS[name] for name in shown)], rows)
+    return table(["", f"{study.metric.title} (sd)", "diverged", *(COLUMNS[name] for name in shown)], rows)
 
 
 def explained(findings: Findings) -> str:

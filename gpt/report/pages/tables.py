@@ -6,7 +6,9 @@ from dataclasses import dataclass
 
 from gpt.analysis.findings import ContrastFindings, Findings
 from gpt.records.formatting import count, decimals, fixed, interval, p_run, signed
+from gpt.report.pages.markup import progress_note
 from gpt.report.pages.seed_variance import crossed_terminal
+from gpt.report.text.proof import control_text
 
 TERMINAL_WIDTH = 100
 NOTHING = "no pair yet"
@@ -106,7 +108,7 @@ def _contrasts(studies: Sequence[Findings]) -> list[str]:
     widths[0] = min(widths[0], max(len(header[0]), TERMINAL_WIDTH - 2 - sum(widths[1:]) - 2 * len(widths[1:])))
     lines = _aligned(header, widths)
     for findings, rows in zip(studies, shown, strict=True):
-        progress = "" if findings.complete else f" ({findings.progress})"
+        progress = progress_note(findings)
         study = findings.study
         lines += textwrap.wrap(f"{study.name}{progress}: {study.question}", TERMINAL_WIDTH)
         for entries in rows:
@@ -141,7 +143,7 @@ def warnings(findings: Findings) -> list[str]:
     """What a reader must know before any number of this study is believed."""
     name, found = findings.study.name, []
     if findings.control.holds is False:
-        found.append(f"WARNING: {name} is not a controlled comparison. {findings.control.text}")
+        found.append(f"WARNING: {name} is not a controlled comparison. {control_text(findings)}")
     for setting in findings.settings:
         if setting.treatment.holds is False:
             where = f" at {setting.label}" if setting.label else ""

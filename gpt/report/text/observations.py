@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from gpt.analysis.findings import SettingFindings, VariantFindings
+from gpt.analysis.findings import SettingFindings, StudyFindings, VariantFindings
 from gpt.analysis.secondary import SHORT_CONTEXT
 from gpt.analysis.summaries import BY_HEAD
 from gpt.records.even_attention import EVEN
@@ -14,16 +14,12 @@ from gpt.records.formatting import count, listed, percent, short
 from gpt.records.schema import LEARNED_NOTHING, NONFINITE
 
 
-def observations(setting: SettingFindings, context: int) -> list[str]:
-    """Stability, loss, gradients, clipping, activations, attention and use of context of one setting's variants.
-
-    Args:
-        setting: a setting of the findings, its variants filled in.
-        context: positions of a probed window.
-    """
+def observations(study: StudyFindings, setting: SettingFindings) -> list[str]:
+    """Stability, loss, gradients, clipping, activations, attention and use of context of one setting's variants."""
     variants = [v for v in setting.variants if v.finished]
-    if not variants:
+    if study.kind == "components" or not variants:
         return []
+    contexts = sorted({study.config(setting, v)["model.context"] for v in variants})
     said = [
         _stability(variants),
         _loss(variants),
@@ -31,8 +27,8 @@ def observations(setting: SettingFindings, context: int) -> list[str]:
         _gradients_by_layer(variants),
         _clipping(variants),
         _activations(variants),
-        _entropy(variants, context),
-        _heads(variants, context),
+        _entropy(variants, contexts),
+        _heads(variants, contexts),
         _long_range(variants),
     ]
     return [sentence for sentence in said if sentence]
@@ -44,7 +40,7 @@ def _stability(variants: Sequence[VariantFindings]) -> str:
         lost = sorted(s for s, gone in zip(v.steps_survived, v.diverged, strict=True) if gone and s is not None)
         said = f"with `{v.label}` {sum(v.diverged)} of {count(v.finished, 'run')} diverged"
         if lost:
-            kinds = [(NONFINITE, "left the finite numbers"), (LEARNED_NOTHING, "ended at the unigram loss")]
+            kinds = [(NONFINITE, "became non-finite"), (LEARNED_NOTHING, "ended at the unigram loss")]
             how = [f"{v.events[kind].runs} {words}" for kind, words in kinds if v.events[kind].runs]
             when = f"at step {lost[0]}" if lost[0] == lost[-1] else f"at steps {lost[0]} to {lost[-1]}"
             said += f" ({'; '.join([*how, when])})"
@@ -131,14 +127,14 @@ def _activations(variants: Sequence[VariantFindings]) -> str:
             words += f", its largest excess kurtosis {_of(v, 'residual_kurtosis'):.3g}"
         if "dead_share_after" in layers:
             silent = layers["dead_share_after"]
-            words += f", {percent(sum(silent) / len(silent))} of the feed-forward units are silent"
+            words += f", {percent(sum(silent) / len(silent))} of the feed-forward units are dead"
         return words
 
     title = "Activations at the end of training"
     return _each(title, variants, lambda v: "residual_rms_after" in v.by_layer, said)
 
 
-def _entropy(variants: Sequence[VariantFindings], context: int) -> str:
+def _entropy(variants: Sequence[VariantFindings], contexts: Sequence[int]) -> str:
     def said(v: VariantFindings) -> str:
         entropy = v.by_layer["attention_entropy_after"]
         return (
@@ -147,11 +143,14 @@ def _entropy(variants: Sequence[VariantFindings], context: int) -> str:
         )
 
     title = "Attention, entropy in nats at the end of training, averaged over a layer's heads"
-    even = f"attention spread evenly over {context} positions would have {EVEN['attention_entropy'](context):.2f}"
+    even = "; ".join(
+        f"attention spread evenly over {context} positions would have {EVEN['attention_entropy'](context):.2f}"
+        for context in contexts
+    )
     return _each(title, variants, lambda v: "attention_entropy_after" in v.by_layer, said, even)
 
 
-def _heads(variants: Sequence[VariantFindings], context: int) -> str:
+def _heads(variants: Sequence[VariantFindings], contexts: Sequence[int]) -> str:
     def said(v: VariantFindings) -> str:
         heads = v.heads
         back = [sum(row) / len(row) for row in heads["attention_distance"]]
@@ -164,8 +163,12 @@ def _heads(variants: Sequence[VariantFindings], context: int) -> str:
             f"{_of(v, 'attention_logit_max'):.3g} on average"
         )
 
-    even = EVEN["attention_distance"](context), EVEN["attention_previous"](context)
-    about = f"even attention would look back {even[0]:.1f} characters and have {even[1]:.2f} on the previous one"
+    about = "; ".join(
+        f"even attention {f'over {context} positions ' if len(contexts) > 1 else ''}would look back "
+        f"{EVEN['attention_distance'](context):.1f} characters and have {EVEN['attention_previous'](context):.2f} on "
+        f"the previous one"
+        for context in contexts
+    )
     title = "Attention heads and heatmaps at the end of training"
     return _each(title, variants, lambda v: v.heads.keys() >= set(BY_HEAD), said, about)
 

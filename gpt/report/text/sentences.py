@@ -2,32 +2,29 @@
 
 import math
 
-from gpt.analysis.findings import ContrastFindings
+from gpt.analysis.findings import ContrastFindings, MetricFindings
 from gpt.analysis.statistics.contrasts import ALPHA
 from gpt.analysis.statistics.paired import PairedContrast
-from gpt.records.formatting import count, decimals, fixed, metric_words, p_text
-from gpt.records.schema import Metric, parse_metric
+from gpt.records.formatting import count, decimals, fixed, p_text
 
 
-def sentence(contrast: ContrastFindings) -> str:
+def sentence(contrast: ContrastFindings, metric: MetricFindings) -> str:
     """The finding in one sentence: direction, size, interval, corrected p, n, divergence, and whether it matters."""
     setting = f"At {contrast.setting}: " if contrast.setting else ""
     if not contrast.seeds:
         return f"{setting}No seed has finished with both `{contrast.a}` and `{contrast.b}`, so nothing can be compared."
     whole = len(contrast.seeds)
     partial = f"Incomplete, {whole} of {count(contrast.planned, 'pair')}: " if whole < contrast.planned else ""
-    said = _by_rank(contrast) if contrast.among_survivors else _by_difference(contrast)
-    return setting + partial + said
+    finding = _by_rank if contrast.among_survivors else _by_difference
+    return setting + partial + finding(contrast, metric)
 
 
-def _by_difference(contrast: ContrastFindings) -> str:
+def _by_difference(contrast: ContrastFindings, metric: MetricFindings) -> str:
     paired = contrast.paired
-    metric = parse_metric(contrast.metric)
-    words, unit = metric_words(metric), metric.scalar.unit
     places, matters = decimals(contrast.smallest_effect), f"{contrast.smallest_effect:g}"
-    size = _change(paired.mean_difference, places, unit)
-    better = _better(metric, paired.mean_difference) if contrast.verdict.startswith("different") else ""
-    change = f"with `{contrast.b}` the {words} is {size}{better}"
+    size = _change(paired.mean_difference, places, metric.unit)
+    better = _better(metric, paired.mean_difference, places) if contrast.verdict.startswith("different") else ""
+    change = f"with `{contrast.b}` the {metric.title} is {size}{better}"
     tests = f"({_evidence(contrast, places)})"
     runs = f"none of the {2 * paired.n} runs diverged"
     small = (
@@ -46,9 +43,8 @@ def _by_difference(contrast: ContrastFindings) -> str:
     return f"{unsettled}: {change} {tests}; {runs}{_why_unsettled(contrast)}."
 
 
-def _by_rank(contrast: ContrastFindings) -> str:
+def _by_rank(contrast: ContrastFindings, metric: MetricFindings) -> str:
     rank, rates, paired = contrast.rank, contrast.divergence, contrast.paired
-    metric = parse_metric(contrast.metric)
     ahead, behind, wins = contrast.b, contrast.a, rank.wins
     if rank.losses > rank.wins:
         ahead, behind, wins = contrast.a, contrast.b, rank.losses
@@ -67,9 +63,9 @@ def _by_rank(contrast: ContrastFindings) -> str:
         survivors = "no seed survived in both, so no size can be given"
     else:
         places = decimals(contrast.smallest_effect)
-        size = _change(paired.mean_difference, places, metric.scalar.unit)
+        size = _change(paired.mean_difference, places, metric.unit)
         alone = f"among survivors alone, {count(paired.n, 'pair')}"
-        words = f"the {metric_words(metric)} with `{contrast.b}` is {size}"
+        words = f"the {metric.title} with `{contrast.b}` is {size}"
         survivors = f"{alone}, {words} ({_interval(paired, places)})"
     return f"{led}; {diverged}; {survivors}{_too_few(contrast) if contrast.verdict == 'inconclusive' else ''}."
 
@@ -85,10 +81,11 @@ def _direction(difference: float) -> str:
     return "lower" if difference < 0 else "higher"
 
 
-def _better(metric: Metric, difference: float) -> str:
-    if metric.scalar.lower_is_better is None or difference == 0:
+def _better(metric: MetricFindings, difference: float, places: int) -> str:
+    """Which of the two is better; nothing of a difference that is not shown."""
+    if metric.lower_is_better is None or float(fixed(difference, places)) == 0:
         return ""
-    return " (better)" if (difference < 0) == metric.scalar.lower_is_better else " (worse)"
+    return " (better)" if (difference < 0) == metric.lower_is_better else " (worse)"
 
 
 def _upper(text: str) -> str:

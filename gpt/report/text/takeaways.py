@@ -4,15 +4,16 @@ import math
 from collections.abc import Sequence
 
 from gpt.analysis.findings import ContrastFindings, Findings, SettingFindings
-from gpt.analysis.seed_variance import setting_sentences
 from gpt.records.formatting import count, decimals, fixed, interval, listed, signed
+from gpt.report.text.seed_variance import decomposed, spread_sentences
 
 
 def takeaway(findings: Findings) -> str:
     """Verdicts and sizes, what diverged, each variant's best setting; or where the spread between runs comes from."""
-    if findings.contrasts or not any(setting.components for setting in findings.settings):
+    spreads = decomposed(findings)
+    if not spreads:
         return _of_contrasts(findings)
-    return " ".join(sentence for setting in findings.settings for sentence in setting_sentences(setting)[:1])
+    return " ".join(spread_sentences(findings.study, setting, found)[0] for setting, found in spreads)
 
 
 def _of_contrasts(findings: Findings) -> str:

@@ -1,6 +1,6 @@
 // The primary metric: setting by setting, and seed by seed.
 
-const metricTitle = () => `${page.study.metric.words}, ${page.study.metric.unit}`;
+const metricTitle = () => `${page.study.metric.title}, ${page.study.metric.unit}`;
 const survived = (variant) => range(page.seeds.length).filter((i) => variant.states[i] === "done");
 
 figure("sensitivity", () => page.settings.length > 1, (_, panels, shown) => {

@@ -40,7 +40,7 @@ figure("crossed", (setting) => setting.components?.finished, (setting, panels) =
   const wide = innerWidth >= 900 && page.variants.length <= 12;
   panels.plot("", [{
     type: "heatmap", z, text, customdata: hover, texttemplate: wide ? "%{text}" : "", hovertemplate: "%{customdata}<extra></extra>", zmin: mean - far, zmax: mean + far,
-    colorscale: BLUE_RED, xgap: 1, ygap: 1, colorbar: { thickness: 10, outlinewidth: 0, title: { text: plain(page.study.metric.words), side: "right", font: { size: 12 } } },
+    colorscale: BLUE_RED, xgap: 1, ygap: 1, colorbar: { thickness: 10, outlinewidth: 0, title: { text: plain(page.study.metric.title), side: "right", font: { size: 12 } } },
   }], {
     height: 110 + 34 * page.seeds.length, hovermode: "closest", annotations: lost,
     xaxis: axis("order seed", { tickvals: range(page.variants.length), ticktext: page.variants.map((v) => plain(v.label)), showgrid: false }),
