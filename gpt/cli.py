@@ -18,7 +18,7 @@ import gpt
 from gpt.commands import launching, studies, tools, training
 from gpt.commands.surroundings import keep_imports, open_streams
 from gpt.errors import RENAMED, InputError
-from gpt.runner.launch.exit_codes import BAD_INPUT, DONE, OUTPUT_CLOSED, STOPPED
+from gpt.runner.launch.exit_codes import BAD_INPUT, DONE, OUTPUT_CLOSED, STOPPED, end_process
 from gpt.runner.launch.signals import STOP_SIGNALS
 
 if TYPE_CHECKING:
@@ -214,7 +214,7 @@ def read_arguments(arguments: Sequence[str]) -> argparse.Namespace:
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
-    """Run one command and exit with its code."""
+    """Run one command, by default the one of this process, and exit with its code."""
     open_streams()
     keep_imports()
     registered = None
@@ -242,9 +242,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     discard_output()
     if registered:
         code = registered.note(code)
-    if registered or (trains and "RANK" in os.environ):
-        from gpt.runner.ranks.group import end_process
-
+    if arguments is None:
         end_process(code)
     raise SystemExit(code)
 

@@ -32,6 +32,8 @@ TOLD = (
     "MASTER_",
 )
 """how the variables begin that launchers set"""
+SERVER = "multiprocessing.forkserver"
+"""what is in the command line of the process that ranks are forked from, and in theirs"""
 MARK = "GPT_TEST_COMMAND"
 """variable that every process of one command inherits"""
 
@@ -82,10 +84,14 @@ class Command:
         return {pid: words for (_, pid), words in sorted(found.items())}
 
     def ranks(self) -> list[int]:
-        """The processes that train, in the order of their ranks: gpt's own ones, or those of a launcher."""
-        own = re.compile(r"spawn_main|^\S*python\S* (-u )?(-m gpt|\S+\.py) ")
-        pids = [pid for pid, words in self.running().items() if own.search(words)]
-        return [pid for pid in pids if pid != self.process.pid]
+        """The processes that train, in the order of their ranks: forked from gpt's own server, or a launcher's."""
+        running = self.running()
+        own = re.compile(r"^\S*python\S* (-u )?(-m gpt|\S+\.py) ")
+        forked = [
+            pid for pid, words in running.items() if SERVER in words and SERVER in running.get(parent_of(pid), "")
+        ]
+        launched = [pid for pid, words in running.items() if own.search(words) and pid != self.process.pid]
+        return forked or launched
 
     def leaves_nothing(self, seconds: float = 10.0) -> None:
         """Every process that came of the command ends soon."""
@@ -103,6 +109,13 @@ class Command:
             self.process.poll()
             time.sleep(0.02)
         self.process.wait()
+
+
+def parent_of(pid: int) -> int:
+    try:
+        return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+    except OSError:  # has ended
+        return 0
 
 
 @contextmanager

@@ -42,10 +42,11 @@ def train(options: argparse.Namespace) -> int:
     from gpt.wandb_sync.start import mirrored
 
     mirror_to = destination(options)
-    launch = find_launch()
     data = load_data(config, cache_folder())
-    workspace = make_workspace(options, launch)
     run = PlannedRun(options.run.stem, (), config.seed, config, fingerprint(config, data.sha256))
+    prepare_ranks(options, [run])
+    launch = find_launch()
+    workspace = make_workspace(options, launch)
     options.seeds_per_process, options.processes = "1", "auto" if launch else str(options.ranks_per_run or 1)
     if launch and options.ranks_per_run is None:
         options.ranks_per_run = launch.world
@@ -131,10 +132,11 @@ def run_studies(options: argparse.Namespace) -> int:
     for name in names:
         if names.count(name) > 1:
             raise InputError(f"two of the studies are named {name}; each needs a name of its own")
-    launch = find_launch()
-    workspace = make_workspace(options, launch)
     unique = list({run.fingerprint: run for _, runs, _ in opened for run in runs}.values())
     unique.sort(key=lambda run: run.seed)
+    prepare_ranks(options, unique)
+    launch = find_launch()
+    workspace = make_workspace(options, launch)
     layout = make_layout(options, workspace, launch, unique)
     folders = [StudyFolder(workspace.out, study.name) for study, _, _ in opened]
     if is_main(launch):
@@ -156,6 +158,15 @@ def run_studies(options: argparse.Namespace) -> int:
             print(f"gpt: the report cannot be written: {error}; `gpt study report` writes it later", file=sys.stderr)
             code = RUNS_FAILED
     return code
+
+
+def prepare_ranks(options: argparse.Namespace, runs: "Sequence[PlannedRun]") -> None:
+    """Start what ranks are forked from, where this command will start some, while it imports torch itself."""
+    from gpt.runner.ranks.fork_server import start_fork_server
+    from gpt.study.folder import run_at
+
+    if "RANK" not in os.environ and not all(run_at(options.out, run.fingerprint).finished for run in runs):
+        start_fork_server()
 
 
 def run_planned(runs: "Sequence[PlannedRun]", workspace: "Workspace", launch: "Launch | None", layout: "Layout") -> int:

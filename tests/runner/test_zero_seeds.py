@@ -13,7 +13,8 @@ from reference import VOCABULARY, run_config, text
 from gpt.data.batches import training_batch
 from gpt.runner.launch.accelerate import parent_command, read_launch
 from gpt.runner.ranks.launched import open_store
-from gpt.runner.ranks.group import RankGroup, RankPosition, end_process
+from gpt.runner.ranks.group import RankGroup, RankPosition
+from gpt.runner.launch.exit_codes import end_process
 from gpt.train.engines.zero import ZeROEngine
 
 torch.set_num_threads(1)

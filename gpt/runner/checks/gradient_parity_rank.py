@@ -19,7 +19,8 @@ from gpt.config import RunConfig
 from gpt.data.batches import training_batch, validation_windows
 from gpt.randomness import integers
 from gpt.runner.launch.accelerate import parent_command, read_launch
-from gpt.runner.ranks.group import RankGroup, RankPosition, backend_for, end_process
+from gpt.runner.launch.exit_codes import end_process
+from gpt.runner.ranks.group import RankGroup, RankPosition, backend_for
 from gpt.runner.ranks.launched import open_store
 from gpt.runner.ranks.local import device_of
 from gpt.runner.seed_batch import build_engine

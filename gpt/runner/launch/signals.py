@@ -3,7 +3,7 @@
 import contextlib
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from types import FrameType
 
@@ -20,22 +20,28 @@ class Stop:
     asked: bool = False
     interrupts: int = 0
     """how often a person pressed Ctrl-C; schedulers send their signals more than once and mean nothing by it"""
-    parent: int = 0
+    starter_is_alive: Callable[[], bool] = lambda: True
 
     def __call__(self) -> bool:
-        return self.asked or (self.parent != 0 and os.getppid() != self.parent)
+        return self.asked or not self.starter_is_alive()
+
+
+def parent_watch() -> Callable[[], bool]:
+    """Whether the parent of now is still there, whenever it is asked."""
+    parent = os.getppid()
+    return lambda: os.getppid() == parent
 
 
 @contextlib.contextmanager
-def stop_on_signals(*signals: signal.Signals, parent: int = 0) -> Iterator[Stop]:
+def stop_on_signals(*signals: signal.Signals, starter_is_alive: Callable[[], bool] = lambda: True) -> Iterator[Stop]:
     """Turn signals into a request that is honoured at the next step boundary.
 
-    Signals that this process held back until now, as a supervised rank does, come in at once.
+    Signals that this process held back until now, as a rank that is starting does, come in at once.
 
     Args:
-        parent: process whose end is a request too; 0 for none.
+        starter_is_alive: whether the process is there whose end is a request too.
     """
-    stop = Stop(parent=parent)
+    stop = Stop(starter_is_alive=starter_is_alive)
 
     def ask(number: int, _frame: FrameType | None) -> None:
         stop.asked = True

@@ -10,14 +10,13 @@ import json
 import os
 import socket
 import stat
-import sys
 import time
 import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -204,13 +203,6 @@ class RankGroup:
 def held_key(fingerprint: str) -> str:
     """The key in the ranks' store that says that another command has a run."""
     return f"held/{fingerprint}"
-
-
-def end_process(code: int) -> NoReturn:
-    """End a rank at once: torch's threads, which outlive the group, can abort an interpreter that exits normally."""
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(code)
 
 
 def backend_for(device: torch.device) -> str:

@@ -2,7 +2,6 @@
 
 import contextlib
 import json
-import os
 import sys
 import threading
 import time
@@ -15,11 +14,11 @@ import torch.distributed as dist
 from gpt.errors import InputError
 from gpt.runner.code_version import this_code
 from gpt.runner.launch.accelerate import Launch
-from gpt.runner.launch.exit_codes import RANK_LOST
-from gpt.runner.launch.signals import LAUNCHER_ENDED, STOP_SIGNALS, stop_on_signals
+from gpt.runner.launch.exit_codes import RANK_LOST, end_process
+from gpt.runner.launch.signals import LAUNCHER_ENDED, STOP_SIGNALS, parent_watch, stop_on_signals
 from gpt.runner.layout import Layout
 from gpt.runner.progress import Progress
-from gpt.runner.ranks.group import RankPosition, end_process
+from gpt.runner.ranks.group import RankPosition
 from gpt.runner.ranks.heartbeat import BUSY, HeartbeatMonitor
 from gpt.runner.ranks.local import POLL_SECONDS, Outcome, outcome, run_rank
 from gpt.runner.stack import describe_stack
@@ -94,7 +93,7 @@ def run_as_rank(
         What became of all runs, as far as this rank knows: only rank 0 has seen everybody end.
     """
     with (
-        stop_on_signals(*STOP_SIGNALS, LAUNCHER_ENDED, parent=os.getppid()) as stop,
+        stop_on_signals(*STOP_SIGNALS, LAUNCHER_ENDED, starter_is_alive=parent_watch()) as stop,
         _shown(progress, launch.rank == 0),
     ):
         position = RankPosition(launch.rank, launch.world, layout.ranks_per_run)

@@ -1,7 +1,5 @@
 """Runs over worker processes on this machine, watched until all of them have ended."""
 
-import multiprocessing
-import os
 import signal
 import sys
 import time
@@ -13,11 +11,12 @@ from multiprocessing.process import BaseProcess
 import torch
 import torch.distributed as dist
 
-from gpt.runner.launch.exit_codes import RANK_LOST
+from gpt.runner.launch.exit_codes import RANK_LOST, end_process
 from gpt.runner.launch.signals import LAUNCHER_ENDED, STOP_SIGNALS, stop_on_signals
 from gpt.runner.layout import Layout
 from gpt.runner.progress import Progress
-from gpt.runner.ranks.group import RankGroup, RankLostError, RankPosition, backend_for, end_process, held_key
+from gpt.runner.ranks.fork_server import CONTEXT, command_is_alive, start_fork_server
+from gpt.runner.ranks.group import RankGroup, RankLostError, RankPosition, backend_for, held_key
 from gpt.runner.ranks.heartbeat import BUSY, HeartbeatMonitor, send_heartbeats
 from gpt.runner.worker import work
 from gpt.runner.workspace import Workspace
@@ -52,15 +51,14 @@ def run_locally(
     They end when this process does, however it does.
     """
     store = dist.TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
-    context = multiprocessing.get_context("spawn")
     workers = [
-        context.Process(
-            target=_rank, args=(seed_batches, workspace, layout, rank, store.port, os.getpid()), daemon=True
-        )
+        CONTEXT.Process(target=_rank, args=(seed_batches, workspace, layout, rank, store.port), daemon=True)
         for rank in range(layout.processes)
     ]
     with stop_on_signals(*STOP_SIGNALS, LAUNCHER_ENDED) as stop, progress:
-        _start(workers)
+        start_fork_server()
+        for worker in workers:
+            worker.start()
         died: dict[int, float] = {}
         monitor = HeartbeatMonitor(store, layout.timeout)
         told = 0.0
@@ -84,33 +82,20 @@ def run_locally(
     return outcome(stop(), [run for seed_batch in seed_batches for run in seed_batch], workspace, store, codes)
 
 
-def _start(workers: Sequence[BaseProcess]) -> None:
-    """Start workers that do not see what reaches a whole group of processes: this one passes it on."""
-    ignored = set(STOP_SIGNALS) - {signal.SIGTERM}
-    handlers = {number: signal.signal(number, signal.SIG_IGN) for number in ignored}
-    try:
-        for worker in workers:
-            worker.start()
-    finally:
-        for number, handler in handlers.items():
-            signal.signal(number, handler)
-
-
 def _rank(
     seed_batches: Sequence[Sequence[PlannedRun]],
     workspace: Workspace,
     layout: Layout,
     rank: int,
     port: int,
-    parent: int,
 ) -> None:
     torch.set_num_threads(layout.threads)
     workspace = replace(workspace, device=device_of(workspace.device, rank))
-    if os.getppid() != parent:  # killed while this one was starting
+    if not command_is_alive():  # killed while this one was starting
         end_process(RANK_LOST)
     store = dist.TCPStore("127.0.0.1", port, is_master=False, timeout=timedelta(seconds=CONNECT_SECONDS))
     store.set_timeout(timedelta(seconds=layout.timeout))
-    with stop_on_signals(signal.SIGTERM, signal.SIGUSR1, parent=parent) as stop:
+    with stop_on_signals(signal.SIGTERM, signal.SIGUSR1, starter_is_alive=command_is_alive) as stop:
         run_rank(
             RankPosition(rank, layout.processes, layout.ranks_per_run),
             store,
