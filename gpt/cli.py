@@ -218,12 +218,10 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     open_streams()
     keep_imports()
     registered = None
-    trains = False
     try:
         registered = register_rank()
         options = read_arguments(sys.argv[1:] if arguments is None else arguments)
-        trains = options.command in TRAINING
-        if trains or options.command is launching.launch_ranks:
+        if options.command in (*TRAINING, launching.launch_ranks):
             for number in STOP_SIGNALS:
                 signal.signal(number, stop_at_once)
         code = options.command(options)

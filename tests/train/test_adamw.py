@@ -28,8 +28,6 @@ def test_settings_reach_every_group() -> None:
     settings = optim(beta1=0.8, beta2=0.7, eps=1e-5, weight_decay=0.3)
     for group in build_optimizer(random_model(model_config()), settings).param_groups:
         assert (group["lr"], group["betas"], group["eps"]) == (1e-2, (0.8, 0.7), 1e-5)
-        assert not group["amsgrad"]
-        assert not group["maximize"]
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,9 @@ class SeedOptimizer(torch.optim.Optimizer):
     """An optimizer that says which tensors it keeps, so that any engine can save and resume it.
 
     No element of a parameter may be updated from another seed's: seeds trained together are the runs they are alone.
+
+    What torch wraps for its compiler is written here again: the first call of one of these imports the compiler, which
+    takes longer than to import all the rest of torch.
     """
 
     state_tensors: ClassVar[Mapping[str, str]]
@@ -24,6 +27,15 @@ class SeedOptimizer(torch.optim.Optimizer):
     def build(cls, groups: list[dict[str, Any]], optim: OptimConfig) -> Self:
         """The optimizer of parameter groups that bring their `weight_decay`."""
         raise NotImplementedError
+
+    def add_param_group(self, param_group: dict[str, Any]) -> None:
+        self.param_groups.append({**self.defaults, **param_group})
+
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        assert set_to_none
+        for group in self.param_groups:
+            for p in group["params"]:
+                p.grad = None
 
     def state_keys(self, parameter: Tensor) -> Mapping[str, str]:
         """`state_tensors` of one parameter, where an optimizer treats some parameters otherwise."""
