@@ -7,6 +7,7 @@ The server computes nothing and touches no GPU, so that forking it is safe.
 import contextlib
 import multiprocessing
 import multiprocessing.forkserver
+import multiprocessing.resource_tracker
 import os
 import signal
 import sys
@@ -25,12 +26,13 @@ def start_fork_server() -> None:
     passed on to the ranks by this one.
     """
     CONTEXT.set_forkserver_preload(["gpt.runner.ranks.preloaded"])
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
-    try:
-        with _modules_found_as_here():
+    with _modules_found_as_here():
+        multiprocessing.resource_tracker.ensure_running()  # on the server's way it would unblock signals
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
+        try:
             multiprocessing.forkserver.ensure_running()
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 @contextlib.contextmanager
