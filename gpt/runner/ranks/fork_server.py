@@ -4,14 +4,10 @@ A rank then starts in a tenth of a second instead of importing for seconds, and 
 The server computes nothing and touches no GPU, so that forking it is safe.
 """
 
-import contextlib
 import multiprocessing
 import multiprocessing.forkserver
 import multiprocessing.resource_tracker
-import os
 import signal
-import sys
-from collections.abc import Iterator
 
 from gpt.runner.launch.signals import STOP_SIGNALS
 
@@ -26,29 +22,12 @@ def start_fork_server() -> None:
     passed on to the ranks by this one.
     """
     CONTEXT.set_forkserver_preload(["gpt.runner.ranks.preloaded"])
-    with _modules_found_as_here():
-        multiprocessing.resource_tracker.ensure_running()  # on the server's way it would unblock signals
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
-        try:
-            multiprocessing.forkserver.ensure_running()
-        finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-@contextlib.contextmanager
-def _modules_found_as_here() -> Iterator[None]:
-    """A Python started inside imports what this one does, and not, say, a gpt.py of the current folder."""
-    mine = {"PYTHONPATH": os.pathsep.join(sys.path), "PYTHONSAFEPATH": "1"}
-    before = {name: os.environ.get(name) for name in mine}
-    os.environ |= mine
+    multiprocessing.resource_tracker.ensure_running()  # later it would unblock signals
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
     try:
-        yield
+        multiprocessing.forkserver.ensure_running()
     finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def command_is_alive() -> bool:
