@@ -20,6 +20,7 @@ from gpt.commands.training import NAMED, run_planned
 from gpt.commands.workspace import check_writable
 from gpt.config import RunConfig
 from gpt.errors import InputError
+from gpt.runner.inputs import Corpora
 from gpt.runner.launch.exit_codes import RUNS_FAILED
 from gpt.runner.layout import Layout
 from gpt.runner.ranks.local import Outcome
@@ -212,7 +213,7 @@ def test_of_many_runs_without_a_result_some_are_named_and_the_rest_counted(
         return Outcome(stopped=False, unfinished=[(run, "a process ended with code -9") for run in runs], elsewhere=0)
 
     monkeypatch.setattr("gpt.runner.run.train_runs", failing)
-    place = Workspace(tmp_path, tmp_path, torch.device("cpu"))
+    place = Workspace(tmp_path, Corpora(tmp_path), torch.device("cpu"))
     for many, counted in ((NAMED, []), (NAMED + 3, [f"not done: 3 more; `gpt study status {tmp_path}` counts them"])):
         runs = [PlannedRun("x", (), seed, tiny, f"{seed:016x}") for seed in range(many)]
         assert run_planned(runs, place, None, cast(Layout, None)) == RUNS_FAILED

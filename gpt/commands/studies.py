@@ -5,11 +5,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gpt.commands.answer import answer
-from gpt.commands.workspace import cache_folder
+from gpt.commands.workspace import open_corpora
 from gpt.errors import InputError
 from gpt.runner.launch.exit_codes import DONE
 
 if TYPE_CHECKING:
+    from gpt.runner.inputs import Corpora
     from gpt.study.folder import StudyFolder
     from gpt.study.plan import PlannedRun
     from gpt.study.spec import Study
@@ -19,14 +20,14 @@ def check_study(options: argparse.Namespace) -> int:
     """Refuse confounded studies; say what differs, how many runs, what they cost and what they can detect."""
     from gpt.runner.checks.preflight import preflight
 
-    opened = [open_study(path, options.seeds) for path in options.studies]
-    answer([preflight(study, runs, cache_folder()) for study, runs, _ in opened], options.json)
+    corpora = open_corpora()
+    opened = [open_study(path, options.seeds, corpora) for path in options.studies]
+    answer([preflight(study, runs, corpora) for study, runs, _ in opened], options.json)
     return DONE
 
 
-def open_study(path: Path, seeds: int | None) -> "tuple[Study, list[PlannedRun], str]":
+def open_study(path: Path, seeds: int | None, corpora: "Corpora") -> "tuple[Study, list[PlannedRun], str]":
     """A checked study, its runs, and the hash of its data."""
-    from gpt.runner.inputs import load_data
     from gpt.study.plan import plan
     from gpt.study.study_file import load_study
 
@@ -35,7 +36,7 @@ def open_study(path: Path, seeds: int | None) -> "tuple[Study, list[PlannedRun],
         (c.config.data.source, c.config.data.val_fraction, c.config.model.context, c.config.sample.prompt): c.config
         for c in plan(study, "")
     }
-    hashes = {load_data(config, cache_folder()).sha256 for config in configs.values()}
+    hashes = {corpora.load(config).sha256 for config in configs.values()}
     if len(hashes) > 1:
         raise InputError(f"{path}: variants train on different texts; their losses cannot be compared")
     data_sha256 = hashes.pop()

@@ -11,7 +11,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin
 
 from gpt.commands.studies import open_study
-from gpt.commands.workspace import cache_folder, find_launch, is_main, make_layout, make_workspace
+from gpt.commands.workspace import find_launch, is_main, make_layout, make_workspace, open_corpora
 from gpt.config import RunConfig, fingerprint, load_run
 from gpt.errors import InputError
 from gpt.records.schema import VAL_LOSS
@@ -36,17 +36,17 @@ def train(options: argparse.Namespace) -> int:
     config = load_run(options.run, options.overrides)
     if options.fields:
         return show_fields(config)
-    from gpt.runner.inputs import load_data
     from gpt.study.folder import run_at
     from gpt.study.plan import PlannedRun
     from gpt.wandb_sync.start import mirrored
 
     mirror_to = destination(options)
-    data = load_data(config, cache_folder())
+    corpora = open_corpora()
+    data = corpora.load(config)
     run = PlannedRun(options.run.stem, (), config.seed, config, fingerprint(config, data.sha256))
     prepare_ranks(options, [run])
     launch = find_launch()
-    workspace = make_workspace(options, launch)
+    workspace = make_workspace(options, launch, corpora)
     options.seeds_per_process, options.processes = "1", "auto" if launch else str(options.ranks_per_run or 1)
     if launch and options.ranks_per_run is None:
         options.ranks_per_run = launch.world
@@ -127,7 +127,8 @@ def run_studies(options: argparse.Namespace) -> int:
     from gpt.wandb_sync.start import mirrored
 
     mirror_to = destination(options)
-    opened = [open_study(path, options.seeds) for path in options.studies]
+    corpora = open_corpora()
+    opened = [open_study(path, options.seeds, corpora) for path in options.studies]
     names = [study.name for study, _, _ in opened]
     for name in names:
         if names.count(name) > 1:
@@ -136,7 +137,7 @@ def run_studies(options: argparse.Namespace) -> int:
     unique.sort(key=lambda run: run.seed)
     prepare_ranks(options, unique)
     launch = find_launch()
-    workspace = make_workspace(options, launch)
+    workspace = make_workspace(options, launch, corpora)
     layout = make_layout(options, workspace, launch, unique)
     folders = [StudyFolder(workspace.out, study.name) for study, _, _ in opened]
     if is_main(launch):

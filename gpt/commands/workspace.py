@@ -11,6 +11,7 @@ from gpt.errors import InputError
 if TYPE_CHECKING:
     import torch
 
+    from gpt.runner.inputs import Corpora
     from gpt.runner.launch.accelerate import Launch
     from gpt.runner.layout import Layout
     from gpt.runner.workspace import Workspace
@@ -31,7 +32,7 @@ def is_main(launch: "Launch | None") -> bool:
     return launch is None or launch.rank == 0
 
 
-def make_workspace(options: argparse.Namespace, launch: "Launch | None") -> "Workspace":
+def make_workspace(options: argparse.Namespace, launch: "Launch | None", corpora: "Corpora") -> "Workspace":
     """Where this command works; the device is known to exist and the folder to be writable."""
     from gpt.runner.ranks.local import device_of
     from gpt.runner.workspace import Workspace
@@ -39,8 +40,8 @@ def make_workspace(options: argparse.Namespace, launch: "Launch | None") -> "Wor
     device = find_device("cpu" if launch and launch.cpu else options.device)
     check_writable(options.out)
     if launch is None:
-        return Workspace(options.out, cache_folder(), device)
-    return Workspace(options.out, cache_folder(), device_of(device, launch.local_rank), launch.zero_stage)
+        return Workspace(options.out, corpora, device)
+    return Workspace(options.out, corpora, device_of(device, launch.local_rank), launch.zero_stage)
 
 
 def make_layout(
@@ -74,6 +75,13 @@ def find_device(name: str) -> "torch.device":
     if name == "cuda" and not torch.cuda.is_available():
         raise InputError("--device: got cuda, but torch finds no CUDA device; use cpu or auto")
     return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
+
+
+def open_corpora() -> "Corpora":
+    """The texts of this command's runs."""
+    from gpt.runner.inputs import Corpora
+
+    return Corpora(cache_folder())
 
 
 def cache_folder() -> Path:

@@ -40,13 +40,22 @@ def load_dataset(config: DataConfig, context: int, cache: Path) -> Dataset:
     """
     text, sha256 = load_text(config.source, cache)
     data = make_dataset(text, sha256, config)
+    check_length(data, config, context)
+    return data
+
+
+def check_length(data: Dataset, config: DataConfig, context: int) -> None:
+    """Refuse a split that is too short for a window and the target of its last character.
+
+    Raises:
+        InputError: says how long the splits are, and must be.
+    """
     if min(len(data.train), len(data.val)) <= context:
         raise InputError(
             f"model.context: got {context}, so training and validation text must each have at least {context + 1} "
             f"characters, got {len(data.train)} and {len(data.val)} from {config.source} "
             f"with data.val_fraction {config.val_fraction:g}"
         )
-    return data
 
 
 def make_dataset(text: str, sha256: str, config: DataConfig) -> Dataset:

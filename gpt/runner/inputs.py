@@ -1,22 +1,42 @@
-"""The data of a run, with everything that could refuse them later refused now."""
+"""The data of runs, with everything that could refuse them later refused now."""
 
 from pathlib import Path
 
 from gpt.config import RunConfig
-from gpt.data.dataset import Dataset, load_dataset
+from gpt.data.corpus import load_text
+from gpt.data.dataset import Dataset, check_length, make_dataset
 from gpt.errors import InputError
 
 
-def load_data(config: RunConfig, cache: Path) -> Dataset:
-    """The run's corpus, long enough for its context, and with every character of its prompt.
+class Corpora:
+    """The texts that the runs of one command learn from, each read and encoded once."""
 
-    Raises:
-        InputError: see `load_dataset`; or names the prompt's unknown character.
-    """
-    data = load_dataset(config.data, config.model.context, cache)
-    if config.sample.characters:
-        try:
-            data.tokenizer.encode(config.sample.prompt)
-        except InputError as error:
-            raise InputError(f"sample.prompt: {error}") from None
-    return data
+    def __init__(self, cache: Path):
+        """
+        Args:
+            cache: folder that fetched texts are kept in.
+        """
+        self.cache = cache
+        self._loaded: dict[tuple[str, float], Dataset] = {}
+
+    def __reduce__(self) -> tuple[type["Corpora"], tuple[Path]]:
+        return Corpora, (self.cache,)  # another process reads its own
+
+    def load(self, config: RunConfig) -> Dataset:
+        """A run's corpus, long enough for its context, and with every character of its prompt.
+
+        Raises:
+            InputError: see `load_dataset`; or names the prompt's unknown character.
+        """
+        key = config.data.source, config.data.val_fraction
+        if key not in self._loaded:
+            text, sha256 = load_text(config.data.source, self.cache)
+            self._loaded[key] = make_dataset(text, sha256, config.data)
+        data = self._loaded[key]
+        check_length(data, config.data, config.model.context)
+        if config.sample.characters:
+            try:
+                data.tokenizer.encode(config.sample.prompt)
+            except InputError as error:
+                raise InputError(f"sample.prompt: {error}") from None
+        return data

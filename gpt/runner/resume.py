@@ -1,15 +1,37 @@
-"""What a run can go on from."""
+"""What a run can be resumed from."""
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
+
+import torch
 
 from gpt.errors import InputError
 from gpt.records.files import read_bytes
 from gpt.records.manifest import entry
 from gpt.records.run_folder import RunFolder, load_arrays
 from gpt.train import checkpoint
+from gpt.train.engines.engine import Engine
 from gpt.train.saved_model import CONFIG, check_model
+
+
+def resume(engine: Engine, runs: Sequence[RunFolder]) -> tuple[int, list[dict[str, Any]]]:
+    """Load into an engine the newest step that all runs trained together have.
+
+    Args:
+        runs: none on ranks that are not the main one.
+
+    Returns:
+        The step, -1 if there is none, and how far the records of each run are kept.
+    """
+    step = max(set.intersection(*map(resumable_steps, runs)), default=-1) if runs else -1
+    loaded = [checkpoint.load(run.checkpoints, step) for run in runs if step >= 0]
+    step = engine.ranks.broadcast_object(step)
+    if step >= 0:
+        states = [one.tensors for one in loaded]
+        packed = {name: torch.cat([state[name] for state in states]) for name in states[0]} if states else {}
+        engine.load(step, engine.ranks.broadcast_tensors(packed))
+    return step, [one.meta["records"] for one in loaded]
 
 
 def resumable_steps(run: RunFolder) -> set[int]:

@@ -7,50 +7,58 @@ from typing import Any
 from gpt.config import RunConfig, fingerprint
 from gpt.data.dataset import Dataset
 from gpt.errors import InputError
-from gpt.model.flops import parameter_count, training_flops_per_token
 from gpt.model.gpt import layer_names
 from gpt.records.files import jsonable, read_json, write_json
 from gpt.records.run_folder import RunFolder
 from gpt.runner.code_version import this_code
 from gpt.runner.stack import describe_hardware, describe_source, describe_stack
-from gpt.runner.workspace import Workspace
 from gpt.study.folder import run_at
 from gpt.study.plan import PlannedRun
 from gpt.train.engines.ddp import DDPEngine
+from gpt.train.engines.engine import Engine
 from gpt.train.engines.zero import ZeROEngine
 from gpt.yaml_file import parse
 
 ENGINES: tuple[type, ...] = (DDPEngine, ZeROEngine)
 
 
-def describe_run(planned: PlannedRun, data: Dataset, workspace: Workspace) -> None:
+def check_text(planned: PlannedRun, data: Dataset) -> None:
+    """Refuse a text that is another than when the run was planned.
+
+    Raises:
+        InputError: it is.
+    """
+    if fingerprint(planned.config, data.sha256) != planned.fingerprint:
+        raise InputError(f"data.source: {planned.config.data.source} has changed since the command was started")
+
+
+def describe_run(planned: PlannedRun, run: RunFolder, data: Dataset, engine: Engine) -> None:
     """Write run.json, or check it against what is here now.
 
     Raises:
         InputError: names what differs; see `check_stack`.
     """
-    run = run_at(workspace.out, planned.fingerprint)
-    config, vocabulary = planned.config, data.tokenizer.vocabulary_size
+    config = planned.config
     info: dict[str, Any] = {
         "fingerprint": planned.fingerprint,
         "seed": planned.seed,
         "config": config.model_dump(mode="json"),
         "data": {
             "sha256": data.sha256,
-            "vocabulary": vocabulary,
+            "vocabulary": data.tokenizer.vocabulary_size,
             "train_characters": len(data.train),
             "val_characters": len(data.val),
             "unigram_loss": data.unigram_loss,
         },
         "layers": layer_names(config.model),
-        "parameters": parameter_count(config.model, vocabulary),
-        "training_flops_per_token": training_flops_per_token(config.model, vocabulary),
+        "parameters": engine.parameter_count,
+        "training_flops_per_token": engine.training_flops_per_token,
         "probe_text": data.tokenizer.decode(data.val[: min(config.probes.heatmap_characters, config.model.context)]),
     }
-    stack = describe_stack(workspace.device)
+    stack = describe_stack(engine.device)
     if not run.run_json.exists():
         made_by = {"code": this_code().parts(config), "stack": stack, "source": describe_source()}
-        write_json(run.run_json, {**info, **made_by, "hardware": describe_hardware(workspace.device)})
+        write_json(run.run_json, {**info, **made_by, "hardware": describe_hardware(engine.device)})
         return
     check_stack(run, config, stack)
     there = read_json(run.run_json)
@@ -118,9 +126,16 @@ def _made_by(run: RunFolder) -> tuple[dict[str, Any], dict[str, str]]:
     return stack, code
 
 
-def note_layout(run: RunFolder, layout: dict[str, Any], engine: type) -> None:
-    """Add the attempt's layout, and the version of its engine's code, where they are not those of the last one."""
+def note_layout(run: RunFolder, engine: Engine, start: int) -> None:
+    """Add how this attempt is computed to run.json, where that is another way than before: it gives other roundings."""
     info = read_json(run.run_json)
-    before, code = info.get("layouts", []), {**info["code"], **this_code().engine_part(engine)}
+    layout = {
+        "from_step": max(start, 0),
+        "engine": engine.name,
+        "ranks": engine.ranks.size,
+        "micro_batches": len(engine.micro_batches) * engine.ranks.size,
+        "seeds_together": len(engine.seeds),
+    }
+    before, code = info.get("layouts", []), {**info["code"], **this_code().engine_part(type(engine))}
     if not before or before[-1] | {"from_step": layout["from_step"]} != layout or info["code"] != code:
         write_json(run.run_json, {**info, "code": code, "layouts": [*before, layout]})

@@ -5,6 +5,8 @@ from pathlib import Path
 
 import torch
 
+from gpt.runner.inputs import Corpora
+
 
 @dataclass(frozen=True)
 class Workspace:
@@ -12,8 +14,8 @@ class Workspace:
 
     out: Path
     """folder of runs and studies"""
-    cache: Path
-    """folder of fetched texts"""
+    corpora: Corpora
+    """the texts"""
     device: torch.device
     zero_stage: int | None = None
     """DeepSpeed's stage where the launch asks for DeepSpeed"""

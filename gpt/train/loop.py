@@ -1,7 +1,6 @@
 """The training loop. It knows no engine, no probe and no tracker by name."""
 
 from collections.abc import Callable, Sequence
-from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -9,26 +8,13 @@ from torch import Tensor
 from gpt.config import RunConfig
 from gpt.data.batches import repeated_windows, training_batch, validation_windows
 from gpt.data.dataset import Dataset
+from gpt.model.with_weights import with_weights
 from gpt.probes.protocol import Probe
+from gpt.train.context_use import measure_long_range
 from gpt.train.engines.engine import Engine
 from gpt.train.optim.schedule import learning_rate
-from gpt.train.recorder import Recorder
-
-
-class Outputs(Protocol):
-    """Where the loop puts what it makes."""
-
-    def best(self, step: int, indices: Sequence[int]) -> None:
-        """The weights of the seeds at these indices are their best so far."""
-
-    def arrays(self, step: int, arrays: dict[str, Tensor]) -> None:
-        """What the probes measured, each array leading with the seed axis."""
-
-    def checkpoint(self, step: int) -> None:
-        """Make the state after this step durable; the rows up to it already are."""
-
-    def progress(self, step: int) -> None:
-        """Say how far training is."""
+from gpt.train.run_writer import RunWriter
+from gpt.train.sampling import sample_text
 
 
 def train(
@@ -36,19 +22,18 @@ def train(
     data: Dataset,
     engine: Engine,
     probes: Sequence[Probe],
-    recorder: Recorder,
-    outputs: Outputs,
+    writer: RunWriter,
     start: int,
     stop: Callable[[], bool],
-) -> int:
-    """Train to the end, or until `stop` says so.
+) -> bool:
+    """Train to the end, or until `stop` says so on any rank.
 
     Args:
         start: the last step that is done and loaded; -1 for none, not even the evaluation before the first.
-        stop: asked once a step; where several ranks share the work, it must answer all of them alike.
+        stop: asked once a step.
 
     Returns:
-        The last step done; what was recorded up to it is durable.
+        False if `stop` ended it; what was recorded is then durable, and the next attempt resumes from there.
     """
     model, plan = config.model, config.train
     windows_NT = torch.from_numpy(validation_windows(data.val, model.context))
@@ -60,41 +45,56 @@ def train(
         return config.probes.every > 0 and (step % config.probes.every == 0 or step == plan.steps)
 
     def evaluate(step: int) -> None:
-        loss_S = engine.evaluate(windows_NT).double().mean(dim=1)
-        improved = [index for index, best in enumerate(recorder.evaluated(step, loss_S)) if best]
-        if improved:
-            outputs.best(step, improved)
+        writer.evaluation(step, engine.evaluate(windows_NT).double().mean(dim=1))
 
     def observe(step: int, arrays: dict[str, Tensor]) -> None:
-        recorder.flush()
         for windows, read_NT in probed.items():
             asking = [probe for probe in probes if probe.windows == windows]
             capture = frozenset().union(*(probe.capture for probe in asking))
             intermediates = engine.observe(read_NT, capture) if capture else {}
             for probe in asking:
                 arrays |= probe.measure(intermediates)
-        recorder.probed(step, arrays)
-        outputs.arrays(step, arrays)
+        writer.probed(step, arrays)
 
+    writer.progress(start)
     if start < 0:
         evaluate(0)
         if config.probes.every:
             observe(0, {})
-    for step in range(max(start, 0) + 1, plan.steps + 1):
+    step, stopping = max(start, 0), False
+    while step < plan.steps and not stopping:
+        step += 1
         batch = training_batch(data.train, order, step, engine.samples, model.context)
         lr = learning_rate(step, plan.steps, config.optim)
         out = engine.train_step(step, torch.from_numpy(batch), lr, measure_updates=is_probe_step(step))
-        recorder.step(step, lr, out)
+        writer.step(step, lr, out)
         if plan.is_eval_step(step):
             evaluate(step)
         if out.update_ratio_SL is not None:
             observe(step, {"update_ratio": out.update_ratio_SL})
-        stopping = stop()
+        stopping = engine.ranks.any(stop() or writer.all_ended)
         if stopping or step % plan.checkpoint_every == 0 or step == plan.steps:
-            recorder.sync()
-            outputs.checkpoint(step)
+            writer.checkpoint(step)
         if stopping or plan.is_eval_step(step):
-            outputs.progress(step)
-        if stopping:
-            return step
-    return plan.steps
+            writer.progress(step)
+    finished = step == plan.steps or engine.ranks.any(writer.all_ended)
+    if finished:
+        finish(config, data, engine, writer, step)
+    else:
+        writer.stopped(step)
+    return finished
+
+
+def finish(config: RunConfig, data: Dataset, engine: Engine, writer: RunWriter, step: int) -> None:
+    """Make what is made once, of trained models: text from each seed's best one, and how its last one uses context."""
+    weights, model = engine.weights(), engine.whole_model()
+    sample, context = config.sample, config.model.context
+    for index, is_finite in enumerate(writer.finite):
+        if sample.characters:
+            best = with_weights(model, writer.best_weights(index))
+            asked = sample.prompt, sample.characters, sample.temperature
+            writer.sample(index, sample_text(best, data.tokenizer, context, *asked, engine.seeds[index]))
+        last = {name: value[index : index + 1] for name, value in weights.items()}
+        if config.probes.long_range_windows and is_finite:
+            writer.context_use(index, measure_long_range(config, data, model, last))
+        writer.finished(index, step, last)

@@ -1,6 +1,7 @@
 """A trained model as a folder: its shape and alphabet beside its weights."""
 
 import hashlib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -51,21 +52,31 @@ def check_model(folder: Path) -> dict[str, Any]:
     return description
 
 
+def load_weights(folder: Path) -> dict[str, Tensor]:
+    """The weights of a saved model.
+
+    Raises:
+        InputError: see `check_model`.
+    """
+    check_model(folder)
+    return load(read_bytes(folder / WEIGHTS))
+
+
 def load_model(folder: Path) -> tuple[GPT, CharTokenizer, int]:
     """A saved model, with a seed axis of length 1, its alphabet and its context length.
 
     Raises:
         InputError: the folder holds no model, or its files do not belong together.
     """
-    description = check_model(folder)
+    weights, description = load_weights(folder), check_model(folder)
     config = parse(ModelConfig, description["model"], str(folder / CONFIG))
     tokenizer = CharTokenizer.from_text(description["characters"])
     model = GPT(config, tokenizer.vocabulary_size, seeds=1)
-    model.load_state_dict(load(read_bytes(folder / WEIGHTS)))
+    model.load_state_dict(weights)
     return model.eval(), tokenizer, config.context
 
 
-def weights_sha256(weights: dict[str, Tensor]) -> str:
+def weights_sha256(weights: Mapping[str, Tensor]) -> str:
     """One hash over every bit of the weights, by parameter name."""
     digest = hashlib.sha256()
     for name in sorted(weights):

@@ -16,7 +16,7 @@ from gpt.config import RunConfig, fingerprint, load_run, with_values
 from gpt.data.corpus import default_cache
 from gpt.records.jsonl import read_jsonl
 from gpt.records.run_folder import RunFolder
-from gpt.runner.inputs import load_data
+from gpt.runner.inputs import Corpora
 from gpt.runner.ranks.group import RankGroup, RankPosition
 from gpt.runner.worker import work
 from gpt.runner.workspace import Workspace
@@ -69,13 +69,13 @@ def plan(excerpt: Path, seeds: Sequence[int], **values: object) -> tuple[Planned
 
 
 def run_of(config: RunConfig) -> PlannedRun:
-    data = load_data(config, default_cache())
+    data = Corpora(default_cache()).load(config)
     return PlannedRun("small", (), config.seed, config, fingerprint(config, data.sha256))
 
 
 def train(runs: Sequence[PlannedRun], out: Path, stop: Callable[[], bool], together: bool) -> None:
     seed_batches = [runs] if together else [[run] for run in runs]
-    workspace = Workspace(out, default_cache(), torch.device("cpu"))
+    workspace = Workspace(out, Corpora(default_cache()), torch.device("cpu"))
     work(seed_batches, workspace, RankGroup(RankPosition(0, 1, 1), dist.HashStore(), "gloo", 60.0, stop), stop)
 
 

@@ -21,6 +21,7 @@ from commands import (
 )
 
 from gpt.commands.studies import open_study
+from gpt.commands.workspace import open_corpora
 from gpt.records.run_folder import RunFolder, State
 from gpt.study.folder import run_at
 
@@ -296,7 +297,9 @@ def in_fast_mode(study: Path, folder: Path) -> Path:
 def test_a_run_that_cannot_be_written_fails_alone_by_its_leaders_hand(study: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     broken = next(
-        run_at(out, run.fingerprint) for run in open_study(study, 2)[1] if (run.variant, run.seed) == ("post", 1)
+        run_at(out, run.fingerprint)
+        for run in open_study(study, 2, open_corpora())[1]
+        if (run.variant, run.seed) == ("post", 1)
     )
     broken.metrics.mkdir(parents=True)
     options = ["--seeds", "2", "--processes", "2", "--ranks-per-run", "2"]

@@ -11,7 +11,7 @@ from gpt.config import load_run
 from gpt.data.batches import training_batch
 from gpt.data.corpus import default_cache
 from gpt.records.jsonl import NOTHING
-from gpt.runner.inputs import load_data
+from gpt.runner.inputs import Corpora
 from gpt.train import checkpoint
 from gpt.train.engines.ddp import DDPEngine
 
@@ -26,7 +26,7 @@ def test_checkpoints_at_the_default_interval_cost_less_than_a_hundredth_of_the_t
 ) -> None:
     config = load_run(repository / "configs/runs/char_small.yaml")
     assert config.train.checkpoint_every == type(config.train).model_fields["checkpoint_every"].default
-    data = load_data(config, default_cache())
+    data = Corpora(default_cache()).load(config)
     engine = DDPEngine(config, data.tokenizer.vocabulary_size, (0,), torch.device("cpu"))
     meta = {"run": "0" * 16, "records": {"metrics": NOTHING, "events": NOTHING}}
     steps, commits = [], []

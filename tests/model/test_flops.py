@@ -1,11 +1,15 @@
 import pytest
 import torch
-from reference import POSITIONS, VOCABULARY, model_config, random_model, variants
+from reference import POSITIONS, VOCABULARY, model_config, variants
 from torch.utils.flop_counter import FlopCounterMode
 
 from gpt.config import ModelConfig
 from gpt.model.flops import parameter_count, training_flops_per_token
 from gpt.model.gpt import GPT
+
+
+def unfilled(config: ModelConfig, vocabulary: int = VOCABULARY, seeds: int = 1) -> GPT:
+    return GPT(config, vocabulary, seeds)
 
 
 def hand_count(config: ModelConfig, vocabulary: int) -> int:
@@ -28,13 +32,15 @@ def hand_count(config: ModelConfig, vocabulary: int) -> int:
 def test_parameter_counts_of_every_variant_equal_the_hand_count() -> None:
     positions = [model_config(position=position) for position in POSITIONS]
     for config in [*variants(position="learned"), *positions]:
-        assert parameter_count(config, VOCABULARY) == hand_count(config, VOCABULARY), config
+        assert parameter_count(unfilled(config)) == hand_count(config, VOCABULARY), config
 
 
 def test_stacked_seeds_hold_as_many_numbers_each() -> None:
     config = model_config(position="learned", bias=True, norm_placement="peri", qk_norm=True)
-    numbers = sum(parameter.numel() for parameter in random_model(config, seeds=3).parameters())
-    assert numbers == 3 * parameter_count(config, VOCABULARY)
+    together = unfilled(config, seeds=3)
+    assert sum(parameter.numel() for parameter in together.parameters()) == 3 * parameter_count(together)
+    assert parameter_count(together) == parameter_count(unfilled(config))
+    assert training_flops_per_token(together, config) == training_flops_per_token(unfilled(config), config)
 
 
 @pytest.mark.parametrize(
@@ -46,7 +52,7 @@ def test_stacked_seeds_hold_as_many_numbers_each() -> None:
     ids=["GPT-2 small", "nanoGPT's baby GPT, which is counted there without its positions"],
 )
 def test_parameter_counts_of_published_models(published: int, vocabulary: int, shape: dict[str, int]) -> None:
-    assert parameter_count(model_config(position="learned", **shape), vocabulary) == published
+    assert parameter_count(unfilled(model_config(position="learned", **shape), vocabulary)) == published
 
 
 def test_the_arithmetic_of_gpt2_small_by_hand() -> None:
@@ -54,13 +60,13 @@ def test_the_arithmetic_of_gpt2_small_by_hand() -> None:
     block = 768 * 3 * 768 + 768 * 768 + 2 * 768 * 4 * 768
     attention = 2 * 1024 * 768 * 2
     forward = 12 * (2 * block + attention) + 2 * 768 * 50_257
-    assert training_flops_per_token(config, 50_257) == 3 * forward == 854_438_400
+    assert training_flops_per_token(unfilled(config, 50_257), config) == 3 * forward == 854_438_400
 
 
 def test_the_arithmetic_of_a_gated_untied_model_by_hand() -> None:
     config = model_config(layers=3, heads=2, width=12, context=5, mlp="swiglu", tie_embeddings=False, qk_norm=True)
     forward = 3 * (2 * (12 * 36 + 12 * 12 + 3 * 12 * 32) + 2 * 5 * 12 * 2) + 2 * 12 * 11
-    assert training_flops_per_token(config, 11) == 3 * forward
+    assert training_flops_per_token(unfilled(config, 11), config) == 3 * forward
 
 
 @pytest.mark.parametrize("seeds", [1, 2])
@@ -74,5 +80,5 @@ def test_counted_arithmetic_is_what_pytorch_counts_in_a_step(seeds: int) -> None
             tokens = torch.zeros(seeds, 3, config.context, dtype=torch.long)
             with FlopCounterMode(display=False) as counter:
                 model(tokens)[0].sum().backward()
-        expected = training_flops_per_token(config, VOCABULARY) * tokens.numel()
+        expected = training_flops_per_token(model, config) * tokens.numel()
         assert counter.get_total_flops() == expected, config

@@ -10,7 +10,7 @@ import torch
 from gpt.config import ProbeConfig, load_run
 from gpt.data.batches import repeated_windows, training_batch, validation_windows
 from gpt.data.corpus import default_cache
-from gpt.runner.inputs import load_data
+from gpt.runner.inputs import Corpora
 from gpt.runner.seed_batch import probes_of
 from gpt.train.context_use import measure_long_range
 from gpt.train.engines.ddp import DDPEngine
@@ -26,7 +26,7 @@ def test_all_probes_at_the_default_cadence_cost_less_than_three_hundredths_of_th
 ) -> None:
     config = load_run(repository / "configs/runs/char_small.yaml")
     assert config.probes == ProbeConfig()
-    data = load_data(config, default_cache())
+    data = Corpora(default_cache()).load(config)
     vocabulary, context = data.tokenizer.vocabulary_size, config.model.context
     engine = DDPEngine(config, vocabulary, (0,), torch.device("cpu"))
     read = {
@@ -51,7 +51,7 @@ def test_all_probes_at_the_default_cadence_cost_less_than_three_hundredths_of_th
         plain = [seconds(6 * round_ + i + 1, measured=False) for i in range(5)]
         probed = seconds(6 * round_ + 6, measured=True)
         began = time.perf_counter()
-        measure_long_range(config, data, {name: value[0] for name, value in engine.weights().items()})
+        measure_long_range(config, data, engine.whole_model(), engine.weights())
         at_the_end = time.perf_counter() - began
         step = statistics.median(plain)
         shares.append((probed / step - 1) / config.probes.every + at_the_end / step / config.train.steps)

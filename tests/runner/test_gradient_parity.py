@@ -25,11 +25,12 @@ from gpt.runner.checks.gradient_parity import (
     page,
 )
 from gpt.runner.checks.gradient_parity_rank import answer
+from gpt.runner.inputs import Corpora
 from gpt.runner.workspace import Workspace
 from gpt.train.engines import ddp, engine
 from gpt.train.engines.ranks import SINGLE
 
-PLACE = Workspace(Path(), Path(), torch.device("cpu"))
+PLACE = Workspace(Path(), Corpora(Path()), torch.device("cpu"))
 BY_NAME = {case.name: case for case in cases()}
 
 

@@ -6,6 +6,7 @@ import pytest
 from commands import GPT, run_command
 
 from gpt.commands.studies import open_study
+from gpt.commands.workspace import open_corpora
 from gpt.records.files import read_json
 from gpt.records.manifest import files_below
 from gpt.study.folder import StudyFolder
@@ -75,7 +76,7 @@ def test_nothing_is_published_while_one_of_the_studies_is_unfinished(tiny_study:
     train(tiny_study, tmp_path / "out")
     later = tmp_path / "later.yaml"
     later.write_text(tiny_study.read_text().replace("name: tiny", "name: untrained"))
-    study, runs, data_sha256 = open_study(later, seeds=4)
+    study, runs, data_sha256 = open_study(later, 4, open_corpora())
     StudyFolder(tmp_path / "out", study.name).start(study, data_sha256, runs)
     code, said = publish(tmp_path / "out")
     assert (code, len(said.splitlines())) == (2, 1)

@@ -10,6 +10,7 @@ from cluster import Cluster
 from commands import GPT, layouts_of, records, run_command, runs_of
 
 from gpt.commands.studies import open_study
+from gpt.commands.workspace import open_corpora
 from gpt.records.run_folder import RunFolder
 from gpt.study.folder import run_at
 
@@ -105,7 +106,7 @@ def night(
 ) -> Night:
     folder = tmp_path_factory.mktemp("night")
     path, out = write_study(folder, excerpt, steps=50, seeds=2), folder / "out"
-    _, runs, _ = open_study(path, None)
+    _, runs, _ = open_study(path, None, open_corpora())
     broken = run_at(out, runs[0].fingerprint)
     broken.metrics.mkdir(parents=True)  # where a file belongs
     plan = environment | {"GPT_OUT": str(out), "GPT_TASKS": "2", "GPT_CPUS": "1", "GPT_GPUS": "1"}

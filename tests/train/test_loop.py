@@ -14,16 +14,19 @@ import torch
 from gpt.config import RunConfig, fingerprint, with_values
 from gpt.data.batches import training_batch
 from gpt.data.corpus import default_cache
-from gpt.data.dataset import load_dataset
+from gpt.data.dataset import Dataset, load_dataset
 from gpt.errors import InputError
-from gpt.model.gpt import build_model, token_losses
+from gpt.model.gpt import GPT, build_model, token_losses
 from gpt.records.files import read_json, write_json
 from gpt.records.run_folder import RunFolder, load_arrays
-from gpt.runner.seed_batch import SeedBatch, train_seed_batch
+from gpt.runner.inputs import Corpora
+from gpt.runner.resume import resumable_steps
+from gpt.runner.seed_batch import train_seed_batch
 from gpt.runner.workspace import Workspace
 from gpt.study.folder import run_at
 from gpt.study.plan import PlannedRun
 from gpt.train import checkpoint
+from gpt.train.run_writer import RunWriter
 from gpt.train.saved_model import load_model
 
 
@@ -33,7 +36,7 @@ def planned(config: RunConfig) -> PlannedRun:
 
 
 def place(out: Path) -> Workspace:
-    return Workspace(out, default_cache(), torch.device("cpu"))
+    return Workspace(out, Corpora(default_cache()), torch.device("cpu"))
 
 
 def stop_after(steps: int) -> Callable[[], bool]:
@@ -191,14 +194,48 @@ def test_seeds_trained_together_leave_the_records_of_seeds_trained_alone(tiny: R
                 np.testing.assert_allclose(alone[name], among[name], rtol=2e-3, atol=1e-3, err_msg=name)
 
 
-class Poisoned(SeedBatch):
-    """A seed batch in which one seed's weights turn to NaN when the status of step 20 is written."""
+def test_a_run_builds_its_model_and_reads_its_text_once(
+    tiny: RunConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    built: list[str] = []
+
+    def counted(cls: type, what: str) -> None:
+        original = cls.__init__
+
+        def init(self: Any, *args: Any, **kwargs: Any) -> None:
+            built.append(what)
+            original(self, *args, **kwargs)
+
+        monkeypatch.setattr(cls, "__init__", init)
+
+    workspace = place(tmp_path)
+    runs = [planned(tiny), planned(with_values(tiny, {"model.position": "alibi", "data.order_seed": 3}, "test"))]
+    counted(GPT, "model")
+    counted(Dataset, "text")
+    for run in runs:
+        assert train_seed_batch([run], workspace, never)
+    assert built == ["text", "model", "model"]
+    written = [run_at(tmp_path, run.fingerprint) for run in runs]
+    assert all(run.samples.exists() and run.long_range.exists() for run in written)
+
+
+def test_a_text_that_changes_while_the_command_runs_is_refused(tiny: RunConfig, excerpt: Path, tmp_path: Path) -> None:
+    text = tmp_path / "text.txt"
+    text.write_text(excerpt.read_text())
+    run = planned(with_values(tiny, {"data.source": str(text)}, "test"))
+    text.write_text(excerpt.read_text() + "more")
+    with pytest.raises(InputError, match=r"data.source: .*text.txt has changed since the command was started"):
+        train_seed_batch([run], place(tmp_path / "out"), never)
+
+
+class Poisoned(RunWriter):
+    """A writer under which one seed's weights turn to NaN when the status of step 20 is written."""
 
     def progress(self, step: int) -> None:
         super().progress(step)
         if step == 20:
             with torch.no_grad():
-                next(iter(self.engine.parameters.values()))[1].fill_(math.nan)
+                next(iter(self._engine.parameters.values()))[1].fill_(math.nan)
 
 
 def test_a_nan_in_one_seed_ends_that_run_and_leaves_the_others_bit_identical(
@@ -206,7 +243,7 @@ def test_a_nan_in_one_seed_ends_that_run_and_leaves_the_others_bit_identical(
 ) -> None:
     together = [planned(with_values(tiny, {"seed": seed}, "test")) for seed in (0, 1, 2)]
     assert train_seed_batch(together, place(tmp_path / "sound"), never)
-    monkeypatch.setattr("gpt.runner.seed_batch.SeedBatch", Poisoned)
+    monkeypatch.setattr("gpt.runner.seed_batch.RunWriter", Poisoned)
     assert train_seed_batch(together, place(tmp_path / "sick"), never)
     for index, run in enumerate(together):
         sound, sick = run_at(tmp_path / "sound", run.fingerprint), run_at(tmp_path / "sick", run.fingerprint)
@@ -276,10 +313,12 @@ def test_a_seed_batch_with_a_diverged_seed_goes_on_from_its_last_checkpoint(
     tiny: RunConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     together = [planned(with_values(tiny, {"seed": seed}, "test")) for seed in (0, 1)]
-    monkeypatch.setattr("gpt.runner.seed_batch.SeedBatch", Poisoned)
+    monkeypatch.setattr("gpt.runner.seed_batch.RunWriter", Poisoned)
     assert not train_seed_batch(together, place(tmp_path), stop_after(35))
-    data = load_dataset(tiny.data, tiny.model.context, default_cache())
-    assert SeedBatch(together, data, place(tmp_path)).start == 35
+    steps = [resumable_steps(run_at(tmp_path, run.fingerprint)) for run in together]
+    assert max(set.intersection(*steps)) == 35
+    assert train_seed_batch(together, place(tmp_path), never)
+    assert [run_at(tmp_path, run.fingerprint).read_status().state for run in together] == ["done", "diverged"]
 
 
 def test_evaluation_before_training_is_near_a_uniform_guess(tiny: RunConfig, tmp_path: Path) -> None:

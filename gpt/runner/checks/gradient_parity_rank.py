@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from gpt.config import RunConfig
 from gpt.data.batches import training_batch, validation_windows
 from gpt.randomness import integers
+from gpt.runner.inputs import Corpora
 from gpt.runner.launch.accelerate import parent_command, read_launch
 from gpt.runner.launch.exit_codes import end_process
 from gpt.runner.ranks.group import RankGroup, RankPosition, backend_for
@@ -44,7 +45,7 @@ def main() -> None:
     launch = read_launch(os.environ, parent_command(), torch.cuda.device_count())
     cuda = torch.cuda.is_available() and not (launch and launch.cpu)
     device = device_of(torch.device("cuda" if cuda else "cpu"), launch.local_rank if launch else 0)
-    workspace = Workspace(Path(), Path(), device, launch.zero_stage if launch else None)
+    workspace = Workspace(Path(), Corpora(Path()), device, launch.zero_stage if launch else None)
     if launch is None:
         answers.write_text(json.dumps(answer(cases, workspace, SINGLE)))
         return

@@ -3,7 +3,6 @@
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 
@@ -13,8 +12,9 @@ from gpt.analysis.statistics.variance import detectable_sd, sd_factors
 from gpt.data.batches import training_batch
 from gpt.data.dataset import Dataset
 from gpt.model.flops import parameter_count, training_flops_per_token
+from gpt.model.gpt import GPT
 from gpt.records.formatting import count
-from gpt.runner.inputs import load_data
+from gpt.runner.inputs import Corpora
 from gpt.study.plan import PlannedRun, fields_text, label, settings_of
 from gpt.study.spec import Kind, Scalar, Study
 from gpt.train.engines.ddp import DDPEngine
@@ -118,9 +118,9 @@ class Preflight:
         ]
 
 
-def preflight(study: Study, runs: Sequence[PlannedRun], cache: Path) -> Preflight:
+def preflight(study: Study, runs: Sequence[PlannedRun], corpora: Corpora) -> Preflight:
     """Look at a study's runs, and time a few steps of each model and batch among them."""
-    data = load_data(runs[0].config, cache)
+    data = corpora.load(runs[0].config)
     unique = {run.fingerprint: run for run in runs}
     settings = [dict(setting) for setting in settings_of(study.settings)]
     return Preflight(
@@ -143,12 +143,12 @@ def preflight(study: Study, runs: Sequence[PlannedRun], cache: Path) -> Prefligh
 
 
 def _size(variant: Scalar, runs: Sequence[PlannedRun], data: Dataset) -> VariantSize:
-    models = [run.config.model for run in runs if run.variant == variant]
-    vocabulary = data.tokenizer.vocabulary_size
+    shapes = {canonical(run.config.model.model_dump()): run.config.model for run in runs if run.variant == variant}
+    models = [(GPT(shape, data.tokenizer.vocabulary_size, seeds=1), shape) for shape in shapes.values()]
     return VariantSize(
         label(variant),
-        sorted({parameter_count(model, vocabulary) for model in models}),
-        sorted({training_flops_per_token(model, vocabulary) for model in models}),
+        sorted({parameter_count(model) for model, _ in models}),
+        sorted({training_flops_per_token(model, shape) for model, shape in models}),
     )
 
 

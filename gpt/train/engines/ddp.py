@@ -8,7 +8,8 @@ from torch import Tensor
 from torch.nn.parallel import DistributedDataParallel
 
 from gpt.config import RunConfig
-from gpt.train.engines.engine import ModelEngine, State, StepOut
+from gpt.model.gpt import GPT
+from gpt.train.engines.engine import Engine, State, StepOut
 from gpt.train.engines.rank_invariant import rank_invariant_sum
 from gpt.train.engines.ranks import SINGLE, Ranks
 from gpt.train.optim.adamw import build_optimizer
@@ -21,7 +22,7 @@ def require(gradient: Tensor | None) -> Tensor:
     return gradient
 
 
-class DDPEngine(ModelEngine):
+class DDPEngine(Engine):
     """One process on one device, or DistributedDataParallel; with `train.reduction: rank_invariant`, sums in a fixed
     order.
     """
@@ -92,6 +93,9 @@ class DDPEngine(ModelEngine):
 
     def weights(self) -> State:
         return {name: p.detach() for name, p in self.parameters.items()}
+
+    def whole_model(self) -> GPT:
+        return self.model
 
     def state(self) -> State:
         state = {f"parameter/{name}": p.detach() for name, p in self.parameters.items()}

@@ -4,17 +4,19 @@ Shapes: S seed, B sample, T position, L layer, N validation window, A micro-batc
 micro-batch of any rank.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from gpt.config import RunConfig
 from gpt.model.dropout import DropoutKey
-from gpt.model.gpt import build_model, layer_index, layer_names, token_losses
+from gpt.model.flops import parameter_count, training_flops_per_token
+from gpt.model.gpt import GPT, build_model, layer_index, layer_names, token_losses
 from gpt.train.engines.micro_batches import micro_batches
 from gpt.train.engines.ranks import SINGLE, Ranks
 
@@ -37,49 +39,6 @@ class StepOut:
     """norm of the mean gradient of each part of the batch; None where the noise scale was not asked for"""
     update_ratio_SL: Tensor | None
     """norm of the update over the norm of the weights, layer by layer; None where it was not asked for"""
-
-
-class Engine(Protocol):
-    """Trains the models of several seeds together; the loop knows no more than this.
-
-    Where several ranks share the work, every method is called by all of them, in the same order.
-    """
-
-    seeds: tuple[int, ...]
-    name: str
-    """how it computes, for the reader of a report"""
-    samples: range
-    """the samples of each batch that this rank computes"""
-
-    def train_step(self, step: int, batch_SBT: Tensor, lr: float, measure_updates: bool) -> StepOut:
-        """Forward, backward, clip and update on the (S, B, T+1) characters of this rank's samples.
-
-        It is one verb because some engines cannot be asked for the parts.
-        """
-
-    def evaluate(self, windows_NT: Tensor) -> Tensor:
-        """(S, N): mean loss of each window of T+1 characters, nats per character."""
-
-    def observe(self, windows_NT: Tensor, capture: Collection[str]) -> dict[str, list[Tensor]]:
-        """The captured intermediates (see `gpt.model.intermediates.INTERMEDIATES`) of a forward pass over windows of T
-        characters.
-        """
-
-    def weights(self) -> State:
-        """Parameters by name, each leading with the seed axis; they go on changing with the next step."""
-
-    def state(self) -> State:
-        """Everything that `load` needs to go on to the same bits, each tensor leading with the seed axis.
-
-        There is a state once a step was taken; its tensors go on changing with the next one. It says nothing about
-        engine or ranks: what one layout leaves, any other takes up.
-        """
-
-    def load(self, step: int, state: State) -> None:
-        """Take up the state that an engine of the same seeds had after `step`."""
-
-    def close(self) -> None:
-        """Let go of what outlives the engine; it is not used again."""
 
 
 class MicroBatchGradNorms:
@@ -112,22 +71,32 @@ class Autocast(nn.Module):
             return self.model(*inputs, **options)
 
 
-class ModelEngine:
-    """What is computed alike wherever the weights lie; a subclass says what becomes of the gradients."""
+class Engine(ABC):
+    """Trains the models of several seeds together. What is computed alike wherever the weights lie is here.
+
+    Where several ranks share the work, every method is called by all of them, in the same order.
+    """
+
+    name: str
+    """how it computes, for the reader of a report"""
 
     def __init__(
         self, config: RunConfig, vocabulary: int, seeds: Sequence[int], device: torch.device, ranks: Ranks = SINGLE
     ):
         self.seeds = tuple(seeds)
+        self.vocabulary = vocabulary
         self.config = config
         self.device = device
         self.ranks = ranks
         self.micro_batches = micro_batches(config, ranks)
         self.samples = range(self.micro_batches[0].start, self.micro_batches[-1].stop)
+        """the samples of each batch that this rank computes"""
         self.model = build_model(config.model, vocabulary, self.seeds).to(device)
         self.parameters = dict(self.model.named_parameters())
         self.layers = [layer_index(name, config.model) for name in self.parameters]
         self.layer_count = len(layer_names(config.model))
+        self.parameter_count = parameter_count(self.model)
+        self.training_flops_per_token = training_flops_per_token(self.model, config.model)
         self.forward: nn.Module = Autocast(self.model, device) if config.train.precision == "bf16" else self.model
         """what a batch goes through: the model, or what an engine has wrapped it in"""
         self.micro_batch_norms = (
@@ -150,9 +119,34 @@ class ModelEngine:
         all_XSM[:, :, rank * parts : (rank + 1) * parts] = values_XSA
         return self.ranks.all_reduce_sum(all_XSM)
 
+    @abstractmethod
+    def train_step(self, step: int, batch_SBT: Tensor, lr: float, measure_updates: bool) -> StepOut:
+        """Forward, backward, clip and update on the (S, B, T+1) characters of this rank's samples.
+
+        It is one verb because some engines cannot be asked for the parts.
+        """
+
+    @abstractmethod
+    def weights(self) -> State:
+        """Parameters by name, each leading with the seed axis; they go on changing with the next step."""
+
+    @abstractmethod
+    def state(self) -> State:
+        """Everything that `load` needs to continue to the same bits, each tensor leading with the seed axis.
+
+        There is a state once a step was taken; its tensors go on changing with the next one. It says nothing about
+        engine or ranks: any layout takes up what another one leaves.
+        """
+
+    @abstractmethod
+    def load(self, step: int, state: State) -> None:
+        """Take up the state that an engine of the same seeds had after `step`."""
+
     @torch.no_grad()
     def evaluate(self, windows_NT: Tensor) -> Tensor:
-        """Every rank takes its share of the chunks; a chunk is the same whoever computes it, and so are its bits."""
+        """(S, N): mean loss of each window of T+1 characters, nats per character.
+
+        Every rank takes its share of the chunks; a chunk is the same whoever computes it, and so are its bits."""
         chunks_BT = windows_NT.to(self.device).split(self.config.train.eval_batch_size)
         losses_SN = torch.zeros(len(self.seeds), len(windows_NT), device=self.device)
         of_chunks_SB = losses_SN.split(self.config.train.eval_batch_size, dim=1)
@@ -168,9 +162,16 @@ class ModelEngine:
 
     @torch.no_grad()
     def observe(self, windows_NT: Tensor, capture: Collection[str]) -> dict[str, list[Tensor]]:
+        """The captured intermediates (see `gpt.model.intermediates.INTERMEDIATES`) of a forward pass over windows of T
+        characters.
+        """
         windows_NT = windows_NT.to(self.device)
         _, intermediates = self.forward(windows_NT.expand(len(self.seeds), *windows_NT.shape), capture=capture)
         return intermediates
 
-    def close(self) -> None:
-        pass
+    def whole_model(self) -> GPT:
+        """A model of this shape that computes with weights handed to it, on one rank alone; its own may be any."""
+        return GPT(self.config.model, self.vocabulary, seeds=1).to(self.device)
+
+    def close(self) -> None:  # noqa: B027
+        """Let go of what outlives the engine; it is not used again."""

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from gpt.config import RunConfig
-from gpt.train.engines.engine import ModelEngine, State, StepOut
+from gpt.train.engines.engine import Engine, State, StepOut
 from gpt.train.engines.ranks import Ranks
 from gpt.train.optim.adamw import build_optimizer
 from gpt.train.optim.clipping import clip_scale
@@ -32,7 +32,7 @@ class Shard:
     """place of the first value in the flattened parameter"""
 
 
-class ZeROEngine(ModelEngine):
+class ZeROEngine(Engine):
     """Ranks that share out the optimizer's state (stage 1), also gradients (2), also parameters (3), or nothing (0)."""
 
     def __init__(

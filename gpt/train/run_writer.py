@@ -1,0 +1,186 @@
+"""Everything that the training loop makes, on its way into the folders of the runs that are trained together.
+
+Shapes: S seed, L layer.
+"""
+
+import shutil
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from gpt.config import RunConfig
+from gpt.data.dataset import Dataset
+from gpt.records.files import read_json, write_atomic, write_json
+from gpt.records.manifest import write_manifest
+from gpt.records.run_folder import RunFolder, State, Status, save_arrays
+from gpt.records.schema import MICRO_BATCH_GRAD_NORM
+from gpt.train import checkpoint
+from gpt.train.engines.engine import Engine, StepOut
+from gpt.train.recorder import RunRecorder
+from gpt.train.saved_model import load_weights, save_model, weights_sha256
+
+FLUSH_EVERY = 50
+"""steps whose numbers stay on the device before they are written, so that recording never waits for a GPU"""
+
+
+class RunWriter:
+    """Where the loop puts what it makes, as tensors that lead with the seed axis.
+
+    All ranks that share the work call it alike; the main one alone has folders to write to.
+    """
+
+    def __init__(
+        self,
+        folders: Sequence[RunFolder],
+        config: RunConfig,
+        data: Dataset,
+        engine: Engine,
+        start: int = -1,
+        offsets: Sequence[Mapping[str, Any]] = (),
+    ):
+        """Resume after the step `start` of every run, whose records are kept up to their `offsets`.
+
+        Args:
+            folders: one for each of the engine's seeds; none on the other ranks.
+        """
+        self._config, self._tokenizer, self._engine = config, data.tokenizer, engine
+        self._before = [folder.read_status() for folder in folders]
+        self._began = time.monotonic()
+        self._runs = [
+            RunRecorder(folder, config, data.unigram_loss, start, kept)
+            for folder, kept in zip(folders, offsets or [{}] * len(folders), strict=True)
+        ]
+        self._waiting: list[tuple[int, float, StepOut]] = []
+
+    @property
+    def all_ended(self) -> bool:
+        """Whether every run has become non-finite; only the main rank can know."""
+        return bool(self._runs) and all(run.ended for run in self._runs)
+
+    @property
+    def finite(self) -> list[bool]:
+        """Whether each run that this rank writes has stayed finite."""
+        return [not run.ended for run in self._runs]
+
+    def step(self, step: int, lr: float, out: StepOut) -> None:
+        """Take one training step's numbers."""
+        if self._runs:
+            if len(self._waiting) >= FLUSH_EVERY:  # this step itself waits, for its evaluation may follow
+                self._flush()
+            self._waiting.append((step, lr, out))
+
+    def evaluation(self, step: int, val_loss_S: Tensor) -> None:
+        """Write all waiting rows, the last one with its evaluation, and the weights of the seeds it is the best of."""
+        improved = self._engine.ranks.broadcast_object(self._flush(step, val_loss_S))
+        weights = self._engine.weights() if any(improved) else {}
+        for index, run in enumerate(self._runs):
+            if improved[index]:
+                about = {"run": run.folder.root.name, "seed": self._engine.seeds[index], "step": step}
+                best = _of_seed(weights, index)
+                save_model(run.folder.model, self._config.model, self._tokenizer.characters, best, about)
+
+    def probed(self, step: int, arrays: Mapping[str, Tensor]) -> None:
+        """Write what the probes measured, after all rows up to this step and what the arrays amount to."""
+        self._flush()
+        for index, run in enumerate(self._runs):
+            if run.ended:
+                continue
+            if "attention_entropy" in arrays:
+                run.on_attention_entropy(step, arrays["attention_entropy"].mean(2)[index].tolist())
+            kept = {name: value[index].cpu().numpy() for name, value in arrays.items()}
+            save_arrays(run.folder.probe_file(step), kept, {"step": str(step)})
+
+    def checkpoint(self, step: int) -> None:
+        """Make the state after this step durable, and before it the rows that it rests on."""
+        self._flush()
+        for run in self._runs:
+            run.sync()
+        state = self._engine.state()
+        for index, run in enumerate(self._runs):
+            meta = {"run": run.folder.root.name, "records": run.offsets()}
+            of_seed = {name: value.clone() for name, value in _of_seed(state, index).items()}
+            checkpoint.commit(run.folder.checkpoints, step, of_seed, meta)
+
+    def progress(self, step: int) -> None:
+        """Say how far training is."""
+        for index in range(len(self._runs)):
+            self._write_status(index, "running", step)
+
+    def stopped(self, step: int) -> None:
+        """Say that training stopped on request; the next attempt resumes it."""
+        for index in range(len(self._runs)):
+            self._write_status(index, "preempted", step, "stopped on request")
+
+    def best_weights(self, index: int) -> dict[str, Tensor]:
+        """One seed's weights at its best evaluation, as they were written."""
+        return load_weights(self._runs[index].folder.model)
+
+    def sample(self, index: int, text: str) -> None:
+        """Text that the trained model of one seed wrote."""
+        write_atomic(self._runs[index].folder.samples, text.encode())
+
+    def context_use(self, index: int, arrays: Mapping[str, Tensor]) -> None:
+        """How one seed's trained model uses its context."""
+        kept = {name: value.cpu().numpy() for name, value in arrays.items()}
+        save_arrays(self._runs[index].folder.long_range, kept, {"step": str(self._config.train.steps)})
+
+    def finished(self, index: int, step: int, weights: Mapping[str, Tensor]) -> None:
+        """The hash of one seed's last weights, then manifest and final status; checkpoints have served."""
+        run = self._runs[index]
+        about = read_json(run.folder.run_json)
+        write_json(run.folder.run_json, {**about, "final_weights_sha256": weights_sha256(weights)})
+        write_manifest(run.folder.root, run.folder.results())
+        self._write_status(index, "diverged" if run.detector.why else "done", step, run.detector.why)
+        shutil.rmtree(run.folder.checkpoints, ignore_errors=True)
+
+    def close(self) -> None:
+        for run in self._runs:
+            run.close()
+
+    def _flush(self, step: int = 0, val_loss_S: Tensor | None = None) -> list[bool]:
+        """Write all waiting rows; for each seed, whether the evaluation is its best."""
+        rows_S = _rows(self._waiting, len(self._runs))
+        self._waiting.clear()
+        if self._runs and val_loss_S is not None:
+            for rows, val_loss in zip(rows_S, val_loss_S.tolist(), strict=True):
+                if not rows:
+                    rows.append({"step": step})
+                rows[-1]["val/loss"] = val_loss
+        return [run.write(rows) for run, rows in zip(self._runs, rows_S, strict=True)]
+
+    def _write_status(self, index: int, state: State, step: int, why: str = "") -> None:
+        before = self._before[index]
+        seconds = before.seconds + time.monotonic() - self._began
+        status = Status(state, max(step, 0), self._config.train.steps, why, before.attempts + 1, seconds)
+        self._runs[index].folder.write_status(status)
+
+
+def _of_seed(tensors: Mapping[str, Tensor], index: int) -> dict[str, Tensor]:
+    """One seed's part of each tensor, with a seed axis of length 1."""
+    return {name: value[index : index + 1] for name, value in tensors.items()}
+
+
+def _rows(waiting: Sequence[tuple[int, float, StepOut]], seeds: int) -> list[list[dict[str, Any]]]:
+    """The rows of steps, for each seed; every column leaves the device once."""
+    if not waiting:
+        return [[] for _ in range(seeds)]
+    steps, lrs, outs = zip(*waiting, strict=True)
+    columns = {
+        "train/loss": torch.stack([o.loss_S for o in outs], dim=1),
+        "grad/norm": torch.stack([o.grad_norm_S for o in outs], dim=1),
+        "grad/clip_scale": torch.stack([o.clip_scale_S for o in outs], dim=1),
+        "grad/layer_norm": torch.stack([o.layer_grad_norm_SL for o in outs], dim=1),
+    }
+    if outs[0].micro_batch_norm_SM is not None:
+        columns[MICRO_BATCH_GRAD_NORM] = torch.stack([o.micro_batch_norm_SM for o in outs], dim=1)
+    values = {key: column.tolist() for key, column in columns.items()}
+    return [
+        [
+            {"step": step, "lr": lr, **{key: value[s][i] for key, value in values.items()}}
+            for i, (step, lr) in enumerate(zip(steps, lrs, strict=True))
+        ]
+        for s in range(seeds)
+    ]
