@@ -1,6 +1,7 @@
 """A corpus as tokens, split into what is learned from and what is held out."""
 
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -24,8 +25,11 @@ class Dataset:
     """tokens of the rest"""
     sha256: str
     """of the text's bytes, hex"""
-    unigram_loss: float
-    """validation loss in nats per character of a model that ignores context, see `unigram_loss`"""
+
+    @cached_property
+    def unigram_loss(self) -> float:
+        """Validation loss in nats per character of a model that ignores context, see `unigram_loss`."""
+        return unigram_loss(self.train, self.val, self.tokenizer.vocabulary_size)
 
 
 def load_dataset(config: DataConfig, context: int, cache: Path) -> Dataset:
@@ -67,7 +71,7 @@ def make_dataset(text: str, sha256: str, config: DataConfig) -> Dataset:
     tokenizer = CharTokenizer.from_text(text)
     tokens = tokenizer.encode(text)
     train, val = np.split(tokens, [int(len(tokens) * (1 - config.val_fraction))])
-    return Dataset(tokenizer, train, val, sha256, unigram_loss(train, val, tokenizer.vocabulary_size))
+    return Dataset(tokenizer, train, val, sha256)
 
 
 def unigram_loss(train: NDArray[np.int64], val: NDArray[np.int64], vocabulary_size: int) -> float:
