@@ -11,8 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
+from gpt.analysis.statistics.contrasts import compare
 from gpt.analysis.statistics.failures import divergence_contrast, rank_contrast
 from gpt.errors import InputError
+from gpt.records.schema import parse_metric
 
 NAN = math.nan
 flags = st.lists(st.tuples(st.booleans(), st.booleans()), max_size=12)
@@ -200,3 +202,11 @@ def test_results_are_plain_numbers_that_json_can_hold():
 def test_bad_input_is_named(call, words):
     with pytest.raises(InputError, match=words):
         call()
+
+
+@pytest.mark.parametrize(("decided", "smallest"), [(0, 1.0), (1, 1.0), (4, 0.125), (10, 2**-9)])
+def test_pairs_that_diverged_in_both_do_not_lower_the_smallest_p(decided: int, smallest: float) -> None:
+    pairs = [(seed, 3.0, 2.0, True, seed >= decided) for seed in range(10)]
+    contrast = compare("a", "b", "", parse_metric("val/loss.min"), 0.01, 10, pairs)
+    assert contrast.among_survivors
+    assert contrast.p == contrast.smallest_p == smallest

@@ -136,6 +136,16 @@ def test_rounding_of_sums_does_not_break_ties(differences):
     assert sign_flip_p([d / 10 for d in differences]) == enumerated_sign_flip_p(differences)
 
 
+@pytest.mark.parametrize(
+    ("differences", "expected"),
+    [([1.0] * 4 + [0.0] * 6, 0.125), ([0.0] * 10, 1.0), ([1.0] * 7, 2**-6), ([0.5, 0.0], 1.0), ([1.0] * 25, 1e-5)],
+)
+def test_ties_raise_the_smallest_p_to_what_the_others_can_reach(differences, expected):
+    shifted = paired_contrast([0.1] * len(differences), [0.1 + d for d in differences], None)
+    assert shifted.smallest_p == pytest.approx(expected)
+    assert shifted.p_sign_flip == pytest.approx(expected)  # all that differ agree in sign
+
+
 @pytest.mark.parametrize(("n", "published"), [(5, 0.0625), (6, 0.031), (7, 0.016), (8, 0.0078)])
 def test_smallest_p_is_reached_when_all_differences_agree_in_sign(n, published):
     contrast = paired_contrast(np.zeros(n), np.arange(1.0, n + 1), None)
@@ -359,6 +369,13 @@ def test_the_two_answers_make_four_verdicts():
 def test_difference_is_judged_on_the_corrected_p():
     assert corrected(SMALL, 0.005, p_adjusted=0.06) == "inconclusive"
     assert corrected(SMALL, 0.05, p_adjusted=0.06) == "equivalent"
+
+
+def test_equivalence_needs_as_many_pairs_as_a_difference():
+    for pairs in range(2, 6):
+        assert corrected([0.0001, 0.0002, 0.0001, 0.0002, 0.0001][:pairs], 0.05) == "inconclusive"
+        assert corrected([0.0] * pairs, 0.05) == "inconclusive"
+    assert corrected([0.0001, -0.0002, 0.0001, -0.0002, 0.0001, -0.0002], 0.05) == "equivalent"
 
 
 def test_five_seeds_can_never_be_different_however_far_apart():

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from gpt.analysis.statistics.failures import DivergenceContrast, RankContrast, divergence_contrast, rank_contrast
-from gpt.analysis.statistics.paired import PairedContrast, Verdict, holm, paired_contrast, smallest_p, verdict
+from gpt.analysis.statistics.paired import PairedContrast, Verdict, holm, paired_contrast, verdict
 from gpt.records.schema import Metric
 
 ALPHA = 0.05
@@ -30,13 +30,13 @@ class Contrast:
     seeds: list[int]
     """those that finished in both variants"""
     paired: PairedContrast
-    """of the values; a diverged run has none, so with one in the contrast this speaks of survivors alone"""
+    """of the values; a diverged run has none, so with one in the contrast this is of survivors only"""
     rank: RankContrast
     divergence: DivergenceContrast
 
     @property
     def among_survivors(self) -> bool:
-        """A run diverged, so that the paired difference speaks of the other seeds alone."""
+        """A run diverged, so that the paired difference is of survivors only."""
         return self.divergence.diverged_a + self.divergence.diverged_b > 0
 
     @property
@@ -51,8 +51,10 @@ class Contrast:
 
     @property
     def smallest_p(self) -> float:
-        """The smallest that `p` can be with this many pairs."""
-        return smallest_p(self.paired.n) if not self.among_survivors else min(1.0, 2.0 ** (1 - self.rank.n))
+        """The smallest that `p` can be with this many pairs, of which ties tell nothing."""
+        return (
+            self.paired.smallest_p if not self.among_survivors else min(1.0, 2.0 ** (1 - self.rank.n + self.rank.ties))
+        )
 
 
 def compare(

@@ -109,7 +109,7 @@ def rank_contrast(
 
     Raises:
         InputError: the four are not equally long flat lists, or a value is not finite where its run did not diverge.
-            Whoever has runs that failed or did not run leaves those pairs out, and says so.
+            A caller with runs that failed or did not run leaves those pairs out, and says so.
     """
     scores_a = _scores(a, diverged_a, "a", lower_is_better)
     scores_b = _scores(b, diverged_b, "b", lower_is_better)

@@ -75,7 +75,7 @@ class PairedContrast:
     sign_flip_exact: bool
     """all 2**n sign flips were enumerated, rather than drawn at random"""
     smallest_p: float
-    """the smallest p that the sign-flip test can reach with n pairs"""
+    """the smallest p that the sign-flip test can reach with n pairs, of which those with equal values tell nothing"""
     d_z: float
     """mean difference over its standard deviation, no unit; NaN where the differences do not vary"""
     d_z_low: float
@@ -122,7 +122,7 @@ def paired_contrast(
     Args:
         a: one value per seed; not finite where the seed has none to average.
         b: the same seeds, in the same order.
-        smallest_effect: the smallest difference that matters, metric units, or None if nobody named one.
+        smallest_effect: the smallest difference that matters, metric units, or None if the study names none.
 
     Raises:
         InputError: `a` and `b` are not equally long flat lists of numbers, `smallest_effect` is not a positive number,
@@ -157,7 +157,7 @@ def paired_contrast(
         p_t=2.0 * _upper_tail(abs(mean), sd, n),
         p_sign_flip=sign_flip_p(kept, rounding),
         sign_flip_exact=n <= EXACT_PAIRS,
-        smallest_p=smallest_p(n),
+        smallest_p=smallest_p(n, ties=int((np.abs(kept) <= rounding).sum())),
         d_z=d_z,
         d_z_low=d_z_interval.low,
         d_z_high=d_z_interval.high,
@@ -201,14 +201,18 @@ def sign_flip_p(differences: ArrayLike, rounding: float = 0.0) -> float:
     return float(np.mean(np.abs(sums) >= limit))
 
 
-def smallest_p(n: int) -> float:
+def smallest_p(n: int, ties: int = 0) -> float:
     """The smallest p that `sign_flip_p` can reach with n differences: only no flip and all flipped are as extreme.
+
+    Args:
+        ties: how many of the differences are zero; their flips change nothing, so they count as if they were not there.
 
     Raises:
         InputError: n is negative.
     """
     _check_pairs(n)
-    return min(1.0, 2.0 ** (1 - n)) if n <= EXACT_PAIRS else 1 / (DRAWS + 1)
+    enumerated = min(1.0, 2.0 ** (1 - n + ties))
+    return enumerated if n <= EXACT_PAIRS else max(enumerated, 1 / (DRAWS + 1))
 
 
 def fewest_pairs(alpha: float) -> int:
@@ -247,9 +251,10 @@ def verdict(contrast: PairedContrast, p_adjusted: float, smallest_effect: float 
     """What the contrast allows to say. Two questions are asked, each with its own test at level `alpha`:
 
     - is the difference not zero? Yes if `p_adjusted` <= alpha.
-    - is it smaller than what matters? Yes if two one-sided t tests against `smallest_effect` give p <= alpha and
-      no pair was left out; where pairs were, the survivors cannot vouch for the rest. This p is not corrected for the
-      number of contrasts.
+    - is it smaller than what matters? Yes if two one-sided t tests against `smallest_effect` give p <= alpha, no pair
+      was left out, for which the survivors cannot vouch, and there are as many pairs as the first question needs to be
+      answered yes: two seeds that happen to agree show nothing, and a study that can find no difference must not be
+      able to find equality. This p is not corrected for the number of contrasts.
 
     yes, no: "different"; whether the difference matters is then for the interval to say. yes, yes: "different but
     smaller than matters". no, yes: "equivalent". no, no: "inconclusive", which is never evidence of no difference. A
@@ -267,7 +272,7 @@ def verdict(contrast: PairedContrast, p_adjusted: float, smallest_effect: float 
     _check_effect(smallest_effect)
     different = p_adjusted <= alpha
     p_equivalence = _equivalence_p(contrast.mean_difference, contrast.sd_difference, contrast.n, smallest_effect)
-    small = p_equivalence <= alpha and contrast.left_out == 0
+    small = p_equivalence <= alpha and contrast.left_out == 0 and contrast.n >= fewest_pairs(alpha)
     if different:
         return "different but smaller than matters" if small else "different"
     return "equivalent" if small else "inconclusive"

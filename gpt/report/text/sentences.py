@@ -139,4 +139,5 @@ def _too_few(contrast: ContrastFindings) -> str:
     if smallest * contrast.family <= ALPHA:
         return ""
     correction = f", before correction for {contrast.family} contrasts" if contrast.family > 1 else ""
-    return f"; {count(len(contrast.seeds), 'pair')} cannot give a p below {smallest:.3g}{correction}: add seeds"
+    tied = f", {contrast.rank.ties} of them tied," if contrast.rank.ties else ""
+    return f"; {count(len(contrast.seeds), 'pair')}{tied} cannot give a p below {smallest:.3g}{correction}: add seeds"
