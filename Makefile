@@ -1,5 +1,6 @@
 # make study   environment, data, the three quick studies, a report to open
-# make test    environment, the whole default suite
+# make test      lint, types and every test that is quick: what a change is likely to break, within 4 minutes
+# make test-all  every test that this leaves out: launchers, all faults, and Slurm and a browser where they are installed
 # make chaos   every fault there is, injected; what became of them as one JSON document
 # make results the evidence in results/ and the findings on its page, made again: the studies at full size, the baseline,
 #              the parity and the faults, many hours on two cores; interrupted, it resumes
@@ -17,7 +18,7 @@ NEEDED ?=
 
 BIN := .venv/bin
 
-.PHONY: env study test test-slow chaos lint results gpu clean
+.PHONY: env study test test-all chaos lint results gpu clean
 
 env: .venv/.ready
 
@@ -45,18 +46,19 @@ results: env
 	$(BIN)/python tests/chaos.py results/faults/faults.json docs/fault-tolerance.md
 	$(BIN)/gpt verify results
 
-test: env lint
-	GPT_TEST_NEEDED="$(NEEDED)" $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
+PYTEST = GPT_TEST_NEEDED="$(NEEDED)" $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
 
-test-slow: env
-	$(BIN)/python -m pytest -m slow -o addopts=''
+test: env lint
+	$(PYTEST)
+
+test-all: env
+	$(PYTEST) -m slow
 
 chaos: env
-	@$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m 'fault or measure' --chaos $(FAULTS) >&2; \
-		code=$$?; cat $(FAULTS); exit $$code
+	@$(PYTEST) -m '(fault or measure) and not sample' --chaos $(FAULTS) >&2; code=$$?; cat $(FAULTS); exit $$code
 
 gpu: env
-	$(BIN)/python -m pytest -m gpu -o addopts=''
+	$(BIN)/python -m pytest -m gpu
 	$(BIN)/gpt check-gradients --device cuda --out $(OUT)/gradient_parity
 	$(BIN)/gpt study run configs/studies/quick/*.yaml --device cuda --out $(OUT)
 	timeout 480 $(BIN)/gpt study run configs/studies/gpu/*.yaml --device cuda --out $(OUT)/full || [ $$? = 124 ]

@@ -73,20 +73,42 @@ def tiny_study(tmp_path: Path, tiny_file: Path) -> Path:
     return path
 
 
-# Faults: tests marked fault(class) inject a sample of them; with --chaos FILE, all of them (make chaos)
+# What `make test` leaves to `make test-all`
+
+SLOW = ("launch", "slurm", "browser", "wandb_server", "measure", "gpu")
+"""kinds of tests"""
+
+
+def pytest_itemcollected(item: pytest.Item) -> None:
+    if any(item.get_closest_marker(kind) for kind in SLOW):
+        item.add_marker(pytest.mark.slow)
+    marker = item.get_closest_marker("fault")
+    if marker and "faults" not in getattr(item, "fixturenames", ()):
+        item.user_properties.append(("fault", marker.args[0]))
+
+
+# Faults: tests marked fault(class) inject them; what became of all of them is written with --chaos FILE (make chaos)
 
 BEGAN = time.monotonic()
 CHAOS = Chaos()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--chaos", metavar="FILE", help="inject every fault, not samples, and write what became of them")
+    parser.addoption("--chaos", metavar="FILE", help="write what became of the faults that these tests inject")
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    for marker in metafunc.definition.iter_markers("fault"):
+        if marker.kwargs.get("sampled"):
+            sample = pytest.param(False, id="sample", marks=pytest.mark.sample)
+            whole = pytest.param(True, id="all", marks=pytest.mark.slow)
+            metafunc.parametrize("faults", [sample, whole], indirect=True)
 
 
 @pytest.fixture
 def faults(request: pytest.FixtureRequest) -> Iterator[Tally]:
     """Where a test marked `fault(name)` counts its faults."""
-    tally = Tally(full=bool(request.config.getoption("--chaos")))
+    tally = Tally(full=getattr(request, "param", True))
     yield tally
     (name,) = request.node.get_closest_marker("fault").args
     assert tally.injected, "a test of faults that injects none"
@@ -97,12 +119,6 @@ def faults(request: pytest.FixtureRequest) -> Iterator[Tally]:
 def saw(request: pytest.FixtureRequest) -> Callable[[str, float], None]:
     """For a test that is one fault as a whole: keeps the largest of some values."""
     return lambda what, value: request.node.user_properties.append(("saw", [what, value]))
-
-
-def pytest_itemcollected(item: pytest.Item) -> None:
-    marker = item.get_closest_marker("fault")
-    if marker and "faults" not in getattr(item, "fixturenames", ()):
-        item.user_properties.append(("fault", marker.args[0]))
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:

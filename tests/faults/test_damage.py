@@ -40,7 +40,7 @@ def damages(whole: bytes, seed: int = 0) -> Iterator[bytes]:
             yield whole[: dice.randrange(len(whole))]
 
 
-@pytest.mark.fault("flipped bits and truncations of a checkpoint")
+@pytest.mark.fault("flipped bits and truncations of a checkpoint", sampled=True)
 @pytest.mark.parametrize("file", [STATE, MANIFEST])
 def test_a_corrupt_checkpoint_is_named_and_the_one_before_is_used(faults: Tally, tmp_path: Path, file: str) -> None:
     checkpoints.commit(tmp_path, 100)
@@ -82,7 +82,7 @@ def in_use(run: RunFolder) -> list[Path]:
     return [run.run_json, run.metrics, *sorted(run.probes.iterdir()), *sorted(run.model.iterdir()), *files]
 
 
-@pytest.mark.fault("flipped bits and truncations of any file of a run that goes on")
+@pytest.mark.fault("flipped bits and truncations of any file of a run that goes on", sampled=True)
 def test_a_run_that_goes_on_ends_with_the_same_bytes_or_names_what_is_corrupt(
     faults: Tally, one: Small, stopped: Path, tmp_path: Path
 ) -> None:
@@ -109,7 +109,7 @@ def test_a_run_that_goes_on_ends_with_the_same_bytes_or_names_what_is_corrupt(
             shutil.rmtree(out)
 
 
-@pytest.mark.fault("a torn or scribbled end of the records")
+@pytest.mark.fault("a torn or scribbled end of the records", sampled=True)
 @pytest.mark.parametrize("name", ["metrics", "events"])
 def test_whatever_follows_the_last_checkpoint_is_cut_off(
     faults: Tally, one: Small, stopped: Path, tmp_path: Path, name: str

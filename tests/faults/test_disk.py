@@ -20,7 +20,7 @@ from gpt.train import checkpoint
 pytestmark = pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
 
 
-@pytest.mark.fault("disk full")
+@pytest.mark.fault("disk full", sampled=True)
 def test_a_full_disk_costs_nothing_that_was_committed(faults: Tally, one: Small, tmp_path: Path) -> None:
     sizes = range(8, 8 + 4 * 40, 4)
     too_small = 0
@@ -43,7 +43,7 @@ def test_a_full_disk_costs_nothing_that_was_committed(faults: Tally, one: Small,
     assert too_small
 
 
-@pytest.mark.fault("file-size limit")
+@pytest.mark.fault("file-size limit", sampled=True)
 def test_a_file_that_may_not_grow_fails_the_run_by_name(faults: Tally, one: Small, tmp_path: Path) -> None:
     for limit in faults.some(range(200, 12_200, 400), 3):
         out = tmp_path / str(limit)
@@ -62,7 +62,7 @@ def test_a_file_that_may_not_grow_fails_the_run_by_name(faults: Tally, one: Smal
         shutil.rmtree(out)
 
 
-@pytest.mark.fault("disk full in a checkpoint's commit")
+@pytest.mark.fault("disk full in a checkpoint's commit", sampled=True)
 def test_a_commit_that_does_not_fit_leaves_the_earlier_ones(faults: Tally, tmp_path: Path) -> None:
     big = {"weight": torch.zeros(100_000)}
     for limit in faults.some(range(1, 400_000, 20_000), 4):

@@ -44,7 +44,7 @@ def edit_json(path: Path, change: Callable[[Any], None]) -> None:
     path.write_text(json.dumps(content))
 
 
-@pytest.mark.fault("another stack when a run goes on")
+@pytest.mark.fault("another stack when a run goes on", sampled=True)
 def test_a_run_begun_by_another_stack_is_refused_by_name(faults: Tally, one: Small, tmp_path: Path) -> None:
     import torch
 
@@ -68,7 +68,7 @@ def test_a_run_begun_by_another_stack_is_refused_by_name(faults: Tally, one: Sma
             assert run.metrics.read_bytes() == before
 
 
-@pytest.mark.fault("another configuration in run.json when a run goes on")
+@pytest.mark.fault("another configuration in run.json when a run goes on", sampled=True)
 def test_a_run_whose_configuration_was_edited_is_refused_by_name(faults: Tally, one: Small, tmp_path: Path) -> None:
     stop_after(one, tmp_path / "whole", 9)
     edits: list[Callable[[Any], None]] = [

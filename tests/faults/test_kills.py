@@ -32,7 +32,7 @@ def replacement_of_a_corrupt_one(root: Path, say: Say) -> None:
     say(200)
 
 
-@pytest.mark.fault("death at every operation of a checkpoint's commit")
+@pytest.mark.fault("death at every operation of a checkpoint's commit", sampled=True)
 @pytest.mark.parametrize("how", HOWS)
 @pytest.mark.parametrize("work", [four_commits, replacement_of_a_corrupt_one])
 def test_a_death_at_any_operation_damages_nothing_and_loses_no_committed_step(
@@ -94,7 +94,7 @@ def die_training(small: Small, out: Path, fatal: int, how: str) -> list[int]:
     return [int(step) for step in ended.said]
 
 
-@pytest.mark.fault("death at every operation on files of a whole training")
+@pytest.mark.fault("death at every operation on files of a whole training", sampled=True)
 @pytest.mark.parametrize("share", range(SHARES))
 @pytest.mark.parametrize("how", HOWS)
 def test_a_training_killed_at_any_operation_ends_with_the_same_bytes(
@@ -108,7 +108,7 @@ def test_a_training_killed_at_any_operation_ends_with_the_same_bytes(
         shutil.rmtree(tmp_path / "out")
 
 
-@pytest.mark.fault("death while recovering from a death")
+@pytest.mark.fault("death while recovering from a death", sampled=True)
 def test_a_training_killed_again_and_again_ends_with_the_same_bytes(
     faults: Tally, one: Small, operations: int, tmp_path: Path
 ) -> None:
@@ -122,7 +122,7 @@ def test_a_training_killed_again_and_again_ends_with_the_same_bytes(
         shutil.rmtree(tmp_path / "out")
 
 
-@pytest.mark.fault("kill -9 at a random moment")
+@pytest.mark.fault("kill -9 at a random moment", sampled=True)
 def test_a_training_killed_at_any_moment_ends_with_the_same_bytes(faults: Tally, one: Small, tmp_path: Path) -> None:
     dice = random.Random(0)
     began = time.monotonic()

@@ -25,6 +25,8 @@ from gpt.commands.workspace import open_corpora
 from gpt.records.run_folder import RunFolder, State
 from gpt.study.folder import run_at
 
+pytestmark = pytest.mark.launch
+
 Saw = Callable[[str, float], None]
 TIMEOUT = 6.0
 """seconds that are given to a rank that does not answer"""
@@ -32,7 +34,6 @@ SLACK = 15.0
 """seconds for everything that is not waiting: polls, imports of the report, a busy machine"""
 LAUNCHER_SECONDS = 40.0
 """what torch's launcher gives the ranks that are left before it kills them, and a little more"""
-SLOW = pytest.mark.slow
 RUN = """\
 data: {{source: {source}, val_fraction: 0.1}}
 model: {{layers: 2, heads: 2, width: 16, context: 16, position: rope, norm_placement: pre,
@@ -98,9 +99,9 @@ def check_mended(run_file: Path, out: Path, whole: Path) -> None:
     ("rank", "how"),
     [
         pytest.param(1, signal.SIGKILL, id="follower-killed"),
-        pytest.param(0, signal.SIGKILL, id="leader-killed", marks=SLOW),
-        pytest.param(1, signal.SIGSTOP, id="follower-stopped", marks=SLOW),
-        pytest.param(0, signal.SIGSTOP, id="leader-stopped", marks=SLOW),
+        pytest.param(0, signal.SIGKILL, id="leader-killed"),
+        pytest.param(1, signal.SIGSTOP, id="follower-stopped"),
+        pytest.param(0, signal.SIGSTOP, id="leader-stopped"),
     ],
 )
 def test_a_lost_rank_ends_the_run_soon_by_name_and_running_again_mends_it(
@@ -129,7 +130,6 @@ def test_a_lost_rank_ends_the_run_soon_by_name_and_running_again_mends_it(
     check_mended(run_file, out, whole)
 
 
-@pytest.mark.slow
 @pytest.mark.fault("a rank of a launch killed or stopped")
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGSTOP], ids=["killed", "stopped"])
 def test_a_rank_of_a_launch_that_is_lost_ends_the_launch(
@@ -151,7 +151,6 @@ def test_a_rank_of_a_launch_that_is_lost_ends_the_launch(
 
 
 @pytest.mark.fault("a row of ranks lost beside another")
-@pytest.mark.slow
 def test_a_row_that_is_lost_leaves_its_runs_to_the_other_row(study: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     options = ["--processes", "4", "--ranks-per-run", "2", "--timeout", f"{TIMEOUT:g}"]
@@ -234,7 +233,7 @@ def check_one_at_fault(out: Path, said: str, who: str) -> None:
 
 
 @pytest.mark.fault("an exception in one rank")
-@pytest.mark.parametrize("rank", [pytest.param(0, marks=SLOW, id="leader"), pytest.param(1, id="follower")])
+@pytest.mark.parametrize("rank", [pytest.param(0, id="leader"), pytest.param(1, id="follower")])
 def test_an_exception_in_one_rank_fails_its_run_alone(study: Path, tmp_path: Path, rank: int) -> None:
     out = tmp_path / "out"
     arguments = ["study", "run", study, "--out", out, "--seeds", "2", "--processes", "2", "--ranks-per-run", "2"]
@@ -245,7 +244,6 @@ def test_an_exception_in_one_rank_fails_its_run_alone(study: Path, tmp_path: Pat
     assert [run.read_status().attempts for run in named(out).values()] == [1] * 4
 
 
-@pytest.mark.slow
 @pytest.mark.fault("a rank that exits")
 @pytest.mark.parametrize("code", [0, 7])
 def test_a_rank_that_exits_is_lost_by_name_and_running_again_mends_it(study: Path, tmp_path: Path, code: int) -> None:
@@ -260,7 +258,7 @@ def test_a_rank_that_exits_is_lost_by_name_and_running_again_mends_it(study: Pat
 
 
 @pytest.mark.fault("an exception in one run of a seed batch")
-@pytest.mark.parametrize(("size", "ranks"), [("3", "1"), pytest.param("2", "2", marks=SLOW)])
+@pytest.mark.parametrize(("size", "ranks"), [("3", "1"), ("2", "2")])
 def test_one_bad_run_of_a_seed_batch_fails_alone(study: Path, tmp_path: Path, size: str, ranks: str) -> None:
     out = tmp_path / "out"
     command = [GPT[0], faulty(tmp_path, 0), "study", "run", study, "--out", out, "--seeds-per-process", size]
@@ -270,7 +268,6 @@ def test_one_bad_run_of_a_seed_batch_fails_alone(study: Path, tmp_path: Path, si
 
 
 @pytest.mark.fault("an exception in one rank of a launch")
-@pytest.mark.slow
 @pytest.mark.parametrize(("file", "rank"), [("cpu", 1), ("cpu", 0), ("zero3", 1)])
 def test_an_exception_in_one_rank_of_a_launch_fails_its_run_alone(
     study: Path, tmp_path: Path, file: str, rank: int
@@ -293,7 +290,6 @@ def in_fast_mode(study: Path, folder: Path) -> Path:
 
 
 @pytest.mark.fault("a run that cannot be written to, on several ranks")
-@pytest.mark.slow
 def test_a_run_that_cannot_be_written_fails_alone_by_its_leaders_hand(study: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     broken = next(

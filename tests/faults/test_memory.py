@@ -29,7 +29,7 @@ def address_space() -> int:
     return pages * resource.getpagesize()
 
 
-@pytest.mark.fault("out of memory")
+@pytest.mark.fault("out of memory", sampled=True)
 def test_a_run_that_needs_too_much_memory_fails_alone(
     faults: Tally, neighbours: Small, excerpt: Path, tmp_path: Path
 ) -> None:

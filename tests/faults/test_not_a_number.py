@@ -17,7 +17,7 @@ def packed(tmp_path_factory: pytest.TempPathFactory, excerpt: Path) -> Small:
     return make(tmp_path_factory.mktemp("packed"), excerpt, seeds=(0, 1, 2), together=True)
 
 
-@pytest.mark.fault("NaN or infinity in the weights of one seed of three")
+@pytest.mark.fault("NaN or infinity in the weights of one seed of three", sampled=True)
 @pytest.mark.parametrize("poison", [float("nan"), float("inf")])
 def test_a_poisoned_seed_changes_no_other(
     faults: Tally, packed: Small, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, poison: float

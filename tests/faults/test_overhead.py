@@ -19,7 +19,6 @@ MOST = 0.01
 """share of the training's time"""
 
 
-@pytest.mark.slow
 @pytest.mark.measure
 def test_checkpoints_at_the_default_interval_cost_less_than_a_hundredth_of_the_time(
     repository: Path, tmp_path: Path, request: pytest.FixtureRequest

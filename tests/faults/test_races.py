@@ -30,7 +30,7 @@ def fork_worker(small: Small, out: Path) -> int:
     return child
 
 
-@pytest.mark.fault("a worker beside others on one output folder")
+@pytest.mark.fault("a worker beside others on one output folder", sampled=True)
 def test_workers_that_race_train_every_run_once(faults: Tally, eight: Small, tmp_path: Path) -> None:
     for number in faults.some(range(10), 1):
         out = tmp_path / str(number)
@@ -44,7 +44,7 @@ def test_workers_that_race_train_every_run_once(faults: Tally, eight: Small, tmp
         eight.check(out)
 
 
-@pytest.mark.fault("a worker killed beside others on one output folder")
+@pytest.mark.fault("a worker killed beside others on one output folder", sampled=True)
 def test_the_runs_of_killed_workers_are_taken_over(faults: Tally, eight: Small, tmp_path: Path) -> None:
     dice = random.Random(0)
     for number in faults.some(range(8), 1):

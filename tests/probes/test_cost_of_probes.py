@@ -19,7 +19,6 @@ MOST = 0.03
 ROUNDS = 9
 
 
-@pytest.mark.slow
 @pytest.mark.measure
 def test_all_probes_at_the_default_cadence_cost_less_than_three_hundredths_of_the_time(
     repository: Path, request: pytest.FixtureRequest

@@ -15,6 +15,8 @@ from synthetic import Outcome
 from gpt.analysis.findings import Findings
 from gpt.records.formatting import signed
 
+pytestmark = pytest.mark.browser
+
 QUESTION = "Which </script> one; <b>&amp; why</b>?"
 SECONDS = 60
 """for all figures to be drawn on a busy machine"""

@@ -141,6 +141,7 @@ def test_windows_left_out_of_the_evaluation_break_the_parity(references: dict[st
     assert not compare(BY_NAME["2 seeds together"], results).holds
 
 
+@pytest.mark.launch
 def test_real_launches_of_ddp_sums_in_order_and_zero_3_hold() -> None:
     names = [REFERENCE, SPLIT[2], SPLIT[4], "rank-invariant, 1 rank", "rank-invariant, 2 ranks", "DDP, 2 ranks",
              "ZeRO-3, 2 ranks, 2 seeds together", "ZeRO-3, 2 ranks, 2 micro-batches each"]  # fmt: skip
@@ -156,7 +157,7 @@ def test_real_launches_of_ddp_sums_in_order_and_zero_3_hold() -> None:
     assert 0 < low <= middle <= high
 
 
-@pytest.mark.slow
+@pytest.mark.launch
 def test_the_whole_certificate_holds() -> None:
     parity = check_parity("cpu", cases())
     assert parity.holds, [line for line in parity.lines if not line.holds]

@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 from commands import GPT, Command, accelerate, runs_of, started, wait_for
 
+pytestmark = pytest.mark.launch
+
 TIMEOUT = 4.0
 """seconds without a sign of life"""
 SLACK = 15.0
@@ -125,7 +127,6 @@ def test_a_rank_whose_training_hangs_is_killed_by_name_after_a_request_to_stop(
 
 
 @pytest.mark.fault("a rank that hangs")
-@pytest.mark.slow
 def test_a_second_interrupt_does_not_wait_for_a_rank_that_hangs(arguments: list[str | Path], tmp_path: Path) -> None:
     with started([*GPT, *arguments[:-2], "--processes", "2"], tmp_path) as command:
         stopped, _ = two_train(command, tmp_path)
@@ -139,7 +140,6 @@ def test_a_second_interrupt_does_not_wait_for_a_rank_that_hangs(arguments: list[
 
 
 @pytest.mark.fault("a rank that hangs")
-@pytest.mark.slow
 def test_rank_0_of_a_launch_does_not_wait_for_a_rank_that_hangs(arguments: list[str | Path], tmp_path: Path) -> None:
     with started([*accelerate("cpu"), *arguments], tmp_path) as command:
         leader, stopped = two_train(command, tmp_path)

@@ -7,11 +7,16 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from ruamel.yaml import YAML
 
+from gpt.cli import main
 from gpt.errors import InputError
 from gpt.runner.launch.accelerate import Launch, parent_command, read_launch
 
 BIN = Path(sys.executable).parent
+
+FILES = ("one", "ddp", "zero1", "zero2", "zero3", "cpu", "two_machines")
+"""shipped in launch/"""
 
 AGENT = {
     "GROUP_RANK": "0",
@@ -277,3 +282,49 @@ def test_the_parents_command_is_read_and_torch_is_not_imported() -> None:
     own = Path("/proc/self/cmdline").read_bytes().decode().split("\0")[:-1]
     assert said.strip() == f"{json.dumps(own)} False"
     assert parent_command() != own
+
+
+# Words
+
+
+@pytest.mark.parametrize(
+    ("words", "why"),
+    [
+        ([], "the following arguments are required: LAUNCH.yaml"),
+        (["none.yaml", "train", "x.yaml"], "none.yaml: no such file; LAUNCH.yaml comes first"),
+        (["FILE"], "nothing to start after FILE, must be gpt's own train or study ..."),
+        (["FILE", "check-gradients"], "nothing to start after FILE, must be gpt's own train or study ..."),
+        (["FILE", "-n", "0", "train", "x.yaml"], "-n: got 0, must be at least 1"),
+        (["FILE", "-n", "2x", "train", "x.yaml"], "argument -n: got '2x', must be a whole number"),
+        (["FILE", "-n", "train", "x.yaml"], "argument -n: expected one argument"),
+        (["--grace", "0", "FILE", "train", "x.yaml"], "--grace: got 0, must be more than 0 seconds"),
+        (["--grace", "nan", "FILE", "train", "x.yaml"], "--grace: got nan, must be more than 0 seconds"),
+        (["FILE", "study", "run"], "the following arguments are required: STUDY.yaml"),
+        (["FILE", "study", "run", "x.yaml", "--y"], "unknown argument --y"),
+    ],
+)
+def test_bad_words_are_refused_with_one_line_before_anything_starts(
+    capsys: pytest.CaptureFixture[str], repository: Path, words: list[str], why: str
+) -> None:
+    file = str(repository / "launch/cpu.yaml")
+    with pytest.raises(SystemExit) as ended:
+        main(["launch", *(file if word == "FILE" else word for word in words)])
+    said = capsys.readouterr().err
+    assert (ended.value.code, said.count("\n")) == (2, 1), said
+    assert why.replace("FILE", file) in said
+
+
+# Files
+
+
+def test_all_shipped_files_set_the_same_fields(repository: Path) -> None:
+    assert {path.stem for path in (repository / "launch").glob("*.yaml")} == set(FILES)
+    files = {name: YAML(typ="safe", pure=True).load(repository / f"launch/{name}.yaml") for name in FILES}
+    assert {name for name in FILES if "deepspeed_config" in files[name]} == {"zero1", "zero2", "zero3"}
+    assert [files[f"zero{stage}"]["deepspeed_config"]["zero_stage"] for stage in (1, 2, 3)] == [1, 2, 3]
+    for name in FILES:
+        fields = files[name].keys() - {"deepspeed_config", "main_process_ip"}
+        assert fields == files["one"].keys(), name
+        text = (repository / f"launch/{name}.yaml").read_text()
+        assert text.startswith("# ")
+        assert f"gpt launch launch/{name}.yaml " in text, "a file opens with its command"

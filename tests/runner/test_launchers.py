@@ -13,9 +13,8 @@ from typing import Any
 
 import pytest
 from commands import BIN, TOLD
-from ruamel.yaml import YAML
 
-FILES = ("one", "ddp", "zero1", "zero2", "zero3", "cpu", "two_machines")
+pytestmark = pytest.mark.launch
 
 READ = """\
 import dataclasses, json, os, sys, time
@@ -113,20 +112,7 @@ def check_world(lines: Sequence[str], zero_stage: int | None) -> None:
     assert [line for line in lines if line.startswith("sum: ")] == ["sum: 3"] * 2, "each rank adds 1 + its number"
 
 
-def test_all_shipped_files_set_the_same_fields(repository: Path) -> None:
-    assert {path.stem for path in (repository / "launch").glob("*.yaml")} == set(FILES)
-    files = {name: YAML(typ="safe", pure=True).load(repository / f"launch/{name}.yaml") for name in FILES}
-    assert {name for name in FILES if "deepspeed_config" in files[name]} == {"zero1", "zero2", "zero3"}
-    assert [files[f"zero{stage}"]["deepspeed_config"]["zero_stage"] for stage in (1, 2, 3)] == [1, 2, 3]
-    for name in FILES:
-        fields = files[name].keys() - {"deepspeed_config", "main_process_ip"}
-        assert fields == files["one"].keys(), name
-        text = (repository / f"launch/{name}.yaml").read_text()
-        assert text.startswith("# ")
-        assert f"gpt launch launch/{name}.yaml " in text, "a file opens with its command"
-
-
-@pytest.mark.parametrize("name", [pytest.param("one", marks=pytest.mark.slow), "ddp", "zero1", "zero2", "zero3", "cpu"])
+@pytest.mark.parametrize("name", ["one", "ddp", "zero1", "zero2", "zero3", "cpu"])
 def test_two_ranks_of_a_shipped_file_form_one_world(started: Started, repository: Path, name: str) -> None:
     file = repository / f"launch/{name}.yaml"
     code, lines = started.run(["accelerate", "launch", "--config_file", file, "--num_processes", "2"], READ + JOIN)
@@ -203,11 +189,9 @@ TRAPS: dict[str, tuple[list[str], str | None, str]] = {
     ),
 }
 """options, config file and what is said; each of these exits 0 when the script does not look"""
-QUICK = ("--cpu", "MULTI_CPU")
-"""started by the default suite; the other traps' environments are in test_launch.py"""
 
 
-@pytest.mark.parametrize("trap", [pytest.param(t, marks=[] if t in QUICK else pytest.mark.slow) for t in TRAPS])
+@pytest.mark.parametrize("trap", TRAPS)
 def test_a_launch_that_trains_something_else_is_refused(started: Started, trap: str) -> None:
     options, config, why = TRAPS[trap]
     file: list[str | Path] = ["--config_file", started.config(ONE_MACHINE + config)] if config else []
@@ -223,19 +207,16 @@ def check_refused(end: tuple[int, list[str]], why: str) -> None:
     assert all(re.search(why, line) for line in refused), refused
 
 
-@pytest.mark.slow
 def test_a_variable_that_turns_deepspeed_into_ddp_is_refused(started: Started, repository: Path) -> None:
     command: list[str | Path] = ["accelerate", "launch", "--config_file", repository / "launch/zero2.yaml"]
     check_refused(started.run(command, ACCELERATE_USE_CPU="true"), TWO_ENGINES)
 
 
-@pytest.mark.slow
 def test_a_users_own_config_is_looked_at_where_accelerate_takes_it(started: Started) -> None:
     started.users_config("{distributed_type: 'NO', num_processes: 2, num_machines: 1, mixed_precision: 'no'}")
     check_refused(started.run(["accelerate", "launch"]), ALONE)
 
 
-@pytest.mark.slow
 def test_a_shell_between_accelerate_and_gpt_hides_nothing(started: Started) -> None:
     command = ["accelerate", "launch", "--cpu", *FLAGS, "--no_python", "sh", "-c", '"$0" "$1"; exit $?', sys.executable]
     check_refused(started.run(command), "asked for several processes but started one")

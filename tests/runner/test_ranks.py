@@ -28,12 +28,13 @@ from commands import (
 
 from gpt.study.folder import StudyFolder
 
+pytestmark = pytest.mark.launch
+
 TOLERANCE = 2e-5
 """of losses and of all numbers of the findings, relative to the larger of 1 and their size; 2.5e-7 was measured. Faster
 learning rates would amplify the last bit to percents within these steps, without any ranks too"""
 STEPS = 200
 """of a run that is caught in the middle"""
-SLOW = pytest.mark.slow
 RUN = """\
 data: {{source: {source}, val_fraction: 0.1}}
 model: {{layers: 2, heads: 2, width: 16, context: 16, position: rope, norm_placement: pre,
@@ -129,7 +130,7 @@ def check_same_results(out: Path, alone: Path) -> None:
 @pytest.mark.parametrize(
     ("command", "options"),
     [
-        pytest.param(GPT, ["--processes", "2"], id="own", marks=SLOW),
+        pytest.param(GPT, ["--processes", "2"], id="own"),
         pytest.param(accelerate("cpu"), [], id="accelerate"),
     ],
 )
@@ -147,7 +148,7 @@ def test_two_rows_leave_the_bytes_of_one_process(
     ("command", "options"),
     [
         pytest.param(GPT, ["--processes", "2"], id="own"),
-        pytest.param(accelerate("cpu"), [], id="accelerate", marks=SLOW),
+        pytest.param(accelerate("cpu"), [], id="accelerate"),
     ],
 )
 def test_two_ranks_that_share_each_run_find_the_same(
@@ -170,7 +171,6 @@ def test_rows_that_take_seed_batches_of_uneven_size_train_every_run_once_and_fin
     check_same_results(tmp_path / "out", alone)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("ranks", ["1", "2"])
 def test_seeds_trained_together_find_the_same(alone: Path, study: Path, tmp_path: Path, ranks: str) -> None:
     options = ["--processes", ranks, "--ranks-per-run", ranks, "--seeds-per-process", "3"]
@@ -180,7 +180,6 @@ def test_seeds_trained_together_find_the_same(alone: Path, study: Path, tmp_path
     check_same_results(tmp_path / "out", alone)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("stage", [1, 2, 3])
 def test_a_study_by_deepspeed_finds_the_same(alone: Path, study: Path, tmp_path: Path, stage: int) -> None:
     said = run_study(accelerate(f"zero{stage}"), study, tmp_path / "out")
@@ -189,7 +188,6 @@ def test_a_study_by_deepspeed_finds_the_same(alone: Path, study: Path, tmp_path:
     check_same_results(tmp_path / "out", alone)
 
 
-@pytest.mark.slow
 def test_seeds_trained_together_by_deepspeed_find_the_same(alone: Path, study: Path, tmp_path: Path) -> None:
     run_study(accelerate("zero3"), study, tmp_path / "out", "--seeds-per-process", "3")
     check_layout(tmp_path / "out", "DeepSpeed ZeRO-3", ranks=2, micro_batches=2, seeds_together=3)
@@ -268,7 +266,6 @@ def ranks(number: int) -> list[str]:
     return ["--ranks-per-run", str(number)]
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("number", [2, 4])
 def test_sums_in_order_have_the_same_bits_on_any_number_of_ranks(
     whole_in_order: Training, run_file: Path, tmp_path: Path, number: int
@@ -278,7 +275,6 @@ def test_sums_in_order_have_the_same_bits_on_any_number_of_ranks(
     assert records(training.out) == records(whole_in_order.out)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("numbers", [[2, 1], [1, 2, 4, 1]], ids=["2-1", "1-2-4-1"])
 def test_a_run_in_order_that_moves_between_ranks_ends_with_the_same_bytes(
     whole_in_order: Training, run_file: Path, tmp_path: Path, numbers: list[int]
@@ -291,7 +287,6 @@ def test_a_run_in_order_that_moves_between_ranks_ends_with_the_same_bytes(
     assert records(training.out) == records(whole_in_order.out)
 
 
-@pytest.mark.slow
 def test_a_run_that_moves_between_ranks_sees_the_same_samples(whole: Training, run_file: Path, tmp_path: Path) -> None:
     training = Training(run_file, tmp_path / "out")
     for number in (1, 2, 4):
@@ -316,7 +311,6 @@ def test_what_zero_3_leaves_is_taken_up_by_one_process(whole: Training, run_file
     check_same_losses(training, whole)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("stage", [1, 2, 3])
 def test_a_run_by_deepspeed_that_was_stopped_ends_with_the_same_bytes(
     run_file: Path, tmp_path: Path, stage: int
@@ -330,7 +324,6 @@ def test_a_run_by_deepspeed_that_was_stopped_ends_with_the_same_bytes(
     assert records(training.out) == records(uninterrupted.out)
 
 
-@pytest.mark.slow
 def test_what_ranks_leave_is_taken_up_by_zero_2_and_then_by_one_process(
     whole: Training, run_file: Path, tmp_path: Path
 ) -> None:
@@ -343,7 +336,6 @@ def test_what_ranks_leave_is_taken_up_by_zero_2_and_then_by_one_process(
 # Two machines
 
 
-@pytest.mark.slow
 def test_two_machines_train_one_run(whole: Training, run_file: Path, tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
@@ -387,9 +379,9 @@ def test_a_layout_that_does_not_fit_is_refused_before_anything_is_trained(
 @pytest.mark.parametrize(
     ("file", "options", "why"),
     [
-        pytest.param("cpu", ["--processes", "2"], "got 2, must be left out: a launcher started 2", marks=SLOW),
-        pytest.param("cpu", ["--ranks-per-run", "3"], "got 3, must divide the number of processes, 2", marks=SLOW),
-        pytest.param("zero3", ["--ranks-per-run", "1"], "got 1 with DeepSpeed, which has something to", marks=SLOW),
+        ("cpu", ["--processes", "2"], "got 2, must be left out: a launcher started 2"),
+        ("cpu", ["--ranks-per-run", "3"], "got 3, must divide the number of processes, 2"),
+        ("zero3", ["--ranks-per-run", "1"], "got 1 with DeepSpeed, which has something to"),
     ],
     ids=["processes", "ranks-per-run", "deepspeed"],
 )
@@ -414,8 +406,8 @@ def test_sums_in_order_by_deepspeed_are_refused_before_anything_is_trained(run_f
     ("options", "why"),
     [
         ("--seeds $((2 + RANK))", "ranks differ in runs; all ranks of a launch must be alike"),
-        pytest.param("--ranks-per-run $((1 + RANK))", "ranks differ in ranks-per-run 2 on rank 1, 1 on", marks=SLOW),
-        pytest.param("--threads $((1 + RANK))", "ranks differ in threads 2 on rank 1, 1 on rank 0", marks=SLOW),
+        ("--ranks-per-run $((1 + RANK))", "ranks differ in ranks-per-run 2 on rank 1, 1 on"),
+        ("--threads $((1 + RANK))", "ranks differ in threads 2 on rank 1, 1 on rank 0"),
     ],
     ids=["runs", "ranks-per-run", "threads"],
 )
@@ -430,7 +422,6 @@ def test_ranks_that_were_given_different_commands_are_refused(
     assert not list(tmp_path.glob("out/runs/*/metrics.jsonl"))
 
 
-@pytest.mark.slow
 def test_a_rank_that_does_not_come_is_named(study: Path, tmp_path: Path) -> None:
     shell = f'[ $RANK = 1 ] && exec sleep 60; exec "$0" -m gpt study run {study} --out {tmp_path}/out --timeout 5'
     command = [BIN / "torchrun", "--nproc-per-node", "2", "--no-python", "sh", "-c", shell, GPT[0]]

@@ -4,18 +4,15 @@ import os
 import re
 import signal
 import socket
-import subprocess
 import sys
 import time
 from pathlib import Path
 
 import pytest
-from commands import BIN, GPT, LAUNCH, Command, launch, run_command, runs_of, started, wait_for
+from commands import GPT, LAUNCH, Command, launch, run_command, runs_of, started, wait_for
 
-from gpt.cli import main
-from gpt.runner.launch.process_tree import descendants, descends
+pytestmark = pytest.mark.launch
 
-SLOW = pytest.mark.slow
 GRACE = 6.0
 """seconds given to ranks that were told to stop"""
 SLACK = 30.0
@@ -97,10 +94,10 @@ def check_saved(folder: Path) -> None:
 @pytest.mark.parametrize(
     "number",
     [
-        pytest.param(signal.SIGUSR1, marks=SLOW),
-        pytest.param(signal.SIGINT, marks=SLOW),
-        pytest.param(signal.SIGHUP, marks=SLOW),
-        pytest.param(signal.SIGTERM, marks=SLOW),
+        signal.SIGUSR1,
+        signal.SIGINT,
+        signal.SIGHUP,
+        signal.SIGTERM,
     ],
 )
 def test_a_signal_stops_every_rank_with_a_checkpoint(
@@ -113,7 +110,7 @@ def test_a_signal_stops_every_rank_with_a_checkpoint(
 
 
 @pytest.mark.fault("a request to stop: Ctrl-C, SIGTERM, SIGUSR1, SIGHUP")
-@pytest.mark.parametrize("number", [signal.SIGUSR1, pytest.param(signal.SIGTERM, marks=SLOW)])
+@pytest.mark.parametrize("number", [signal.SIGUSR1, signal.SIGTERM])
 def test_a_signal_to_every_process_of_a_launch_stops_it_no_less_in_order(
     long: list[str | Path], tmp_path: Path, number: signal.Signals
 ) -> None:
@@ -125,7 +122,6 @@ def test_a_signal_to_every_process_of_a_launch_stops_it_no_less_in_order(
 
 
 @pytest.mark.fault("a request to stop: Ctrl-C, SIGTERM, SIGUSR1, SIGHUP")
-@pytest.mark.slow
 def test_a_request_that_comes_while_ranks_are_starting_is_kept_for_them(long: list[str | Path], tmp_path: Path) -> None:
     with started([*launch("cpu"), *long], tmp_path) as command:
         wait_for(lambda: len(command.ranks()) == 2, command)
@@ -146,7 +142,6 @@ def test_a_launch_that_is_stopped_before_it_has_ranks_ends_at_once(long: list[st
     assert "gpt: stopped before any rank had begun\n" in command.said
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("distributed_type", ["'NO'", "MULTI_GPU"])
 def test_one_process_is_told_like_several(long: list[str | Path], tmp_path: Path, distributed_type: str) -> None:
     file = tmp_path / "one.yaml"
@@ -158,7 +153,6 @@ def test_one_process_is_told_like_several(long: list[str | Path], tmp_path: Path
         check_stopped(command, tmp_path)
 
 
-@pytest.mark.slow
 def test_ranks_of_deepspeed_are_told_too(long: list[str | Path], tmp_path: Path) -> None:
     with started([*launch("zero3"), *long], tmp_path) as command:
         ranks_training(command, tmp_path, count=1)
@@ -168,7 +162,6 @@ def test_ranks_of_deepspeed_are_told_too(long: list[str | Path], tmp_path: Path)
     assert states(tmp_path) == ["preempted"]
 
 
-@pytest.mark.slow
 def test_a_second_interrupt_kills_at_once(long: list[str | Path], tmp_path: Path) -> None:
     with started([*launch("cpu"), *long], tmp_path) as command:
         os.kill(ranks_training(command, tmp_path)[1], signal.SIGSTOP)
@@ -182,7 +175,6 @@ def test_a_second_interrupt_kills_at_once(long: list[str | Path], tmp_path: Path
 
 
 @pytest.mark.fault("a rank that hangs")
-@pytest.mark.slow
 def test_a_rank_that_does_not_end_is_killed_by_name_after_the_grace(long: list[str | Path], tmp_path: Path) -> None:
     words = launch("cpu")
     with started([*words[:-1], "--grace", f"{GRACE:g}", words[-1], *long], tmp_path) as command:
@@ -204,7 +196,6 @@ def two_machines(*words: str | Path) -> list[list[str | Path]]:
     return [[*launch("two_machines", *place, rank), *words] for rank in "01"]
 
 
-@pytest.mark.slow
 def test_a_request_on_one_machine_stops_a_run_on_both(long: list[str | Path], tmp_path: Path) -> None:
     first, second = two_machines(*long, "--ranks-per-run", "2")
     with started(first, tmp_path) as leader, started(second, tmp_path) as follower:
@@ -217,7 +208,6 @@ def test_a_request_on_one_machine_stops_a_run_on_both(long: list[str | Path], tm
     assert "Traceback" not in leader.said + follower.said
 
 
-@pytest.mark.slow
 def test_machines_that_run_different_commands_end_both_with_2(long: list[str | Path], tmp_path: Path) -> None:
     (first, _), (_, second) = two_machines(*long), two_machines(*long, "--seeds", "3")
     port = second.index("--main_process_port") + 1
@@ -233,7 +223,7 @@ def test_machines_that_run_different_commands_end_both_with_2(long: list[str | P
 
 
 @pytest.mark.fault("a command, launcher or supervisor killed")
-@pytest.mark.parametrize("file", ["cpu", pytest.param("one", marks=SLOW)])
+@pytest.mark.parametrize("file", ["cpu", "one"])
 def test_a_killed_supervisor_leaves_no_process_and_every_checkpoint(
     long: list[str | Path], tmp_path: Path, file: str
 ) -> None:
@@ -246,7 +236,6 @@ def test_a_killed_supervisor_leaves_no_process_and_every_checkpoint(
 
 
 @pytest.mark.fault("a command, launcher or supervisor killed")
-@pytest.mark.slow
 @pytest.mark.parametrize("seconds", [0.0, 0.5, 1.5, 3.0])
 def test_a_supervisor_killed_while_its_ranks_are_starting_leaves_no_process(
     long: list[str | Path], tmp_path: Path, seconds: float
@@ -260,7 +249,6 @@ def test_a_supervisor_killed_while_its_ranks_are_starting_leaves_no_process(
 
 
 @pytest.mark.fault("a command, launcher or supervisor killed")
-@pytest.mark.slow
 def test_a_killed_launcher_is_said_and_its_ranks_stop_in_order(long: list[str | Path], tmp_path: Path) -> None:
     with started([*launch("cpu"), *long], tmp_path) as command:
         ranks_training(command, tmp_path)
@@ -270,7 +258,6 @@ def test_a_killed_launcher_is_said_and_its_ranks_stop_in_order(long: list[str | 
 
 
 @pytest.mark.fault("a rank of a launch killed or stopped")
-@pytest.mark.slow
 def test_a_killed_rank_makes_the_launch_fail_by_name(long: list[str | Path], tmp_path: Path) -> None:
     with started([*launch("cpu"), *long, "--ranks-per-run", "2", "--timeout", "4"], tmp_path) as command:
         os.kill(ranks_training(command, tmp_path, 1)[1], signal.SIGKILL)
@@ -282,7 +269,6 @@ def test_a_killed_rank_makes_the_launch_fail_by_name(long: list[str | Path], tmp
 # Exit codes
 
 
-@pytest.mark.slow
 def test_a_launch_that_does_everything_ends_with_0(short: list[str | Path], tmp_path: Path) -> None:
     code, said = run_command([*launch("cpu", "-n", "3", "--main_process_port", "0"), *short], tmp_path)
     assert code == 0, said
@@ -292,7 +278,6 @@ def test_a_launch_that_does_everything_ends_with_0(short: list[str | Path], tmp_
     assert "4 to train on cpu with 3 processes" in said
 
 
-@pytest.mark.slow
 def test_a_launch_with_a_failed_run_ends_with_3(short: list[str | Path], tmp_path: Path) -> None:
     run_command([*GPT, *short], tmp_path)
     broken = runs_of(tmp_path / "out")[0]
@@ -311,7 +296,6 @@ def test_bad_input_of_all_ranks_is_one_line_and_exit_code_2(tmp_path: Path) -> N
     assert said.splitlines()[1:] == ["gpt: none.yaml: no such file"]
 
 
-@pytest.mark.slow
 def test_bad_input_of_one_rank_leaves_no_other_waiting(long: list[str | Path], tmp_path: Path) -> None:
     file = tmp_path / "alone.yaml"
     file.write_text((LAUNCH / "cpu.yaml").read_text().replace("MULTI_GPU", "MULTI_CPU"))
@@ -321,70 +305,7 @@ def test_bad_input_of_one_rank_leaves_no_other_waiting(long: list[str | Path], t
     assert len(said.splitlines()) == 2
 
 
-@pytest.mark.slow
 def test_a_launcher_that_refuses_its_options_is_no_lost_rank(tmp_path: Path) -> None:
     code, said = run_command([*launch("cpu", "--bad"), "train", "none.yaml"], tmp_path)
     assert code == 2, said
     assert said.endswith("gpt: no rank has begun: accelerate launch ended with exit code 2\n")
-
-
-# Words
-
-
-@pytest.mark.parametrize(
-    ("words", "why"),
-    [
-        ([], "the following arguments are required: LAUNCH.yaml"),
-        (["none.yaml", "train", "x.yaml"], "none.yaml: no such file; LAUNCH.yaml comes first"),
-        (["FILE"], "nothing to start after FILE, must be gpt's own train or study ..."),
-        (["FILE", "check-gradients"], "nothing to start after FILE, must be gpt's own train or study ..."),
-        (["FILE", "-n", "0", "train", "x.yaml"], "-n: got 0, must be at least 1"),
-        (["FILE", "-n", "2x", "train", "x.yaml"], "argument -n: invalid int value: '2x'"),
-        (["FILE", "-n", "train", "x.yaml"], "argument -n: expected one argument"),
-        (["--grace", "0", "FILE", "train", "x.yaml"], "--grace: got 0, must be more than 0 seconds"),
-        (["--grace", "nan", "FILE", "train", "x.yaml"], "--grace: got nan, must be more than 0 seconds"),
-        (["FILE", "study", "run"], "the following arguments are required: STUDY.yaml"),
-        (["FILE", "study", "run", "x.yaml", "--y"], "unknown argument --y"),
-    ],
-)
-def test_bad_words_are_refused_with_one_line_before_anything_starts(
-    capsys: pytest.CaptureFixture[str], words: list[str], why: str
-) -> None:
-    file = str(LAUNCH / "cpu.yaml")
-    with pytest.raises(SystemExit) as ended:
-        main(["launch", *(file if word == "FILE" else word for word in words)])
-    said = capsys.readouterr().err
-    assert (ended.value.code, said.count("\n")) == (2, 1), said
-    assert why.replace("FILE", file) in said
-
-
-# Descent
-
-
-def test_a_supervisor_is_light() -> None:
-    code = "import sys, gpt.runner.launch.supervise; print({'torch', 'accelerate'} & set(sys.modules))"
-    ended = subprocess.run([BIN / "python", "-c", code], capture_output=True, text=True, timeout=60, check=False)
-    assert ended.stdout == "set()\n", ended.stderr
-
-
-def test_descendants_are_found_behind_dead_parents_and_in_other_sessions() -> None:
-    script = (
-        "import os, subprocess, sys\n"
-        "from gpt.runner.launch.process_tree import adopt_orphans, descendants, kill_descendants\n"
-        "adopt_orphans()\n"
-        "child = subprocess.Popen(['sh', '-c', 'setsid sleep 60 & echo begun'], stdout=subprocess.PIPE)\n"
-        "child.stdout.readline(), child.wait()\n"
-        "(orphan,) = descendants(os.getpid())\n"
-        "kill_descendants(os.getpid())\n"
-        "print(os.waitpid(orphan, 0)[1], descendants(os.getpid()))\n"
-    )
-    ended = subprocess.run([BIN / "python", "-c", script], capture_output=True, text=True, timeout=60, check=False)
-    assert ended.stdout == f"{signal.SIGKILL:d} []\n", ended.stderr
-
-
-def test_a_process_descends_from_its_parents_parent_and_not_from_its_child() -> None:
-    with subprocess.Popen(["sleep", "60"]) as child:
-        assert child.pid in descendants(os.getpid())
-        assert descends(child.pid, os.getppid())
-        assert not descends(os.getpid(), child.pid)
-        child.kill()

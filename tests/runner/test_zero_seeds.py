@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 from commands import BIN, LAUNCH, run_command
 
+pytestmark = pytest.mark.launch
+
 RANK = """
 import json, math, os, sys
 import torch
@@ -53,7 +55,7 @@ end_process(0)
 """
 
 
-@pytest.mark.parametrize("stage", [pytest.param(1, marks=pytest.mark.slow), 2, pytest.param(3, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("stage", [1, 2, 3])
 def test_a_seed_that_is_not_finite_leaves_the_others_bit_identical(stage: int, tmp_path: Path) -> None:
     script, answer = tmp_path / "rank.py", tmp_path / "answer.json"
     script.write_text(f"import sys\nsys.path.insert(0, {str(LAUNCH.parent / 'tests')!r})\n" + RANK)

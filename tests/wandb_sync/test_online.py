@@ -15,6 +15,8 @@ from mirrored import NOT_NUMBERS, expected_rows, same
 from tally import Tally
 from wandb_server import KEY, Server, serving
 
+pytestmark = pytest.mark.wandb_server
+
 LONGEST = 60 + 45
 """seconds: what the mirror has after training, and a tiny run on a busy machine"""
 
@@ -105,7 +107,7 @@ def holds_what_there_is(server: Server, out: Path) -> None:
 
 
 @pytest.mark.fault("the mirror to W&B killed")
-@pytest.mark.parametrize("killed", [pytest.param("mirror", marks=pytest.mark.slow), "everything"])
+@pytest.mark.parametrize("killed", ["mirror", "everything"])
 def test_a_mirror_killed_in_the_middle_sends_no_row_twice(
     online: pytest.MonkeyPatch, long_file: Path, tmp_path: Path, killed: str
 ) -> None:
@@ -156,7 +158,6 @@ def test_without_a_server_training_ends_in_time_and_the_same_and_is_mirrored_lat
 
 
 @pytest.mark.fault("W&B unreachable, black-holed, slow or silent")
-@pytest.mark.slow
 def test_a_server_that_comes_back_before_the_end_is_told_everything(
     online: pytest.MonkeyPatch, tiny_file: Path, tmp_path: Path
 ) -> None:
@@ -183,7 +184,6 @@ def test_wandb_online_without_a_key_is_refused_before_training(tiny_study: Path,
     assert not (out / "runs").exists()
 
 
-@pytest.mark.slow
 def test_the_last_state_is_on_the_server_though_ctrl_c_stopped_training(
     online: pytest.MonkeyPatch, long_file: Path, tmp_path: Path
 ) -> None:
@@ -200,7 +200,6 @@ def test_the_last_state_is_on_the_server_though_ctrl_c_stopped_training(
 
 
 @pytest.mark.fault("W&B unreachable, black-holed, slow or silent")
-@pytest.mark.slow
 def test_a_server_that_falls_silent_in_the_middle_holds_up_nothing(
     online: pytest.MonkeyPatch, long_file: Path, tmp_path: Path
 ) -> None:
