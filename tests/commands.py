@@ -1,5 +1,6 @@
 """The real command and the real launchers, in processes of their own that cannot outlive a test."""
 
+import io
 import json
 import os
 import re
@@ -9,11 +10,15 @@ import sys
 import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import chdir, contextmanager, redirect_stderr, redirect_stdout, suppress
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+from gpt.cli import main
 from gpt.records.run_folder import RunFolder
+from gpt.runner.launch.signals import STOP_SIGNALS
 
 GPT = [sys.executable, "-m", "gpt"]
 BIN = Path(sys.executable).parent
@@ -140,6 +145,24 @@ def run_command(words: Sequence[str | Path], home: Path, seconds: float = 120.0)
         code = command.wait(seconds)
         command.leaves_nothing()
         return code, command.said
+
+
+def gpt(*words: object, home: Path) -> tuple[int, str]:
+    """Exit code and both streams of gpt's own command, in this process: for claims that are not about processes.
+
+    Its ranks come from the fork server that the first such command starts; what they say themselves is not seen.
+    """
+    handlers = {number: signal.getsignal(number) for number in STOP_SIGNALS}
+    environment, said = dict(os.environ), io.StringIO()
+    try:
+        with chdir(home), redirect_stdout(said), redirect_stderr(said), pytest.raises(SystemExit) as ended:
+            main([str(word) for word in words])
+    finally:
+        os.environ.clear()
+        os.environ |= environment
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+    return int(ended.value.code or 0), said.getvalue()
 
 
 def accelerate(file: str, *options: str) -> list[str | Path]:

@@ -8,19 +8,11 @@ import pytest
 import torch
 from chaos import Chaos
 from tally import Tally
+from tiny import write_run, write_study
 
 from gpt.commands.workspace import cache_folder
 from gpt.config import RunConfig, load_run
 from gpt.data.corpus import load_text
-
-TINY_RUN = """\
-data: {{source: {source}, val_fraction: 0.1}}
-model: {{layers: 2, heads: 2, width: 16, context: 16, position: rope, norm_placement: pre, tie_embeddings: false}}
-optim: {{lr: 2e-2, final_lr_ratio: 0.1, warmup_steps: 5, clip: 1.0}}
-train: {{steps: 40, batch_size: 8, eval_every: 20, checkpoint_every: 10}}
-probes: {{every: 20, windows: 2, heatmap_characters: 8}}
-sample: {{characters: 20}}
-"""
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -46,9 +38,7 @@ def excerpt(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def tiny_file(tmp_path: Path, excerpt: Path) -> Path:
     """A run file: two layers, 16 wide, 40 steps."""
-    path = tmp_path / "tiny.yaml"
-    path.write_text(TINY_RUN.format(source=excerpt))
-    return path
+    return write_run(tmp_path / "tiny.yaml", excerpt)
 
 
 @pytest.fixture
@@ -60,17 +50,7 @@ def tiny(tiny_file: Path) -> RunConfig:
 @pytest.fixture
 def tiny_study(tmp_path: Path, tiny_file: Path) -> Path:
     """A study file: Pre-LN against Post-LN, three seeds of `tiny_file`."""
-    path = tmp_path / "study.yaml"
-    path.write_text(
-        "name: tiny\n"
-        "question: Which placement?\n"
-        f"base: {tiny_file.name}\n"
-        "factor: model.norm_placement\n"
-        "variants: [pre, post]\n"
-        "seeds: 3\n"
-        "smallest_effect: 0.01\n"
-    )
-    return path
+    return write_study(tmp_path / "study.yaml", tiny_file, seeds=3)
 
 
 # What `make test` leaves to `make test-all`

@@ -11,6 +11,7 @@ import torch.distributed as dist
 from children import Say
 from commands import records
 from tally import Tally
+from tiny import SMALLEST, write_run
 
 from gpt.config import RunConfig, fingerprint, load_run, with_values
 from gpt.data.corpus import default_cache
@@ -24,15 +25,6 @@ from gpt.study.folder import run_at
 from gpt.study.plan import PlannedRun
 from gpt.train import checkpoint
 
-RUN = """\
-data: {{source: {source}, val_fraction: 0.1}}
-model: {{layers: 1, heads: 2, width: 8, context: 8, position: rope, norm_placement: pre, dropout: 0.1}}
-optim: {{lr: 1e-2, warmup_steps: 2}}
-train: {{steps: 12, batch_size: 4, eval_every: 6, checkpoint_every: 4}}
-probes: {{every: 6, windows: 2, heatmap_characters: 4}}
-sample: {{characters: 5}}
-"""
-
 
 @dataclass(frozen=True)
 class Small:
@@ -45,6 +37,11 @@ class Small:
     def train(self, out: Path, stop: Callable[[], bool] = lambda: False, together: bool = False) -> None:
         """Do what is missing, as a worker does."""
         train(self.runs, out, stop, together)
+
+    def train_until(self, out: Path, step: int) -> None:
+        """Stop after a step: a worker asks whether to twice before the first step, and once after each."""
+        asked = iter(range(-2, 100))
+        self.train(out, lambda: next(asked) >= step - 1)
 
     def states(self, out: Path) -> list[str]:
         return [self.run(out, index).read_status().state for index in range(len(self.runs))]
@@ -62,9 +59,7 @@ class Small:
 def plan(excerpt: Path, seeds: Sequence[int], **values: object) -> tuple[PlannedRun, ...]:
     """The run of each seed, with some fields changed."""
     with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder) / "run.yaml"
-        file.write_text(RUN.format(source=excerpt))
-        base = load_run(file)
+        base = load_run(write_run(Path(folder) / "run.yaml", excerpt, SMALLEST, model={"dropout": 0.1}))
     return tuple(run_of(with_values(base, {**values, "seed": seed}, "small")) for seed in seeds)
 
 

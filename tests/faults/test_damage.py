@@ -64,15 +64,9 @@ def test_a_corrupt_checkpoint_is_named_and_the_one_before_is_used(faults: Tally,
 def stopped(one: Small, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The output folder of the small run, stopped after step 9, with checkpoints of steps 8 and 9."""
     out = tmp_path_factory.mktemp("stopped") / "out"
-    stop_after(one, out, 9)
+    one.train_until(out, 9)
     assert committed(one.run(out)) == {8, 9}
     return out
-
-
-def stop_after(small: Small, out: Path, step: int) -> None:
-    """The worker asks whether to stop twice before the first step, and once after each."""
-    asked = iter(range(-2, 100))
-    small.train(out, lambda: next(asked) >= step - 1)
 
 
 def in_use(run: RunFolder) -> list[Path]:

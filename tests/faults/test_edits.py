@@ -8,34 +8,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from commands import GPT, run_command, runs_of
+import torch
+from commands import gpt, runs_of
+from files import edited
 from small import Small
 from tally import Tally
-from test_damage import stop_after
+from tiny import SMALLEST, study_of, write_run, write_study
 
-from gpt.cli import main
 from gpt.errors import InputError
 from gpt.runner.run_json import check_stack
 from gpt.runner.stack import describe_stack
 from gpt.study.study_file import load_study
-
-RUN = """\
-data: {source: text.txt, val_fraction: 0.1}
-model: {layers: 1, heads: 2, width: 8, context: 8, position: rope, norm_placement: pre}
-optim: {lr: 1e-2, warmup_steps: 2}
-train: {steps: 12, batch_size: 4, eval_every: 6, checkpoint_every: 4}
-probes: {every: 6, windows: 2, heatmap_characters: 4}
-sample: {characters: 5}
-"""
-STUDY = """\
-name: tiny
-question: Which placement?
-base: run.yaml
-factor: model.norm_placement
-variants: [pre, post]
-seeds: 2
-smallest_effect: 0.01
-"""
 
 
 def edit_json(path: Path, change: Callable[[Any], None]) -> None:
@@ -46,9 +29,7 @@ def edit_json(path: Path, change: Callable[[Any], None]) -> None:
 
 @pytest.mark.fault("another stack when a run goes on", sampled=True)
 def test_a_run_begun_by_another_stack_is_refused_by_name(faults: Tally, one: Small, tmp_path: Path) -> None:
-    import torch
-
-    stop_after(one, tmp_path / "whole", 9)
+    one.train_until(tmp_path / "whole", 9)
     made_by = json.loads(one.run(tmp_path / "whole").run_json.read_text())
     assert {"torch", "numpy", "threads", "device"} <= set(made_by["stack"])
     assert {"shared", "engine=DDPEngine"} <= set(made_by["code"])
@@ -70,7 +51,7 @@ def test_a_run_begun_by_another_stack_is_refused_by_name(faults: Tally, one: Sma
 
 @pytest.mark.fault("another configuration in run.json when a run goes on", sampled=True)
 def test_a_run_whose_configuration_was_edited_is_refused_by_name(faults: Tally, one: Small, tmp_path: Path) -> None:
-    stop_after(one, tmp_path / "whole", 9)
+    one.train_until(tmp_path / "whole", 9)
     edits: list[Callable[[Any], None]] = [
         lambda run: run["config"]["optim"].update(lr=2e-2),
         lambda run: run["config"]["model"].update(norm_placement="post"),
@@ -93,44 +74,35 @@ def test_a_run_whose_configuration_was_edited_is_refused_by_name(faults: Tally, 
             assert re.search(r"run\.json: corrupt", run.read_status().why)
 
 
-def gpt(arguments: list[str | Path], capsys: pytest.CaptureFixture[str]) -> tuple[int, str]:
-    """Exit code and what was said, of a command that ends before any process is started."""
-    with pytest.raises(SystemExit) as ended:
-        main(list(map(str, arguments)))
-    return int(ended.value.code or 0), capsys.readouterr().err
-
-
 @pytest.mark.fault("a study or its text edited between two commands")
 def test_an_edited_study_is_refused_and_an_edited_run_is_another_run(
-    faults: Tally, excerpt: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    faults: Tally, excerpt: Path, tmp_path: Path
 ) -> None:
-    monkeypatch.chdir(tmp_path)
-    text = excerpt.read_text()
-    Path("text.txt").write_text(text)
-    Path("run.yaml").write_text(RUN)
-    Path("study.yaml").write_text(STUDY)
-    code, said = run_command([*GPT, "study", "run", "study.yaml"], tmp_path)
+    text = tmp_path / "text.txt"
+    text.write_text(excerpt.read_text())
+    study = study_of(tmp_path, text.name, SMALLEST)
+    run_file = tmp_path / "run.yaml"
+    code, said = gpt("study", "run", study, home=tmp_path)
     assert code == 0, said
-    runs = {run.root.name: run.metrics.read_bytes() for run in runs_of(Path("out"))}
+    before = {run.root.name: run.metrics.read_bytes() for run in runs_of(tmp_path / "out")}
     edits = {
-        "seeds": ("study.yaml", STUDY.replace("seeds: 2", "seeds: 3")),
-        "variants": ("study.yaml", STUDY.replace("[pre, post]", "[pre, peri]")),
-        "smallest_effect": ("study.yaml", STUDY.replace("0.01", "0.5")),
-        "base.optim.lr": ("run.yaml", RUN.replace("1e-2", "2e-2")),
-        "data with sha256": ("text.txt", text[:-1] + "!"),
+        "seeds": (study, "seeds: 2", "seeds: 3"),
+        "variants": (study, "[pre, post]", "[pre, peri]"),
+        "smallest_effect": (study, "0.01", "0.5"),
+        "base.optim.lr": (run_file, "1e-2", "2e-2"),
+        "data with sha256": (text, text.read_text()[-9:], "another!!"),
     }
-    for what, (file, content) in edits.items():
-        before = Path(file).read_text()
-        Path(file).write_text(content)
+    for what, (file, old, new) in edits.items():
+        whole = file.read_text()
         with faults.one():
-            code, said = gpt(["study", "run", "study.yaml"], capsys)
+            code, said = gpt("study", "run", edited(file, old, new).parent / study.name, home=tmp_path)
             assert (code, len(said.splitlines())) == (2, 1), said
             assert f"the study was started {'on' if 'data' in what else 'with'} {what}" in said
-        Path(file).write_text(before)
-    assert {run.root.name: run.metrics.read_bytes() for run in runs_of(Path("out"))} == runs
+        file.write_text(whole)
+    assert {run.root.name: run.metrics.read_bytes() for run in runs_of(tmp_path / "out")} == before
     with faults.one():  # how often a run is made durable cannot change a number
-        Path("run.yaml").write_text(RUN.replace("checkpoint_every: 4", "checkpoint_every: 3"))
-        code, said = gpt(["study", "run", "study.yaml"], capsys)
+        edited(run_file, "checkpoint_every: 4", "checkpoint_every: 3")
+        code, said = gpt("study", "run", study, home=tmp_path)
         assert code == 0
         assert "nothing to do" in said
 
@@ -147,11 +119,11 @@ NAMES = [
 def test_names_that_are_no_plain_words_are_refused(faults: Tally, excerpt: Path, tmp_path: Path) -> None:
     inside = tmp_path / "inside"
     inside.mkdir()
-    (inside / "run.yaml").write_text(RUN.replace("text.txt", str(excerpt)))
+    run_file = write_run(inside / "run.yaml", excerpt)
     for name in NAMES:
         with faults.one():
-            (inside / "study.yaml").write_text(STUDY.replace("name: tiny", f"name: {json.dumps(name)}"))
+            study = write_study(inside / "study.yaml", run_file, name=json.dumps(name))
             with pytest.raises(InputError, match=r"study\.yaml:?1?: .*") as refused:
-                load_study(inside / "study.yaml")
+                load_study(study)
             assert len(str(refused.value).splitlines()) == 1
     assert {path.name for path in tmp_path.rglob("*")} == {"inside", "run.yaml", "study.yaml"}

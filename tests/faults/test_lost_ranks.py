@@ -19,6 +19,7 @@ from commands import (
     started,
     wait_for,
 )
+from tiny import study_of, write_run
 
 from gpt.commands.studies import open_study
 from gpt.commands.workspace import open_corpora
@@ -34,26 +35,12 @@ SLACK = 15.0
 """seconds for everything that is not waiting: polls, imports of the report, a busy machine"""
 LAUNCHER_SECONDS = 40.0
 """what torch's launcher gives the ranks that are left before it kills them, and a little more"""
-RUN = """\
-data: {{source: {source}, val_fraction: 0.1}}
-model: {{layers: 2, heads: 2, width: 16, context: 16, position: rope, norm_placement: pre,
-  dropout: 0.1, tie_embeddings: false}}
-optim: {{lr: {lr}, final_lr_ratio: 0.1, warmup_steps: 5, clip: 1.0}}
-train:
-  {{steps: {steps}, batch_size: 8, micro_batch_size: 4, reduction: rank_invariant, eval_every: 50, checkpoint_every:
-  10}}
-probes: {{every: 0}}
-sample: {{characters: 20}}
-"""
-STUDY = """\
-name: tiny
-question: Which placement?
-base: run.yaml
-factor: model.norm_placement
-variants: [pre, post]
-seeds: {seeds}
-smallest_effect: 0.01
-"""
+ON_ANY_RANKS = {
+    "model": {"dropout": 0.1},
+    "train": {"micro_batch_size": 4, "reduction": "rank_invariant", "eval_every": 50},
+    "probes": {"every": 0},
+}
+"""a run whose bits do not depend on the number of ranks"""
 
 
 # A rank that is gone
@@ -63,8 +50,7 @@ smallest_effect: 0.01
 def run_file(tmp_path_factory: pytest.TempPathFactory, excerpt: Path) -> Path:
     """A run whose bits do not depend on the number of ranks, long enough to be caught in the middle."""
     path = tmp_path_factory.mktemp("run") / "run.yaml"
-    path.write_text(RUN.format(source=excerpt, steps=300, lr=3e-3))
-    return path
+    return write_run(path, excerpt, ON_ANY_RANKS, optim={"lr": "3e-3"}, train={"steps": 300})
 
 
 @pytest.fixture(scope="module")
@@ -195,10 +181,7 @@ if __name__ == "__main__":
 @pytest.fixture(scope="module")
 def study(tmp_path_factory: pytest.TempPathFactory, excerpt: Path) -> Path:
     """Pre-LN against Post-LN, three seeds, 40 steps."""
-    folder = tmp_path_factory.mktemp("study")
-    (folder / "run.yaml").write_text(RUN.format(source=excerpt, steps=40, lr=2e-2))
-    (folder / "study.yaml").write_text(STUDY.format(seeds=3))
-    return folder / "study.yaml"
+    return study_of(tmp_path_factory.mktemp("study"), excerpt, ON_ANY_RANKS, seeds=3)
 
 
 def faulty(folder: Path, rank: int, error: str = "ValueError('made up')", engine: str = "DDPEngine") -> Path:

@@ -7,16 +7,10 @@ from pathlib import Path
 
 import pytest
 from commands import GPT, records, runs_of, started
+from small import Small
 from tally import Tally
+from tiny import SMALLEST, write_run
 
-RUN = """\
-data: {{source: {source}, val_fraction: 0.1}}
-model: {{layers: 1, heads: 2, width: 8, context: 8, position: rope, norm_placement: pre}}
-optim: {{lr: 1e-2, warmup_steps: 2}}
-train: {{steps: 12, batch_size: 4, eval_every: 6, checkpoint_every: 4}}
-probes: {{every: 6, windows: 2, heatmap_characters: 4}}
-sample: {{characters: 20}}
-"""
 STRANGE: dict[str, list[str]] = {
     "a Turkish locale": ["env", "LC_ALL=tr_TR.UTF-8", "LANG=tr_TR.UTF-8"],
     "no UTF-8": ["env", "LC_ALL=C", "PYTHONUTF8=0", "PYTHONCOERCECLOCALE=0", "PYTHONIOENCODING=ascii"],
@@ -39,9 +33,7 @@ time.time = lambda: now() - 3600.0 * next(ticks)
 
 @pytest.fixture(scope="module")
 def run_file(tmp_path_factory: pytest.TempPathFactory, excerpt: Path) -> Path:
-    path = tmp_path_factory.mktemp("run") / "run.yaml"
-    path.write_text(RUN.format(source=excerpt))
-    return path
+    return write_run(tmp_path_factory.mktemp("run") / "run.yaml", excerpt, SMALLEST)
 
 
 @pytest.fixture(scope="module")
@@ -76,10 +68,8 @@ def test_strange_surroundings_change_no_bit(run_file: Path, usual: dict[str, byt
 
 @pytest.mark.fault("files dated in the future or in 1970")
 @pytest.mark.parametrize("date", [0, 2**33])
-def test_dates_of_files_mean_nothing(faults: Tally, one, tmp_path: Path, date: int) -> None:
-    from test_damage import stop_after
-
-    stop_after(one, tmp_path / "out", 9)
+def test_dates_of_files_mean_nothing(faults: Tally, one: Small, tmp_path: Path, date: int) -> None:
+    one.train_until(tmp_path / "out", 9)
     for path in (tmp_path / "out").rglob("*"):
         os.utime(path, (date, date))
     with faults.one():

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from commands import GPT, Command, accelerate, runs_of, started, wait_for
+from tiny import ENDLESS, study_of
 
 pytestmark = pytest.mark.launch
 
@@ -14,13 +15,6 @@ TIMEOUT = 4.0
 """seconds without a sign of life"""
 SLACK = 15.0
 """seconds for polls and a busy machine"""
-RUN = """\
-data: {{source: {source}, val_fraction: 0.1}}
-model: {{layers: 2, heads: 2, width: 16, context: 16, position: rope, norm_placement: pre}}
-optim: {{lr: 3e-3, warmup_steps: 5}}
-train: {{steps: 20000, batch_size: 8, eval_every: 5000, checkpoint_every: 5000}}
-probes: {{every: 0}}
-"""
 HANGS = """\
 import time
 from gpt.cli import main
@@ -38,23 +32,13 @@ if __name__ == "__main__":
     main()
 """
 """gpt with runs whose training hangs while the process lives; spawned ranks import it too"""
-STUDY = """\
-name: long
-question: Which placement?
-base: run.yaml
-factor: model.norm_placement
-variants: [pre, post]
-seeds: 2
-smallest_effect: 0.01
-"""
 
 
 @pytest.fixture
 def arguments(tmp_path: Path, excerpt: Path) -> list[str | Path]:
     """A study of runs so long that none of them ends by itself here."""
-    (tmp_path / "run.yaml").write_text(RUN.format(source=excerpt))
-    (tmp_path / "study.yaml").write_text(STUDY)
-    return ["study", "run", tmp_path / "study.yaml", "--out", tmp_path / "out", "--timeout", f"{TIMEOUT:g}"]
+    study = study_of(tmp_path, excerpt, ENDLESS)
+    return ["study", "run", study, "--out", tmp_path / "out", "--timeout", f"{TIMEOUT:g}"]
 
 
 def two_train(command: Command, folder: Path) -> list[int]:

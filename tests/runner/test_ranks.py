@@ -25,6 +25,7 @@ from commands import (
     started,
     wait_for,
 )
+from tiny import study_of, write_run
 
 from gpt.study.folder import StudyFolder
 
@@ -35,36 +36,14 @@ TOLERANCE = 2e-5
 learning rates would amplify the last bit to percents within these steps, without any ranks too"""
 STEPS = 200
 """of a run that is caught in the middle"""
-RUN = """\
-data: {{source: {source}, val_fraction: 0.1}}
-model: {{layers: 2, heads: 2, width: 16, context: 16, position: rope, norm_placement: pre,
-  dropout: 0.1, tie_embeddings: false}}
-optim: {{lr: {lr}, final_lr_ratio: 0.1, warmup_steps: 5, clip: 1.0}}
-train: {{steps: {steps}, batch_size: 8, eval_every: {eval_every}, checkpoint_every: 20}}
-probes: {{every: {eval_every}, windows: 2, heatmap_characters: 8}}
-sample: {{characters: 20}}
-"""
-STUDY = """\
-name: tiny
-question: Which placement?
-base: run.yaml
-factor: model.norm_placement
-variants: [pre, post]
-seeds: 3
-smallest_effect: 0.01
-"""
-
-
 # The same study
 
 
 @pytest.fixture(scope="module")
 def study(tmp_path_factory: pytest.TempPathFactory, excerpt: Path) -> Path:
     """Pre-LN against Post-LN, three seeds, 100 steps."""
-    folder = tmp_path_factory.mktemp("study")
-    (folder / "run.yaml").write_text(RUN.format(source=excerpt, steps=100, eval_every=50, lr=5e-3))
-    (folder / "study.yaml").write_text(STUDY)
-    return folder / "study.yaml"
+    changes = {"model": {"dropout": 0.1}, "optim": {"lr": "5e-3"}, "train": {"steps": 100, "eval_every": 50}}
+    return study_of(tmp_path_factory.mktemp("study"), excerpt, changes, probes={"every": 50}, seeds=3)
 
 
 @pytest.fixture(scope="module")
@@ -199,9 +178,9 @@ def test_seeds_trained_together_by_deepspeed_find_the_same(alone: Path, study: P
 
 @pytest.fixture(scope="module")
 def run_file(tmp_path_factory: pytest.TempPathFactory, excerpt: Path) -> Path:
+    changes = {"model": {"dropout": 0.1}, "optim": {"lr": "3e-3"}, "probes": {"every": 50}}
     path = tmp_path_factory.mktemp("run") / "run.yaml"
-    path.write_text(RUN.format(source=excerpt, steps=STEPS, eval_every=50, lr=3e-3))
-    return path
+    return write_run(path, excerpt, changes, train={"steps": STEPS, "eval_every": 50, "checkpoint_every": 20})
 
 
 ORDERED = ["--train.reduction", "rank_invariant", "--train.micro_batch_size", "2"]

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from commands import GPT, run_command
+from commands import gpt
 from files import edited
 
 from gpt.analysis.findings import Findings
@@ -24,7 +24,7 @@ def seeds_study(tmp_path: Path, tiny_study: Path) -> Path:
 
 
 def test_check_says_what_so_many_seeds_can_tell(tmp_path: Path, seeds_study: Path) -> None:
-    code, said = run_command([*GPT, "study", "check", seeds_study], tmp_path)
+    code, said = gpt("study", "check", seeds_study, home=tmp_path)
     assert code == 0, said
     for expected in (
         "data.order_seed alone: 0, 1, 2",
@@ -38,7 +38,7 @@ def test_check_says_what_so_many_seeds_can_tell(tmp_path: Path, seeds_study: Pat
 
 
 def test_too_few_order_seeds_are_refused_in_one_line(tmp_path: Path, seeds_study: Path) -> None:
-    code, said = run_command([*GPT, "study", "check", edited(seeds_study, "[0, 1, 2]", "[0, 1]")], tmp_path)
+    code, said = gpt("study", "check", edited(seeds_study, "[0, 1, 2]", "[0, 1]"), home=tmp_path)
     assert code == 2
     assert len(said.strip().splitlines()) == 1
     assert "got 2 variants and 3 seeds" in said
@@ -48,10 +48,10 @@ def test_seeds_are_crossed_reported_published_and_verified_and_share_runs_with_o
     tmp_path: Path, tiny_study: Path, seeds_study: Path
 ) -> None:
     out = tmp_path / "out"
-    code, said = run_command([*GPT, "study", "run", tiny_study, "--out", out], tmp_path)
+    code, said = gpt("study", "run", tiny_study, "--out", out, home=tmp_path)
     assert code == 0, said
     before = {path.name for path in (out / "runs").iterdir()}
-    code, said = run_command([*GPT, "study", "run", seeds_study, "--out", out], tmp_path)
+    code, said = gpt("study", "run", seeds_study, "--out", out, home=tmp_path)
     assert code == 0, said
     assert "of the variance of the lowest validation loss between runs comes from initial weights" in " ".join(
         said.split()
@@ -75,10 +75,10 @@ def test_seeds_are_crossed_reported_published_and_verified_and_share_runs_with_o
     readme = tmp_path / "README.md"
     readme.write_text("<!-- findings:begin -->\n<!-- findings:end -->\n")
     words = ["study", "publish", out, "--results", tmp_path / "results", "--readme", readme]
-    code, said = run_command([*GPT, *words], tmp_path)
+    code, said = gpt(*words, home=tmp_path)
     assert code == 0, said
     assert "[seeds](results/seeds/report.md)" in readme.read_text()
     for place in (out, tmp_path / "results"):
-        code, said = run_command([*GPT, "verify", place], tmp_path)
+        code, said = gpt("verify", place, home=tmp_path)
         assert code == 0, said
     assert Findings.read(tmp_path / "results" / "seeds" / "findings.json") == found

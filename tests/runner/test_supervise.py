@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from commands import GPT, LAUNCH, Command, launch, run_command, runs_of, started, wait_for
+from tiny import ENDLESS, SMALLEST, study_of
 
 pytestmark = pytest.mark.launch
 
@@ -17,40 +18,17 @@ GRACE = 6.0
 """seconds given to ranks that were told to stop"""
 SLACK = 30.0
 """seconds for everything that is not waiting: polls, imports, a busy machine"""
-RUN = """\
-data: {{source: {source}, val_fraction: 0.1}}
-model: {{layers: 2, heads: 2, width: 16, context: 16, position: rope, norm_placement: pre}}
-optim: {{lr: 3e-3, warmup_steps: 5}}
-train: {{steps: {steps}, batch_size: 8, eval_every: 5000, checkpoint_every: 5000}}
-probes: {{every: 0}}
-sample: {{characters: 20}}
-"""
-STUDY = """\
-name: tiny
-question: Which placement?
-base: run.yaml
-factor: model.norm_placement
-variants: [pre, post]
-seeds: 2
-smallest_effect: 0.01
-"""
-
-
-def write_study(folder: Path, source: Path, steps: int) -> list[str | Path]:
-    (folder / "run.yaml").write_text(RUN.format(source=source, steps=steps))
-    (folder / "study.yaml").write_text(STUDY)
-    return ["study", "run", folder / "study.yaml", "--out", folder / "out"]
 
 
 @pytest.fixture
 def long(tmp_path: Path, excerpt: Path) -> list[str | Path]:
     """A study of runs so long that none of them ends by itself here."""
-    return write_study(tmp_path, excerpt, steps=100_000)
+    return ["study", "run", study_of(tmp_path, excerpt, ENDLESS), "--out", tmp_path / "out"]
 
 
 @pytest.fixture
 def short(tmp_path: Path, excerpt: Path) -> list[str | Path]:
-    return write_study(tmp_path, excerpt, steps=200)
+    return ["study", "run", study_of(tmp_path, excerpt, SMALLEST), "--out", tmp_path / "out"]
 
 
 def ranks_training(command: Command, folder: Path, count: int = 2) -> list[int]:

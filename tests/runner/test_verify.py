@@ -5,14 +5,14 @@ import os
 import random
 import re
 import shutil
-import subprocess
-import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from commands import GPT, run_command, runs_of
+from commands import gpt, runs_of
+from small import Small, plan
+from tiny import SMALLEST, study_of
 
 from gpt.errors import InputError
 from gpt.records.manifest import MANIFEST, files_below, write_manifest
@@ -21,32 +21,13 @@ from gpt.report.publish import publish
 from gpt.runner.checks.verify import verify
 from gpt.study.folder import StudyFolder, studies_in
 
-STUDY = """\
-name: tiny
-question: Which placement?
-base: tiny.yaml
-factor: model.norm_placement
-variants: [pre, post]
-seeds: 2
-smallest_effect: 0.01
-"""
-RUN = """\
-data: {{source: {source}, val_fraction: 0.1}}
-model: {{layers: 1, heads: 2, width: 8, context: 8, position: rope, norm_placement: pre}}
-optim: {{lr: 1e-2, warmup_steps: 2}}
-train: {{steps: {steps}, batch_size: 4, eval_every: 4, checkpoint_every: 4}}
-probes: {{every: 4, windows: 2, heatmap_characters: 4}}
-sample: {{characters: 5}}
-"""
-
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory, excerpt: Path) -> Path:
     """The output folder of a study that was run to its end."""
     folder = tmp_path_factory.mktemp("finished")
-    (folder / "tiny.yaml").write_text(RUN.format(source=excerpt, steps=8))
-    (folder / "study.yaml").write_text(STUDY)
-    code, said = run_command([*GPT, "study", "run", folder / "study.yaml", "--out", folder / "out"], folder)
+    study = study_of(folder, excerpt, SMALLEST, train={"steps": 8, "eval_every": 4}, probes={"every": 4})
+    code, said = gpt("study", "run", study, home=folder)
     assert code == 0, said
     return folder / "out"
 
@@ -184,17 +165,9 @@ def test_what_is_spoilt_is_named(out: Path, spoil: Callable[[Path], str]) -> Non
 @pytest.fixture(scope="module")
 def interrupted(tmp_path_factory: pytest.TempPathFactory, excerpt: Path) -> Path:
     """The output folder of a run that was stopped in the middle."""
-    folder = tmp_path_factory.mktemp("interrupted")
-    (folder / "run.yaml").write_text(RUN.format(source=excerpt, steps=100_000))
-    process = subprocess.Popen(
-        [sys.executable, "-m", "gpt", "train", "run.yaml"], cwd=folder, stderr=subprocess.PIPE, text=True
-    )
-    while len(list(folder.glob("out/runs/*/checkpoints/step-*"))) < 2:
-        assert process.poll() is None
-    process.terminate()
-    process.communicate(timeout=60)
-    assert process.returncode == 75
-    return folder / "out"
+    out = tmp_path_factory.mktemp("interrupted") / "out"
+    Small(plan(excerpt, (0,)), {}).train_until(out, 9)
+    return out
 
 
 def test_an_unfinished_run_that_can_go_on_is_whole(interrupted: Path) -> None:
@@ -255,9 +228,9 @@ def test_a_published_study_without_one_of_its_runs_is_named(out: Path, tmp_path:
 
 
 def test_the_command_says_it_and_exits_1(out: Path, tmp_path: Path) -> None:
-    assert run_command([*GPT, "verify", out], tmp_path) == (0, f"{out}: 1 study, 4 runs, nothing wrong\n")
+    assert gpt("verify", out, home=tmp_path) == (0, f"{out}: 1 study, 4 runs, nothing wrong\n")
     runs_of(out)[0].samples.write_text("")
-    code, said = run_command([*GPT, "verify", out], tmp_path)
+    code, said = gpt("verify", out, home=tmp_path)
     assert code == 1
     assert said.splitlines()[0].startswith(f"wrong: {runs_of(out)[0].samples}: 0 bytes, must be ")
     assert said.endswith("4 runs, 1 wrong\n")
@@ -301,14 +274,14 @@ def test_a_run_that_failed_is_wrong_by_itself_too(out: Path) -> None:
 
 def test_the_answer_is_typed_json(out: Path, tmp_path: Path) -> None:
     runs_of(out)[0].samples.write_text("")
-    code, said = run_command([*GPT, "verify", out, "--json"], tmp_path)
+    code, said = gpt("verify", out, "--json", home=tmp_path)
     answer = json.loads(said)
     assert code == 1
     assert {key: answer[key] for key in ("folder", "studies", "runs", "published")} == {
         "folder": str(out), "studies": 1, "runs": 4, "published": 0,
     }  # fmt: skip
     assert [line.partition(": ")[0] for line in answer["wrong"]] == [str(runs_of(out)[0].samples)]
-    code, said = run_command([*GPT, "study", "status", out, "--json"], tmp_path)
+    code, said = gpt("study", "status", out, "--json", home=tmp_path)
     (status,) = json.loads(said)
     assert (code, status["name"], status["finished"], status["runs"], status["failed"]) == (0, "tiny", 4, 4, [])
     assert {each["variant"]: sum(each["states"].values()) for each in status["variants"]} == {"pre": 2, "post": 2}
@@ -322,7 +295,7 @@ def test_runs_alone_are_looked_at_without_their_studies(out: Path) -> None:
 
 
 def test_the_folder_above_an_output_folder_points_to_it(out: Path, tmp_path: Path) -> None:
-    code, said = run_command([*GPT, "study", "status", tmp_path], tmp_path)
+    code, said = gpt("study", "status", tmp_path, home=tmp_path)
     assert code == 2
     assert f"{tmp_path}: holds no study; look in {out}\n" in said
 
@@ -339,7 +312,7 @@ def test_a_finished_run_whose_bytes_changed_gets_into_no_report(out: Path, tmp_p
     readme.write_text("<!-- findings:begin -->\n<!-- findings:end -->\n")
     results = tmp_path / "results"
     for words in (["report", out], ["publish", out, "--results", results, "--readme", readme]):
-        code, said = run_command([*GPT, "study", *words], tmp_path)
+        code, said = gpt("study", *words, home=tmp_path)
         assert code == 2
         assert re.search(rf"{run.metrics}: .*; move {run.root} away and run the study again", said), said
     assert not results.exists()
@@ -348,7 +321,7 @@ def test_a_finished_run_whose_bytes_changed_gets_into_no_report(out: Path, tmp_p
 def test_a_readme_without_markers_is_refused_before_anything_is_published(out: Path, tmp_path: Path) -> None:
     (tmp_path / "README.md").write_text("nothing\n")
     words = ["--results", tmp_path / "results", "--readme", tmp_path / "README.md"]
-    code, said = run_command([*GPT, "study", "publish", out, *words], tmp_path)
+    code, said = gpt("study", "publish", out, *words, home=tmp_path)
     assert (code, (tmp_path / "results").exists()) == (2, False)
     assert "must hold <!-- findings:begin -->" in said
 
@@ -382,6 +355,6 @@ def test_a_corrupt_table_of_runs_ends_no_command_with_a_traceback(out: Path, tmp
     readme = tmp_path / "README.md"
     readme.write_text("<!-- findings:begin -->\n<!-- findings:end -->\n")
     for words in (["report", out], ["publish", out, "--results", tmp_path / "results", "--readme", readme]):
-        code, said = run_command([*GPT, "study", *words], tmp_path)
+        code, said = gpt("study", *words, home=tmp_path)
         assert (code, len(said.splitlines())) == (2, 1), said
         assert "runs.json: corrupt" in said

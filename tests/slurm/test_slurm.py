@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from cluster import Cluster
 from commands import GPT, layouts_of, records, run_command, runs_of
+from tiny import study_of, write_run
 
 from gpt.commands.studies import open_study
 from gpt.commands.workspace import open_corpora
@@ -18,30 +19,8 @@ pytestmark = pytest.mark.slurm
 
 LONG = 180.0
 """seconds within which a few tiny runs are trained, on a busy machine too"""
-RUN = """\
-data: {{source: {source}, val_fraction: 0.1}}
-model: {{layers: 2, heads: 2, width: 16, context: 16, position: rope, norm_placement: pre, tie_embeddings: false}}
-optim: {{lr: 2e-2, final_lr_ratio: 0.1, warmup_steps: 5, clip: 1.0}}
-train: {{steps: {steps}, batch_size: 8, eval_every: 50, checkpoint_every: 20}}
-probes: {{every: 200, windows: 2, heatmap_characters: 8}}
-sample: {{characters: 20}}
-"""
-STUDY = """\
-name: tiny
-question: Which placement?
-base: run.yaml
-factor: model.norm_placement
-variants: [pre, post]
-seeds: {seeds}
-smallest_effect: 0.01
-"""
-
-
-def write_study(folder: Path, source: Path, steps: int, seeds: int) -> Path:
-    (folder / "run.yaml").write_text(RUN.format(source=source, steps=steps))
-    path = folder / "study.yaml"
-    path.write_text(STUDY.format(seeds=seeds))
-    return path
+RARELY = {"train": {"eval_every": 50, "checkpoint_every": 20}, "probes": {"every": 200}}
+"""how often a run evaluates, commits and measures"""
 
 
 def submit(cluster: Cluster, repository: Path, study: Path, **variables: str) -> tuple[str, str]:
@@ -73,7 +52,7 @@ def running(out: Path) -> list[RunFolder]:
 @pytest.fixture(scope="module")
 def study(tmp_path_factory: pytest.TempPathFactory, excerpt: Path) -> Path:
     """Two variants, two seeds, long enough to be caught in the middle."""
-    return write_study(tmp_path_factory.mktemp("study"), excerpt, steps=300, seeds=2)
+    return study_of(tmp_path_factory.mktemp("study"), excerpt, RARELY, train={"steps": 300})
 
 
 @pytest.fixture(scope="module")
@@ -105,7 +84,7 @@ def night(
     environment: dict[str, str],
 ) -> Night:
     folder = tmp_path_factory.mktemp("night")
-    path, out = write_study(folder, excerpt, steps=50, seeds=2), folder / "out"
+    path, out = study_of(folder, excerpt, RARELY, train={"steps": 50}), folder / "out"
     _, runs, _ = open_study(path, None, open_corpora())
     broken = run_at(out, runs[0].fingerprint)
     broken.metrics.mkdir(parents=True)  # where a file belongs
@@ -193,10 +172,10 @@ def test_the_runs_of_a_killed_node_are_finished_by_others(
 def test_ranks_on_two_nodes_share_a_run_and_go_on_after_the_warning_of_the_time_limit(
     empty: Cluster, repository: Path, environment: dict[str, str], excerpt: Path, tmp_path: Path
 ) -> None:
-    write_study(tmp_path, excerpt, steps=100, seeds=1)
+    run_file = write_run(tmp_path / "run.yaml", excerpt, RARELY, train={"steps": 100})
     out = tmp_path / "out"
     log = f"--output={tmp_path}/ddp.out"
-    asked = ["train", tmp_path / "run.yaml", "--out", out]
+    asked = ["train", run_file, "--out", out]
     job = empty.run("sbatch", "--parsable", log, repository / "slurm/ddp.sbatch", *asked, **environment).strip()
     empty.until(lambda: running(out), LONG)
     empty.run("scancel", "--batch", "--signal=USR1", job)
