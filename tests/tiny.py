@@ -33,6 +33,7 @@ ENDLESS: dict[str, dict[str, Any]] = {
 STUDY = {
     "name": "tiny",
     "question": "Which placement?",
+    "base": "run.yaml",
     "factor": "model.norm_placement",
     "variants": "[pre, post]",
     "seeds": 2,
