@@ -134,7 +134,7 @@ class TrainConfig(Strict):
     def _micro_batches_fit(self) -> Self:
         if self.micro_batch_size is None and self.reduction == "rank_invariant":
             raise ValueError(
-                "reduction rank_invariant needs a micro_batch_size: its gradients are what is added in order"
+                "reduction rank_invariant needs a micro_batch_size: its gradients are what is added up one by one"
             )
         if self.micro_batch_size is not None and self.batch_size % self.micro_batch_size:
             raise ValueError(

@@ -92,7 +92,7 @@ def test_files_in_the_current_folder_are_not_imported(tiny_study: Path, tiny_fil
     assert (code, "own file" in said) == (0, False), said
     log = (shadows / "out/wandb/sync.log").read_text()
     assert "own file" not in log
-    assert "not synced" not in said
+    assert "have not arrived" not in said
     words = ["train", tiny_file, "--out", shadows / "launched", "--train.steps", "6"]
     code, said = run_command([GPT_SCRIPT, "launch", LAUNCH / "cpu.yaml", *words], shadows)
     assert (code, "own file" in said) == (0, False), said

@@ -76,7 +76,7 @@ def sample_run(options: argparse.Namespace) -> int:
 
 
 def sync_wandb(options: argparse.Namespace) -> int:
-    """Mirror to W&B what has not arrived there: after an outage or a kill, or of runs trained without it."""
+    """Send to W&B what has not arrived there: after an outage or a kill, or of runs trained without it."""
     from gpt.wandb_sync.start import sync
     from gpt.wandb_sync.targets import everything, read_mode, read_project
 
@@ -84,5 +84,5 @@ def sync_wandb(options: argparse.Namespace) -> int:
     to = everything(options.out, "online" if mode == "disabled" else mode, read_project(os.environ))
     missing, total = sync(to)
     where = f"; {to.log} says why the others are not" if missing else ""
-    print(f"W&B, {to.mode}: {total - missing} of {total} runs and reports are mirrored{where}")
+    print(f"W&B, {to.mode}: {total - missing} of {total} runs and reports are synced{where}")
     return RUNS_FAILED if missing else DONE

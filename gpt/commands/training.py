@@ -38,9 +38,9 @@ def train(options: argparse.Namespace) -> int:
         return show_fields(config)
     from gpt.study.folder import run_at
     from gpt.study.plan import PlannedRun
-    from gpt.wandb_sync.start import mirrored
+    from gpt.wandb_sync.start import synced
 
-    mirror_to = destination(options)
+    to = destination(options)
     corpora = open_corpora()
     data = corpora.load(config)
     run = PlannedRun(options.run.stem, (), config.seed, config, fingerprint(config, data.sha256))
@@ -51,9 +51,9 @@ def train(options: argparse.Namespace) -> int:
     if launch and options.ranks_per_run is None:
         options.ranks_per_run = launch.world
     layout = make_layout(options, workspace, launch, [run])
-    with mirrored(mirror_to([], [run.fingerprint]), is_main(launch)) as mirror:
+    with synced(to([], [run.fingerprint]), is_main(launch)) as syncing:
         code = run_planned([run], workspace, launch, layout)
-        mirror.short_timeout = code == STOPPED
+        syncing.short_timeout = code == STOPPED
     if code == DONE and is_main(launch):
         folder = run_at(options.out, run.fingerprint)
         status = folder.read_status()
@@ -124,9 +124,9 @@ def run_studies(options: argparse.Namespace) -> int:
     from gpt.report.build import print_findings
     from gpt.runner.checks.verify import refuse_corrupt
     from gpt.study.folder import StudyFolder, run_at
-    from gpt.wandb_sync.start import mirrored
+    from gpt.wandb_sync.start import synced
 
-    mirror_to = destination(options)
+    to = destination(options)
     corpora = open_corpora()
     opened = [open_study(path, options.seeds, corpora) for path in options.studies]
     names = [study.name for study, _, _ in opened]
@@ -144,9 +144,9 @@ def run_studies(options: argparse.Namespace) -> int:
         for folder, (study, runs, data_sha256) in zip(folders, opened, strict=True):
             folder.start(study, data_sha256, runs)
     missing = sum(not run_at(workspace.out, run.fingerprint).finished for run in unique)
-    with mirrored(mirror_to(names), is_main(launch)) as mirror:
+    with synced(to(names), is_main(launch)) as syncing:
         code = run_planned(unique, workspace, launch, layout)
-        mirror.short_timeout = code == STOPPED
+        syncing.short_timeout = code == STOPPED
         if code == STOPPED or not is_main(launch):
             return code
         refuse_corrupt(folders)

@@ -14,7 +14,7 @@ from gpt.study.plan import PlannedRun, describe
 
 
 class Progress:
-    """Follows the runs' states on disk, whoever is working on them."""
+    """Follows the runs' states on disk, whichever process is working on them."""
 
     def __init__(self, runs: Sequence[PlannedRun], out: Path):
         self._names = {c.fingerprint: describe(c) for c in runs}

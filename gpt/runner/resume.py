@@ -50,7 +50,7 @@ def resumable_steps(run: RunFolder) -> set[int]:
 
 
 def check_records(run: RunFolder, step: int, offsets: Mapping[str, Any]) -> None:
-    """Hold what a run that goes on from a checkpoint would keep against what was there when it was committed.
+    """Check what a run that resumes from a checkpoint would keep against what was there when it was committed.
 
     Raises:
         InputError: names the file that is corrupt.

@@ -27,7 +27,7 @@ def work(
     A run that fails does not end the others.
 
     Raises:
-        RankLostError: the group cannot go on.
+        RankLostError: the group cannot continue.
     """
     group.init()
     for number in group.take(len(seed_batches)):
@@ -70,7 +70,7 @@ def _lease(
 
 
 def _divide(ready: Mapping[int, set[int]]) -> list[list[int]]:
-    """Runs that can go on together: all, if there is a step that all can resume, else those of one newest step."""
+    """Runs to train together: all, if there is a step that all can resume, else those of one newest step."""
     if ready and set.intersection(*ready.values()):
         return [list(ready)]
     of_newest: dict[int, list[int]] = {}

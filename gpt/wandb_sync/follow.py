@@ -1,6 +1,6 @@
-"""The process that mirrors: it follows the runs' files and tells W&B what is new.
+"""The process that syncs: it follows the runs' files and tells W&B what is new.
 
-It reads records and writes nothing but its own folder, so whatever happens to it happens to the mirror alone. It is
+It reads records and writes nothing but its own folder, so whatever happens to it happens to the sync alone. It is
 told what to do by one line on its standard input, and to come to an end by that input's end, which also comes when the
 process that started it is gone.
 """
@@ -26,11 +26,11 @@ from gpt.wandb_sync.run import LiveRun, UnreachableError, check_account, send_re
 from gpt.wandb_sync.targets import RESTING, Destination, WandbTarget
 
 POLL_SECONDS = 2.0
-"""time between two looks at the runs"""
+"""time between two polls of the runs"""
 RETRY_SECONDS = 30.0
 """time that a server which could not be reached is left alone"""
 LIVE_RUNS = 16
-"""W&B runs that are open at a time; further runs are mirrored when they end, or when one of these has"""
+"""W&B runs that are open at a time; further runs are sent when they end, or when one of these has"""
 READY = "ready"
 BROKEN, NOT_REACHED = 1, 3
 
@@ -38,15 +38,15 @@ BROKEN, NOT_REACHED = 1, 3
 class FollowedRun:
     """A run on its way into W&B."""
 
-    def __init__(self, place: WandbTarget, destination: Destination):
-        self.place = place
+    def __init__(self, target: WandbTarget, destination: Destination):
+        self.target = target
         self._destination = destination
-        self._cursor = destination.read_cursor(place)
+        self._cursor = destination.read_cursor(target)
         self.drop()
 
     def drop(self) -> None:
         """Begin again from what has surely arrived; what the server has beyond that, it will not take twice."""
-        self._rows = RowReader(self.place.folder.metrics, self._cursor.through)
+        self._rows = RowReader(self.target.folder.metrics, self._cursor.through)
         self._run: LiveRun | None = None
         self._waiting: list[Row] = []
 
@@ -54,18 +54,18 @@ class FollowedRun:
     def live(self) -> bool:
         return self._run is not None
 
-    def look(self, last: bool, room: bool, beat: Callable[[], None]) -> None:
-        """Send what is new, and close the run of a run that rests or will not be looked at again.
+    def poll(self, last: bool, room: bool, beat: Callable[[], None]) -> None:
+        """Send what is new, and close the run of a run that rests or is polled for the last time.
 
         Args:
-            last: there will be no other look.
+            last: there will be no other poll.
             room: another run may stay open.
 
         Raises:
             UnreachableError: no run could be opened.
             InputError: a record is corrupt.
         """
-        run = self.place.folder
+        run = self.target.folder
         if self._cursor.ended:
             return
         status = run.read_status()
@@ -78,48 +78,48 @@ class FollowedRun:
         if self._run is None:
             if not self._waiting and not (closing and asdict(status) != self._cursor.status):
                 return
-            self._run = LiveRun(self.place, self._destination.mode)
+            self._run = LiveRun(self.target, self._destination.mode)
             self._waiting = [row for row in self._waiting if row["step"] > self._run.through]
         self._run.send(self._waiting, finished, beat)
         self._waiting.clear()
         if closing:
             self._run.close(status)
             self._run = None
-            self._destination.write_cursor(self.place, self._rows.through, status)
-            self._cursor = self._destination.read_cursor(self.place)
+            self._destination.write_cursor(self.target, self._rows.through, status)
+            self._cursor = self._destination.read_cursor(self.target)
             beat()
 
 
 class Follower:
-    """All runs of a destination; projects that another mirror is at work on are left to it while it is."""
+    """All runs of a destination; projects that another sync is at work on are left to it while it is."""
 
     def __init__(self, destination: Destination, beat: Callable[[], None]):
         self._destination = destination
         self._beat = beat
-        self._runs = [FollowedRun(place, destination) for place in destination.iter_runs()]
+        self._runs = [FollowedRun(target, destination) for target in destination.iter_runs()]
         self._locks: dict[str, int] = {}
         self._left: set[str] = set()
         self._corrupt: set[FollowedRun] = set()
         self._retry_at = 0.0
 
-    def turn(self, last: bool) -> None:
-        """Look at every run once, and at the end at the reports.
+    def poll(self, last: bool) -> None:
+        """Send what is new of every run, and at the end the reports.
 
         Raises:
-            Exception: whatever W&B's library raises at the last look; at others it is left alone for a while.
+            Exception: whatever W&B's library raises at the last poll; at others it is left alone for a while.
         """
         if not last and time.monotonic() < self._retry_at:
             return
         try:
             live = sum(run.live for run in self._runs)
             for run in self._runs:
-                if run not in self._corrupt and self._has(run.place.project):
+                if run not in self._corrupt and self._has(run.target.project):
                     before = run.live
-                    self._look(run, last, room=live < LIVE_RUNS)
+                    self._poll(run, last, room=live < LIVE_RUNS)
                     live += run.live - before
             for study in self._destination.studies if last else ():
                 self._report(study)
-        except Exception as error:  # W&B's library may raise anything, and a mirror tries again
+        except Exception as error:  # W&B's library may raise anything, and the sync tries again
             if last:
                 raise
             say(f"next try in {RETRY_SECONDS:g} s: {type(error).__name__}: {error}")
@@ -128,9 +128,9 @@ class Follower:
                 run.drop()
             self._retry_at = time.monotonic() + RETRY_SECONDS
 
-    def _look(self, run: FollowedRun, last: bool, room: bool) -> None:
+    def _poll(self, run: FollowedRun, last: bool, room: bool) -> None:
         try:
-            run.look(last, room, self._beat)
+            run.poll(last, room, self._beat)
         except InputError as error:  # the record of one run is no reason to leave out the others
             say(f"left out: {error}")
             self._corrupt.add(run)
@@ -144,7 +144,7 @@ class Follower:
             self._beat()
 
     def _has(self, project: str) -> bool:
-        """Whether this mirror alone is at work on a project, from now to its end."""
+        """Whether this process alone is at work on a project, from now to its end."""
         if project in self._locks:
             return True
         make_folder(self._destination.folder(project))
@@ -154,7 +154,7 @@ class Follower:
         except OSError as error:
             os.close(descriptor)
             if project not in self._left:
-                say(f"project {project} is left to the mirror that is at work on it ({error.strerror})")
+                say(f"project {project} is left to the sync that is at work on it ({error.strerror})")
                 self._left.add(project)
             return False
         self._locks[project] = descriptor
@@ -162,12 +162,12 @@ class Follower:
 
 
 class Alarm:
-    """Ends this process, and W&B's service with it, when it was told to end and gives no sign of life any more."""
+    """Ends this process, and W&B's service with it, when it was told to end and shows no progress any more."""
 
     def __init__(self, patience: float, total: float):
         """
         Args:
-            patience: seconds without a sign of life.
+            patience: seconds without progress.
             total: seconds in all, from when it was told to end.
         """
         self.ended = threading.Event()
@@ -216,12 +216,12 @@ def main() -> int:
     while True:
         last = alarm.ended.wait(POLL_SECONDS)
         try:
-            follower.turn(last)
+            follower.poll(last)
         except UnreachableError as error:
             say(f"given up: {error}")
             sys.stderr.flush()
             os._exit(NOT_REACHED)  # W&B's library would try on
-        except Exception:  # whatever goes wrong in W&B's library, which could keep the process when it ends in order
+        except Exception:  # whatever goes wrong in W&B's library, which could keep a process that ends cleanly
             traceback.print_exc()
             sys.stderr.flush()
             os._exit(BROKEN)

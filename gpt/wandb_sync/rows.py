@@ -1,4 +1,4 @@
-"""What a run's folder has for a mirror: rows after a step, arrays as named numbers, pictures."""
+"""What a run's folder has for W&B: rows after a step, arrays as named numbers, pictures."""
 
 import itertools
 import math
@@ -146,7 +146,7 @@ def _axes(name: str, shape: Sequence[int], layers: Sequence[str]) -> list[list[s
 def heatmap_due(step: int, every: int) -> bool:
     """Whether a probed step's heatmap is shown: the first, and those after 1, 2, 4, 8, ... times `every` steps.
 
-    Attention takes its shape early, and a picture of every probed step would be most of a mirror's bytes.
+    Attention takes its shape early, and a picture of every probed step would be most of what is sent.
     """
     if every == 0 or step % every:
         return False

@@ -1,4 +1,4 @@
-"""One W&B run, which mirrors one run or one report; the only file that knows W&B's library.
+"""The W&B run of one run or one report; the only file that knows W&B's library.
 
 W&B's own `_step` is the run's step. A run that is resumed on the server takes no step that it already has, so rows may
 be sent again after a kill and arrive once. Offline every `wandb.init` makes a directory of its own: a run that was
@@ -42,24 +42,24 @@ def check_account() -> None:
 class LiveRun:
     """The live W&B run of one run."""
 
-    def __init__(self, place: WandbTarget, mode: str):
+    def __init__(self, target: WandbTarget, mode: str):
         """Open or resume it.
 
         Raises:
             UnreachableError: see there.
         """
-        run = read_json(place.folder.run_json)
-        self.place = place
+        run = read_json(target.folder.run_json)
+        self.target = target
         self._layers: Sequence[str] = run["layers"]
         self._probes_every: int = run["config"]["probes"]["every"]
         self._run = _init(
             mode,
-            project=place.project,
-            id=place.folder.root.name,
-            name=f"{place.arm}-s{run['seed']}",
-            group=place.group,
+            project=target.project,
+            id=target.folder.root.name,
+            name=f"{target.arm}-s{run['seed']}",
+            group=target.group,
             job_type="run",
-            tags=list(dict.fromkeys(place.tags)),
+            tags=list(dict.fromkeys(target.tags)),
             config=config_of(run),
         )
         self._run.define_metric("*", step_metric="step")
@@ -71,11 +71,11 @@ class LiveRun:
         """Log rows with what the probes measured at their steps, and with the last row of a finished run its media.
 
         Args:
-            beat: called after each row, as a sign of life.
+            beat: called after each row, as a sign of progress.
         """
         for index, row in enumerate(rows):
             values: dict[str, Any] = scalars(row, self._layers)
-            values |= probed(self.place.folder, row["step"], self._layers)
+            values |= probed(self.target.folder, row["step"], self._layers)
             if heatmap_due(row["step"], self._probes_every):
                 values |= self._attention(row["step"])
             if finished and index == len(rows) - 1:
@@ -86,7 +86,7 @@ class LiveRun:
     def _attention(self, step: int) -> dict[str, Any]:
         import wandb
 
-        picture = heatmap(self.place.folder, step)
+        picture = heatmap(self.target.folder, step)
         caption = f"step {step}: layers downwards, heads across; darker is more attention"
         return {} if picture is None else {"attention": wandb.Image(picture, caption=caption)}
 
@@ -94,7 +94,7 @@ class LiveRun:
         """What a finished run has to show: the last heatmap, what was measured once, and a sample."""
         import wandb
 
-        run = self.place.folder
+        run = self.target.folder
         media = self._attention(run.probe_steps()[-1]) if run.probe_steps() else {}
         for name, (columns, rows) in tables(run).items():
             media[name] = wandb.Table(columns=list(columns), data=rows)
@@ -105,7 +105,7 @@ class LiveRun:
 
     def close(self, status: Status) -> None:
         """Write the summary and wait until everything has arrived."""
-        self._run.summary.update(summary_of(self.place.folder, status))
+        self._run.summary.update(summary_of(self.target.folder, status))
         self._run.finish(exit_code=0 if status.finished else 1)
 
 

@@ -1,4 +1,4 @@
-"""The mirror as the process sees it that trains: started before, ended after, and never waited for in between."""
+"""W&B sync as the process sees it that trains: started before, ended after, and never waited for in between."""
 
 import contextlib
 import json
@@ -20,7 +20,7 @@ from gpt.wandb_sync.targets import Destination
 READY_SECONDS = 60.0
 """time that W&B's library has to be imported and to find its credentials"""
 GRACE_SECONDS = 60.0
-"""time that the mirror has for what is left when everything is trained"""
+"""time that it has for what is left when everything is trained"""
 STOPPED_SECONDS = 10.0
 """the same where training was stopped on request, as a scheduler's patience is short"""
 PATIENCE_SECONDS = 120.0
@@ -39,8 +39,8 @@ and sweep, and here are several
 
 
 @dataclass
-class Mirror:
-    """A running mirror, or one that was not wanted."""
+class SyncProcess:
+    """The running process of the sync; none where it was not wanted."""
 
     process: "subprocess.Popen[str] | None"
     short_timeout: bool = False
@@ -48,8 +48,8 @@ class Mirror:
 
 
 @contextlib.contextmanager
-def mirrored(destination: Destination, wanted: bool) -> Iterator[Mirror]:
-    """Mirror runs while they are trained, and for a bounded time after; what is then missing is said, and no error.
+def synced(destination: Destination, wanted: bool) -> Iterator[SyncProcess]:
+    """Sync runs while they are trained, and for a bounded time after; what is then missing is said, and no error.
 
     Args:
         wanted: False does nothing.
@@ -58,23 +58,23 @@ def mirrored(destination: Destination, wanted: bool) -> Iterator[Mirror]:
         InputError: W&B's library finds no credentials for its server.
     """
     if not wanted or destination.mode == "disabled":
-        yield Mirror(None)
+        yield SyncProcess(None)
         return
-    places = destination.iter_runs()
-    mirror = Mirror(_start(destination, GRACE_SECONDS, GRACE_SECONDS))
+    targets = destination.iter_runs()
+    syncing = SyncProcess(_start(destination, GRACE_SECONDS, GRACE_SECONDS))
     try:
-        yield mirror
+        yield syncing
     finally:
-        _finish(mirror.process, STOPPED_SECONDS if mirror.short_timeout else GRACE_SECONDS)
-        missing, total = destination.count_missing(places), len(places) + len(destination.studies)
+        _finish(syncing.process, STOPPED_SECONDS if syncing.short_timeout else GRACE_SECONDS)
+        missing, total = destination.count_missing(targets), len(targets) + len(destination.studies)
         if missing:
-            what = f"{missing} of {total} runs and reports are not mirrored to W&B"
+            what = f"{missing} of {total} runs and reports have not arrived at W&B"
             catch_up = f"gpt wandb sync {destination.out} --mode {destination.mode} catches up"
             print(f"gpt: {what}, {destination.log} says why; {catch_up}", file=sys.stderr)
 
 
 def sync(destination: Destination) -> tuple[int, int]:
-    """Mirror whatever is missing, for as long as it goes on.
+    """Send whatever is missing, for as long as there is progress.
 
     Returns:
         How many runs and reports are missing now, and how many there are.
@@ -82,9 +82,9 @@ def sync(destination: Destination) -> tuple[int, int]:
     Raises:
         InputError: W&B's library finds no credentials for its server.
     """
-    places = destination.iter_runs()
+    targets = destination.iter_runs()
     _finish(_start(destination, PATIENCE_SECONDS, DAYS), DAYS)
-    return destination.count_missing(places), len(places) + len(destination.studies)
+    return destination.count_missing(targets), len(targets) + len(destination.studies)
 
 
 def _start(destination: Destination, patience: float, total: float) -> "subprocess.Popen[str] | None":
@@ -107,7 +107,7 @@ def _start(destination: Destination, patience: float, total: float) -> "subproce
         for name, value in os.environ.items()
         if not name.startswith(("WANDB_", "_WANDB_")) or name.startswith(ACCOUNT)
     }
-    settings = {"WANDB_MODE": destination.mode, "WANDB_SILENT": "true"}
+    settings = {"WANDB_MODE": destination.mode, "WANDB_SILENT": "true", "PYTHONIOENCODING": "utf-8"}
     try:
         with destination.log.open("a") as log:
             process = subprocess.Popen(
@@ -120,7 +120,7 @@ def _start(destination: Destination, patience: float, total: float) -> "subproce
                 start_new_session=True,
             )
     except OSError as error:
-        print(f"gpt: the mirror to W&B cannot be started: {error}", file=sys.stderr)
+        print(f"gpt: W&B sync cannot be started: {error}", file=sys.stderr)
         return None
     assert process.stdin is not None
     assert process.stdout is not None
@@ -134,15 +134,15 @@ def _start(destination: Destination, patience: float, total: float) -> "subproce
         return process
     _kill(process)
     if not answer:
-        print(f"gpt: the mirror to W&B did not start, see {destination.log}", file=sys.stderr)
+        print(f"gpt: W&B sync did not start, see {destination.log}", file=sys.stderr)
         return None
     raise InputError(
-        f"W&B is wanted online, but {answer.rstrip('.')}; set WANDB_API_KEY, or mirror offline and `wandb sync` later"
+        f"W&B is wanted online, but {answer.rstrip('.')}; set WANDB_API_KEY, or sync offline and `wandb sync` later"
     )
 
 
 def _finish(process: "subprocess.Popen[str] | None", seconds: float) -> None:
-    """Tell the mirror to come to an end, and kill it where it does not or where somebody will not wait."""
+    """Tell the sync to come to an end, and kill it where it does not, or where the user will not wait."""
     if process is None:
         return
     deadline, short_timeout = time.monotonic() + seconds, False

@@ -1,4 +1,4 @@
-"""What a mirror shows of a run as a whole: its configuration, tables of what was measured once, a summary."""
+"""What W&B is shown of a run as a whole: its configuration, tables of what was measured once, a summary."""
 
 import json
 import math

@@ -17,7 +17,7 @@ MODES = ("online", "offline", "disabled")
 STANDALONE_PROJECT = "gpt-study"
 """project of runs that belong to no study, unless WANDB_PROJECT says otherwise"""
 RESTING = (*FINISHED, "failed", "preempted")
-"""states in which nobody trains the run"""
+"""states in which no process trains the run"""
 
 
 def read_mode(wish: str | None, environment: Mapping[str, str]) -> str:
@@ -46,7 +46,7 @@ def read_project(environment: Mapping[str, str]) -> str | None:
 
 @dataclass(frozen=True)
 class Cursor:
-    """How much of a run has arrived; written when a W&B run was closed in good order."""
+    """How much of a run has arrived; written when a W&B run was closed cleanly."""
 
     through: int = -1
     """last step whose row has arrived"""
@@ -61,7 +61,7 @@ class Cursor:
 
 @dataclass(frozen=True)
 class WandbTarget:
-    """One run and the W&B run that mirrors it."""
+    """One run and its W&B run."""
 
     folder: RunFolder
     project: str
@@ -73,7 +73,7 @@ class WandbTarget:
 
 @dataclass(frozen=True)
 class Destination:
-    """What is mirrored where: a folder's studies and standalone runs to W&B's server, or to files for it."""
+    """What is sent where: a folder's studies and standalone runs to W&B's server, or to files for it."""
 
     out: Path
     mode: str
@@ -81,7 +81,7 @@ class Destination:
     """of everything; None: each study has its own"""
     studies: Sequence[str] = ()
     standalone: Sequence[str] = ()
-    """fingerprints of runs that are mirrored by themselves"""
+    """fingerprints of runs that are sent by themselves"""
 
     @property
     def root(self) -> Path:
@@ -89,12 +89,12 @@ class Destination:
 
     @property
     def log(self) -> Path:
-        """What W&B's library and the mirror say."""
+        """What W&B's library and the sync say."""
         return self.root / "sync.log"
 
     def folder(self, project: str) -> Path:
         """The cursors of one project; a server and files for it have cursors of their own."""
-        return self.root / "mirrored" / self.mode / project
+        return self.root / "synced" / self.mode / project
 
     def iter_runs(self) -> list[WandbTarget]:
         """Every run once for each project that it belongs to.
@@ -103,8 +103,8 @@ class Destination:
             InputError: a study's files are missing or corrupt.
         """
         found: dict[tuple[str, str], WandbTarget] = {}
-        for place in (*self._of_studies(), *self._standalone()):
-            found.setdefault((place.project, place.folder.root.name), place)
+        for target in (*self._of_studies(), *self._standalone()):
+            found.setdefault((target.project, target.folder.root.name), target)
         return list(found.values())
 
     def _of_studies(self) -> Iterator[WandbTarget]:
@@ -119,27 +119,27 @@ class Destination:
             run = run_at(self.out, fingerprint)
             yield WandbTarget(run, self.project or STANDALONE_PROJECT, "gpt train", fingerprint[:8], ("gpt train",))
 
-    def cursor_file(self, place: WandbTarget) -> Path:
-        return self.folder(place.project) / f"{place.folder.root.name}.json"
+    def cursor_file(self, target: WandbTarget) -> Path:
+        return self.folder(target.project) / f"{target.folder.root.name}.json"
 
-    def read_cursor(self, place: WandbTarget) -> Cursor:
+    def read_cursor(self, target: WandbTarget) -> Cursor:
         """How much of the run has arrived; nothing where that cannot be told."""
         try:
-            return Cursor(**read_json(self.cursor_file(place)))
+            return Cursor(**read_json(self.cursor_file(target)))
         except (InputError, TypeError):
             return Cursor()
 
-    def write_cursor(self, place: WandbTarget, through: int, status: Status) -> None:
-        write_json(self.cursor_file(place), Cursor(through, asdict(status)))
+    def write_cursor(self, target: WandbTarget, through: int, status: Status) -> None:
+        write_json(self.cursor_file(target), Cursor(through, asdict(status)))
 
-    def arrived(self, place: WandbTarget) -> bool:
-        """Whether nothing is missing of the run; of one that somebody is training, nothing is."""
-        status = place.folder.read_status()
-        return status.state not in RESTING or self.read_cursor(place).status == asdict(status)
+    def arrived(self, target: WandbTarget) -> bool:
+        """Whether nothing is missing of the run; of one that is being trained, nothing is."""
+        status = target.folder.read_status()
+        return status.state not in RESTING or self.read_cursor(target).status == asdict(status)
 
-    def count_missing(self, places: Sequence[WandbTarget]) -> int:
+    def count_missing(self, targets: Sequence[WandbTarget]) -> int:
         """How many of these runs have not arrived, each of the studies' reports counting as one more."""
-        return sum(not self.arrived(place) for place in places) + sum(map(self._lacks_report, self.studies))
+        return sum(not self.arrived(target) for target in targets) + sum(map(self._lacks_report, self.studies))
 
     def _lacks_report(self, study: str) -> bool:
         try:
@@ -177,7 +177,7 @@ def everything(out: Path, mode: str, project: str | None) -> Destination:
     """
     studies = tuple(folder.name for folder in studies_in(out))
     of_studies = Destination(out, mode, project, studies, ())
-    taken: Collection[str] = {place.folder.root.name for place in of_studies.iter_runs()}
+    taken: Collection[str] = {target.folder.root.name for target in of_studies.iter_runs()}
     standalone = sorted(path.parent.name for path in out.glob("runs/*/run.json") if path.parent.name not in taken)
     if not studies and not standalone:
         raise InputError(f"{out}: holds no study and no run; `gpt study run STUDY.yaml --out {out}` makes some")

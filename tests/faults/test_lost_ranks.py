@@ -72,7 +72,7 @@ def lose(command: Command, out: Path, rank: int, how: signal.Signals) -> float:
 
 
 def check_mended(run_file: Path, out: Path, whole: Path) -> None:
-    """The same run again goes on from the last checkpoint and leaves what an undisturbed run leaves."""
+    """The same run again resumes from the last checkpoint and leaves what an undisturbed run leaves."""
     assert list(out.glob("runs/*/checkpoints/step-*"))
     code, said = run_command([*GPT, "train", run_file, "--out", out], out.parent)
     assert code == 0, said
@@ -109,7 +109,7 @@ def test_a_lost_rank_ends_the_run_soon_by_name_and_running_again_mends_it(
     assert len(re.findall(told, command.said, re.MULTILINE)) == 1, command.said
     assert f"not done: run seed 0, run {run.root.name}: " in command.said
     if how is signal.SIGSTOP:
-        assert f"gpt: rank {rank} is killed: no sign of life for {TIMEOUT:g} s" in command.said
+        assert f"gpt: rank {rank} is killed: no heartbeat for {TIMEOUT:g} s" in command.said
     # a killed rank's connections break at once, a stopped one's when it is killed after the timeout
     saw("longest wait, seconds", round(took, 1))
     assert took < (TIMEOUT if how is signal.SIGSTOP else 0) + SLACK, command.said

@@ -56,7 +56,7 @@ def test_a_study_on_a_gpu_seed_batches_its_seeds_and_says_so(tiny_study: Path, t
     assert max(together) == min(3, -(-6 // torch.cuda.device_count()))
 
 
-def test_the_certificate_holds_on_a_gpu() -> None:
+def test_gradient_parity_holds_on_a_gpu() -> None:
     from gpt.runner.checks.gradient_parity import cases, check_parity
 
     found = check_parity("cuda", [case for case in cases() if case.ranks <= torch.cuda.device_count()])

@@ -158,12 +158,12 @@ def test_real_launches_of_ddp_sums_in_order_and_zero_3_hold() -> None:
 
 
 @pytest.mark.launch
-def test_the_whole_certificate_holds() -> None:
+def test_every_case_holds() -> None:
     parity = check_parity("cpu", cases())
     assert parity.holds, [line for line in parity.lines if not line.holds]
 
 
-def test_the_published_certificate_has_every_case_and_says_what_its_numbers_say(repository: Path) -> None:
+def test_the_published_gradient_parity_has_every_case_and_says_what_its_numbers_say(repository: Path) -> None:
     folder = repository / "results" / "gradient_parity"
     data = json.loads((folder / "gradient_parity.json").read_text())
     parity = GradientParity([Line(**line) for line in data["lines"]], data["rank_invariant_cost"])

@@ -12,7 +12,7 @@ from tiny import ENDLESS, study_of
 pytestmark = pytest.mark.launch
 
 TIMEOUT = 4.0
-"""seconds without a sign of life"""
+"""seconds without a heartbeat"""
 SLACK = 15.0
 """seconds for polls and a busy machine"""
 HANGS = """\
@@ -74,7 +74,7 @@ def test_a_stopped_rank_is_killed_by_name_and_the_other_goes_on(arguments: list[
     with started([*GPT, *arguments, "--processes", "2"], tmp_path) as command:
         stopped, _ = two_train(command, tmp_path)
         os.kill(stopped, signal.SIGSTOP)
-        wait_for(lambda: "is killed: no sign of life for 4 s" in command.said, command, TIMEOUT + SLACK)
+        wait_for(lambda: "is killed: no heartbeat for 4 s" in command.said, command, TIMEOUT + SLACK)
         wait_for(lambda: stopped not in command.running(), command, SLACK)
         command.process.send_signal(signal.SIGINT)
         assert command.wait(60) == 75
@@ -131,7 +131,7 @@ def test_rank_0_of_a_launch_does_not_wait_for_a_rank_that_hangs(arguments: list[
         os.kill(leader, signal.SIGTERM)  # it ends its own work and waits for the other
         assert command.wait(90) == 1
         command.leaves_nothing()
-    assert "gpt: rank 1 of 2 was lost: no sign of life for 4 s" in command.said
+    assert "gpt: rank 1 of 2 was lost: no heartbeat for 4 s" in command.said
 
 
 @pytest.mark.fault("a command, launcher or supervisor killed")

@@ -1,4 +1,4 @@
-"""No test of the mirror reads a person's W&B settings, writes to their home or leaves this machine."""
+"""No test of W&B sync reads a person's W&B settings, writes to their home or leaves this machine."""
 
 import os
 from pathlib import Path

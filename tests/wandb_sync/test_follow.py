@@ -21,17 +21,17 @@ def test_no_more_runs_are_open_than_may_be_and_every_run_has_its_turn(
     to = Destination(tmp_path, "offline", None, ["by-hand"])
     try:
         follower = follow.Follower(to, lambda: None)
-        places = to.iter_runs()
+        targets = to.iter_runs()
         for finished, opened in ((0, 2), (1, 3), (3, 4)):
-            for place in places[:finished]:
-                place.folder.write_status(replace(place.folder.read_status(), state="failed"))
-            follower.turn(last=False)
-            follower.turn(last=False)
+            for target in targets[:finished]:
+                target.folder.write_status(replace(target.folder.read_status(), state="failed"))
+            follower.poll(last=False)
+            follower.poll(last=False)
             open_at_some_time = len(list(tmp_path.glob("wandb/offline-run-*")))
             assert open_at_some_time == opened
             assert len(list(to.folder("by-hand").glob("*.json"))) == finished
-        follower.turn(last=True)
+        follower.poll(last=True)
         assert len(list(to.folder("by-hand").glob("*.json"))) == 4
-        assert [to.read_cursor(place).through for place in places] == [19] * 4
+        assert [to.read_cursor(target).through for target in targets] == [19] * 4
     finally:
         start_again()

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from commands import GPT, accelerate, rows_of, run_command, runs_of, started, wait_for
-from mirrored import NOT_NUMBERS, expected_rows, same
+from expected import NOT_NUMBERS, expected_rows, same
 from synthetic import Outcome, study, write_study
 from wandb_files import OfflineRun, offline_runs
 
@@ -21,25 +21,25 @@ from gpt.records.run_folder import RunFolder, load_arrays
 
 
 def run_runs(out: Path) -> dict[str, list[OfflineRun]]:
-    """The runs that mirror runs, by run, in the order of their start."""
+    """The W&B runs of runs, by run, in the order of their start."""
     found: dict[str, list[OfflineRun]] = {}
-    for mirror in offline_runs(out / "wandb"):
-        if mirror.job_type == "run":
-            found.setdefault(mirror.id, []).append(mirror)
+    for offline in offline_runs(out / "wandb"):
+        if offline.job_type == "run":
+            found.setdefault(offline.id, []).append(offline)
     return found
 
 
 def history(runs: list[OfflineRun]) -> list[dict[str, Any]]:
     return [
         {key: value for key, value in row.items() if key.split("/")[0] not in NOT_NUMBERS}
-        for mirror in runs
-        for row in mirror.history
+        for offline in runs
+        for row in offline.history
     ]
 
 
 def holds_all_of(runs: list[OfflineRun], run: RunFolder) -> None:
     """Every number of the run once, under its step, and how it ended."""
-    assert [row["_step"] for mirror in runs for row in mirror.history] == [row["step"] for row in rows_of(run)]
+    assert [row["_step"] for offline in runs for row in offline.history] == [row["step"] for row in rows_of(run)]
     same(history(runs), expected_rows(run))
     last = runs[-1]
     status = run.read_status()
@@ -51,7 +51,7 @@ def holds_all_of(runs: list[OfflineRun], run: RunFolder) -> None:
     assert last.exit_code == 0
 
 
-def has_the_tables_of(mirror: OfflineRun, run: RunFolder) -> None:
+def has_the_tables_of(offline: OfflineRun, run: RunFolder) -> None:
     """Every number of the run's use of context and its events, in the last row."""
     arrays = load_arrays(run.long_range)
     lengths = arrays["context_lengths"].tolist()
@@ -61,12 +61,12 @@ def has_the_tables_of(mirror: OfflineRun, run: RunFolder) -> None:
         "long_range/dependency": list(enumerate(arrays["dependency"].tolist())),
     }
     for name, rows in expected.items():
-        table = json.loads((mirror.root / "files" / mirror.history[-1][f"{name}/path"]).read_text())
+        table = json.loads((offline.root / "files" / offline.history[-1][f"{name}/path"]).read_text())
         assert [tuple(row) for row in table["data"]] == rows
     happened = [json.loads(line) for line in run.events.read_text().splitlines()]
-    assert ("events/path" in mirror.history[-1]) == bool(happened)
+    assert ("events/path" in offline.history[-1]) == bool(happened)
     if happened:
-        table = json.loads((mirror.root / "files" / mirror.history[-1]["events/path"]).read_text())
+        table = json.loads((offline.root / "files" / offline.history[-1]["events/path"]).read_text())
         assert [row[:2] for row in table["data"]] == [[event["step"], event["kind"]] for event in happened]
 
 
@@ -84,7 +84,7 @@ AGENT = {
 """what W&B's agent, or a script of the user's, says of the one run that it means"""
 
 
-def test_a_study_is_mirrored_while_it_runs_one_run_for_each_run(
+def test_a_study_is_synced_while_it_runs_one_run_for_each_run(
     two_seeds: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name, value in AGENT.items():
@@ -94,10 +94,10 @@ def test_a_study_is_mirrored_while_it_runs_one_run_for_each_run(
     code, said = run_command(words, tmp_path)
     assert code == 0, said
     assert "wandb" not in said
-    mirrored = run_runs(out)
-    assert len(mirrored) == 4
+    by_run = run_runs(out)
+    assert len(by_run) == 4
     for run in runs_of(out):
-        runs = mirrored[run.root.name]
+        runs = by_run[run.root.name]
         assert len(runs) == 1
         holds_all_of(runs, run)
         about, kept = runs[0], read_json(run.run_json)
@@ -115,12 +115,12 @@ def test_a_study_is_mirrored_while_it_runs_one_run_for_each_run(
         has_the_tables_of(about, run)
         (sample,) = media.glob("html/sample_*.html")
         assert html.escape(run.samples.read_text()) in sample.read_text()
-    reports = [mirror for mirror in offline_runs(out / "wandb") if mirror.job_type == "report"]
-    assert [(mirror.project, mirror.artifacts) for mirror in reports] == [("tiny", ["tiny-report"])]
+    reports = [offline for offline in offline_runs(out / "wandb") if offline.job_type == "report"]
+    assert [(offline.project, offline.artifacts) for offline in reports] == [("tiny", ["tiny-report"])]
 
 
-def test_a_run_killed_and_resumed_is_mirrored_once(two_seeds: Path, tiny_file: Path, tmp_path: Path) -> None:
-    """Every life of the command has a directory of its own, which `wandb sync` puts together in this order."""
+def test_a_run_killed_and_resumed_is_synced_once(two_seeds: Path, tiny_file: Path, tmp_path: Path) -> None:
+    """Every start of the command has a directory of its own, which `wandb sync` puts together in this order."""
     tiny_file.write_text(tiny_file.read_text().replace("steps: 40", "steps: 300"))
     out = tmp_path / "out"
     words = [*GPT, "study", "run", two_seeds, "--out", out, "--processes", "2", "--wandb", "offline"]
@@ -132,14 +132,14 @@ def test_a_run_killed_and_resumed_is_mirrored_once(two_seeds: Path, tiny_file: P
     assert any(run.read_status().state == "running" for run in runs_of(out))
     code, said = run_command(words, tmp_path)
     assert code == 0, said
-    mirrored = run_runs(out)
-    assert {run.root.name for run in runs_of(out)} == set(mirrored)
-    assert max(map(len, mirrored.values())) >= 2
+    by_run = run_runs(out)
+    assert {run.root.name for run in runs_of(out)} == set(by_run)
+    assert max(map(len, by_run.values())) >= 2
     for run in runs_of(out):
-        holds_all_of(mirrored[run.root.name], run)
+        holds_all_of(by_run[run.root.name], run)
 
 
-def test_what_was_trained_without_wandb_is_mirrored_afterwards_and_once(
+def test_what_was_trained_without_wandb_is_synced_afterwards_and_once(
     two_seeds: Path, tiny_file: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "out"
@@ -148,11 +148,11 @@ def test_what_was_trained_without_wandb_is_mirrored_afterwards_and_once(
     assert not (out / "wandb").exists()
     shutil.rmtree(out / "studies" / "tiny" / "report" / "figures")
     code, said = run_command([*GPT, "wandb", "sync", out, "--mode", "offline"], tmp_path)
-    assert (code, said) == (0, "W&B, offline: 5 of 5 runs and reports are mirrored\n")
-    mirrored = run_runs(out)
+    assert (code, said) == (0, "W&B, offline: 5 of 5 runs and reports are synced\n")
+    by_run = run_runs(out)
     for run in runs_of(out):
-        assert len(mirrored[run.root.name]) == 1
-        holds_all_of(mirrored[run.root.name], run)
+        assert len(by_run[run.root.name]) == 1
+        holds_all_of(by_run[run.root.name], run)
     before = sorted((out / "wandb").glob("offline-run-*"))
     assert run_command([*GPT, "wandb", "sync", out, "--mode", "offline"], tmp_path)[0] == 0
     assert sorted((out / "wandb").glob("offline-run-*")) == before
@@ -169,24 +169,24 @@ def test_two_ranks_that_train_one_run_have_one_run_where_the_environment_says(
     code, said = run_command([*accelerate("cpu", "--num_processes", "2"), "train", tiny_file, "--out", out], tmp_path)
     assert code == 0, said
     (run,) = runs_of(out)
-    (mirror,) = offline_runs(tmp_path / "elsewhere" / "wandb")
-    assert (mirror.id, mirror.project, mirror.name) == (run.root.name, "mine", f"{run.root.name[:8]}-s0")
-    holds_all_of([mirror], run)
+    (offline,) = offline_runs(tmp_path / "elsewhere" / "wandb")
+    assert (offline.id, offline.project, offline.name) == (run.root.name, "mine", f"{run.root.name[:8]}-s0")
+    holds_all_of([offline], run)
 
 
-def test_a_number_that_is_not_finite_is_mirrored_as_that(tmp_path: Path) -> None:
+def test_a_number_that_is_not_finite_is_synced_as_that(tmp_path: Path) -> None:
     write_study(tmp_path / "out", study(seeds=2), lambda _: Outcome(state="diverged", nan_at=30, why="not finite"))
     code, said = run_command([*GPT, "wandb", "sync", tmp_path / "out", "--mode", "offline"], tmp_path)
     assert code == 0, said
     for run in runs_of(tmp_path / "out"):
-        (mirror,) = run_runs(tmp_path / "out")[run.root.name]
-        same(history([mirror]), expected_rows(run))
-        assert math.isnan(mirror.history[30]["train/loss"])
-        assert (mirror.summary["status"], mirror.summary["why"]) == ("diverged", "not finite")
+        (offline,) = run_runs(tmp_path / "out")[run.root.name]
+        same(history([offline]), expected_rows(run))
+        assert math.isnan(offline.history[30]["train/loss"])
+        assert (offline.summary["status"], offline.summary["why"]) == ("diverged", "not finite")
         assert json.loads(run.metrics.read_text().splitlines()[30])["train/loss"] is None
 
 
-def test_two_mirrors_at_a_time_mirror_each_run_once(tmp_path: Path) -> None:
+def test_two_syncs_at_a_time_send_each_run_once(tmp_path: Path) -> None:
     out = tmp_path / "out"
     write_study(out, study(seeds=2), lambda _: Outcome())
     words = [*GPT, "wandb", "sync", out, "--mode", "offline"]
@@ -197,14 +197,14 @@ def test_two_mirrors_at_a_time_mirror_each_run_once(tmp_path: Path) -> None:
     assert [len(runs) for runs in run_runs(out).values()] == [1] * 4
 
 
-def test_a_corrupt_run_is_named_and_the_others_are_mirrored(tmp_path: Path) -> None:
+def test_a_corrupt_run_is_named_and_the_others_are_synced(tmp_path: Path) -> None:
     out = tmp_path / "out"
     write_study(out, study(seeds=2), lambda _: Outcome())
     corrupt, *others = runs_of(out)
     corrupt.metrics.write_text("{}\n" + corrupt.metrics.read_text())
     code, said = run_command([*GPT, "wandb", "sync", out, "--mode", "offline"], tmp_path)
     assert code == 3
-    assert "4 of 5 runs and reports are mirrored" in said
+    assert "4 of 5 runs and reports are synced" in said
     assert f"{corrupt.metrics}: corrupt" in (out / "wandb" / "sync.log").read_text()
     for run in others:
         holds_all_of(run_runs(out)[run.root.name], run)

@@ -11,14 +11,14 @@ from typing import Any
 
 import pytest
 from commands import GPT, Command, records, rows_of, run_command, runs_of, started, wait_for
-from mirrored import NOT_NUMBERS, expected_rows, same
+from expected import NOT_NUMBERS, expected_rows, same
 from tally import Tally
 from wandb_server import KEY, Server, serving
 
 pytestmark = pytest.mark.wandb_server
 
 LONGEST = 60 + 45
-"""seconds: what the mirror has after training, and a tiny run on a busy machine"""
+"""seconds: what the sync has after training, and a tiny run on a busy machine"""
 
 
 def numbers(history: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -35,8 +35,8 @@ def holds_all_runs(server: Server, out: Path, project: str) -> None:
         assert served.exit_code == 0
 
 
-def mirror_of(command: Command) -> int:
-    """The process that mirrors."""
+def sync_of(command: Command) -> int:
+    """The process that syncs."""
     (pid,) = [pid for pid, words in command.running().items() if "gpt.wandb_sync.follow" in words]
     return pid
 
@@ -76,7 +76,7 @@ def test_the_server_holds_a_study_and_its_report(online: pytest.MonkeyPatch, tin
         online.setenv("WANDB_BASE_URL", server.url)
         code, said = run_command([*GPT, "study", "run", tiny_study, "--out", out, "--wandb", "online"], tmp_path)
         assert code == 0, said
-        assert "mirror" not in said
+        assert "W&B" not in said
         holds_all_runs(server, out, "tiny")
         assert len(server.runs) == 5
         tables = [path for path in server.uploads if path.endswith(".table.json")]
@@ -107,8 +107,8 @@ def holds_what_there_is(server: Server, out: Path) -> None:
 
 
 @pytest.mark.fault("the mirror to W&B killed")
-@pytest.mark.parametrize("killed", ["mirror", "everything"])
-def test_a_mirror_killed_in_the_middle_sends_no_row_twice(
+@pytest.mark.parametrize("killed", ["sync", "everything"])
+def test_a_sync_killed_in_the_middle_sends_no_row_twice(
     online: pytest.MonkeyPatch, long_file: Path, tmp_path: Path, killed: str
 ) -> None:
     out = tmp_path / "out"
@@ -116,11 +116,11 @@ def test_a_mirror_killed_in_the_middle_sends_no_row_twice(
         online.setenv("WANDB_BASE_URL", server.url)
         with started([*GPT, "train", long_file, "--out", out, "--wandb", "online"], tmp_path) as command:
             wait_for(lambda: has_rows(server), command)
-            os.kill(mirror_of(command), signal.SIGKILL)
+            os.kill(sync_of(command), signal.SIGKILL)
             os.killpg(command.process.pid, signal.SIGKILL if killed == "everything" else signal.SIGINT)
             assert command.wait() == (-signal.SIGKILL if killed == "everything" else 75)
             command.leaves_nothing()
-            assert ("1 of 1 runs and reports are not mirrored" in command.said) == (killed == "mirror")
+            assert ("1 of 1 runs and reports have not arrived" in command.said) == (killed == "sync")
         (served,) = server.runs.values()
         assert len(served.lines) > 60
         assert served.exit_code is None
@@ -129,7 +129,7 @@ def test_a_mirror_killed_in_the_middle_sends_no_row_twice(
 
 
 @pytest.mark.fault("W&B unreachable, black-holed, slow or silent")
-def test_without_a_server_training_ends_in_time_and_the_same_and_is_mirrored_later(
+def test_without_a_server_training_ends_in_time_and_the_same_and_is_synced_later(
     online: pytest.MonkeyPatch, tiny_file: Path, tmp_path: Path, faults: Tally
 ) -> None:
     """A server that never answers, one that is not there, and one that is too slow, all at a time."""
@@ -146,14 +146,14 @@ def test_without_a_server_training_ends_in_time_and_the_same_and_is_mirrored_lat
             with faults.one():
                 assert command.wait(LONGEST - (time.monotonic() - began)) == 0, command.said
                 command.leaves_nothing()
-                assert "gpt: 1 of 1 runs and reports are not mirrored to W&B" in command.said
+                assert "gpt: 1 of 1 runs and reports have not arrived at W&B" in command.said
                 assert f"gpt wandb sync {out} --mode online catches up" in command.said
                 assert records(out) == records(tmp_path / "alone")
             faults.saw("longest wait, seconds", round(time.monotonic() - began, 1))
     with serving() as server:
         online.setenv("WANDB_BASE_URL", server.url)
         code, said = run_command([*GPT, "wandb", "sync", out], tmp_path)
-        assert (code, said) == (0, "W&B, online: 1 of 1 runs and reports are mirrored\n")
+        assert (code, said) == (0, "W&B, online: 1 of 1 runs and reports are synced\n")
         holds_all_runs(server, out, "gpt-study")
 
 
@@ -195,7 +195,7 @@ def test_the_last_state_is_on_the_server_though_ctrl_c_stopped_training(
             os.killpg(command.process.pid, signal.SIGINT)
             assert command.wait() == 75
             command.leaves_nothing()
-            assert "not mirrored" not in command.said
+            assert "have not arrived" not in command.said
         holds_what_there_is(server, out)
 
 
@@ -214,7 +214,7 @@ def test_a_server_that_falls_silent_in_the_middle_holds_up_nothing(
             assert command.wait() == 75
             assert time.monotonic() - began < 45
             command.leaves_nothing()
-            assert "1 of 1 runs and reports are not mirrored" in command.said
+            assert "1 of 1 runs and reports have not arrived" in command.said
         known = dict(server.runs)
     with serving() as server:
         server.runs = known

@@ -1,4 +1,4 @@
-"""Claims about what a run's folder has for a mirror."""
+"""Claims about what a run's folder has for W&B."""
 
 import json
 import math
@@ -6,9 +6,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from expected import HEADS
 from hypothesis import given
 from hypothesis import strategies as st
-from mirrored import HEADS
 from synthetic import LAYERS, STEPS, Outcome, study, write_study
 
 from gpt.errors import InputError
@@ -37,7 +37,7 @@ def test_rows_are_given_out_once_and_the_last_waits_for_what_follows_it(tmp_path
     assert reader.new(finished=True) == []
 
 
-def test_steps_that_were_mirrored_before_are_passed_over(tmp_path: Path) -> None:
+def test_steps_that_were_synced_before_are_passed_over(tmp_path: Path) -> None:
     path = tmp_path / "metrics.jsonl"
     path.write_text("".join(map(line, range(9))))
     assert steps(RowReader(path, 5).new(finished=True)) == [6, 7, 8]

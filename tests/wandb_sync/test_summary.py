@@ -1,4 +1,4 @@
-"""Claims about what a mirror shows of a whole run."""
+"""Claims about what W&B is shown of a whole run."""
 
 import json
 from pathlib import Path

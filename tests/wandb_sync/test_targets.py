@@ -28,12 +28,12 @@ def test_a_project_that_wandb_would_refuse_is_refused(name: str) -> None:
 def test_every_run_of_a_study_has_a_run_named_by_variant_and_setting(tmp_path: Path) -> None:
     planned = study(seeds=2, settings={"optim.lr": [1e-3, 3e-3]})
     write_study(tmp_path, planned, lambda _: Outcome(state="planned"))
-    places = Destination(tmp_path, "offline", None, ["by-hand"]).iter_runs()
-    assert len({place.folder for place in places}) == 8
-    assert {place.project for place in places} == {"by-hand"}
+    targets = Destination(tmp_path, "offline", None, ["by-hand"]).iter_runs()
+    assert len({target.folder for target in targets}) == 8
+    assert {target.project for target in targets} == {"by-hand"}
     arms = {"1.0 lr=0.001", "1.0 lr=0.003", "off lr=0.001", "off lr=0.003"}
-    assert {place.group for place in places} == {place.arm for place in places} == arms
-    assert places[0].tags == ("by-hand", "1.0", "lr=0.001")
+    assert {target.group for target in targets} == {target.arm for target in targets} == arms
+    assert targets[0].tags == ("by-hand", "1.0", "lr=0.001")
 
 
 def test_a_run_of_two_studies_is_one_run_in_each_project_and_one_where_there_is_one_project(tmp_path: Path) -> None:
@@ -43,13 +43,13 @@ def test_a_run_of_two_studies_is_one_run_in_each_project_and_one_where_there_is_
     assert len(Destination(tmp_path, "offline", "both", ["one", "two"]).iter_runs()) == 6
 
 
-def test_runs_without_a_study_are_mirrored_by_themselves(tmp_path: Path) -> None:
+def test_runs_without_a_study_are_synced_by_themselves(tmp_path: Path) -> None:
     write_study(tmp_path, study(), lambda _: Outcome())
     assert everything(tmp_path, "offline", None).standalone == ()
     (tmp_path / "studies" / "by-hand" / "runs.json").unlink()
     alone = everything(tmp_path, "offline", None)
     assert len(alone.standalone) == 6
-    assert {(place.project, place.group) for place in alone.iter_runs()} == {("gpt-study", "gpt train")}
+    assert {(target.project, target.group) for target in alone.iter_runs()} == {("gpt-study", "gpt train")}
 
 
 def test_a_folder_with_nothing_in_it_is_refused(tmp_path: Path) -> None:
@@ -60,15 +60,15 @@ def test_a_folder_with_nothing_in_it_is_refused(tmp_path: Path) -> None:
 def test_what_has_arrived_is_noted_for_each_mode_and_project(tmp_path: Path) -> None:
     write_study(tmp_path, study(), lambda _: Outcome())
     to = everything(tmp_path, "offline", None)
-    place = to.iter_runs()[0]
-    status = place.folder.read_status()
+    target = to.iter_runs()[0]
+    status = target.folder.read_status()
     assert to.count_missing(to.iter_runs()) == 6
-    to.write_cursor(place, 40, status)
-    assert to.read_cursor(place).ended
+    to.write_cursor(target, 40, status)
+    assert to.read_cursor(target).ended
     assert to.count_missing(to.iter_runs()) == 5
     for other in (replace(to, mode="online"), replace(to, project="elsewhere")):
         assert other.count_missing(other.iter_runs()) == 6
-    place.folder.write_status(replace(status, attempts=2))
+    target.folder.write_status(replace(status, attempts=2))
     assert to.count_missing(to.iter_runs()) == 6
 
 

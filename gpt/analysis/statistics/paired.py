@@ -2,7 +2,7 @@
 
 The same seed in two variants is a pair, and everything here works on the per-seed values of one metric, in seed order.
 Differences are b - a. A value that is not finite cannot be averaged: its pair is counted in `left_out`, so a result
-with `left_out > 0` speaks of the surviving pairs alone and belongs next to `gpt.analysis.statistics.failures`, which
+with `left_out > 0` is of the surviving pairs only and belongs next to `gpt.analysis.statistics.failures`, which
 counts every run.
 """
 

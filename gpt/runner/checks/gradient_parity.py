@@ -54,7 +54,7 @@ TOGETHER = [[0, 1]]
 
 @dataclass(frozen=True)
 class Case:
-    """One layout, and the case of one process that it is held against."""
+    """One layout, and the case of one process that it is compared with."""
 
     name: str
     ranks: int
@@ -75,7 +75,7 @@ class Case:
     def asked(self) -> dict[str, Any]:
         """What the ranks are told."""
         values = {"train.micro_batch_size": self.micro_batch, **(self.values or {})}
-        config = with_values(parse(RunConfig, SMALL, "certificate"), values, self.name)
+        config = with_values(parse(RunConfig, SMALL, "gradient parity"), values, self.name)
         parts = config.train.batch_size // (self.micro_batch or config.train.batch_size // self.ranks)
         config = with_values(config, {"probes.noise_scale": parts > 1}, self.name)
         return {
@@ -159,8 +159,8 @@ class Line:
 class GradientParity:
     lines: list[Line]
     rank_invariant_cost: list[float]
-    """quartiles of the time of a step in order over that of a DDP step, two ranks, the same micro-batches; empty
-    where no case has two ranks"""
+    """quartiles of the time of a step with rank-invariant reduction over that of a DDP step, two ranks, the same
+    micro-batches; empty where no case has two ranks"""
 
     @property
     def holds(self) -> bool:
@@ -190,8 +190,8 @@ def check_parity(device: str, planned: Sequence[Case]) -> GradientParity:
 
 
 def _timed() -> dict[str, Any]:
-    base = with_values(parse(RunConfig, TIMED, "certificate"), {"train.micro_batch_size": 4}, "certificate")
-    ordered = with_values(base, _RANK_INVARIANT, "certificate")
+    base = with_values(parse(RunConfig, TIMED, "gradient parity"), {"train.micro_batch_size": 4}, "gradient parity")
+    ordered = with_values(base, _RANK_INVARIANT, "gradient parity")
     return {"config": ordered.model_dump(mode="json"), "rival": base.model_dump(mode="json")}
 
 
@@ -309,7 +309,7 @@ def page(parity: GradientParity, stack: Mapping[str, Any]) -> str:
     if parity.rank_invariant_cost:
         low, middle, high = parity.rank_invariant_cost
         cost = (
-            f"\nA step that adds gradients in order takes {middle:.2f} times as long as a DDP step with the same "
+            f"\nA step with rank-invariant reduction takes {middle:.2f} times as long as a DDP step with the same "
             f"micro-batches (quartiles {low:.2f} and {high:.2f}; two ranks, interleaved).\n"
         )
     return (

@@ -144,7 +144,7 @@ def _finished(record: RunReader) -> Iterator[str]:
 
 
 def _unfinished(run: RunFolder) -> Iterator[str]:
-    """What a run that goes on would trip over."""
+    """What resuming the run would trip over."""
     steps, corrupt = checkpoint.find(run.checkpoints)
     yield from corrupt.values()
     for step, meta in list(steps.items())[-1:]:

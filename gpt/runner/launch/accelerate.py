@@ -1,6 +1,6 @@
 """Where a launcher placed this process, and every way in which it started something else than what was asked for.
 
-`accelerate launch` starts one process instead of several, or another engine, without a word and with exit code 0. What
+`accelerate launch` starts one process instead of several, or another engine, silently and with exit code 0. What
 it was asked for is on its own command line, what it did is in the environment; a launch whose two halves differ, or
 which decides what the run file decides, is refused before anything is trained. Source: accelerate.commands.launch and
 accelerate.utils.launch, whose launchers `simple`, `multi_gpu` and `deepspeed` write the variables read here.
@@ -108,7 +108,7 @@ def read_launch(environment: Mapping[str, str], command: Sequence[str], gpus: in
     if cpu and (asked.deepspeed or zero_stage is not None):
         raise InputError(
             "the launch asks for DeepSpeed and for the CPU (--cpu, use_cpu or ACCELERATE_USE_CPU), of which accelerate "
-            "drops one without a word; ask for DeepSpeed alone and hide the GPUs (CUDA_VISIBLE_DEVICES=), or use "
+            "drops one silently; ask for DeepSpeed alone and hide the GPUs (CUDA_VISIBLE_DEVICES=), or use "
             "launch/cpu.yaml"
         )
     if not any(name in environment for name in PLACE[:3]):

@@ -8,11 +8,11 @@ DONE = 0
 WRONG = 1
 """`gpt check-gradients` found a wrong layout, or `gpt verify` a wrong record"""
 RANK_LOST = 1
-"""a rank whose row cannot go on, and a launch that lost one"""
+"""a rank whose group cannot continue, and a launch that lost one"""
 BAD_INPUT = 2
 RUNS_FAILED = 3
 STOPPED = 75
-"""stopped on request; the same command goes on"""
+"""stopped on request; the same command resumes"""
 OUTPUT_CLOSED = 141
 """as a shell says of a program that SIGPIPE ended: `gpt study status | head`"""
 

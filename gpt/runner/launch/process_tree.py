@@ -1,6 +1,6 @@
-"""Who descends from whom among the processes of this machine, and what they owe each other (Linux; see prctl(2)).
+"""Which processes of this machine descend from which, and what ends with what (Linux; see prctl(2)).
 
-Elsewhere nobody is known and nothing is owed: there the ranks' own watch for their parent has to do.
+Elsewhere no descendant is known: there the ranks' own watch for their parent has to do.
 """
 
 import contextlib

@@ -28,7 +28,7 @@ class RankEntry:
     ranks: int
     """of this machine, itself included"""
     code: int | None
-    """of gpt; None: the rank runs, or died without a word"""
+    """of gpt; None: the rank runs, or died without noting one"""
 
 
 class RankRegistry:
@@ -38,7 +38,7 @@ class RankRegistry:
         self.folder = folder
 
     def open(self, supervisor: int) -> None:
-        """Begin, in the name of the process that all ranks must descend from."""
+        """Begin, for the process that all ranks must descend from."""
         (self.folder / "supervisor").write_text(str(supervisor))
 
     def sign(self, rank: int, ranks: int) -> None:
@@ -47,7 +47,7 @@ class RankRegistry:
         write_atomic(self.folder / f"{rank}.begun", f"{os.getpid()} {ranks}".encode())
 
     def note(self, rank: int, code: int) -> None:
-        """Note the exit code that the rank would end with if nobody supervised it."""
+        """Note the exit code that the rank would end with if it were not supervised."""
         write_atomic(self._code(rank), str(code).encode())
 
     def read(self) -> dict[int, RankEntry]:
@@ -92,7 +92,7 @@ def register_rank(environment: MutableMapping[str, str]) -> RegisteredRank | Non
     """Enter this process on the registry, if there is one.
 
     Requests to stop that come before it listens (`stop_on_signals`) are held back until it does, so that all ranks stop
-    in order; without a launcher there is nobody left to wait for, and it ends at once.
+    cleanly; without a launcher no process is left to wait for, and it ends at once.
     """
     folder = environment.pop(VARIABLE, None)
     if folder is None:

@@ -156,7 +156,7 @@ class Supervisor:
         missing = max(entry.ranks for entry in ranks.values()) - len(ranks)
         if lost or missing:
             who = f"rank {' and '.join(lost)}" if lost else f"{missing} of the ranks"
-            _say(f"{who} ended before the work did; the same command goes on from the last checkpoints")
+            _say(f"{who} ended before the work did; the same command resumes from the last checkpoints")
             return RANK_LOST
         return next(entry.code for entry in ranks.values() if entry.code is not None)
 

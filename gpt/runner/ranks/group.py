@@ -2,7 +2,7 @@
 
 W ranks stand in W / R groups of R. A group is torch's default process group, so every engine works in it as if there
 were nothing else; groups share only a store, where they take their work from. After an exception in one of its ranks a
-group breaks up and joins again: what failed is one seed batch, the others go on.
+group is aborted and formed again: what failed is one seed batch, the others continue.
 """
 
 import contextlib
@@ -30,7 +30,7 @@ UNCLEAR = {"could not create a primitive": "oneDNN found no room for a kernel: m
 
 
 class RankLostError(Exception):
-    """A rank of this group is gone, or does not answer: the group cannot go on."""
+    """A rank of this group is gone, or does not answer: the group cannot continue."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ class RankGroup:
         """Meet all other ranks at the store.
 
         Args:
-            store: shared by all W ranks and used by nobody else.
+            store: shared by all W ranks and used for nothing else.
             backend: torch's name of what carries the group's collectives.
             timeout: seconds after which a rank that does not answer is given up.
             stop: whether to give up waiting.
@@ -122,7 +122,7 @@ class RankGroup:
             dist.destroy_process_group()
 
     def take(self, count: int) -> Iterator[int]:
-        """Numbers below `count`, each given to one group only, until asked to stop; whoever is fast takes more."""
+        """Numbers below `count`, each given to one group only, until asked to stop; a fast group takes more."""
         while not self._agree_to_stop():
             number = self._store.add("taken", 1) - 1 if self.ranks.is_main else 0
             number = self.ranks.broadcast_object(number)

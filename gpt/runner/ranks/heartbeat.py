@@ -1,4 +1,4 @@
-"""A sign of life from every rank, so that one that hangs as a whole (stopped, swapped out, cut off) is not waited for.
+"""A heartbeat from every rank, so that one that hangs as a whole (stopped, swapped out, cut off) is not waited for.
 
 A thread beats while the process runs, whatever the training does: silence says that the process does not run, and not
 that a step takes long.
@@ -25,7 +25,7 @@ def send_heartbeats(store: dist.Store, rank: int) -> Iterator[None]:
     own: dist.Store = store.clone()  # type: ignore[attr-defined]  # missing in torch's stubs
 
     def beat() -> None:
-        with contextlib.suppress(RuntimeError):  # the store is gone, and with it whoever listened
+        with contextlib.suppress(RuntimeError):  # the store is gone, and with it the listener
             while not ended.wait(HEARTBEAT_SECONDS):
                 own.add(_key(rank), 1)
 
@@ -40,7 +40,7 @@ def send_heartbeats(store: dist.Store, rank: int) -> Iterator[None]:
 
 
 class HeartbeatMonitor:
-    """Listens to the beats of ranks; somebody who asks often enough learns who has fallen silent."""
+    """Listens to the heartbeats of ranks; a process that asks often enough learns which have stopped."""
 
     def __init__(self, store: dist.Store, timeout: float):
         self._store = store

@@ -42,7 +42,7 @@ def check_ranks_agree(
     seed_batches: Sequence[Sequence[PlannedRun]],
     workspace: Workspace,
 ) -> None:
-    """Hold what this rank is against rank 0, before anything is trained.
+    """Check what this rank is against rank 0, before anything is trained.
 
     Raises:
         InputError: names what differs and, of short things, rank and values; every rank raises the same.
@@ -90,7 +90,7 @@ def run_as_rank(
     """Train, as one rank of a launch, what falls to its group; rank 0 waits for all the others.
 
     Returns:
-        What became of all runs, as far as this rank knows: only rank 0 has seen everybody end.
+        What became of all runs, as far as this rank knows: only rank 0 has seen every rank end.
     """
     with (
         stop_on_signals(*STOP_SIGNALS, LAUNCHER_ENDED, starter_is_alive=parent_watch()) as stop,
@@ -110,14 +110,14 @@ def run_as_rank(
 
 
 def _wait_for_others(store: dist.Store, world: int, timeout: float) -> None:
-    """Wait until every rank has ended; one that gives no sign of life ends the launch."""
+    """Wait until every rank has ended; one that sends no heartbeat ends the launch."""
     monitor, others = HeartbeatMonitor(store, timeout), set(range(1, world))
     while others:
         for rank in sorted(others):
             if store.check([f"ended/{rank}"]):
                 others.remove(rank)
             elif monitor.is_stale(rank):
-                why = f"no sign of life for {timeout:g} s ({BUSY})"
+                why = f"no heartbeat for {timeout:g} s ({BUSY})"
                 print(f"gpt: rank {rank} of {world} was lost: {why}", file=sys.stderr)
                 end_process(RANK_LOST)
         time.sleep(POLL_SECONDS)

@@ -66,14 +66,14 @@ def run_locally(
             if stop() and not told:
                 _each(workers, BaseProcess.terminate)
                 told = time.monotonic()
-            if stop.interrupts > 1:  # whoever asks twice does not want to wait for checkpoints
+            if stop.interrupts > 1:  # a person who asks twice does not want to wait for checkpoints
                 _each(workers, BaseProcess.kill)
             late = told and time.monotonic() - told > layout.timeout
             for rank, worker in enumerate(workers):
                 if worker.is_alive() and late:
                     _kill(rank, worker, f"it has not ended {layout.timeout:g} s after it was told to stop")
                 elif worker.is_alive() and monitor.is_stale(rank):
-                    _kill(rank, worker, f"no sign of life for {layout.timeout:g} s ({BUSY})")
+                    _kill(rank, worker, f"no heartbeat for {layout.timeout:g} s ({BUSY})")
             _end_groups_of_the_dead(workers, layout.ranks_per_run, died)
             progress.update()
             time.sleep(POLL_SECONDS)
@@ -115,7 +115,7 @@ def run_rank(
     timeout: float,
     stop: Callable[[], bool],
 ) -> bool:
-    """Do this process's share; where its group cannot go on, say so and exit with `RANK_LOST`.
+    """Do this process's share; where its group cannot continue, say so and exit with `RANK_LOST`.
 
     Returns:
         Whether the group has stopped on request, to whichever of its ranks that came.
