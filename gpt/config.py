@@ -44,6 +44,8 @@ class DataConfig(Strict):
 
 
 class ModelConfig(Strict):
+    """The shape of a Transformer, and the variant of each of its parts."""
+
     layers: Positive
     """number of Transformer blocks"""
     heads: Positive

@@ -28,7 +28,19 @@ MAY_IMPORT = {
     "runner": CONFIGURATION | {"data", "model", "probes", "train", "records", "study", "analysis"},
 }
 MAY_IMPORT["commands"] = set(MAY_IMPORT)
-LIGHT_ROOMS = ("errors", "randomness", "yaml_file", "config", "records", "study", "analysis", "wandb_sync", "commands")
+MAY_IMPORT["api"] = set(MAY_IMPORT)
+LIGHT_ROOMS = (
+    "errors",
+    "randomness",
+    "yaml_file",
+    "config",
+    "records",
+    "study",
+    "analysis",
+    "wandb_sync",
+    "commands",
+    "api",
+)
 HEAVY = {"torch", "wandb", "deepspeed", "accelerate", "scipy", "matplotlib", "plotly", "jinja2", "tyro", "tqdm"}
 
 

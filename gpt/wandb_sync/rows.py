@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from gpt.analysis.collect import HEATMAP
 from gpt.errors import InputError
+from gpt.records.axes import axis_names
 from gpt.records.files import parse_json
 from gpt.records.run_folder import RunFolder, load_arrays
 from gpt.records.schema import LAYER_GRAD_NORM
@@ -122,25 +123,11 @@ def probed(run: RunFolder, step: int, layers: Sequence[str]) -> dict[str, float]
     for name, array in load_arrays(path).items():
         if name == HEATMAP or array.size > MOST_SERIES:
             continue
-        axes = _axes(name, array.shape, layers)
+        axes = axis_names(name, array.shape, layers)
         for index in np.ndindex(array.shape):
             place = "/".join(axis[i] for axis, i in zip(axes, index, strict=True))
             found[f"probe/{name}/{place}" if place else f"probe/{name}"] = float(array[index])
     return found
-
-
-def _axes(name: str, shape: Sequence[int], layers: Sequence[str]) -> list[list[str]]:
-    """What the entries along each axis of a probe array are called."""
-    blocks = [layer for layer in layers if layer.startswith("layer ")]
-    if name.startswith("attention_"):
-        named = [blocks, [f"head {i}" for i in range(shape[1])]]
-    elif name.startswith("residual_"):
-        named = [["embedding", *blocks]]
-    else:
-        named = [blocks if name == "dead_share" else list(layers)]
-    if [len(axis) for axis in named] == list(shape):
-        return named
-    return [[str(i) for i in range(size)] for size in shape]
 
 
 def heatmap_due(step: int, every: int) -> bool:

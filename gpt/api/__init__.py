@@ -1,0 +1,1 @@
+"""What `from gpt import ...` offers to a Python program; docs/api.md shows it at work."""
