@@ -7,7 +7,7 @@ About three minutes on one core the first time; later, as the runs are kept, sec
 
 import argparse
 
-from gpt import InputError, run_study
+from gpt import InputError, run_study, verdicts
 
 
 def main() -> None:
@@ -27,7 +27,7 @@ def main() -> None:
             f"  {contrast.b} vs {contrast.a}: {paired.mean_difference:+.4f} {findings.study.metric.unit} "
             f"[{paired.low:+.4f}, {paired.high:+.4f}], p = {contrast.p_adjusted:.3f}: {contrast.verdict}"
         )
-    for sentence in findings.verdicts:
+    for sentence in verdicts(findings):
         print(sentence)
 
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from gpt.api.training import load_findings as load_findings
     from gpt.api.training import run_study as run_study
     from gpt.api.training import train_run as train_run
+    from gpt.api.training import verdicts as verdicts
     from gpt.config import ModelConfig as ModelConfig
     from gpt.config import RunConfig as RunConfig
     from gpt.config import read_run_file as read_run_file
@@ -28,7 +29,7 @@ else:
     _HOMES = {
         "gpt.analysis.findings": ("Findings",),
         "gpt.api.run": ("Difference", "Run", "compare_runs", "load_run"),
-        "gpt.api.training": ("load_findings", "run_study", "train_run"),
+        "gpt.api.training": ("load_findings", "run_study", "train_run", "verdicts"),
         "gpt.config": ("ModelConfig", "RunConfig", "read_run_file"),
         "gpt.errors": ("InputError",),
         "gpt.model.gpt": ("GPT", "build_model"),

@@ -196,7 +196,7 @@ def with_values(config: RunConfig, values: Mapping[str, Any], where: str) -> Run
     return parse(RunConfig, data, where)
 
 
-def load_run(path: Path, overrides: Sequence[str] = ()) -> RunConfig:
+def read_run_file(path: Path, overrides: Sequence[str] = ()) -> RunConfig:
     """Read a run file and lay `--key value` pairs over it; only the whole must be valid.
 
     A text file's path is relative to the run file, and to the current folder where it is given by `--data.source`; it

@@ -11,7 +11,7 @@ from tally import Tally
 from tiny import write_run, write_study
 
 from gpt.commands.workspace import cache_folder
-from gpt.config import RunConfig, load_run
+from gpt.config import RunConfig, read_run_file
 from gpt.data.corpus import load_text
 
 
@@ -44,7 +44,7 @@ def tiny_file(tmp_path: Path, excerpt: Path) -> Path:
 @pytest.fixture
 def tiny(tiny_file: Path) -> RunConfig:
     """The run of `tiny_file`."""
-    return load_run(tiny_file)
+    return read_run_file(tiny_file)
 
 
 @pytest.fixture

@@ -15,9 +15,10 @@ import numpy as np
 import pytest
 import torch
 from published import REPOSITORY
+from tiny import write_run
 
 import gpt
-from gpt import InputError, Run, compare_runs, load_findings, load_run, read_run_file, run_study, train_run
+from gpt import InputError, Run, compare_runs, load_findings, load_run, read_run_file, run_study, train_run, verdicts
 from gpt.train.saved_model import load_model
 
 STUDIES = ("configs/studies/quick/normalization.yaml", "configs/studies/qk_norm.yaml")
@@ -25,14 +26,14 @@ STUDIES = ("configs/studies/quick/normalization.yaml", "configs/studies/qk_norm.
 
 
 @pytest.fixture(scope="module")
-def checkout(tmp_path_factory: pytest.TempPathFactory, tiny_yaml: str) -> Path:
+def checkout(tmp_path_factory: pytest.TempPathFactory, excerpt: Path) -> Path:
     """The repository as a reader has it, with a tiny run, and a study of it with two seeds that has been run."""
     root = tmp_path_factory.mktemp("checkout")
     for path in ("results", "examples"):
         (root / path).symlink_to(REPOSITORY / path)
     for folder in ("configs/runs", "configs/studies/quick"):
         (root / folder).mkdir(parents=True)
-    (root / "configs/runs/char_quick.yaml").write_text(tiny_yaml)
+    write_run(root / "configs/runs/char_quick.yaml", excerpt)
     study = (REPOSITORY / STUDIES[0]).read_text()
     study = re.sub("seeds: .*", "seeds: 2", study).replace("../../runs", str(root / "configs/runs"))
     for path in STUDIES:
@@ -86,7 +87,7 @@ def test_the_script_prints_what_a_study_found(here: Path) -> None:
     findings = load_findings("out/studies/quick-normalization")
     assert findings.study.question in ended.stdout
     assert findings.contrasts[0].verdict in ended.stdout
-    assert findings.verdicts[0] in ended.stdout
+    assert verdicts(findings)[0] in ended.stdout
 
 
 def test_a_run_has_what_its_files_hold(run: Run) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from files import edited
 
-from gpt.config import RunConfig, fingerprint, load_run, with_values
+from gpt.config import RunConfig, fingerprint, read_run_file, with_values
 from gpt.errors import InputError
 from gpt.yaml_file import flatten, keys_of
 
@@ -13,7 +13,7 @@ from gpt.yaml_file import flatten, keys_of
 def refused(path: Path, *overrides: str) -> str:
     """The one line that a run file or its overrides are answered with."""
     with pytest.raises(InputError) as caught:
-        load_run(path, overrides)
+        read_run_file(path, overrides)
     message = str(caught.value)
     assert "\n" not in message
     return message
@@ -24,18 +24,18 @@ def test_every_shipped_run_file_loads_and_names_every_field(repository: Path) ->
     assert files
     for path in files:
         assert path.read_text().startswith("# "), f"{path.name} must open with what it is and how to start it"
-        shipped = set(flatten(load_run(path)))
+        shipped = set(flatten(read_run_file(path)))
         assert shipped == set(keys_of(RunConfig))
 
 
 def test_the_studies_base_differs_from_nanogpts_recipe_in_its_positions_alone(repository: Path) -> None:
     runs = repository / "configs" / "runs"
-    nanogpt, small = flatten(load_run(runs / "nanogpt_cpu.yaml")), flatten(load_run(runs / "char_small.yaml"))
+    nanogpt, small = flatten(read_run_file(runs / "nanogpt_cpu.yaml")), flatten(read_run_file(runs / "char_small.yaml"))
     assert {k for k in nanogpt if nanogpt[k] != small[k]} == {"model.position"}
 
 
 def test_the_nanogpt_recipe_is_the_documented_one(repository: Path) -> None:
-    values = flatten(load_run(repository / "configs" / "runs" / "nanogpt_cpu.yaml"))
+    values = flatten(read_run_file(repository / "configs" / "runs" / "nanogpt_cpu.yaml"))
     documented = {
         "model.layers": 4, "model.heads": 4, "model.width": 128, "model.context": 64, "train.batch_size": 12,
         "train.steps": 2000, "optim.lr": 1e-3, "optim.final_lr_ratio": 0.1, "optim.warmup_steps": 100,
@@ -47,12 +47,12 @@ def test_the_nanogpt_recipe_is_the_documented_one(repository: Path) -> None:
 
 
 def test_scientific_notation_is_a_number(tiny_file: Path) -> None:
-    assert load_run(edited(tiny_file, "lr: 2e-2,", "lr: 1e-3,")).optim.lr == 0.001
+    assert read_run_file(edited(tiny_file, "lr: 2e-2,", "lr: 1e-3,")).optim.lr == 0.001
 
 
 @pytest.mark.parametrize("word", ["off", "null", "~"])
 def test_clipping_is_switched_off_by_off_and_by_null(tiny_file: Path, word: str) -> None:
-    assert load_run(edited(tiny_file, "clip: 1.0", f"clip: {word}")).optim.clip is None
+    assert read_run_file(edited(tiny_file, "clip: 1.0", f"clip: {word}")).optim.clip is None
 
 
 def test_an_unknown_key_is_answered_with_file_line_and_the_nearest_key(tiny_file: Path) -> None:
@@ -125,7 +125,7 @@ def test_a_missing_file_and_a_folder_are_refused(tmp_path: Path) -> None:
 
 
 def test_overrides_are_read_as_the_file_is(tiny_file: Path) -> None:
-    config = load_run(tiny_file, ["--optim.lr", "1e-3", "--optim.clip=off", "--model.position", "none"])
+    config = read_run_file(tiny_file, ["--optim.lr", "1e-3", "--optim.clip=off", "--model.position", "none"])
     assert (config.optim.lr, config.optim.clip, config.model.position) == (0.001, None, "none")
 
 
@@ -133,14 +133,14 @@ def test_overrides_are_read_as_the_file_is(tiny_file: Path) -> None:
     "prompt", ["ROMEO:", "# hi", "\n", "- a", "a: b", "[1", "off", "0x1F", "--x=y", "\ta", "null", "'"]
 )
 def test_a_text_field_takes_the_word_as_it_stands(tiny_file: Path, prompt: str) -> None:
-    assert load_run(tiny_file, ["--sample.prompt", prompt]).sample.prompt == prompt
-    assert load_run(tiny_file, [f"--sample.prompt={prompt}", "--seed", "3"]).sample.prompt == prompt
+    assert read_run_file(tiny_file, ["--sample.prompt", prompt]).sample.prompt == prompt
+    assert read_run_file(tiny_file, [f"--sample.prompt={prompt}", "--seed", "3"]).sample.prompt == prompt
 
 
 def test_only_the_file_with_its_overrides_must_be_valid(tiny_file: Path) -> None:
     edited(tiny_file, "layers: 2, ", "")
     edited(tiny_file, "width: 16", "width: 15")
-    config = load_run(tiny_file, ["--model.layers", "3", "--model.heads=3", "--model.position=none"])
+    config = read_run_file(tiny_file, ["--model.layers", "3", "--model.heads=3", "--model.position=none"])
     assert (config.model.layers, config.model.width, config.model.heads) == (3, 15, 3)
     message = refused(tiny_file, "--model.layers", "3")
     assert message == f"{tiny_file} with --model.layers 3: model: width 15 must be a multiple of heads 2"
@@ -157,11 +157,11 @@ def test_a_text_files_path_is_relative_to_the_file_that_names_it(
     edited(tiny_file, str(excerpt), "corpus.txt")
     monkeypatch.chdir(elsewhere)
     for path in (tiny_file, Path("..") / tiny_file.name):
-        source = Path(load_run(path).data.source)
+        source = Path(read_run_file(path).data.source)
         assert source.is_absolute()
         assert source.samefile(tmp_path / "corpus.txt")
-    assert load_run(tiny_file, ["--data.source", "mine.txt"]).data.source == str(elsewhere / "mine.txt")
-    assert load_run(tiny_file, ["--data.source", "tiny_shakespeare"]).data.source == "tiny_shakespeare"
+    assert read_run_file(tiny_file, ["--data.source", "mine.txt"]).data.source == str(elsewhere / "mine.txt")
+    assert read_run_file(tiny_file, ["--data.source", "tiny_shakespeare"]).data.source == "tiny_shakespeare"
 
 
 @pytest.mark.parametrize(
@@ -224,5 +224,5 @@ def test_data_counts_by_its_content_and_not_by_its_name(tiny: RunConfig) -> None
 
 
 def test_the_fingerprint_of_a_configuration_never_moves(repository: Path) -> None:
-    config = load_run(repository / "configs" / "runs" / "char_small.yaml")
+    config = read_run_file(repository / "configs" / "runs" / "char_small.yaml")
     assert fingerprint(config, "0" * 64) == "382ce4b081bbb6b9"

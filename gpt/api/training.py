@@ -4,15 +4,14 @@ import json
 import os
 import subprocess
 import sys
-import sysconfig
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import gpt
 from gpt.analysis.findings import Findings
 from gpt.api.run import Run
+from gpt.commands.surroundings import import_path
 from gpt.config import RunConfig, fingerprint, read_run_file, with_values
 from gpt.errors import InputError
 from gpt.runner.launch.exit_codes import BAD_INPUT
@@ -33,6 +32,16 @@ def load_findings(study: Files) -> Findings:
     return Findings.read(next((place for place in places if place.is_file()), places[0]))
 
 
+def verdicts(findings: Findings) -> list[str]:
+    """The answers to the study's question in sentences: one for each contrast, or for each spread taken apart."""
+    from gpt.report.text.seed_variance import decomposed, spread_sentences
+    from gpt.report.text.sentences import sentence
+
+    study = findings.study
+    of_contrasts = [sentence(contrast, study.metric) for contrast in findings.contrasts]
+    return [*of_contrasts, *(" ".join(spread_sentences(study, *spread)) for spread in decomposed(findings))]
+
+
 def run_study(file: Files, *, seeds: int | None = None, out: Files = "out", options: Sequence[str] = ()) -> Findings:
     """Train every missing run of a study, write its report, and return its findings; progress goes to stderr.
 
@@ -48,8 +57,9 @@ def run_study(file: Files, *, seeds: int | None = None, out: Files = "out", opti
         RuntimeError: some runs failed, or a signal stopped the training.
     """
     from gpt.commands.studies import open_study
+    from gpt.commands.workspace import open_corpora
 
-    study, _, _ = open_study(Path(file), seeds)
+    study, _, _ = open_study(Path(file), seeds, open_corpora())
     number = [] if seeds is None else ["--seeds", str(seeds)]
     _gpt("study", "run", str(file), "--out", str(out), *number, *options)
     return Findings.read(StudyFolder(Path(out), study.name).findings)
@@ -72,12 +82,11 @@ def train_run(
         InputError: the configuration, its text or an option is not valid.
         RuntimeError: the run failed, or a signal stopped the training.
     """
-    from gpt.commands.workspace import cache_folder
-    from gpt.runner.inputs import load_data
+    from gpt.commands.workspace import open_corpora
 
     config = run if isinstance(run, RunConfig) else read_run_file(Path(run))
     config = with_values(config, values or {}, "train_run")
-    data = load_data(config, cache_folder())
+    data = open_corpora().load(config)
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "run.yaml"
         file.write_text(json.dumps(config.model_dump(mode="json")), encoding="utf-8")
@@ -90,14 +99,10 @@ def _gpt(*words: str) -> None:
 
     What it says on stderr is passed on line by line, so that a notebook shows it too.
     """
-    home, path = str(Path(gpt.__file__).parents[1]), os.environ.get("PYTHONPATH", "")
-    if home not in (sysconfig.get_path("purelib"), sysconfig.get_path("platlib")):
-        path = os.pathsep.join(filter(None, [home, path]))
-    command = [sys.executable, "-P", "-m", "gpt", *words]
     said = ""
     with subprocess.Popen(
-        command,
-        env={**os.environ, "PYTHONPATH": path},
+        [sys.executable, "-m", "gpt", *words],
+        env={**os.environ, **import_path()},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         encoding="utf-8",

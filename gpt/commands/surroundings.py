@@ -26,8 +26,13 @@ def open_streams() -> None:
 
 
 def keep_imports() -> None:
-    """Let the processes that this one starts import the same package, and nothing from the user's current folder."""
-    os.environ["PYTHONSAFEPATH"] = "1"
+    """Let the processes that this one starts import what it does, see `import_path`."""
+    os.environ.update(import_path())
+
+
+def import_path() -> dict[str, str]:
+    """Variables of a process that imports the same package, and nothing from the user's current folder."""
     home, path = str(Path(gpt.__file__).parents[1]), os.environ.get("PYTHONPATH", "").split(os.pathsep)
-    if home not in (*path, sysconfig.get_path("purelib"), sysconfig.get_path("platlib")):
-        os.environ["PYTHONPATH"] = os.pathsep.join([home, *filter(None, path)])
+    if home in (*path, sysconfig.get_path("purelib"), sysconfig.get_path("platlib")):
+        return {"PYTHONSAFEPATH": "1"}
+    return {"PYTHONSAFEPATH": "1", "PYTHONPATH": os.pathsep.join([home, *filter(None, path)])}

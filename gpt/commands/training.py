@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin
 
 from gpt.commands.studies import open_study
 from gpt.commands.workspace import find_launch, is_main, make_layout, make_workspace, open_corpora
-from gpt.config import RunConfig, fingerprint, load_run
+from gpt.config import RunConfig, fingerprint, read_run_file
 from gpt.errors import InputError
 from gpt.records.schema import VAL_LOSS
 from gpt.runner.launch.exit_codes import DONE, RUNS_FAILED, STOPPED
@@ -33,7 +33,7 @@ NAMED = 20
 
 def train(options: argparse.Namespace) -> int:
     """Train one run."""
-    config = load_run(options.run, options.overrides)
+    config = read_run_file(options.run, options.overrides)
     if options.fields:
         return show_fields(config)
     from gpt.study.folder import run_at

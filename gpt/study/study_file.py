@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field
 
-from gpt.config import WITHOUT_EFFECT, RunConfig, Seed, load_run
+from gpt.config import WITHOUT_EFFECT, RunConfig, Seed, read_run_file
 from gpt.errors import InputError
 from gpt.records.schema import parse_metric
 from gpt.study.plan import Setting, fields_text, settings_of
@@ -62,7 +62,7 @@ def load_study(path: Path, seeds: int | None = None) -> Study:
     """
     document = read_yaml(path)
     file = parse(StudyFile, document.data, document)
-    base = load_run(path.parent / file.base)
+    base = read_run_file(path.parent / file.base)
     _check_key(file.factor, ("factor",), document)
     for key in file.settings:
         _check_key(key, ("settings", key), document)

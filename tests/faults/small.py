@@ -13,7 +13,7 @@ from commands import records
 from tally import Tally
 from tiny import SMALLEST, write_run
 
-from gpt.config import RunConfig, fingerprint, load_run, with_values
+from gpt.config import RunConfig, fingerprint, read_run_file, with_values
 from gpt.data.corpus import default_cache
 from gpt.records.jsonl import read_jsonl
 from gpt.records.run_folder import RunFolder
@@ -59,7 +59,7 @@ class Small:
 def plan(excerpt: Path, seeds: Sequence[int], **values: object) -> tuple[PlannedRun, ...]:
     """The run of each seed, with some fields changed."""
     with tempfile.TemporaryDirectory() as folder:
-        base = load_run(write_run(Path(folder) / "run.yaml", excerpt, SMALLEST, model={"dropout": 0.1}))
+        base = read_run_file(write_run(Path(folder) / "run.yaml", excerpt, SMALLEST, model={"dropout": 0.1}))
     return tuple(run_of(with_values(base, {**values, "seed": seed}, "small")) for seed in seeds)
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from gpt.config import load_run
+from gpt.config import read_run_file
 from gpt.data.batches import training_batch
 from gpt.data.corpus import default_cache
 from gpt.records.jsonl import NOTHING
@@ -23,7 +23,7 @@ MOST = 0.01
 def test_checkpoints_at_the_default_interval_cost_less_than_a_hundredth_of_the_time(
     repository: Path, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
-    config = load_run(repository / "configs/runs/char_small.yaml")
+    config = read_run_file(repository / "configs/runs/char_small.yaml")
     assert config.train.checkpoint_every == type(config.train).model_fields["checkpoint_every"].default
     data = Corpora(default_cache()).load(config)
     engine = DDPEngine(config, data.tokenizer.vocabulary_size, (0,), torch.device("cpu"))

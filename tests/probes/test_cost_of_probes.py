@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from gpt.config import ProbeConfig, load_run
+from gpt.config import ProbeConfig, read_run_file
 from gpt.data.batches import repeated_windows, training_batch, validation_windows
 from gpt.data.corpus import default_cache
 from gpt.runner.inputs import Corpora
@@ -23,7 +23,7 @@ ROUNDS = 9
 def test_all_probes_at_the_default_cadence_cost_less_than_three_hundredths_of_the_time(
     repository: Path, request: pytest.FixtureRequest
 ) -> None:
-    config = load_run(repository / "configs/runs/char_small.yaml")
+    config = read_run_file(repository / "configs/runs/char_small.yaml")
     assert config.probes == ProbeConfig()
     data = Corpora(default_cache()).load(config)
     vocabulary, context = data.tokenizer.vocabulary_size, config.model.context
