@@ -15,11 +15,11 @@ from published import REPOSITORY
 
 import gpt
 from gpt.cli import read_arguments
-from gpt.commands.workspace import cache_folder
+from gpt.commands.workspace import open_corpora
 from gpt.config import RunConfig
-from gpt.runner.checks.preflight import describe_study
+from gpt.runner.checks.preflight import preflight
 from gpt.study.plan import plan
-from gpt.study.spec import load_study
+from gpt.study.study_file import load_study
 from gpt.yaml_file import keys_of
 
 PAGES = sorted(
@@ -154,7 +154,7 @@ def test_the_readme_shows_what_check_says_of_its_study(tmp_path: Path) -> None:
     study = tmp_path / "study.yaml"
     study.write_text(study_of_the_readme().replace("../runs", str(REPOSITORY / "configs/runs")))
     loaded = load_study(study)
-    said = describe_study(loaded, plan(loaded, ""), cache_folder()).splitlines()
+    said = str(preflight(loaded, plan(loaded, ""), open_corpora())).splitlines()
     (shown,) = [command.prints.splitlines() for command in commands_of("README.md") if "study check" in command.words]
     assert [line for line in said if "  cost " not in line] == [line for line in shown if "  cost " not in line]
 
