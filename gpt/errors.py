@@ -1,7 +1,12 @@
 """Errors that are the user's to fix."""
 
-RENAMED = {"blocks": "settings", "certify": "check-gradients", "--seeds-per-pack": "--seeds-per-process"}
-"""keys of files and words of the command line that version 0.1 had, and what they are called now"""
+RENAMED = {
+    "blocks": "settings",
+    "certify": "check-gradients",
+    "ordered": "rank_invariant",
+    "--seeds-per-pack": "--seeds-per-process",
+}
+"""keys and values of files, and words of the command line, that version 0.1 had, and what they are called now"""
 
 
 class InputError(Exception):

@@ -189,6 +189,8 @@ def _explain(cls: type[BaseModel], known: KeyPath, location: KeyPath, error: Any
         return f"missing key {name}"
     if error["type"] == "value_error":
         return (f"{name}: " if name else "") + str(error["ctx"]["error"])
+    if error["type"] == "literal_error" and error["input"] in RENAMED:
+        return f"{name}: {error['input']} was renamed; write {RENAMED[error['input']]} instead"
     limits = {key: _plain(value) for key, value in error.get("ctx", {}).items()}
     rule = RULES.get(error["type"], "valid: " + error["msg"][0].lower() + error["msg"][1:]).format(**limits)
     return f"{name}: got {json.dumps(error['input'], default=str)}, must be {rule}"

@@ -94,6 +94,11 @@ def test_a_duplicate_key_is_refused_with_its_line(tiny_file: Path) -> None:
             "reduction rank_invariant needs a micro_batch_size",
         ),
         ("layers: 2, ", "", "missing key model.layers"),
+        (
+            "batch_size: 8",
+            "batch_size: 8, reduction: ordered",
+            "train.reduction: ordered was renamed; write rank_invariant instead",
+        ),
     ],
 )
 def test_a_wrong_value_is_answered_with_key_value_and_rule(tiny_file: Path, old: str, new: str, expected: str) -> None:

@@ -41,7 +41,7 @@ LIGHT_ROOMS = (
     "commands",
     "api",
 )
-HEAVY = {"torch", "wandb", "deepspeed", "accelerate", "scipy", "matplotlib", "plotly", "jinja2", "tyro", "tqdm"}
+HEAVY = {"torch", "wandb", "deepspeed", "accelerate", "scipy", "matplotlib", "plotly", "jinja2", "tqdm"}
 
 
 def modules(repository: Path, room: str) -> list[Path]:

@@ -86,13 +86,20 @@ def shadows(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_files_in_the_current_folder_are_not_imported(tiny_study: Path, tiny_file: Path, shadows: Path) -> None:
+def test_files_in_the_current_folder_are_not_imported(
+    tiny_study: Path, shadows: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MPLBACKEND", "nonsense")
     words = ["study", "run", tiny_study, "--out", shadows / "out", "--processes", "2", "--wandb", "offline"]
     code, said = run_command([GPT_SCRIPT, *words], shadows)
     assert (code, "own file" in said) == (0, False), said
-    log = (shadows / "out/wandb/sync.log").read_text()
-    assert "own file" not in log
+    assert "own file" not in (shadows / "out/wandb/sync.log").read_text()
     assert "have not arrived" not in said
+    assert list(shadows.glob("out/studies/tiny/report/figures/*.png"))
+
+
+@pytest.mark.launch
+def test_files_in_the_current_folder_are_not_imported_by_a_launch(tiny_file: Path, shadows: Path) -> None:
     words = ["train", tiny_file, "--out", shadows / "launched", "--train.steps", "6"]
     code, said = run_command([GPT_SCRIPT, "launch", LAUNCH / "cpu.yaml", *words], shadows)
     assert (code, "own file" in said) == (0, False), said

@@ -24,6 +24,7 @@ from gpt.config import RunConfig, with_values
 from gpt.errors import InputError
 from gpt.records.files import make_folder, write_atomic, write_json
 from gpt.records.manifest import write_manifest
+from gpt.runner.launch.supervise import without_launchers
 from gpt.yaml_file import parse
 
 BOUND = 1e-5
@@ -205,7 +206,6 @@ def _compute(ranks: int, zero_stage: int | None, asked: dict[str, Any], device: 
             launch.write_text(json.dumps(_launch_file(ranks, zero_stage, device)))  # JSON is YAML
             start += ["-m", "accelerate.commands.launch", "--config_file", str(launch)]
         command = [*start, "-m", "gpt.runner.checks.gradient_parity_rank", str(cases), str(answers)]
-        inherited = {k: v for k, v in os.environ.items() if not k.startswith(("ACCELERATE_", "RANK", "WORLD_SIZE"))}
         hidden = {"CUDA_VISIBLE_DEVICES": ""} if device == "cpu" else {}
         what = f"gpt check-gradients: a launch of {ranks} ranks" + (
             "" if zero_stage is None else f", ZeRO-{zero_stage},"
@@ -213,7 +213,7 @@ def _compute(ranks: int, zero_stage: int | None, asked: dict[str, Any], device: 
         try:
             ended = subprocess.run(
                 command,
-                env={**inherited, **hidden},
+                env={**without_launchers(os.environ), **hidden},
                 capture_output=True,
                 text=True,
                 timeout=LONGEST_LAUNCH,

@@ -38,6 +38,11 @@ def launcher_command(file: Path, ranks: int | None, options: Sequence[str], comm
     return [*launcher, *number, *options, "-m", "gpt", *command]
 
 
+def without_launchers(environment: Mapping[str, str]) -> dict[str, str]:
+    """The environment without what another launcher, or a user for another program, has set: a launch file decides."""
+    return {name: value for name, value in environment.items() if not name.startswith(LAUNCHERS_OWN)}
+
+
 def supervise(command: Sequence[str], grace: float) -> int:
     """Start a launcher and wait for its ranks on this machine, which are gone afterwards, however they end.
 
@@ -71,10 +76,11 @@ class Supervisor:
         self._ended: int | None = None
         """exit code of the launcher"""
         registry.open(os.getpid())
-        # of what another launcher, or a user for another program, has set nothing counts: the launch file decides
-        inherited = {name: value for name, value in os.environ.items() if not name.startswith(LAUNCHERS_OWN)}
         # torchrun would take the signals that are ignored for it
-        environment = inherited | {VARIABLE: str(registry.folder), "PET_SIGNALS_TO_HANDLE": "SIGQUIT"}
+        environment = without_launchers(os.environ) | {
+            VARIABLE: str(registry.folder),
+            "PET_SIGNALS_TO_HANDLE": "SIGQUIT",
+        }
         supervisor = os.getpid()
 
         def follow_the_supervisor() -> None:
