@@ -27,6 +27,8 @@ class RankEntry:
     pid: int
     ranks: int
     """of this machine, itself included"""
+    world: int
+    """ranks of all machines"""
     code: int | None
     """of gpt; None: the rank runs, or died without noting one"""
 
@@ -41,10 +43,10 @@ class RankRegistry:
         """Begin, for the process that all ranks must descend from."""
         (self.folder / "supervisor").write_text(str(supervisor))
 
-    def sign(self, rank: int, ranks: int) -> None:
+    def sign(self, rank: int, ranks: int, world: int) -> None:
         """Note that this process is a rank; an earlier attempt of the launcher is forgotten."""
         self._code(rank).unlink(missing_ok=True)
-        write_atomic(self.folder / f"{rank}.begun", f"{os.getpid()} {ranks}".encode())
+        write_atomic(self.folder / f"{rank}.begun", f"{os.getpid()} {ranks} {world}".encode())
 
     def note(self, rank: int, code: int) -> None:
         """Note the exit code that the rank would end with if it were not supervised."""
@@ -55,9 +57,9 @@ class RankRegistry:
         entries = {}
         for file in sorted(self.folder.glob("*.begun"), key=lambda file: int(file.stem)):
             rank = int(file.stem)
-            pid, ranks = map(int, file.read_text().split())
+            pid, ranks, world = map(int, file.read_text().split())
             code = int(self._code(rank).read_text()) if self._code(rank).exists() else None
-            entries[rank] = RankEntry(pid, ranks, code)
+            entries[rank] = RankEntry(pid, ranks, world, code)
         return entries
 
     def has_supervisor(self) -> bool:
@@ -103,5 +105,5 @@ def register_rank(environment: MutableMapping[str, str]) -> RegisteredRank | Non
     if not registry.has_supervisor():
         os._exit(RANK_LOST)
     rank = int(environment.get("RANK") or 0)
-    registry.sign(rank, int(environment.get("LOCAL_WORLD_SIZE") or 1))
+    registry.sign(rank, int(environment.get("LOCAL_WORLD_SIZE") or 1), int(environment.get("WORLD_SIZE") or 1))
     return RegisteredRank(registry, rank)

@@ -103,7 +103,8 @@ class Supervisor:
         while self._runs():
             ranks = self._registry.read()
             if any(entry.code == BAD_INPUT for entry in ranks.values()):
-                self._wait_for_last_words()
+                if any(entry.world > entry.ranks for entry in ranks.values()):
+                    self._wait_for_last_words()
                 return BAD_INPUT
             if self._stop.interrupts > 1:  # a person who asks twice does not want to wait for checkpoints
                 return STOPPED

@@ -27,6 +27,9 @@ from gpt.study.plan import PlannedRun
 from gpt.yaml_file import canonical
 
 
+OTHERS_POLL_SECONDS = 0.1
+
+
 def open_store(launch: Launch, timeout: float) -> dist.Store:
     """Where the ranks of a launch find each other."""
     hosts = launch.rank == 0 and not launch.agent_store
@@ -120,7 +123,8 @@ def _wait_for_others(store: dist.Store, world: int, timeout: float) -> None:
                 why = f"no heartbeat for {timeout:g} s ({BUSY})"
                 print(f"gpt: rank {rank} of {world} was lost: {why}", file=sys.stderr)
                 end_process(RANK_LOST)
-        time.sleep(POLL_SECONDS)
+        if others:
+            time.sleep(OTHERS_POLL_SECONDS)
 
 
 @contextlib.contextmanager

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from multiprocessing import connection
 from multiprocessing.process import BaseProcess
 
 import torch
@@ -24,7 +25,7 @@ from gpt.study.folder import run_at
 from gpt.study.plan import PlannedRun
 
 POLL_SECONDS = 0.5
-"""time between two looks at the runs' states"""
+"""longest time between two looks at the runs' states"""
 PEERS_SECONDS = 10.0
 """time that the other ranks of a group have to notice that one has died, before they are killed"""
 CONNECT_SECONDS = 10.0
@@ -76,7 +77,7 @@ def run_locally(
                     _kill(rank, worker, f"no heartbeat for {layout.timeout:g} s ({BUSY})")
             _end_groups_of_the_dead(workers, layout.ranks_per_run, died)
             progress.update()
-            time.sleep(POLL_SECONDS)
+            connection.wait([worker.sentinel for worker in workers if worker.is_alive()], POLL_SECONDS)
         progress.update()
     codes = sorted({worker.exitcode for worker in workers if worker.exitcode})
     return outcome(stop(), [run for seed_batch in seed_batches for run in seed_batch], workspace, store, codes)
