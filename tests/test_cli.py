@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -26,6 +27,7 @@ from gpt.runner.layout import Layout
 from gpt.runner.ranks.local import Outcome
 from gpt.runner.workspace import Workspace
 from gpt.study.plan import PlannedRun
+from gpt.yaml_file import keys_of
 
 
 def gpt(capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> tuple[int, str, str]:
@@ -135,7 +137,8 @@ def test_a_folder_that_is_not_ours_to_write_is_refused() -> None:
         ("--processes", "many", "--processes: got 'many'"),
         ("--threads", "0", "--threads: got 0, must be at least 1 and at most 1024"),
         ("--device", "tpu", "--device: got 'tpu', must be cpu, cuda or auto"),
-        ("--seeds", "1", "at least 2 seeds"),
+        ("--seeds", "1", "--seeds: got 1, must be at least 2 seeds, as a difference needs"),
+        ("--seeds", "99999999999", "and at most 10,000"),
         ("--seeds", "x", "argument --seeds: got 'x', must be a whole number"),
     ],
 )
@@ -204,6 +207,64 @@ def test_fields_shows_every_field_with_the_files_value(
     assert "--optim.lr" in said
     assert "0.002" in said
     assert "peak learning rate" in said
+
+
+def test_what_fields_prints_is_what_the_command_line_takes(tiny_file: Path) -> None:
+    prompt = "ROMEO: it's\n\t# \u00e9\\"
+    first = subprocess.run(
+        [*GPT, "train", tiny_file, "--fields", "--sample.prompt", prompt, "--optim.clip", "off"],
+        capture_output=True, text=True, check=True,
+    ).stdout  # fmt: skip
+    words = [line for line in first.splitlines() if line.startswith("--")]
+    assert len(words) == len(keys_of(RunConfig))
+    command = f"{shlex.join(GPT)} train {shlex.quote(str(tiny_file))} --fields {' '.join(words)}"
+    again = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=True).stdout
+    assert again == first
+    assert "one of sinusoidal, rope" in first
+
+
+def test_a_fields_value_may_look_like_an_option(capsys: pytest.CaptureFixture[str], tiny_file: Path) -> None:
+    words = ["--sample.prompt", "--out", "--seed", "7", "--fields"]
+    said = gpt(capsys, "train", *words, tiny_file)[1]
+    assert "--sample.prompt --out\n" in said
+    assert "--seed 7\n" in said
+
+
+def test_versions_are_said_without_an_import_of_torch(capsys: pytest.CaptureFixture[str]) -> None:
+    code, said, _ = gpt(capsys, "--version")
+    assert code == 0
+    named = [line.split()[0] for line in said.splitlines()]
+    assert named == ["gpt", "python", "torch", "accelerate", "deepspeed", "wandb"]
+    program = "import gpt.cli, sys; assert not {'torch', 'wandb', 'accelerate'} & set(sys.modules)"
+    subprocess.run([sys.executable, "-c", program], check=True)
+
+
+def test_check_and_data_answer_in_json(capsys: pytest.CaptureFixture[str], tiny_study: Path, excerpt: Path) -> None:
+    (study,) = json.loads(gpt(capsys, "study", "check", tiny_study, "--json")[1])
+    assert (study["name"], study["factor"], study["runs"], study["contrasts"]) == ("tiny", "model.norm_placement", 6, 1)
+    assert (study["seeds"], study["settings"], study["smallest_p"]) == ([0, 1, 2], [{}], 0.25)
+    assert [size["variant"] for size in study["sizes"]] == ["pre", "post"]
+    assert all(size["parameters"][0] > 1000 for size in study["sizes"])
+    data = json.loads(gpt(capsys, "data", excerpt, "--json")[1])
+    text = excerpt.read_text()
+    assert (data["path"], data["characters"], data["distinct_characters"]) == (str(excerpt), 8000, len(set(text)))
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        (b"", "got an empty file"),
+        ("wide".encode("utf-16"), "invalid byte at offset 0"),
+        ("wide".encode("utf-16-le"), "a zero byte at offset 1, as UTF-16 has them"),
+        ("café".encode("latin-1"), "invalid byte at offset 3"),
+        (b"aaaa", "at least 2 distinct characters"),
+    ],
+)
+def test_data_refuses_a_file_that_is_no_text(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, content: bytes, expected: str
+) -> None:
+    (tmp_path / "text").write_bytes(content)
+    assert expected in refused(capsys, "data", tmp_path / "text")
 
 
 def test_of_many_runs_without_a_result_some_are_named_and_the_rest_counted(
