@@ -4,13 +4,27 @@ Every field that can change a number is here and nowhere else; no module reads a
 """
 
 import hashlib
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, get_args, get_origin
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from gpt.yaml_file import Strict, canonical, flatten, parse, read_overrides, read_yaml, set_value
+from gpt.errors import InputError
+from gpt.plugins import Plugin, load_plugin, read_plugin
+from gpt.registry import unknown
+from gpt.yaml_file import (
+    Document,
+    FieldError,
+    Strict,
+    canonical,
+    flatten,
+    parse,
+    read_overrides,
+    read_yaml,
+    set_value,
+)
 
 WITHOUT_EFFECT = frozenset({"train.checkpoint_every", "data.source"})
 """fields that cannot change a number: how often a run is made durable, and a name for data that count by their hash"""
@@ -19,11 +33,26 @@ TINY_SHAKESPEARE = "tiny_shakespeare"
 CORPORA = frozenset({TINY_SHAKESPEARE})
 """corpora known by name; every other `data.source` is the path of a file"""
 
+LATER: tuple[tuple[str, Any], ...] = (
+    ("data.tokenizer", "characters"),
+    ("optim.optimizer", "adamw"),
+    ("optim.schedule", "cosine"),
+    ("probes.extra", []),
+)
+"""fields that came after the first runs, with the values that those had: with these, a run is still the same one"""
+
 Positive = Annotated[int, Field(ge=1)]
 Count = Annotated[int, Field(ge=0)]
 Rate = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Share = Annotated[float, Field(ge=0, lt=1, allow_inf_nan=False)]
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
+
+
+Options = dict[str, str | int | float | bool]
+
+
+class Registered:
+    """Marks a field whose values name classes: the package's, which are its literals, or a plug-in's."""
 
 
 def _off_is_none(value: Any) -> Any:
@@ -35,6 +64,8 @@ class DataConfig(Strict):
     """`tiny_shakespeare`, or the path of a UTF-8 text file, relative to the file that names it"""
     val_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.1
     """share of the text, at its end, that is held out for validation"""
+    tokenizer: Annotated[Literal["characters"] | str, Registered()] = "characters"
+    """what of the text becomes one token"""
     order_seed: Annotated[Seed | None, BeforeValidator(_off_is_none)] = None
     """seed behind the order of the batches, so that `seed` stands for all else that is random; `off`: the run's seed"""
 
@@ -54,13 +85,13 @@ class ModelConfig(Strict):
     """size of the residual stream"""
     context: Positive
     """characters the model can look back on, itself included"""
-    position: Literal["sinusoidal", "rope", "learned", "alibi", "none"]
+    position: Annotated[Literal["sinusoidal", "rope", "learned", "alibi", "none"] | str, Registered()]
     """how the order of characters reaches the model"""
-    norm: Literal["layernorm", "rmsnorm"] = "layernorm"
+    norm: Annotated[Literal["layernorm", "rmsnorm"] | str, Registered()] = "layernorm"
     """kind of normalisation"""
-    norm_placement: Literal["pre", "post", "peri"]
+    norm_placement: Annotated[Literal["pre", "post", "peri"] | str, Registered()]
     """before each sublayer, after each residual sum, or on both sides of each sublayer"""
-    mlp: Literal["gelu", "relu", "swiglu"] = "gelu"
+    mlp: Annotated[Literal["gelu", "relu", "swiglu"] | str, Registered()] = "gelu"
     """feed-forward part; SwiGLU has 8/3 of the width inside, the others 4 times the width"""
     qk_norm: bool = False
     """normalise queries and keys per head before their product"""
@@ -70,10 +101,12 @@ class ModelConfig(Strict):
     """share of the activations dropped after the embedding and after each sublayer"""
     tie_embeddings: bool = True
     """the output projection is the token embedding, transposed"""
-    init: Literal["gpt2", "xavier"] = "gpt2"
+    init: Annotated[Literal["gpt2", "xavier"] | str, Registered()] = "gpt2"
     """distribution of the initial weights"""
     attention: Literal["fused", "explicit"] = "fused"
     """fused kernel, or the textbook product, mask and softmax"""
+    options: Options = Field(default_factory=dict)
+    """fields that a plug-in's parts of the model read"""
 
     @property
     def head_width(self) -> int:
@@ -83,16 +116,16 @@ class ModelConfig(Strict):
     def _shapes_fit(self) -> Self:
         if self.width % self.heads:
             raise ValueError(f"width {self.width} must be a multiple of heads {self.heads}")
-        if self.position == "rope" and self.head_width % 2:
-            raise ValueError(f"rope needs an even head width, got width / heads = {self.head_width}")
-        if self.position == "sinusoidal" and self.width % 2:
-            raise ValueError(f"sinusoidal positions need an even width, got {self.width}")
         return self
 
 
 class OptimConfig(Strict):
-    """AdamW (Loshchilov and Hutter 2019), linear warm-up, cosine decay."""
+    """How weights follow gradients."""
 
+    optimizer: Annotated[Literal["adamw"] | str, Registered()] = "adamw"
+    """what turns gradients into updates"""
+    schedule: Annotated[Literal["cosine"] | str, Registered()] = "cosine"
+    """how the learning rate falls after the warm-up"""
     lr: Rate
     """peak learning rate"""
     final_lr_ratio: Annotated[float, Field(ge=0, le=1)] = 0.1
@@ -100,15 +133,17 @@ class OptimConfig(Strict):
     warmup_steps: Count
     """steps over which the learning rate grows linearly from near zero"""
     beta1: Share = 0.9
-    """decay of AdamW's mean of gradients"""
+    """decay of the running mean of gradients"""
     beta2: Share = 0.99
-    """decay of AdamW's mean of squared gradients"""
+    """decay of the running mean of squared gradients"""
     eps: Rate = 1e-8
-    """AdamW's guard against division by zero"""
+    """guard against division by zero"""
     weight_decay: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.1
     """decoupled decay of matrices and embeddings; biases and norms have none"""
     clip: Annotated[Rate | None, BeforeValidator(_off_is_none)] = 1.0
     """largest global gradient norm; larger gradients are scaled down to it; `off` for no clipping"""
+    options: Options = Field(default_factory=dict)
+    """fields that a plug-in's optimizer or schedule reads"""
 
 
 class TrainConfig(Strict):
@@ -156,6 +191,10 @@ class ProbeConfig(Strict):
     """record the gradient norm of every part of the batch (a rank's micro-batch), for the gradient noise scale"""
     long_range_windows: Count = 128
     """validation windows that the use of context is measured on, once, at the end of a run; 0 for none"""
+    extra: Annotated[tuple[str, ...], Registered()] = ()
+    """measurements beside those that every run has, by the names that a plug-in gives them"""
+    options: Options = Field(default_factory=dict)
+    """fields that a plug-in's probes read"""
 
 
 class SampleConfig(Strict):
@@ -178,6 +217,8 @@ class RunConfig(Strict):
     train: TrainConfig
     probes: ProbeConfig = ProbeConfig()
     sample: SampleConfig = SampleConfig()
+    plugins: dict[str, Plugin] = Field(default_factory=dict)
+    """files of variants; in a run file a list of paths, relative to that file"""
 
     @model_validator(mode="after")
     def _parts_fit(self) -> Self:
@@ -186,6 +227,50 @@ class RunConfig(Strict):
                 f"optim.warmup_steps {self.optim.warmup_steps} must be below train.steps {self.train.steps}"
             )
         return self
+
+    @model_validator(mode="after")
+    def _names_are_known(self) -> Self:
+        for field, name in chosen(self):
+            if name not in (known := self.names(field)):
+                raise FieldError(field, unknown(name, known))
+        for section in OPEN_SECTIONS:
+            known = [option for plugin in self.plugins.values() for option in plugin.options(section)]
+            for option in getattr(self, section).options:
+                if option not in known:
+                    raise FieldError(f"{section}.options", unknown(option, known))
+        return self
+
+    def names(self, field: str) -> list[str]:
+        """The values that a field may have whose values name classes: the package's, and those of the plug-ins."""
+        return [*BUILT_IN[field], *(name for plugin in self.plugins.values() for name in plugin.names(field))]
+
+
+def _registered() -> dict[str, tuple[str, ...]]:
+    fields = {}
+    for section, part in RunConfig.model_fields.items():
+        if isinstance(part.annotation, type) and issubclass(part.annotation, Strict):
+            for name, info in part.annotation.model_fields.items():
+                if any(isinstance(mark, Registered) for mark in info.metadata):
+                    literals = [kind for kind in get_args(info.annotation) if get_origin(kind) is Literal]
+                    fields[f"{section}.{name}"] = get_args(literals[0]) if literals else ()
+    return fields
+
+
+BUILT_IN = _registered()
+"""every field whose values name classes, and those of its values that the package brings"""
+
+
+OPEN_SECTIONS = ("model", "optim", "probes")
+"""sections with `options`, whose keys are those that the classes of plug-ins read"""
+
+
+def chosen(config: RunConfig) -> Iterator[tuple[str, str]]:
+    """Every class that a run chooses, as field and name."""
+    for field in BUILT_IN:
+        section, key = field.split(".")
+        value = getattr(getattr(config, section), key)
+        for name in (value,) if isinstance(value, str) else value:
+            yield field, name
 
 
 def with_values(config: RunConfig, values: Mapping[str, Any], where: str) -> RunConfig:
@@ -207,6 +292,8 @@ def read_run_file(path: Path, overrides: Sequence[str] = ()) -> RunConfig:
     """
     given = read_overrides(RunConfig, overrides)
     document = read_yaml(path)
+    if "plugins" in document.data:
+        document.data["plugins"] = load_plugins(document)
     words = {key: word for key, (word, _) in given.items()}
     document = document.changed(
         {key: value for key, (_, value) in given.items()},
@@ -219,8 +306,50 @@ def read_run_file(path: Path, overrides: Sequence[str] = ()) -> RunConfig:
     return with_values(config, {"data.source": str((folder / config.data.source).absolute())}, str(path))
 
 
+def load_plugins(document: Document) -> dict[str, Any]:
+    """Load the files of variants that a run file names, each relative to it.
+
+    Raises:
+        InputError: they are no list of files; see also `load_plugin`.
+    """
+    files = document.data["plugins"]
+    if not isinstance(files, list) or not all(isinstance(file, str) for file in files) or len(set(files)) < len(files):
+        raise InputError(f"{document.where(('plugins',))}: plugins: got {files!r}, must be a list of different files")
+    plugins = {}
+    for index, file in enumerate(files):
+        try:
+            plugins[file] = load_plugin(read_plugin(document.path.parent / file), BUILT_IN).model_dump(mode="json")
+        except InputError as error:
+            raise InputError(f"{document.where(('plugins', index))}: {error}") from None
+    return plugins
+
+
+_PLUGIN_KEY = re.compile(r"plugins\.|\w+\.options\.")
+
+
+def _used_of_plugins(config: RunConfig) -> dict[str, Any]:
+    """The hashes of the files whose variants a run has chosen, and what it gives as those variants' options."""
+    hashes: set[str] = set()
+    options: dict[str, Any] = {}
+    for field, name in chosen(config):
+        section = field.partition(".")[0]
+        given = getattr(getattr(config, section), "options", {})
+        for plugin in config.plugins.values():
+            if name in plugin.names(field):
+                hashes.add(plugin.sha256)
+                options |= {
+                    f"{section}.options.{key}": given[key] for key in plugin.provides[field][name] if key in given
+                }
+    return options | ({"plugins": sorted(hashes)} if hashes else {})
+
+
 def fingerprint(config: RunConfig, data_sha256: str) -> str:
     """16 hex digits over everything that can change the numbers of a run; two equal runs are one run."""
-    fields = {key: value for key, value in flatten(config).items() if key not in WITHOUT_EFFECT}
+    fields = {
+        key: value
+        for key, value in flatten(config).items()
+        if key not in WITHOUT_EFFECT and (key, value) not in LATER and not _PLUGIN_KEY.match(key)
+    }
+    fields |= _used_of_plugins(config)
     fields["data.order_seed"] = config.data.order_of(config.seed)  # said or left out, it is the same run
     return hashlib.sha256(canonical({"config": fields, "data": data_sha256}).encode()).hexdigest()[:16]

@@ -1,7 +1,10 @@
 """Variants by name: a class registers beside its definition, for one field of the configuration."""
 
 import difflib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import importlib
+import json
+import pkgutil
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar, TypeVar
 
 from gpt.errors import InputError
@@ -13,6 +16,9 @@ class Variant:
 
     Options: ClassVar[type[Strict]] = Strict
     """fields of its own, under `options` in the field's section of the configuration; none unless a class has some"""
+
+    always: ClassVar[bool] = False
+    """whether every run has it, named or not; for fields that name several"""
 
     @classmethod
     def check(cls, config: Any) -> None:
@@ -29,7 +35,8 @@ class Variant:
         Raises:
             InputError: see `parse`.
         """
-        own = {name: value for name, value in config.options.items() if name in cls.Options.model_fields}
+        given = getattr(config, "options", {})
+        own = {name: value for name, value in given.items() if name in cls.Options.model_fields}
         return parse(cls.Options, own, "options")
 
 
@@ -62,6 +69,26 @@ class Registry(Mapping[str, type[Base]]):
 
         return add
 
+    def chosen(self, value: str | Sequence[str]) -> list[str]:
+        """The names that a value of the field stands for.
+
+        Raises:
+            InputError: nothing is registered under one of them.
+        """
+        named = [value] if isinstance(value, str) else value
+        for name in named:
+            self[name]
+        return [name for name, cls in self.items() if cls.always or name in named]
+
+    def from_module(self, module: str) -> dict[str, type[Base]]:
+        """The classes that a module has defined and registered."""
+        return {name: cls for name, cls in self.items() if cls.__module__ == module}
+
+    def remove(self, names: Iterable[str]) -> None:
+        """Forget classes whose module could not be loaded as a whole."""
+        for name in list(names):
+            del self._classes[name]
+
     def __getitem__(self, name: str) -> type[Base]:
         """The class that a value stands for.
 
@@ -88,5 +115,13 @@ REGISTRIES: dict[str, Registry[Any]] = {}
 
 def unknown(name: str, known: Sequence[str]) -> str:
     """What to say of a name that is none of those known: these, and the nearest."""
+    if not known:
+        return f"got {json.dumps(name)}, but no plug-in of the run file brings any"
     near = difflib.get_close_matches(name, known, n=1)
-    return f"got {name!r}, must be one of {', '.join(known)}" + (f"; did you mean {near[0]}?" if near else "")
+    return f"got {json.dumps(name)}, must be one of {', '.join(known)}" + (f"; did you mean {near[0]}?" if near else "")
+
+
+def import_modules(package: str, folder: Iterable[str]) -> None:
+    """Import every module of a package, so that what each defines is registered."""
+    for module in pkgutil.iter_modules(folder):
+        importlib.import_module(f"{package}.{module.name}")

@@ -9,7 +9,7 @@ import difflib
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, TypeVar, cast, get_origin
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic.fields import FieldInfo
@@ -51,6 +51,14 @@ class Strict(BaseModel):
     """Base of every configuration: frozen, unknown keys refused, no silent conversion of types."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, strict=True)
+
+
+class FieldError(ValueError):
+    """A check of several fields that failed because of one of them, so that its line can be named."""
+
+    def __init__(self, field: str, message: str):
+        super().__init__(message)
+        self.place = tuple(field.split("."))
 
 
 class Document:
@@ -150,7 +158,7 @@ def parse(cls: type[ConfigT], data: Mapping[str, Any], where: Document | str) ->
         # of the alternatives that a field has, the one that the value got furthest in
         same = [e for e in errors if _same_field(cls, tuple(errors[0]["loc"]), tuple(e["loc"]))]
         first = max(same, key=lambda e: len(e["loc"]))
-        location: KeyPath = tuple(first["loc"])
+        location: KeyPath = (*first["loc"], *getattr(first.get("ctx", {}).get("error"), "place", ()))
         others = [e for e in errors if e not in same]
         known = _known_prefix(cls, location)
         place = where.where(location) if isinstance(where, Document) else where
@@ -205,16 +213,29 @@ def dotted(path: KeyPath) -> str:
     return "".join(f"[{p}]" if isinstance(p, int) else f".{p}" for p in path).lstrip(".")
 
 
-def keys_of(cls: type[BaseModel], prefix: str = "") -> list[str]:
-    """The dotted name of every field, nested ones in place of their parents."""
-    keys = []
+def keys_of(cls: type[BaseModel]) -> list[str]:
+    """The dotted name of every field, nested ones in place of their parents; mappings, of open keys, are left out."""
+    return [key for key, info in _fields(cls) if get_origin(info.annotation) is not dict]
+
+
+def is_key(cls: type[BaseModel], name: str) -> bool:
+    """Whether a dotted name is that of a field, or below that of a mapping of plain values."""
+    open_keys = [key for key, info in _fields(cls) if _is_open(info)]
+    return name in keys_of(cls) or name.rpartition(".")[0] in open_keys
+
+
+def _is_open(info: FieldInfo) -> bool:
+    kind = info.annotation
+    return get_origin(kind) is dict and not isinstance(get_args(kind)[1], type)
+
+
+def _fields(cls: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, FieldInfo]]:
     for name, info in cls.model_fields.items():
         kind = info.annotation
         if isinstance(kind, type) and issubclass(kind, BaseModel):
-            keys += keys_of(kind, f"{prefix}{name}.")
+            yield from _fields(kind, f"{prefix}{name}.")
         else:
-            keys.append(prefix + name)
-    return keys
+            yield prefix + name, info
 
 
 def nearest_key(cls: type[BaseModel], name: str) -> str | None:
@@ -261,7 +282,7 @@ def read_overrides(cls: type[BaseModel], arguments: Sequence[str]) -> dict[str, 
     """
     found = {}
     for key, word in _pairs(arguments):
-        if key not in keys_of(cls):
+        if not is_key(cls, key):
             near = nearest_key(cls, key)
             raise InputError(f"--{key}: unknown key" + (f"; did you mean --{near}?" if near else ""))
         try:
@@ -282,17 +303,17 @@ def _pairs(arguments: Sequence[str]) -> Iterator[tuple[str, str]]:
 
 
 def field_of(cls: type[BaseModel], key: str) -> FieldInfo:
-    """The field of a dotted name."""
-    *sections, name = key.split(".")
-    for section in sections:
-        cls = cast(type[BaseModel], cls.model_fields[section].annotation)
-    return cls.model_fields[name]
+    """The field of a dotted name, or the mapping that the name is in."""
+    fields = dict(_fields(cls))
+    return fields[key] if key in fields else fields[key.rpartition(".")[0]]
 
 
 def _is_text(cls: type[BaseModel], key: str) -> bool:
     """Whether a field holds text, any or one of several words."""
     kind = field_of(cls, key).annotation
-    return kind is str or get_origin(kind) is Literal
+    return all(
+        one is str or get_origin(one) is Literal for one in (get_args(kind) if get_origin(kind) is Union else [kind])
+    )
 
 
 def canonical(value: Any) -> str:

@@ -9,17 +9,18 @@ from pathlib import Path
 
 import pytest
 
-CONFIGURATION = {"yaml_file", "config", "errors", "randomness", "registry"}
+CONFIGURATION = {"yaml_file", "config", "errors", "plugins", "randomness", "registry"}
 MAY_IMPORT = {
     "errors": set(),
     "randomness": set(),
     "yaml_file": {"errors"},
-    "config": {"errors", "yaml_file"},
+    "plugins": {"errors", "registry", "yaml_file"},
+    "config": {"errors", "plugins", "registry", "yaml_file"},
     "registry": {"errors", "yaml_file"},
     "data": CONFIGURATION,
     "model": CONFIGURATION,
     "records": CONFIGURATION,
-    "probes": {"config", "records", "model"},
+    "probes": {"config", "registry", "records", "model"},
     "train": CONFIGURATION | {"data", "model", "probes", "records"},
     "study": CONFIGURATION | {"records"},
     "analysis": CONFIGURATION | {"records", "study"},

@@ -20,7 +20,7 @@ from gpt.yaml_file import flatten, parse
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from gpt.data.tokenizer import CharTokenizer
+    from gpt.data.tokenizer import Tokenizer
     from gpt.model.gpt import GPT
 
 Series = tuple[NDArray[np.int64], NDArray[np.floating[Any]]]
@@ -128,7 +128,7 @@ class Run:
         return self._trained[0]
 
     @property
-    def tokenizer(self) -> "CharTokenizer":
+    def tokenizer(self) -> "Tokenizer":
         """Characters to tokens and back."""
         return self._trained[1]
 
@@ -170,7 +170,7 @@ class Run:
         return sample_text(self.model, self.tokenizer, self.config.model.context, prompt, characters, temperature, seed)
 
     @cached_property
-    def _trained(self) -> "tuple[GPT, CharTokenizer, int]":
+    def _trained(self) -> "tuple[GPT, Tokenizer, int]":
         from gpt.train.saved_model import load_model
 
         return load_model(self._records.folder.model)

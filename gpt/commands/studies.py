@@ -28,10 +28,16 @@ def check_study(options: argparse.Namespace) -> int:
 
 def open_study(path: Path, seeds: int | None, corpora: "Corpora") -> "tuple[Study, list[PlannedRun], str]":
     """A checked study, its runs, and the hash of its data."""
-    from gpt.study.plan import plan
+    from gpt.runner.checks.variants import check_variants
+    from gpt.study.plan import describe, plan
     from gpt.study.study_file import load_study
 
     study = load_study(path, seeds)
+    for run in plan(study, ""):
+        try:
+            check_variants(run.config)
+        except InputError as error:
+            raise InputError(f"{path}: {describe(run)}: {error}") from None
     configs = {
         (c.config.data.source, c.config.data.val_fraction, c.config.model.context, c.config.sample.prompt): c.config
         for c in plan(study, "")

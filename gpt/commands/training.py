@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin
 
 from gpt.commands.studies import open_study
 from gpt.commands.workspace import find_launch, is_main, make_layout, make_workspace, open_corpora
-from gpt.config import RunConfig, fingerprint, read_run_file
+from gpt.config import BUILT_IN, RunConfig, fingerprint, read_run_file
 from gpt.errors import InputError
 from gpt.records.schema import VAL_LOSS
 from gpt.runner.launch.exit_codes import DONE, RUNS_FAILED, STOPPED
@@ -36,10 +36,12 @@ def train(options: argparse.Namespace) -> int:
     config = read_run_file(options.run, options.overrides)
     if options.fields:
         return show_fields(config)
+    from gpt.runner.checks.variants import check_variants
     from gpt.study.folder import run_at
     from gpt.study.plan import PlannedRun
     from gpt.wandb_sync.start import synced
 
+    check_variants(config)
     to = destination(options)
     corpora = open_corpora()
     data = corpora.load(config)
@@ -93,10 +95,12 @@ def split(words: Sequence[str]) -> tuple[list[str], list[str]]:
 
 def show_fields(config: RunConfig) -> int:
     """Print every field as the command line takes it, with its meaning."""
-    for key, value in flatten(config).items():
+    values = flatten(config)
+    for key in keys_of(RunConfig):
         field = field_of(RunConfig, key)
-        words = get_args(field.annotation) if get_origin(field.annotation) is Literal else ()
-        print(f"--{key} {shell_word(value)}\n    {' '.join((field.description or '').split())}")
+        literals = get_args(field.annotation) if get_origin(field.annotation) is Literal else ()
+        words = config.names(key) if key in BUILT_IN else literals
+        print(f"--{key} {shell_word(values[key])}\n    {' '.join((field.description or '').split())}")
         if words:
             print(f"    one of {', '.join(words)}")
     return DONE

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from gpt.config import DataConfig
 from gpt.data.corpus import load_text
-from gpt.data.tokenizer import CharTokenizer
+from gpt.data.tokenizer import TOKENIZERS, Tokenizer
 from gpt.errors import InputError
 
 
@@ -17,7 +17,7 @@ from gpt.errors import InputError
 class Dataset:
     """One corpus, ready for training."""
 
-    tokenizer: CharTokenizer
+    tokenizer: Tokenizer
     """built on the whole text, so that validation holds no unknown character"""
     train: NDArray[np.int64]
     """tokens of the first part of the text"""
@@ -68,7 +68,7 @@ def make_dataset(text: str, sha256: str, config: DataConfig) -> Dataset:
     Raises:
         InputError: a text of one repeated character.
     """
-    tokenizer = CharTokenizer.from_text(text)
+    tokenizer = TOKENIZERS[config.tokenizer].from_text(text)
     tokens = tokenizer.encode(text)
     train, val = np.split(tokens, [int(len(tokens) * (1 - config.val_fraction))])
     return Dataset(tokenizer, train, val, sha256)

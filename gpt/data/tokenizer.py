@@ -1,20 +1,63 @@
-"""Characters to integers and back."""
+"""Text to integers and back."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gpt.errors import InputError
+from gpt.registry import Registry, Variant
 
 CODE = np.dtype("<u4")
 """a code point, as UTF-32 stores it"""
 
 
+class Tokenizer(Variant):
+    """Tokens are integers in [0, vocabulary_size); decoding what was encoded gives the text back."""
+
+    @classmethod
+    def from_text(cls, text: str) -> Self:
+        """The tokenizer for a text, the same whenever it is made.
+
+        Raises:
+            InputError: there is none for it.
+        """
+        raise NotImplementedError
+
+    @property
+    def vocabulary_size(self) -> int:
+        raise NotImplementedError
+
+    def encode(self, text: str) -> NDArray[np.int64]:
+        """Tokens of a text.
+
+        Raises:
+            InputError: the text holds something that has no token.
+        """
+        raise NotImplementedError
+
+    def decode(self, tokens: Sequence[int] | NDArray[np.integer]) -> str:
+        """Text of a one-dimensional array of tokens."""
+        raise NotImplementedError
+
+    def state(self) -> dict[str, Any]:
+        """What `from_state` makes the same tokenizer of, as JSON has it."""
+        raise NotImplementedError
+
+    @classmethod
+    def from_state(cls, state: dict[str, Any]) -> Self:
+        raise NotImplementedError
+
+
+TOKENIZERS = Registry("data.tokenizer", Tokenizer)
+
+
+@TOKENIZERS.register("characters")
 @dataclass(frozen=True)
-class CharTokenizer:
+class CharTokenizer(Tokenizer):
     """Gives each character of a text its rank in the text's sorted alphabet; a character is one code point.
 
     Raises:
@@ -31,9 +74,16 @@ class CharTokenizer:
             raise InputError(f"alphabet must have distinct characters sorted by code point, got {self.characters!r}")
 
     @classmethod
-    def from_text(cls, text: str) -> "CharTokenizer":
+    def from_text(cls, text: str) -> Self:
         """The tokenizer whose alphabet is every character of the text."""
         return cls("".join(sorted(set(text))))
+
+    def state(self) -> dict[str, Any]:
+        return {"characters": self.characters}
+
+    @classmethod
+    def from_state(cls, state: dict[str, Any]) -> Self:
+        return cls(state["characters"])
 
     @property
     def vocabulary_size(self) -> int:

@@ -1,1 +1,5 @@
 """Measurements that never change training."""
+
+from gpt.registry import import_modules
+
+import_modules(__name__, __path__)

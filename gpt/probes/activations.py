@@ -6,24 +6,30 @@ Shapes: S seed, B window, T position, D model width, F feed-forward width, L lay
 import torch
 from torch import Tensor
 
-from gpt.probes.protocol import Intermediates, Probe
+from gpt.probes.protocol import PROBES, Intermediates, Probe
 
 DEAD = 0.01
 """a hidden unit is dead if it never exceeds this share of its layer's root mean square"""
 
 
-def residual_statistics(intermediates: Intermediates) -> dict[str, Tensor]:
+@PROBES.register("residual")
+class ResidualStatistics(Probe):
     """The stream's root mean square, largest absolute value and excess kurtosis, after the embedding and each layer.
 
     Each array has shape (S, L+1). Excess kurtosis is the fourth central moment over the squared variance, less the 3
     of a normal distribution: high where a few values stand out from the rest.
     """
-    streams = [x_SBTD.float().flatten(1) for x_SBTD in intermediates["residual"]]
-    return {
-        "residual_rms": torch.stack([x.square().mean(1).sqrt() for x in streams], dim=1),
-        "residual_max": torch.stack([x.abs().amax(1) for x in streams], dim=1),
-        "residual_kurtosis": torch.stack([excess_kurtosis(x) for x in streams], dim=1),
-    }
+
+    always = True
+    capture = frozenset({"residual"})
+
+    def measure(self, intermediates: Intermediates) -> dict[str, Tensor]:
+        streams = [x_SBTD.float().flatten(1) for x_SBTD in intermediates["residual"]]
+        return {
+            "residual_rms": torch.stack([x.square().mean(1).sqrt() for x in streams], dim=1),
+            "residual_max": torch.stack([x.abs().amax(1) for x in streams], dim=1),
+            "residual_kurtosis": torch.stack([excess_kurtosis(x) for x in streams], dim=1),
+        }
 
 
 def excess_kurtosis(x_SN: Tensor) -> Tensor:
@@ -32,15 +38,17 @@ def excess_kurtosis(x_SN: Tensor) -> Tensor:
     return centred_SN.pow(4).mean(1) / centred_SN.square().mean(1).square() - 3
 
 
-def dead_share(intermediates: Intermediates) -> dict[str, Tensor]:
+@PROBES.register("dead_units")
+class DeadUnits(Probe):
     """`dead_share` (S, L): share of each layer's hidden feed-forward units that are dead on every probed character."""
-    shares = []
-    for hidden_SBTF in intermediates["mlp"]:
-        largest_SF = hidden_SBTF.float().abs().amax((1, 2))
-        rms_S = hidden_SBTF.float().square().mean((1, 2, 3)).sqrt()
-        shares.append((largest_SF < DEAD * rms_S[:, None]).float().mean(1))
-    return {"dead_share": torch.stack(shares, dim=1)}
 
+    always = True
+    capture = frozenset({"mlp"})
 
-ACTIVATIONS = Probe(frozenset({"residual"}), residual_statistics)
-HIDDEN_UNITS = Probe(frozenset({"mlp"}), dead_share)
+    def measure(self, intermediates: Intermediates) -> dict[str, Tensor]:
+        shares = []
+        for hidden_SBTF in intermediates["mlp"]:
+            largest_SF = hidden_SBTF.float().abs().amax((1, 2))
+            rms_S = hidden_SBTF.float().square().mean((1, 2, 3)).sqrt()
+            shares.append((largest_SF < DEAD * rms_S[:, None]).float().mean(1))
+        return {"dead_share": torch.stack(shares, dim=1)}

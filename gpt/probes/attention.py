@@ -8,7 +8,7 @@ import math
 import torch
 from torch import Tensor
 
-from gpt.probes.protocol import Intermediates, Probe
+from gpt.probes.protocol import PROBES, Intermediates, Probe
 
 
 def entropy(weights_SBHTU: Tensor) -> Tensor:
@@ -36,15 +36,15 @@ def scores(weights_SBHTU: Tensor) -> dict[str, Tensor]:
     }
 
 
-def attention_probe(heatmap_characters: int) -> Probe:
-    """Scores and largest logit per head, (S, L, H), and heatmaps.
+@PROBES.register("attention")
+class AttentionScores(Probe):
+    """Scores and largest logit per head, (S, L, H), and the weights on the first window's first characters."""
 
-    Args:
-        heatmap_characters: positions of the first window whose weights are kept.
-    """
+    always = True
+    capture = frozenset({"attention", "attention_logits"})
 
-    def measure(intermediates: Intermediates) -> dict[str, Tensor]:
-        kept = slice(heatmap_characters)
+    def measure(self, intermediates: Intermediates) -> dict[str, Tensor]:
+        kept = slice(self.config.heatmap_characters)
         of_layers = [scores(weights_SBHTU) for weights_SBHTU in intermediates["attention"]]
         return {
             **{name: torch.stack([layer[name] for layer in of_layers], dim=1) for name in of_layers[0]},
@@ -56,25 +56,27 @@ def attention_probe(heatmap_characters: int) -> Probe:
             ),
         }
 
-    return Probe(frozenset({"attention", "attention_logits"}), measure)
-
 
 def largest(logits_SBHTU: Tensor) -> Tensor:
     """(S, H): largest absolute logit of a visible position; it grows before some divergences (Dehghani et al. 2023)."""
     return logits_SBHTU.float().tril().abs().amax((1, 3, 4))
 
 
-def induction(intermediates: Intermediates) -> dict[str, Tensor]:
+@PROBES.register("induction")
+class Induction(Probe):
     """`attention_induction` (S, L, H), on windows whose second half repeats the first: weight on what came next then.
 
     Mean over the second half of the weight on the character after the earlier occurrence of the one that looks
     (prefix matching; Olsson et al. 2022).
     """
-    scores = []
-    for weights_SBHTU in intermediates["attention"]:
-        period = math.ceil(weights_SBHTU.shape[-1] / 2)
-        scores.append(weights_SBHTU.diagonal(1 - period, -2, -1)[..., 1:].float().mean((1, 3)))
-    return {"attention_induction": torch.stack(scores, dim=1)}
 
+    always = True
+    capture = frozenset({"attention"})
+    windows = "repeated"
 
-INDUCTION = Probe(frozenset({"attention"}), induction, windows="repeated")
+    def measure(self, intermediates: Intermediates) -> dict[str, Tensor]:
+        scores = []
+        for weights_SBHTU in intermediates["attention"]:
+            period = math.ceil(weights_SBHTU.shape[-1] / 2)
+            scores.append(weights_SBHTU.diagonal(1 - period, -2, -1)[..., 1:].float().mean((1, 3)))
+        return {"attention_induction": torch.stack(scores, dim=1)}

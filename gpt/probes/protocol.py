@@ -1,23 +1,36 @@
-"""What a probe is: the windows and intermediates it wants, and a pure function of them."""
+"""What a probe is: the windows and intermediates it asks for, and a pure function of them."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 from torch import Tensor
+
+from gpt.config import ProbeConfig
+from gpt.registry import Registry, Variant
 
 Intermediates = dict[str, list[Tensor]]
 Windows = Literal["text", "repeated"]
 """fixed windows of validation text; windows of random characters, each said twice (`gpt.data.batches`)"""
 
 
-@dataclass(frozen=True)
-class Probe:
+class Probe(Variant):
     """A measurement on fixed windows; it sees intermediates only, so it cannot change training."""
 
-    capture: frozenset[str]
+    capture: ClassVar[frozenset[str]]
     """keys of `gpt.model.intermediates.INTERMEDIATES`"""
-    measure: Callable[[Intermediates], dict[str, Tensor]]
-    """arrays by name, each leading with the seed axis"""
-    windows: Windows = "text"
+    windows: ClassVar[Windows] = "text"
     """what the model reads meanwhile"""
+
+    def __init__(self, config: ProbeConfig):
+        self.config = config
+
+    def measure(self, intermediates: Intermediates) -> dict[str, Tensor]:
+        """Arrays by name, each leading with the seed axis."""
+        raise NotImplementedError
+
+
+PROBES = Registry("probes.extra", Probe)
+
+
+def probes_of(config: ProbeConfig) -> list[Probe]:
+    """What is measured on the probe windows; nothing where probes are off."""
+    return [PROBES[name](config) for name in PROBES.chosen(config.extra)] if config.every else []

@@ -27,11 +27,11 @@ ENTRY_POINTS = (
     "gpt.config.TrainConfig",
     "gpt.data.dataset.make_dataset",
     "gpt.model.gpt.build_model",
-    "gpt.runner.seed_batch.probes_of",
+    "gpt.probes.protocol.probes_of",
     "gpt.train.context_use.measure_long_range",
     "gpt.train.events.EventDetector",
     "gpt.train.loop.train",
-    "gpt.train.optim.adamw.build_optimizer",
+    "gpt.train.optim.optimizer.build_optimizer",
     "gpt.train.sampling.sample_text",
 )
 """what computes a run's numbers, whatever engine trains it; of the configuration, what is computed from its fields"""
@@ -85,11 +85,11 @@ class Code:
         while met:
             module, name = met.pop()
             registry = getattr(importlib.import_module(module), name)
-            value = values[registry.field]
-            if (part := f"{registry.field}={value}") not in parts:
-                entry = self.reach(place_of(registry[value]))
-                parts[part] = entry.version
-                met |= entry.registries
+            for chosen in registry.chosen(values[registry.field]):
+                if (part := f"{registry.field}={chosen}") not in parts:
+                    entry = self.reach(place_of(registry[chosen]))
+                    parts[part] = entry.version
+                    met |= entry.registries
         return dict(sorted(parts.items()))
 
     def engine_part(self, engine: type) -> dict[str, str]:

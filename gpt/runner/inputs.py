@@ -17,7 +17,7 @@ class Corpora:
             cache: folder that fetched texts are kept in.
         """
         self.cache = cache
-        self._loaded: dict[tuple[str, float], Dataset] = {}
+        self._loaded: dict[tuple[str, float, str], Dataset] = {}
 
     def __reduce__(self) -> tuple[type["Corpora"], tuple[Path]]:
         return Corpora, (self.cache,)  # another process reads its own
@@ -28,7 +28,7 @@ class Corpora:
         Raises:
             InputError: see `load_dataset`; or names the prompt's unknown character.
         """
-        key = config.data.source, config.data.val_fraction
+        key = config.data.source, config.data.val_fraction, config.data.tokenizer
         if key not in self._loaded:
             text, sha256 = load_text(config.data.source, self.cache)
             self._loaded[key] = make_dataset(text, sha256, config.data)

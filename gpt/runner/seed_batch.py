@@ -4,9 +4,7 @@ from collections.abc import Callable, Sequence
 from contextlib import closing
 
 from gpt.config import RunConfig
-from gpt.probes.activations import ACTIVATIONS, HIDDEN_UNITS
-from gpt.probes.attention import INDUCTION, attention_probe
-from gpt.probes.protocol import Probe
+from gpt.probes.protocol import probes_of
 from gpt.runner.resume import resume
 from gpt.runner.run_json import check_text, describe_run, note_layout
 from gpt.runner.workspace import Workspace
@@ -44,14 +42,7 @@ def train_seed_batch(
         with closing(RunWriter(folders, config, data, engine, start, offsets)) as writer:
             for folder in folders:
                 note_layout(folder, engine, start)
-            return train(config, data, engine, probes_of(config), writer, start, stop)
-
-
-def probes_of(config: RunConfig) -> list[Probe]:
-    """What is measured on the probe windows; nothing where probes are off."""
-    if config.probes.every == 0:
-        return []
-    return [ACTIVATIONS, HIDDEN_UNITS, attention_probe(config.probes.heatmap_characters), INDUCTION]
+            return train(config, data, engine, probes_of(config.probes), writer, start, stop)
 
 
 def build_engine(

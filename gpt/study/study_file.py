@@ -11,7 +11,7 @@ from gpt.errors import InputError
 from gpt.records.schema import parse_metric
 from gpt.study.plan import Setting, fields_text, settings_of
 from gpt.study.spec import Name, Scalar, Study
-from gpt.yaml_file import Document, Strict, flatten, keys_of, nearest_key, parse, read_yaml
+from gpt.yaml_file import Document, Strict, flatten, is_key, nearest_key, parse, read_yaml
 
 NOT_FACTORS = WITHOUT_EFFECT | {"seed", "data.val_fraction", "train.eval_every"}
 """fields whose values cannot be compared: they change nothing, or what is measured"""
@@ -142,7 +142,7 @@ def check_controlled(variants: list[RunConfig], factor: str, where: str) -> None
 
 
 def _check_key(key: str, where: tuple[str, ...], document: Document) -> None:
-    if key not in keys_of(RunConfig):
+    if not is_key(RunConfig, key):
         near = nearest_key(RunConfig, key)
         hint = f"; did you mean {near}?" if near else ""
         raise InputError(f"{document.where(where)}: {key} is no field of a run{hint}")

@@ -46,7 +46,8 @@ class RunWriter:
         Args:
             folders: one for each of the engine's seeds; none on the other ranks.
         """
-        self._config, self._tokenizer, self._engine = config, data.tokenizer, engine
+        self._config, self._engine = config, engine
+        self._tokenizer = {"kind": config.data.tokenizer, "state": data.tokenizer.state()}
         self._before = [folder.read_status() for folder in folders]
         self._began = time.monotonic()
         self._runs = [
@@ -80,7 +81,7 @@ class RunWriter:
             if improved[index]:
                 about = {"run": run.folder.root.name, "seed": self._engine.seeds[index], "step": step}
                 best = _of_seed(weights, index)
-                save_model(run.folder.model, self._config.model, self._tokenizer.characters, best, about)
+                save_model(run.folder.model, self._config.model, self._tokenizer, best, about)
 
     def probed(self, step: int, arrays: Mapping[str, Tensor]) -> None:
         """Write what the probes measured, after all rows up to this step and what the arrays amount to."""

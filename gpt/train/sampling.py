@@ -4,14 +4,14 @@ import numpy as np
 import torch
 
 from gpt import randomness
-from gpt.data.tokenizer import CharTokenizer
+from gpt.data.tokenizer import Tokenizer
 from gpt.model.with_weights import Forward
 
 
 @torch.no_grad()
 def sample_text(
     forward: Forward,
-    tokenizer: CharTokenizer,
+    tokenizer: Tokenizer,
     context: int,
     prompt: str,
     characters: int,

@@ -1,4 +1,4 @@
-"""A trained model as a folder: its shape and alphabet beside its weights."""
+"""A trained model as a folder: its shape and tokenizer beside its weights."""
 
 import hashlib
 from collections.abc import Mapping
@@ -10,7 +10,7 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from gpt.config import ModelConfig
-from gpt.data.tokenizer import CharTokenizer
+from gpt.data.tokenizer import TOKENIZERS, Tokenizer
 from gpt.errors import InputError
 from gpt.model.gpt import GPT
 from gpt.records.files import make_folder, read_bytes, read_json, sync_folder, write_atomic, write_json
@@ -21,9 +21,9 @@ CONFIG = "config.json"
 
 
 def save_model(
-    folder: Path, config: ModelConfig, characters: str, weights: dict[str, Tensor], about: dict[str, Any]
+    folder: Path, config: ModelConfig, tokenizer: dict[str, Any], weights: dict[str, Tensor], about: dict[str, Any]
 ) -> None:
-    """Write one seed's weights; `about` says which step of which run they are.
+    """Write one seed's weights; `tokenizer` holds its kind and state, `about` which step of which run.
 
     A kill on the way leaves the old model or none: the description goes first and comes last.
     """
@@ -32,7 +32,7 @@ def save_model(
     sync_folder(folder)
     blob = save({name: value.contiguous().cpu() for name, value in weights.items()})
     write_atomic(folder / WEIGHTS, blob)
-    description = {"model": config.model_dump(mode="json"), "characters": characters, **about}
+    description = {"model": config.model_dump(mode="json"), "tokenizer": tokenizer, **about}
     write_json(folder / CONFIG, {**description, "weights_sha256": hashlib.sha256(blob).hexdigest()})
 
 
@@ -45,8 +45,8 @@ def check_model(folder: Path) -> dict[str, Any]:
     if not (folder / CONFIG).exists():
         raise InputError(f"{folder}: holds no model (no {CONFIG}); a run has one after its first evaluation")
     description = read_json(folder / CONFIG)
-    if not isinstance(description, dict) or not {"model", "characters", "weights_sha256"} <= description.keys():
-        raise InputError(f"{folder / CONFIG}: corrupt, must hold model, characters and weights_sha256")
+    if not isinstance(description, dict) or not {"model", "tokenizer", "weights_sha256"} <= description.keys():
+        raise InputError(f"{folder / CONFIG}: corrupt, must hold model, tokenizer and weights_sha256")
     if hashlib.sha256(read_bytes(folder / WEIGHTS)).hexdigest() != description["weights_sha256"]:
         raise InputError(f"{folder / WEIGHTS}: differs from the sha256 in {CONFIG}; the file is corrupt")
     return description
@@ -62,15 +62,16 @@ def load_weights(folder: Path) -> dict[str, Tensor]:
     return load(read_bytes(folder / WEIGHTS))
 
 
-def load_model(folder: Path) -> tuple[GPT, CharTokenizer, int]:
-    """A saved model, with a seed axis of length 1, its alphabet and its context length.
+def load_model(folder: Path) -> tuple[GPT, Tokenizer, int]:
+    """A saved model, with a seed axis of length 1, its tokenizer and its context length.
 
     Raises:
         InputError: the folder holds no model, or its files do not belong together.
     """
     weights, description = load_weights(folder), check_model(folder)
     config = parse(ModelConfig, description["model"], str(folder / CONFIG))
-    tokenizer = CharTokenizer.from_text(description["characters"])
+    kind, state = description["tokenizer"]["kind"], description["tokenizer"]["state"]
+    tokenizer = TOKENIZERS[kind].from_state(state)
     model = GPT(config, tokenizer.vocabulary_size, seeds=1)
     model.load_state_dict(weights)
     return model.eval(), tokenizer, config.context

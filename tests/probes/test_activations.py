@@ -4,13 +4,16 @@ import pytest
 import torch
 from reference import model_config, normal, random_model, random_tokens
 
+from gpt.config import ProbeConfig
 from gpt.model.intermediates import INTERMEDIATES
-from gpt.probes.activations import ACTIVATIONS, DEAD, HIDDEN_UNITS, dead_share, excess_kurtosis, residual_statistics
+from gpt.probes.activations import DEAD, DeadUnits, ResidualStatistics, excess_kurtosis
+
+RESIDUAL, DEAD_UNITS = ResidualStatistics(ProbeConfig()), DeadUnits(ProbeConfig())
 
 
 def test_residual_statistics_equal_their_naive_definitions() -> None:
     stream = [scale * normal(2, 3, 5, 4, seed=layer) ** 3 + 0.01 for layer, scale in enumerate((0.02, 1.0, 30.0))]
-    found = residual_statistics({"residual": stream})
+    found = RESIDUAL.measure({"residual": stream})
     assert {name: tuple(value.shape) for name, value in found.items()} == {
         "residual_rms": (2, 3),
         "residual_max": (2, 3),
@@ -42,27 +45,27 @@ def test_a_hidden_unit_is_dead_only_if_it_is_small_on_every_character() -> None:
     hidden[..., 5] = 0.5 * DEAD
     hidden[..., 6] = 0.5 * DEAD
     hidden[0, 2, 4, 6] = 1.0  # dead but for one character: alive
-    assert dead_share({"mlp": [hidden]})["dead_share"].tolist() == [[2 / 8]]
+    assert DEAD_UNITS.measure({"mlp": [hidden]})["dead_share"].tolist() == [[2 / 8]]
 
 
 def test_a_large_negative_bias_kills_units_and_the_probe_finds_them() -> None:
     model = random_model(model_config(bias=True, layers=2), seeds=2)
     with torch.no_grad():
         model.blocks[1].mlp.up.bias[1, : model.blocks[1].mlp.up.bias.shape[1] // 4] = -100.0
-    _, intermediates = model(random_tokens(2, 4, 8), capture=HIDDEN_UNITS.capture)
-    assert HIDDEN_UNITS.measure(intermediates)["dead_share"].tolist() == [[0.0, 0.0], [0.0, 0.25]]
+    _, intermediates = model(random_tokens(2, 4, 8), capture=DEAD_UNITS.capture)
+    assert DEAD_UNITS.measure(intermediates)["dead_share"].tolist() == [[0.0, 0.0], [0.0, 0.25]]
 
 
 def test_half_precision_streams_are_measured_in_single_precision() -> None:
     stream = (300.0 * torch.ones(1, 2, 3, 4)).half()
-    assert residual_statistics({"residual": [stream]})["residual_rms"].tolist() == [[300.0]]
+    assert RESIDUAL.measure({"residual": [stream]})["residual_rms"].tolist() == [[300.0]]
 
 
 def test_the_probe_measures_what_it_wants_of_a_model() -> None:
-    assert ACTIVATIONS.capture <= set(INTERMEDIATES)
+    assert RESIDUAL.capture <= set(INTERMEDIATES)
     model, tokens = random_model(model_config(layers=3), seeds=2), random_tokens(2, 4, 8)
-    _, intermediates = model(tokens, capture=ACTIVATIONS.capture)
-    arrays = ACTIVATIONS.measure(intermediates)
+    _, intermediates = model(tokens, capture=RESIDUAL.capture)
+    arrays = RESIDUAL.measure(intermediates)
     assert {tuple(value.shape) for value in arrays.values()} == {(2, 4)}
     embedded = model.embedding(tokens)
     torch.testing.assert_close(arrays["residual_rms"][:, 0], embedded.square().mean((1, 2, 3)).sqrt())
@@ -77,7 +80,7 @@ def test_post_norm_shows_as_a_stream_of_unit_size() -> None:
                 if name.endswith("norm.weight"):
                     parameter.fill_(1.0)
         intermediates = model(random_tokens(1, 4, 8), capture=["residual"])[1]
-        rms = residual_statistics(intermediates)["residual_rms"][0]
+        rms = RESIDUAL.measure(intermediates)["residual_rms"][0]
         at_one = (rms[1:] - 1).abs().max().item() < 1e-3
         assert at_one == (placement == "post")
 
@@ -85,5 +88,5 @@ def test_post_norm_shows_as_a_stream_of_unit_size() -> None:
 def test_a_seed_that_is_not_finite_shows_alone() -> None:
     stream = normal(3, 2, 4, 4)
     stream[1, 0, 0, 0] = math.nan
-    for value in residual_statistics({"residual": [stream]}).values():
+    for value in RESIDUAL.measure({"residual": [stream]}).values():
         assert value.isnan().tolist() == [[False], [True], [False]]

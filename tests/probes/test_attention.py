@@ -5,9 +5,10 @@ import torch
 from reference import POSITIONS, model_config, random_model, random_tokens
 from torch import Tensor
 
+from gpt.config import ProbeConfig
 from gpt.data.batches import repeated_windows
 from gpt.model.intermediates import INTERMEDIATES
-from gpt.probes.attention import INDUCTION, attention_probe, distance, entropy, induction, largest, scores
+from gpt.probes.attention import AttentionScores, Induction, distance, entropy, largest, scores
 
 
 def observed(**changes: object) -> dict[str, list[Tensor]]:
@@ -42,7 +43,7 @@ def test_entropy_equals_the_naive_sum() -> None:
 
 @pytest.mark.parametrize(("characters", "side"), [(1, 1), (7, 7), (12, 12), (40, 12)])
 def test_the_probe_keeps_scores_by_head_and_heatmaps_of_the_first_window(characters: int, side: int) -> None:
-    probe, intermediates = attention_probe(characters), observed()
+    probe, intermediates = AttentionScores(ProbeConfig(heatmap_characters=characters)), observed()
     assert probe.capture <= set(INTERMEDIATES)
     arrays = probe.measure(intermediates)
     assert {name: tuple(value.shape) for name, value in arrays.items()} == {
@@ -65,7 +66,7 @@ def test_alibi_shows_as_heads_that_look_less_far() -> None:
     with torch.no_grad():
         model.blocks[0].attention.qkv.weight.zero_()
     _, intermediates = model(random_tokens(1, 1, 12), capture=["attention", "attention_logits"])
-    by_head = attention_probe(4).measure(intermediates)["attention_entropy"][0, 0]
+    by_head = AttentionScores(ProbeConfig(heatmap_characters=4)).measure(intermediates)["attention_entropy"][0, 0]
     assert (by_head.diff() > 0).all()
 
 
@@ -109,7 +110,7 @@ def test_a_planted_induction_head_scores_one_and_its_neighbours_nothing(length: 
     half = -(-length // 2)
     for shift, expected in ((-1, 0.0), (0, 1.0), (1, 0.0)):
         planted = looking([max(0, min(t, t - half + 1 + shift)) for t in range(length)])
-        assert induction({"attention": [planted]})["attention_induction"].item() == expected
+        assert Induction(ProbeConfig()).measure({"attention": [planted]})["attention_induction"].item() == expected
 
 
 def test_induction_is_measured_on_windows_that_say_everything_twice() -> None:
@@ -118,7 +119,7 @@ def test_induction_is_measured_on_windows_that_say_everything_twice() -> None:
     assert (windows[:, 7:] == windows[:, :6]).all()
     assert set(windows.flatten().tolist()) == set(range(9))
     assert (windows == repeated_windows(60, 13, 9)[:50]).all()
-    assert INDUCTION.windows == "repeated"
+    assert Induction.windows == "repeated"
 
 
 def test_the_largest_logit_is_that_of_what_can_be_seen() -> None:

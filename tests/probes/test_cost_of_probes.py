@@ -10,8 +10,8 @@ import torch
 from gpt.config import ProbeConfig, read_run_file
 from gpt.data.batches import repeated_windows, training_batch, validation_windows
 from gpt.data.corpus import default_cache
+from gpt.probes.protocol import probes_of
 from gpt.runner.inputs import Corpora
-from gpt.runner.seed_batch import probes_of
 from gpt.train.context_use import measure_long_range
 from gpt.train.engines.ddp import DDPEngine
 
@@ -39,7 +39,7 @@ def test_all_probes_at_the_default_cadence_cost_less_than_three_hundredths_of_th
         engine.train_step(step, batch, 1e-3, measure_updates=measured)
         if measured:
             for windows, read_NT in read.items():
-                asking = [probe for probe in probes_of(config) if probe.windows == windows]
+                asking = [probe for probe in probes_of(config.probes) if probe.windows == windows]
                 intermediates = engine.observe(read_NT, frozenset().union(*(probe.capture for probe in asking)))
                 for probe in asking:
                     probe.measure(intermediates)

@@ -1,3 +1,6 @@
+from collections.abc import Mapping
+from typing import ClassVar
+
 import numpy as np
 import pytest
 import torch
@@ -5,7 +8,14 @@ from reference import NaiveAdamW, model_config, normal, random_model, variants
 from torch import nn
 
 from gpt.config import OptimConfig
-from gpt.train.optim.adamw import build_optimizer
+from gpt.model.init import GAIN, Kind, Matrix
+from gpt.train.optim.optimizer import build_optimizer
+
+
+class Parts(nn.ParameterDict):
+    """A matrix and a gain, each of several seeds."""
+
+    kinds: ClassVar[Mapping[str, Kind]] = {"matrix": Matrix(3, 4), "gain": GAIN}
 
 
 def optim(**changes: object) -> OptimConfig:
@@ -35,7 +45,7 @@ def test_settings_reach_every_group() -> None:
 )
 def test_steps_equal_the_naive_algorithm_of_the_paper(changes: dict[str, float]) -> None:
     settings, rates = optim(**changes), [1e-2, 3e-2, 1e-3, 2e-2]
-    model = nn.ParameterDict({"matrix": nn.Parameter(normal(2, 3, 4)), "gain": nn.Parameter(normal(2, 4, seed=1))})
+    model = Parts({"matrix": nn.Parameter(normal(2, 3, 4)), "gain": nn.Parameter(normal(2, 4, seed=1))})
     naive = {
         name: NaiveAdamW(
             parameter.detach().double().numpy().copy(),
@@ -60,14 +70,14 @@ def test_steps_equal_the_naive_algorithm_of_the_paper(changes: dict[str, float])
 
 def test_the_first_step_has_the_size_of_the_rate_whatever_the_gradient() -> None:
     """Kingma and Ba 2015, section 2.1: bias correction makes the first update lr * sign(gradient)."""
-    model = nn.ParameterDict({"matrix": nn.Parameter(torch.zeros(1, 2, 3))})
+    model = Parts({"matrix": nn.Parameter(torch.zeros(1, 2, 3))})
     model["matrix"].grad = torch.tensor([[[1e-3, -1.0, 50.0], [-1e-3, 2.0, -7.0]]])
     build_optimizer(model, optim()).step()
     torch.testing.assert_close(model["matrix"].detach(), -1e-2 * model["matrix"].grad.sign(), rtol=1e-4, atol=0)
 
 
 def test_a_model_without_matrices_or_without_gains_has_one_group() -> None:
-    only_matrix = nn.ParameterDict({"matrix": nn.Parameter(torch.zeros(1, 2, 3))})
-    only_gain = nn.ParameterDict({"gain": nn.Parameter(torch.zeros(1, 2))})
+    only_matrix = Parts({"matrix": nn.Parameter(torch.zeros(1, 2, 3))})
+    only_gain = Parts({"gain": nn.Parameter(torch.zeros(1, 2))})
     assert [g["weight_decay"] for g in build_optimizer(only_matrix, optim()).param_groups] == [0.1]
     assert [g["weight_decay"] for g in build_optimizer(only_gain, optim()).param_groups] == [0.0]

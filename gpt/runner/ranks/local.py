@@ -12,6 +12,8 @@ from multiprocessing.process import BaseProcess
 import torch
 import torch.distributed as dist
 
+from gpt.config import BUILT_IN
+from gpt.plugins import Source, load_plugin, sources
 from gpt.runner.launch.exit_codes import RANK_LOST, end_process
 from gpt.runner.launch.signals import LAUNCHER_ENDED, STOP_SIGNALS, stop_on_signals
 from gpt.runner.layout import Layout
@@ -53,7 +55,7 @@ def run_locally(
     """
     store = dist.TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
     workers = [
-        CONTEXT.Process(target=_rank, args=(seed_batches, workspace, layout, rank, store.port), daemon=True)
+        CONTEXT.Process(target=_rank, args=(sources(), seed_batches, workspace, layout, rank, store.port), daemon=True)
         for rank in range(layout.processes)
     ]
     with stop_on_signals(*STOP_SIGNALS, LAUNCHER_ENDED) as stop, progress:
@@ -84,12 +86,15 @@ def run_locally(
 
 
 def _rank(
+    plugins: Sequence[Source],
     seed_batches: Sequence[Sequence[PlannedRun]],
     workspace: Workspace,
     layout: Layout,
     rank: int,
     port: int,
 ) -> None:
+    for source in plugins:
+        load_plugin(source, BUILT_IN)
     torch.set_num_threads(layout.threads)
     workspace = replace(workspace, device=device_of(workspace.device, rank))
     if not command_is_alive():  # killed while this one was starting

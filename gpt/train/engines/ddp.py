@@ -12,8 +12,8 @@ from gpt.model.gpt import GPT
 from gpt.train.engines.engine import Engine, State, StepOut
 from gpt.train.engines.rank_invariant import rank_invariant_sum
 from gpt.train.engines.ranks import SINGLE, Ranks
-from gpt.train.optim.adamw import build_optimizer
 from gpt.train.optim.clipping import clip_scale, layer_norms, scale_gradients
+from gpt.train.optim.optimizer import build_optimizer
 
 
 def require(gradient: Tensor | None) -> Tensor:

@@ -18,9 +18,8 @@ from torch import Tensor, nn
 from gpt.config import RunConfig
 from gpt.train.engines.engine import Engine, State, StepOut
 from gpt.train.engines.ranks import Ranks
-from gpt.train.optim.adamw import build_optimizer
 from gpt.train.optim.clipping import clip_scale
-from gpt.train.optim.optimizer import SeedOptimizer
+from gpt.train.optim.optimizer import SeedOptimizer, build_optimizer
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,5 @@
+"""Optimizers, schedules and clipping."""
+
+from gpt.registry import import_modules
+
+import_modules(__name__, __path__)

@@ -3,13 +3,14 @@
 from typing import Any, Self
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.optim.adamw import adamw
 
 from gpt.config import OptimConfig
-from gpt.train.optim.optimizer import SeedOptimizer, parameter_groups
+from gpt.train.optim.optimizer import OPTIMIZERS, SeedOptimizer
 
 
+@OPTIMIZERS.register("adamw")
 class AdamW(SeedOptimizer):
     """Decoupled weight decay, with a running mean of gradients and of their squares."""
 
@@ -33,8 +34,3 @@ class AdamW(SeedOptimizer):
 
     def resume(self, parameter: Tensor, step: int, tensors: dict[str, Tensor]) -> None:
         super().resume(parameter, step, {"step": torch.tensor(float(step), device=parameter.device), **tensors})
-
-
-def build_optimizer(model: nn.Module, optim: OptimConfig) -> SeedOptimizer:
-    """The optimizer that the configuration asks for."""
-    return AdamW.build(parameter_groups(model, optim), optim)

@@ -7,9 +7,11 @@ import torch
 from torch import Tensor, nn
 
 from gpt.config import OptimConfig
+from gpt.model.init import Constant, parameter_kinds
+from gpt.registry import Registry, Variant
 
 
-class SeedOptimizer(torch.optim.Optimizer):
+class SeedOptimizer(torch.optim.Optimizer, Variant):
     """An optimizer that says which tensors it keeps, so that any engine can save and resume it.
 
     No element of a parameter may be updated from another seed's: seeds trained together are the runs they are alone.
@@ -46,13 +48,13 @@ class SeedOptimizer(torch.optim.Optimizer):
         self.state[parameter] = tensors
 
 
-def parameter_groups(model: nn.Module, optim: OptimConfig) -> list[dict[str, Any]]:
-    """Parameter groups with weight decay on matrices and embeddings only.
+OPTIMIZERS = Registry("optim.optimizer", SeedOptimizer)
 
-    Biases and norms are told apart by the dimensions left without the seed axis, so stacking seeds cannot make a
-    gain look like a matrix.
-    """
-    decayed = [p for p in model.parameters() if p.ndim > 2]
-    kept = [p for p in model.parameters() if p.ndim == 2]
+
+def build_optimizer(model: nn.Module, optim: OptimConfig) -> SeedOptimizer:
+    """The optimizer that the configuration names, with weight decay on what is no gain and no shift."""
+    kinds = parameter_kinds(model)
+    decayed = [p for name, p in model.named_parameters() if not isinstance(kinds[name], Constant)]
+    kept = [p for name, p in model.named_parameters() if isinstance(kinds[name], Constant)]
     groups = [{"params": decayed, "weight_decay": optim.weight_decay}, {"params": kept, "weight_decay": 0.0}]
-    return [group for group in groups if group["params"]]
+    return OPTIMIZERS[optim.optimizer].build([group for group in groups if group["params"]], optim)
