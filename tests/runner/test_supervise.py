@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from commands import GPT, LAUNCH, Command, launch, run_command, runs_of, started, wait_for
-from tiny import ENDLESS, SMALLEST, study_of
+from tiny import ENDLESS, study_of
 
 pytestmark = pytest.mark.launch
 
@@ -28,7 +28,7 @@ def long(tmp_path: Path, excerpt: Path) -> list[str | Path]:
 
 @pytest.fixture
 def short(tmp_path: Path, excerpt: Path) -> list[str | Path]:
-    return ["study", "run", study_of(tmp_path, excerpt, SMALLEST), "--out", tmp_path / "out"]
+    return ["study", "run", study_of(tmp_path, excerpt), "--out", tmp_path / "out"]
 
 
 def ranks_training(command: Command, folder: Path, count: int = 2) -> list[int]:
