@@ -120,6 +120,7 @@ train: {{steps: 8, batch_size: 4, eval_every: 4}}
         one.check(disk / "out")
 
 
+@pytest.mark.slow
 def test_a_study_on_a_full_disk_fails_in_plain_words_and_goes_on_with_more_room(
     tiny_study: Path, tmp_path: Path
 ) -> None:

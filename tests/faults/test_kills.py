@@ -52,7 +52,7 @@ def test_a_death_at_any_operation_damages_nothing_and_loses_no_committed_step(
 
     prepare(tmp_path / "counted")
     last = int(in_child(count).said[0])
-    for fatal in faults.some(range(1, last + 1), 12):
+    for fatal in faults.some(range(1, last + 1), 8):
         root = tmp_path / str(fatal)
         before = prepare(root)
         with faults.one():
@@ -101,7 +101,7 @@ def test_a_training_killed_at_any_operation_ends_with_the_same_bytes(
     faults: Tally, one: Small, operations: int, tmp_path: Path, how: str, share: int
 ) -> None:
     assert operations > 200
-    for fatal in faults.some(range(1 + share, operations + 1, SHARES), 3):
+    for fatal in faults.some(range(1 + share, operations + 1, SHARES), 1):
         with faults.one():
             told = die_training(one, tmp_path / "out", fatal, how)
             check_nothing_lost(faults, one, tmp_path / "out", told)
@@ -113,7 +113,7 @@ def test_a_training_killed_again_and_again_ends_with_the_same_bytes(
     faults: Tally, one: Small, operations: int, tmp_path: Path
 ) -> None:
     dice = random.Random(0)
-    for _ in faults.some(range(30), 2):
+    for _ in faults.some(range(30), 1):
         told: list[int] = []
         for _ in range(3):
             with faults.one():

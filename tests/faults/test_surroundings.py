@@ -53,9 +53,8 @@ def words(what: str, folder: Path) -> list[str]:
 
 
 @pytest.mark.fault("a strange clock, locale, time zone, umask or environment")
-@pytest.mark.parametrize(
-    "what", [pytest.param(what, marks=[] if what == "no UTF-8" else pytest.mark.slow) for what in STRANGE]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("what", STRANGE)
 def test_strange_surroundings_change_no_bit(run_file: Path, usual: dict[str, bytes], tmp_path: Path, what: str) -> None:
     around = words(what, tmp_path)
     if around[0] == "unshare" and subprocess.run([*around, "true"], capture_output=True, check=False).returncode:

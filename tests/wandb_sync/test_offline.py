@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from commands import GPT, accelerate, rows_of, run_command, runs_of, started, wait_for
+from commands import GPT, accelerate, gpt, rows_of, run_command, runs_of, started, wait_for
 from expected import NOT_NUMBERS, expected_rows, same
 from synthetic import Outcome, study, write_study
 from wandb_files import OfflineRun, offline_runs
@@ -84,6 +84,7 @@ AGENT = {
 """what W&B's agent, or a script of the user's, says of the one run that it means"""
 
 
+@pytest.mark.slow
 def test_a_study_is_synced_while_it_runs_one_run_for_each_run(
     two_seeds: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -119,6 +120,7 @@ def test_a_study_is_synced_while_it_runs_one_run_for_each_run(
     assert [(offline.project, offline.artifacts) for offline in reports] == [("tiny", ["tiny-report"])]
 
 
+@pytest.mark.slow
 def test_a_run_killed_and_resumed_is_synced_once(two_seeds: Path, tiny_file: Path, tmp_path: Path) -> None:
     """Every start of the command has a directory of its own, which `wandb sync` puts together in this order."""
     tiny_file.write_text(tiny_file.read_text().replace("steps: 40", "steps: 300"))
@@ -139,6 +141,7 @@ def test_a_run_killed_and_resumed_is_synced_once(two_seeds: Path, tiny_file: Pat
         holds_all_of(by_run[run.root.name], run)
 
 
+@pytest.mark.slow
 def test_what_was_trained_without_wandb_is_synced_afterwards_and_once(
     two_seeds: Path, tiny_file: Path, tmp_path: Path
 ) -> None:
@@ -158,6 +161,7 @@ def test_what_was_trained_without_wandb_is_synced_afterwards_and_once(
     assert sorted((out / "wandb").glob("offline-run-*")) == before
 
 
+@pytest.mark.launch
 def test_two_ranks_that_train_one_run_have_one_run_where_the_environment_says(
     tiny_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -176,7 +180,7 @@ def test_two_ranks_that_train_one_run_have_one_run_where_the_environment_says(
 
 def test_a_number_that_is_not_finite_is_synced_as_that(tmp_path: Path) -> None:
     write_study(tmp_path / "out", study(seeds=2), lambda _: Outcome(state="diverged", nan_at=30, why="not finite"))
-    code, said = run_command([*GPT, "wandb", "sync", tmp_path / "out", "--mode", "offline"], tmp_path)
+    code, said = gpt("wandb", "sync", tmp_path / "out", "--mode", "offline", home=tmp_path)
     assert code == 0, said
     for run in runs_of(tmp_path / "out"):
         (offline,) = run_runs(tmp_path / "out")[run.root.name]
@@ -186,6 +190,7 @@ def test_a_number_that_is_not_finite_is_synced_as_that(tmp_path: Path) -> None:
         assert json.loads(run.metrics.read_text().splitlines()[30])["train/loss"] is None
 
 
+@pytest.mark.slow
 def test_two_syncs_at_a_time_send_each_run_once(tmp_path: Path) -> None:
     out = tmp_path / "out"
     write_study(out, study(seeds=2), lambda _: Outcome())
@@ -202,7 +207,7 @@ def test_a_corrupt_run_is_named_and_the_others_are_synced(tmp_path: Path) -> Non
     write_study(out, study(seeds=2), lambda _: Outcome())
     corrupt, *others = runs_of(out)
     corrupt.metrics.write_text("{}\n" + corrupt.metrics.read_text())
-    code, said = run_command([*GPT, "wandb", "sync", out, "--mode", "offline"], tmp_path)
+    code, said = gpt("wandb", "sync", out, "--mode", "offline", home=tmp_path)
     assert code == 3
     assert "4 of 5 runs and reports are synced" in said
     assert f"{corrupt.metrics}: corrupt" in (out / "wandb" / "sync.log").read_text()
