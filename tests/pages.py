@@ -10,6 +10,7 @@ from html.parser import HTMLParser
 from gpt.analysis.build import build_findings
 from gpt.analysis.collect import Results, collect
 from gpt.analysis.findings import Findings
+from gpt.report.figures.catalogue import Drawn, draw_all
 from gpt.report.pages.html import html_page
 
 
@@ -19,6 +20,7 @@ class Interactive:
 
     results: Results
     findings: Findings
+    drawn: list[Drawn]
     text: str
 
 
@@ -26,8 +28,8 @@ def interactive(folder):
     """The page of a study's folder as it is now."""
     results = collect(folder)
     findings = build_findings(results)
-    page = html_page(results, findings)
-    return Interactive(results, findings, page.decode("utf-8"))
+    drawn = draw_all(results, findings)
+    return Interactive(results, findings, drawn, html_page(results, findings, drawn).decode("utf-8"))
 
 
 def unpacked(page, name):

@@ -66,7 +66,9 @@ class Outcome:
 Outcomes = Callable[[PlannedRun], Outcome]
 
 
-def study(factor: str = "optim.clip", variants: Sequence[Any] = (1.0, None), seeds: int = 3, **more: Any) -> Study:
+def study(
+    factor: str = "optim.clip", variants: Sequence[Any] = (1.0, None), seeds: int | list[int] = 3, **more: Any
+) -> Study:
     fields = {
         "name": "by-hand",
         "question": "Does it | help_?",
@@ -74,7 +76,7 @@ def study(factor: str = "optim.clip", variants: Sequence[Any] = (1.0, None), see
         "factor": factor,
         "variants": list(variants),
         "settings": {},
-        "seeds": list(range(seeds)),
+        "seeds": list(range(seeds)) if isinstance(seeds, int) else seeds,
         "metric": "val/loss.min",
         "smallest_effect": 0.01,
     }
@@ -101,7 +103,7 @@ def write_run(out: Path, planned: PlannedRun, outcome: Outcome) -> None:
         "seed": planned.seed,
         "config": planned.config.model_dump(mode="json"),
         "data": {"sha256": DATA, "vocabulary": 9, "train_characters": 900, "val_characters": 100, "unigram_loss": 3.3},
-        "layers": LAYERS,
+        "layers": _layers(planned, Outcome()),
         "parameters": 1234,
         "training_flops_per_token": 5678,
         "probe_text": "a\n $b水_ ",
@@ -115,7 +117,7 @@ def write_run(out: Path, planned: PlannedRun, outcome: Outcome) -> None:
     write_json(run.run_json, {**info, **outcome.changes})
     last = outcome.nan_at or (STEPS // 2 if outcome.state in ("running", "failed") else STEPS)
     with JsonlWriter(run.metrics) as rows:
-        rows.append(_row(step, outcome) for step in range(last + 1))
+        rows.append(_row(step, planned, outcome) for step in range(last + 1))
     with JsonlWriter(run.events) as events:
         events.append({"step": 7 + i, "kind": "spike", "loss": 9.0, "median": 3.0} for i in range(outcome.spikes))
         if outcome.nan_at:
@@ -131,17 +133,19 @@ def write_run(out: Path, planned: PlannedRun, outcome: Outcome) -> None:
     write_json(run.status_json, Status(outcome.state, last, STEPS, outcome.why, 1, 12.5))
 
 
-def _layers(outcome: Outcome) -> int:
-    return len(outcome.changes.get("layers", LAYERS))
+def _layers(planned: PlannedRun, outcome: Outcome) -> list[str]:
+    blocks = [f"layer {i}" for i in range(planned.config.model.layers)]
+    return list(outcome.changes.get("layers", ["embedding", *blocks, "head"]))
 
 
-def _row(step: int, outcome: Outcome) -> dict[str, Any]:
+def _row(step: int, planned: PlannedRun, outcome: Outcome) -> dict[str, Any]:
     row: dict[str, Any] = {"step": step}
     if step > 0:
         loss = float("nan") if step == outcome.nan_at else outcome.first_loss - 0.01 * (step - 1)
         norm, scale = (outcome.norm, outcome.scale) if step >= 5 else (min(outcome.norm, 0.4), 1.0)
         row |= {"lr": 1e-3, "train/loss": loss, "grad/norm": norm, "grad/clip_scale": scale}
-        row |= {"grad/layer_norm": [norm / 2, norm / 4, norm / 8, 0.0][: _layers(outcome)]}
+        norms = [norm / 2 ** (i + 1) for i in range(planned.config.model.layers + 1)]
+        row |= {"grad/layer_norm": [*norms, 0.0][: len(_layers(planned, outcome))]}
         if outcome.parts:
             row["grad/micro_batch_norm"] = [None if part is None else part * norm for part in outcome.parts(step)]
     if step % EVAL_EVERY == 0:
@@ -152,7 +156,8 @@ def _row(step: int, outcome: Outcome) -> dict[str, Any]:
 
 
 def _arrays(step: int, planned: PlannedRun, outcome: Outcome) -> dict[str, Any]:
-    weights = np.tri(8, dtype=np.float16)
+    layers, heads_of_layer = planned.config.model.layers, planned.config.model.heads
+    weights = np.tri(planned.config.probes.heatmap_characters, dtype=np.float16)
     weights /= weights.sum(axis=1, keepdims=True)
     grown = 1 + step / STEPS
     rms = np.array(outcome.rms, dtype=np.float32) * grown
@@ -169,10 +174,19 @@ def _arrays(step: int, planned: PlannedRun, outcome: Outcome) -> dict[str, Any]:
         "attention_first": 0.3 - heads * step / STEPS / 20,
         "attention_induction": 0.1 + heads * step / STEPS / 5,
         "attention_logit_max": np.full((2, 2), outcome.logit / 2 * grown, dtype=np.float32) - heads / 10,
-        "attention_heatmap": np.broadcast_to(weights, (2, 2, 8, 8)),
+        "attention_heatmap": np.broadcast_to(weights, (layers, heads_of_layer, *weights.shape)),
     }
+    for name, array in arrays.items():
+        if name.startswith("residual"):
+            arrays[name] = np.resize(array, layers + 1)
+        elif array.ndim == 2:  # by layer and head
+            rows = [np.resize(row, heads_of_layer) for row in array]
+            arrays[name] = np.stack([rows[i % 2] for i in range(layers)])
+        elif array.ndim == 1:
+            arrays[name] = np.resize(array, layers)
     if step > 0:
-        ratios = np.array([1e-2, 2e-3, 3e-3, np.nan], dtype=np.float32)[: _layers(outcome)]
+        names = _layers(planned, outcome)
+        ratios = np.array([1e-2, *([2e-3, 3e-3] * layers)[:layers], np.nan], dtype=np.float32)[: len(names)]
         arrays["update_ratio"] = ratios / (1 + planned.seed)
     return arrays
 

@@ -431,6 +431,18 @@ class FigureFindings:
     caption: str
 
 
+@dataclass(frozen=True)
+class LeftOutFigure:
+    """A figure that an error has left out of the report."""
+
+    name: str
+    setting: str
+    """as in `FigureFindings`"""
+    title: str
+    error: str
+    """`ValueError: no such axis (loss.py, line 31)`"""
+
+
 class Findings(BaseModel):
     """Everything that a report says."""
 
@@ -451,6 +463,7 @@ class Findings(BaseModel):
     layouts: list[LayoutFindings]
     hardware: list[dict[str, Scalar]]
     figures: list[FigureFindings] = []
+    left_out_figures: list[LeftOutFigure] = []
 
     @property
     def complete(self) -> bool:

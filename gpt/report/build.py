@@ -1,14 +1,17 @@
 """From runs to pages: one report for each study, one page and one table for all studies of a folder."""
 
+import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from gpt.analysis.build import build_findings
 from gpt.analysis.collect import Results, RunReader, collect
-from gpt.analysis.findings import FigureFindings, Findings
-from gpt.records.files import make_folder, utf8, write_atomic, write_json
+from gpt.analysis.findings import FigureFindings, Findings, LeftOutFigure
+from gpt.records.files import utf8, write_atomic, write_json
 from gpt.records.manifest import files_below, write_manifest
+from gpt.report.draw.png_files import PngFiles
+from gpt.report.figures.catalogue import METRIC, Drawn, draw_all
 from gpt.report.pages.combined import combined_page
 from gpt.report.pages.study import RunLinks, page
 from gpt.report.pages.tables import terminal
@@ -26,17 +29,45 @@ TO_FOLDERS = RunLinks(
 class Built:
     """A study's report."""
 
+    folder: StudyFolder
     results: Results
     findings: Findings
+    drawn: list[Drawn]
     samples: dict[str, str]
 
     def page(self, links: RunLinks) -> str:
         """The report, its values linked to runs in one way or another."""
         return page(self.findings, self.samples, links)
 
+    @property
+    def figures(self) -> Path:
+        return self.folder.report / "figures"
 
-def build_report(folder: StudyFolder, known: dict[str, RunReader] | None = None) -> Findings:
-    """Write findings.json, report.md, report.html and the figures of a study, finished or not.
+    def with_figures(self, drawn: Sequence[Drawn]) -> "Built":
+        """The same with other figures, in the findings too."""
+        # variants of a study of seeds are seeds: a panel for each says little, and there may be many
+        kept = [each for each in drawn if self.results.study.kind == "contrasts" or each.entry.section == METRIC]
+        figures = [
+            FigureFindings(each.entry.name, each.file, each.label, each.entry.title, each.figure.caption)
+            for each in kept
+            if each.figure and not each.error
+        ]
+        left_out = [LeftOutFigure(e.entry.name, e.label, e.entry.title, e.error) for e in drawn if e.error]
+        found = self.findings.model_copy(update={"figures": figures, "left_out_figures": left_out})
+        return replace(self, findings=found, drawn=list(drawn))
+
+    def write(self) -> None:
+        """findings.json, report.html and report.md."""
+        from gpt.report.pages.html import html_page
+
+        write_json(self.folder.findings, self.findings.model_dump())
+        html = html_page(self.results, self.findings, self.drawn)
+        write_atomic(self.folder.report / INTERACTIVE, html)
+        write_atomic(self.folder.report / "report.md", utf8(self.page(TO_FOLDERS)))
+
+
+def begin_report(folder: StudyFolder, files: PngFiles, known: dict[str, RunReader] | None = None) -> Built:
+    """Write the findings and pages of a study, finished or not, and begin to draw the figures of report.md.
 
     Args:
         known: runs that were read for another study of the same folder, see `collect`.
@@ -44,36 +75,35 @@ def build_report(folder: StudyFolder, known: dict[str, RunReader] | None = None)
     Raises:
         InputError: a record is corrupt, or the folder cannot be written to.
     """
-    return write_report(folder, known).findings
-
-
-def write_report(folder: StudyFolder, known: dict[str, RunReader] | None = None) -> Built:
-    """`build_report`, with everything that the report was made of."""
-    from gpt.report.pages.html import html_page
-
     results = collect(folder, known)
     findings = build_findings(results)
-    figures = write_figures(results, findings, folder.report / "figures")
-    findings = findings.model_copy(update={"figures": figures})
-    built = Built(results, findings, samples(results))
-    write_json(folder.findings, findings.model_dump())
-    write_atomic(folder.report / "report.md", utf8(built.page(TO_FOLDERS)))
-    write_atomic(folder.report / INTERACTIVE, html_page(results, findings))
-    write_manifest(folder.report, files_below(folder.report))
+    built = Built(folder, results, findings, [], samples(results)).with_figures(draw_all(results, findings))
+    built.write()
+    shown = {figure.file for figure in built.findings.figures}
+    files.begin(built.figures, {each.file: each.figure for each in built.drawn if each.figure and each.file in shown})
     return built
 
 
-def write_figures(results: Results, findings: Findings, folder: Path) -> list[FigureFindings]:
-    """Draw all figures of a study into a folder, and take away those of an earlier report that are no more."""
-    from gpt.report.figures.catalogue import draw_all
+def finish_reports(many: Sequence[Built], files: PngFiles) -> list[Built]:
+    """Wait for the figures; what could not be drawn is said in its report, and the rest is whole."""
+    failed, done = files.wait(), []
+    for built in many:
+        errors = {each.file: failed[path] for each in built.drawn if (path := built.figures / each.file) in failed}
+        if errors:
+            built = built.with_figures([replace(d, error=errors.get(d.file, d.error)) for d in built.drawn])
+            built.write()
+        for each in built.findings.left_out_figures:
+            where = f" at {each.setting}" if each.setting else ""
+            print(f"gpt: figure {each.name}{where} of {built.folder.name} left out: {each.error}", file=sys.stderr)
+        write_manifest(built.folder.report, files_below(built.folder.report))
+        done.append(built)
+    return done
 
-    drawn = draw_all(results, findings)
-    make_folder(folder)
-    for figure in drawn:
-        write_atomic(folder / figure.file, figure.png)
-    for old in {path.name for path in folder.glob("*.png")} - {figure.file for figure in drawn}:
-        (folder / old).unlink(missing_ok=True)  # another command may report at the same time
-    return [FigureFindings(figure.name, figure.file, figure.setting, figure.title, figure.caption) for figure in drawn]
+
+def build_report(folder: StudyFolder) -> Built:
+    """Everything of a study's report; see `begin_report`."""
+    files = PngFiles()
+    return finish_reports([begin_report(folder, files)], files)[0]
 
 
 def samples(results: Results) -> dict[str, str]:
@@ -89,11 +119,13 @@ def samples(results: Results) -> dict[str, str]:
 def print_findings(out: Path, folders: Sequence[StudyFolder]) -> None:
     """Build the report of each study and a page for all of them, and print one table of all findings."""
     known: dict[str, RunReader] = {}
-    studies = [build_report(folder, known) for folder in folders]
-    path = out / "report.md"
+    files, path = PngFiles(), out / "report.md"
+    many = [begin_report(folder, files, known) for folder in folders]
+    print(terminal([built.findings for built in many]))
+    print(f"\nreport: {path}")
+    print("\n".join(f"page:   {built.folder.report / INTERACTIVE}" for built in many), flush=True)
+    studies = [built.findings for built in finish_reports(many, files)]
     text = combined_page(
         studies, lambda name: f"studies/{name}/report/report.md", lambda name: f"studies/{name}/report"
     )
     write_atomic(path, utf8(text))
-    print(terminal(studies))
-    print(f"\nreport: {path}")

@@ -9,7 +9,7 @@ from gpt.analysis.findings import Findings
 from gpt.errors import InputError
 from gpt.records.files import make_folder, read_bytes, utf8, write_atomic, write_json
 from gpt.records.manifest import files_below, write_manifest
-from gpt.report.build import INTERACTIVE, Built, write_report
+from gpt.report.build import INTERACTIVE, Built, build_report
 from gpt.report.pages.combined import findings_table, main_figures
 from gpt.report.pages.markup import held, plain
 from gpt.report.pages.provenance import STUDY, rerun_files
@@ -65,7 +65,7 @@ def publish(folder: StudyFolder, results: Path) -> None:
     Raises:
         InputError: a record is corrupt, or the folder cannot be written to.
     """
-    built = write_report(folder)
+    built = build_report(folder)
     target = results / folder.name
     figures = target / "figures"
     make_folder(figures)

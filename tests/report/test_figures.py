@@ -1,145 +1,73 @@
+"""Claims about what each figure shows, as data; how they are drawn is tested in test_png.py and test_html.py."""
+
 import re
-import struct
 from types import SimpleNamespace
 
-import matplotlib
 import numpy as np
 import pytest
 import reported as reported_studies
 import synthetic
-from matplotlib.figure import Figure
 from pages import figures_of
 from synthetic import Outcome
 
 from gpt.analysis.build import build_findings
 from gpt.analysis.collect import collect
-from gpt.analysis.findings import GradientQuantiles
+from gpt.records.formatting import signed
 from gpt.records.run_folder import load_arrays, save_arrays
-from gpt.report.draw import png as style
-from gpt.report.figures import by_depth as layers
-from gpt.report.figures import gradients
-from gpt.report.figures.by_depth import probed
-from gpt.report.figures.catalogue import draw_all
+from gpt.report.build import build_report
+from gpt.report.figures import catalogue, series
+from gpt.report.figures.attention import LEVELS
+from gpt.report.figures.catalogue import INSIDE, draw_all
+from gpt.report.figures.long_range import by_few_positions
 from gpt.report.figures.sensitivity import strips
-from gpt.report.figures.training import stacked
+from gpt.report.figures.series import probed, rounded, stacked
+from gpt.report.figures.spec import (
+    MEAN,
+    Axis,
+    Bars,
+    Choice,
+    Color,
+    Figure,
+    Frame,
+    Grid,
+    Line,
+    Note,
+    Option,
+    Panel,
+    Pick,
+    Points,
+    shown,
+    variant,
+)
 
 ROWS = {"loss", "gradients", "gradient-distribution", "clipping"}
 NAMES = ROWS | {
-    "paired", "long-range", "activations", "updates", "entropy", "scores", "distance", "attention",
-    "attention-over-training", "heads",
+    "paired", "long-range", "activations", "updates", "heads-over-training", "scores", "distance", "attention",
+    "attention-over-training",
 }  # fmt: skip
 
 
-def draw(tmp_path, planned, outcome):
+def draw(tmp_path, planned, outcome=lambda run: Outcome()):
     results = collect(synthetic.write_study(tmp_path, planned, outcome))
-    return draw_all(results, build_findings(results))
-
-
-def pixels(data):
-    import io
-
-    from matplotlib.image import imread
-
-    return imread(io.BytesIO(data), format="png")
-
-
-def test_every_figure_is_a_readable_png_with_content_and_of_moderate_size(reported):
-    files = sorted(reported.out.glob("studies/*/report/figures/*.png"))
-    assert {file.stem for file in files if "clean" in str(file)} == NAMES
-    messy = {file.stem for file in files if "messy" in str(file)}
-    settings = ("optim.lr-0.001-", "optim.lr-0.003-")
-    assert messy == {"sensitivity", "survival"} | {
-        b + name for b in settings for name in ROWS | {"paired", "long-range"}
-    }
-    for file in files:
-        data = file.read_bytes()
-        assert len(data) < 60_000, file
-        width, _ = struct.unpack(">II", data[16:24])
-        assert width == round(style.WIDTH * style.DPI)
-        image = pixels(data)[:, :, :3]
-        codes = (image * 255).astype(np.int64) @ np.array([1, 256, 65536])
-        assert len(np.unique(codes)) > 30, file
-        assert (image < 0.9).any(axis=2).mean() > 0.005, file
-
-
-def test_a_variant_has_the_same_colour_in_every_figure_that_tells_variants_apart(reported):
-    wanted = [np.array(matplotlib.colors.to_rgb(style.color(i))) for i in range(2)]
-    for name in (
-        "paired",
-        "loss",
-        "clipping",
-        "activations",
-        "gradient-distribution",
-        "entropy",
-        "scores",
-        "long-range",
-    ):
-        image = pixels((reported.clean.report / "figures" / f"{name}.png").read_bytes())[:, :, :3]
-        for rgb in wanted:
-            assert (np.abs(image - rgb).max(axis=2) < 0.01).sum() > 20, name
-
-
-def test_captions_say_over_how_many_runs(reported):
-    page = reported.page(reported.clean)
-    figures = page.split("## Figures")[1].split("## Samples")[0]
-    captions = figures.split("\n### ")[1:]
-    assert len(captions) == len(NAMES)
-    for caption in captions:
-        assert "3 runs with `0.5` and 3 runs with `off`" in caption or "n = 3 pairs" in caption
-    messy = reported.page(reported.messy)
-    assert "3 runs with `post`; where a variant has runs that did not diverge, those that did are left out" in messy
-
-
-def test_a_setting_of_the_users_own_changes_no_byte(tmp_path):
-    def square(figure):
-        figure.subplots().plot([0, 1], [0, 1], label="a")
-
-    plain = style.png(square, 2.0)
-    with matplotlib.rc_context({"axes.facecolor": "red", "font.size": 30, "lines.linewidth": 9}):
-        assert style.png(square, 2.0) == plain
-        assert matplotlib.rcParams["font.size"] == 30
-    assert b"Matplotlib" not in plain
-
-
-def test_figures_of_many_variants_can_be_drawn_where_only_some_runs_have_finished(tmp_path):
-    values = ["sinusoidal", "rope", "learned", "alibi", "none"]
-
-    def outcome(run):
-        last = run.variant == values[-1]
-        return Outcome(state="planned" if last or run.seed else "done", first_loss=4 + len(run.variant))
-
-    drawn = draw(tmp_path, synthetic.study("model.position", values), outcome)
-    assert {figure.file.removesuffix(".png") for figure in drawn} == NAMES
-
-
-def test_figures_can_be_drawn_where_a_variant_always_diverged(tmp_path):
-    def outcome(run):
-        lost = {"state": "diverged", "why": "train/loss not finite at step 30", "nan_at": 30}
-        return Outcome(**(lost if run.variant is None else {}))
-
-    drawn = {figure.file: figure for figure in draw(tmp_path, synthetic.study(), outcome)}
-    assert "3 runs with `1.0` and 3 diverged runs with `off`" in drawn["gradients.png"].caption
-    assert "Broken lines that end in a cross are diverged runs." in drawn["loss.png"].caption
-
-
-def test_without_probes_only_the_figures_of_the_rows_are_drawn(tmp_path):
-    folder = synthetic.write_study(tmp_path, synthetic.study(), reported_studies.clean_outcome)
-    for file in [*tmp_path.glob("runs/*/probes/*"), *tmp_path.glob("runs/*/long_range.safetensors")]:
-        file.unlink()
-    results = collect(folder)
     drawn = draw_all(results, build_findings(results))
-    assert {figure.name for figure in drawn} == ROWS | {"paired"}
+    assert [each.error for each in drawn] == [""] * len(drawn)
+    return {each.file.removesuffix(".png"): each.figure for each in drawn}
 
 
-def test_old_runs_that_recorded_fewer_arrays_give_the_figures_of_those(tmp_path):
-    planned = synthetic.study()
-    folder = synthetic.write_study(tmp_path, planned, reported_studies.clean_outcome)
-    for file in tmp_path.glob("runs/*/probes/*"):
-        arrays = load_arrays(file)
-        save_arrays(file, {n: arrays[n] for n in ("residual_rms", "attention_entropy")}, {})
-    results = collect(folder)
-    drawn = {figure.name for figure in draw_all(results, build_findings(results))}
-    assert drawn == ROWS | {"paired", "long-range", "activations", "entropy"}
+def marks(panel, kind, label=None):
+    return [mark for mark in panel.marks if isinstance(mark, kind) and (label is None or mark.label == label)]
+
+
+@pytest.fixture(scope="module")
+def clean(tmp_path_factory):
+    results = collect(reported_studies.write_clean(tmp_path_factory.mktemp("clean")))
+    findings = build_findings(results)
+    return SimpleNamespace(results=results, findings=findings, drawn=draw_all(results, findings))
+
+
+@pytest.fixture(scope="module")
+def figures(clean):
+    return {each.entry.name: each.figure for each in clean.drawn}
 
 
 def test_the_figures_of_the_whole_study_come_first_and_only_where_they_show_something(reported):
@@ -150,11 +78,124 @@ def test_the_figures_of_the_whole_study_come_first_and_only_where_they_show_some
     assert set(clean) == NAMES
     headings = re.findall(r"^(#+) (.*)$", reported.page(reported.messy).split("\n## Figures\n")[1], re.MULTILINE)
     assert headings[:4] == [
-        ("###", "The primary metric over `optim.lr`"),
+        ("###", "The primary metric at every setting"),
         ("###", "When runs diverged"),
         ("###", "Figures at optim.lr = 0.001"),
         ("####", "The primary metric, seed by seed"),
     ]
+
+
+def test_captions_say_over_how_many_runs(reported):
+    for figure in reported.findings(reported.clean).figures:
+        assert "3 runs with `0.5` and 3 runs with `off`" in figure.caption or "n = 3 pairs" in figure.caption
+    messy = reported.page(reported.messy)
+    assert "3 runs with `post`; where a variant has runs that did not diverge, those that did are left out" in messy
+
+
+def test_figures_of_many_variants_can_be_drawn_where_only_some_runs_have_finished(tmp_path):
+    values = ["sinusoidal", "rope", "learned", "alibi", "none"]
+
+    def outcome(run):
+        last = run.variant == values[-1]
+        return Outcome(state="planned" if last or run.seed else "done", first_loss=4 + len(run.variant))
+
+    assert set(draw(tmp_path, synthetic.study("model.position", values), outcome)) == NAMES
+
+
+def test_figures_can_be_drawn_where_a_variant_always_diverged(tmp_path):
+    def outcome(run):
+        lost = {"state": "diverged", "why": "train/loss not finite at step 30", "nan_at": 30}
+        return Outcome(**(lost if run.variant is None else {}))
+
+    drawn = draw(tmp_path, synthetic.study(), outcome)
+    assert "3 runs with `1.0` and 3 diverged runs with `off`" in drawn["gradients"].caption
+    assert "Dotted lines that end in a cross are diverged runs." in drawn["loss"].caption
+    validation = drawn["loss"].panels[0]
+    assert [line.label for line in marks(validation, Line) if line.label] == ["1.0"]  # no mean of the diverged ones
+    assert [cross.words for cross in marks(validation, Points)] == [(f"off, seed {i} diverged",) for i in range(3)]
+    (panel,) = drawn["survival"].panels
+    assert [(line.label, line.y.tolist()) for line in marks(panel, Line)] == [("1.0", [100, 100]), ("off", [100, 0, 0])]
+
+
+def test_without_probes_only_the_figures_of_the_rows_are_drawn(tmp_path):
+    folder = synthetic.write_study(tmp_path, synthetic.study(), reported_studies.clean_outcome)
+    for file in [*tmp_path.glob("runs/*/probes/*"), *tmp_path.glob("runs/*/long_range.safetensors")]:
+        file.unlink()
+    results = collect(folder)
+    drawn = draw_all(results, build_findings(results))
+    assert {each.entry.name for each in drawn} == ROWS | {"paired"}
+
+
+def test_old_runs_that_recorded_fewer_arrays_give_the_figures_of_those(tmp_path):
+    planned = synthetic.study()
+    folder = synthetic.write_study(tmp_path, planned, reported_studies.clean_outcome)
+    for file in tmp_path.glob("runs/*/probes/*"):
+        arrays = load_arrays(file)
+        save_arrays(file, {n: arrays[n] for n in ("residual_rms", "attention_entropy")}, {})
+    results = collect(folder)
+    drawn = {each.entry.name: each.figure for each in draw_all(results, build_findings(results))}
+    assert set(drawn) == ROWS | {"paired", "long-range", "activations", "heads-over-training", "scores"}
+    assert [panel.title for panel in drawn["scores"].panels] == ["entropy, nats"]
+
+
+@pytest.mark.parametrize(
+    ("factor", "lacks"),
+    [
+        ("model.layers", {"heads-over-training": "`1` has no layer 1 and layer 2", "gradients": "`2` has no layer 2"}),
+        (
+            "model.heads",
+            {"scores": "`2` has no head 2 and head 3", "attention": "`1` has no head 1, head 2 and head 3"},
+        ),
+    ],
+)
+def test_variants_of_different_shapes_give_every_figure_and_what_one_lacks_is_named(factor, lacks, tmp_path):
+    values = [2, 1, 3] if factor == "model.layers" else [2, 1, 4]
+    drawn = draw(tmp_path, synthetic.study(factor, values))
+    assert set(drawn) == NAMES
+    for name, words in lacks.items():
+        assert words in drawn[name].caption, name
+    layers, heads = (values, [2] * 3) if factor == "model.layers" else ([2] * 3, values)
+    for panel in drawn["scores"].panels:
+        assert [len(points.y) for points in marks(panel, Points)] == [
+            3 * a * b for a, b in zip(layers, heads, strict=True)
+        ]
+    if factor == "model.layers":
+        assert [len(panel.marks) for panel in drawn["distance"].panels] == [3, 2, 1]
+        assert [words for _, words in drawn["gradient-distribution"].panels[0].x.ticks] == [
+            "embedding", "layer 0", "layer 1", "layer 2", "head"
+        ]  # fmt: skip
+    stacks = [panel.marks[0].frames[0].mark.values.shape[:2] for panel in drawn["attention"].panels]
+    assert stacks == list(zip(layers, heads, strict=True))
+
+
+def test_a_heatmap_of_one_position_gives_all_figures_but_that_of_distance(tmp_path):
+    base = {**synthetic.BASE, "probes": {**synthetic.BASE["probes"], "heatmap_characters": 1}}
+    planned = synthetic.study(base=synthetic.parse(synthetic.RunConfig, base, "base").model_dump(mode="json"))
+    drawn = draw(tmp_path, planned)
+    assert set(drawn) == NAMES - {"distance"}
+    (grid, _) = [shown(drawn["attention"])[i].marks[0] for i in range(2)]
+    assert grid.values.tolist() == [[1.0]]
+
+
+def test_an_error_in_one_figure_leaves_that_one_out_and_says_so(tmp_path, monkeypatch, capsys):
+    def broken(view):
+        raise ValueError("no such <axis>")
+
+    entry = catalogue.Entry("broken", "A broken figure", INSIDE, 15, "-", False, ("contrasts",), broken)
+    whole = catalogue.entries()
+    monkeypatch.setattr(catalogue, "entries", lambda: [*whole, entry])
+    built = build_report(reported_studies.write_clean(tmp_path))
+    assert {figure.name for figure in built.findings.figures} == NAMES
+    assert {file.stem for file in (built.folder.report / "figures").iterdir()} == NAMES
+    (left_out,) = built.findings.left_out_figures
+    assert (left_out.name, left_out.setting) == ("broken", "")
+    line = broken.__code__.co_firstlineno + 1
+    assert left_out.error == f"ValueError: no such <axis> (test_figures.py, line {line})"
+    page = (built.folder.report / "report.md").read_text()
+    assert "**Left out by an error:** A broken figure (`broken`): ValueError: no such \\<axis\\>" in page
+    html = (built.folder.report / "report.html").read_text()
+    assert figures_of(html)["figures"]["broken"] == {"0": {"error": left_out.error}}
+    assert "gpt: figure broken of clean left out: ValueError" in capsys.readouterr().err
 
 
 def test_settings_are_laid_out_along_the_first_field_that_varies():
@@ -171,70 +212,156 @@ def test_settings_are_laid_out_along_the_first_field_that_varies():
     assert words.places == [0, 1]
 
 
-def test_a_layers_quantiles_stand_at_its_name_though_not_all_variants_have_it():
-    def variant(label, names):
-        quantiles = GradientQuantiles([], [2.5] * len(names), [[1.0, 2.0, 3.0, 4.0, 5.0]] * len(names))
-        return SimpleNamespace(label=label, layers=names, gradient_quantiles=quantiles)
-
-    short, whole = ["embedding", "layer 0"], ["embedding", "layer 0", "head"]
-    figure = Figure(layout="constrained")
-    gradients.distribution(figure, SimpleNamespace(variants=[variant("post", short), variant("pre", whole)]))
-    (axes,) = figure.axes
-    assert [text.get_text() for text in axes.get_xticklabels()] == whole
-    medians = {line.get_label(): line for line in axes.lines}
-    assert medians["post"].get_xdata().round().tolist() == [0, 1]
-    assert medians["pre"].get_xdata().round().tolist() == [0, 1, 2]
-    assert medians["pre"].get_ydata().tolist() == [3, 3, 3]
+def test_the_metric_and_the_differences_are_the_findings_own(clean, figures):
+    slopes, differences = figures["paired"].panels
+    for found, points in zip(clean.findings.settings[0].variants, marks(slopes, Points), strict=True):
+        assert points.y.tolist() == found.values
+        assert points.words[1] == f"{found.label}, seed 1: {found.values[1]:.4f}"
+    paired = clean.findings.contrasts[0].paired
+    (bars,), (each, mean) = marks(differences, Bars), marks(differences, Points)
+    assert each.x.tolist() == paired.differences
+    assert (bars.low[0], bars.high[0], mean.x[0]) == (paired.low, paired.high, paired.mean_difference)
+    (words,) = (note.text for note in marks(differences, Note) if "\n" in note.text)
+    assert words.startswith(f"off: inconclusive\n{signed(paired.mean_difference, 4)} [")
 
 
-@pytest.mark.parametrize("draw_layers", [gradients.over_training, layers.updates], ids=["gradients", "updates"])
-def test_a_layer_has_one_colour_though_not_all_variants_have_it(draw_layers, tmp_path):
+def test_what_diverged_is_counted_above_the_numbers(tmp_path):
+    results = collect(reported_studies.write_messy(tmp_path))
+    drawn = {each.file.removesuffix(".png"): each.figure for each in draw_all(results, build_findings(results))}
+    metric, _ = shown(drawn["sensitivity"], {"setting": "1"})
+    texts = [note.text for note in marks(metric, Note)]
+    assert texts == ["\N{MULTIPLICATION X}\n2 of 5", "diverged"]
+    highest = max(points.y.max() for points in marks(metric, Points))
+    assert highest < metric.y.limits[0] + 0.85 * np.diff(metric.y.limits)[0]
+    assert "`pre` is best at optim.lr = 0.003, 2.1050 and" in drawn["sensitivity"].caption
+    assert "`post` is best at optim.lr = 0.001, 2.3200" in drawn["sensitivity"].caption
+
+
+def test_a_layers_quantiles_are_the_findings_and_stand_at_its_name_though_not_all_variants_have_it(tmp_path):
     def outcome(run):
         return Outcome(changes={"layers": synthetic.LAYERS[:2]} if run.variant == "post" else {})
 
-    planned = synthetic.study("model.norm_placement", ["post", "pre"])
-    figure = Figure(layout="constrained")
-    draw_layers(figure, collect(synthetic.write_study(tmp_path, planned, outcome)).settings[0])
-    post, pre = [{line.get_label(): line.get_color() for line in axes.lines} for axes in figure.axes]
-    (legend,) = figure.legends
-    shown = [text.get_text() for text in legend.get_texts()]
-    entries = dict(zip(shown, [handle.get_color() for handle in legend.legend_handles], strict=True))
+    results = collect(
+        synthetic.write_study(tmp_path, synthetic.study("model.norm_placement", ["post", "pre"]), outcome)
+    )
+    findings = build_findings(results)
+    (panel,) = next(d.figure for d in draw_all(results, findings) if d.entry.name == "gradient-distribution").panels
+    assert [words for _, words in panel.x.ticks] == ["embedding", "layer 0", "layer 1", "head"]
+    for label, found, places in zip(("post", "pre"), findings.settings[0].variants, ([0, 1], [0, 1, 2]), strict=True):
+        (medians,) = marks(panel, Points, label)
+        assert medians.x.round().tolist() == places
+        assert medians.y.tolist() == [levels[2] for levels in found.gradient_quantiles.by_layer[: len(places)]]
+
+
+@pytest.mark.parametrize("name", ["gradients", "updates"])
+def test_a_layer_has_one_colour_though_not_all_variants_have_it(name, tmp_path):
+    def outcome(run):
+        return Outcome(changes={"layers": synthetic.LAYERS[:2]} if run.variant == "post" else {})
+
+    drawn = draw(tmp_path, synthetic.study("model.norm_placement", ["post", "pre"]), outcome)
+    post, pre = [{line.label: line.color for line in panel.marks} for panel in drawn[name].panels]
     assert list(post) == ["embedding", "layer 0"]
-    assert list(pre) == shown == ["embedding", "layer 0", "layer 1"]
+    assert list(pre) == ["embedding", "layer 0", "layer 1"]
     assert post == {name: pre[name] for name in post}
-    assert pre == entries
-    assert len({*pre.values()}) == 3
+    assert pre["layer 0"] == Color("depth", 1, 4)
 
 
-def test_a_layer_without_a_line_is_named_under_the_figure_and_on_the_page(reported):
+def test_a_layer_without_a_line_is_named_under_the_figure(figures):
     missing = "Not drawn, for a norm of 0 or none at some step: head with `0.5` and head with `off`."
-    captions = {figure.name: figure.caption for figure in reported.findings(reported.clean).figures}
-    assert captions["gradients"].endswith(missing)
-    page = (reported.clean.report / "report.html").read_text()
-    assert figures_of(page)["settings"][0]["captions"]["gradients"].endswith(missing)
+    assert figures["gradients"].caption.endswith(missing)
+
+
+def test_a_run_weight_lies_on_the_page_at_a_few_steps_and_the_mean_at_the_last(figures):
+    choices = {choice.name: [option.value for option in choice.options] for choice in figures["attention"].choices}
+    assert choices == {
+        "run": ["one", MEAN],
+        "step": ["0", "20", "40"],
+        "layer": [MEAN, "0", "1"],
+        "head": [MEAN, "0", "1"],
+    }
+    for panel in figures["attention"].panels:
+        (pick,) = panel.marks
+        places = [tuple(frame.when.values()) for frame in pick.frames]
+        assert places == [("one", "0"), ("one", "20"), ("one", "40"), (MEAN, "40")]
+        assert pick.frames[0].mark.values.shape == (2, 2, 8, 8)
+    first = shown(figures["attention"], {"run": "one", "step": "20", "head": "1"})[0]
+    assert first.title == "0.5, 3 runs, step 20"
+    even = np.where(np.tri(8, dtype=bool), 1 / np.arange(1, 9)[:, None], np.nan)
+    assert np.nanmax(np.abs(first.marks[0].values - even)) <= 0.5 / LEVELS + 1e-3
+    assert np.isnan(first.marks[0].values).tolist() == np.isnan(even).tolist()
+
+
+def test_activations_can_be_seen_at_every_probed_step(figures):
+    def after(step):
+        (line,) = [
+            m for m in shown(figures["activations"], {"step": step})[0].marks if m.label.startswith("off") and m.filled
+        ]
+        return line.label, line.y
+
+    assert after("0")[0] == "off, before training"
+    assert after("40")[0] == "off, step 40"
+    assert after("40")[1] == pytest.approx(2 * after("0")[1])
+
+
+def test_every_measure_of_heads_has_its_panels(figures):
+    measures = [option.value for option in figures["heads-over-training"].choices[0].options]
+    assert len(measures) == len(figures["scores"].panels) == 6
+    for measure in measures:
+        assert [panel.variant for panel in shown(figures["heads-over-training"], {"measure": measure})] == [0, 1]
+
+
+FRAMES = Pick(tuple(Frame({"step": step}, Note(text=step, x=0, y=0), f"step {step}") for step in ("0", "20")))
+
+
+def test_an_ordered_choice_shows_the_nearest_earlier_frame_and_others_only_their_own():
+    steps = Choice(
+        name="step", label="", options=tuple(Option(s, s) for s in ("0", "10", "20", "40")), default="40", ordered=True
+    )
+    which = Choice(name="of", label="", options=(Option("a", ""), Option("b", "")), default="a")
+    panels = [Panel(title=of, x=Axis(), y=Axis(), marks=(FRAMES,), when={"of": of}) for of in "ab"]
+    figure = Figure(caption="", panels=tuple(panels), choices=(steps, which))
+    assert [panel.title for panel in shown(figure)] == ["a, step 20"]
+    assert [panel.title for panel in shown(figure, {"step": "10", "of": "b"})] == ["b, step 0"]
+    unordered = Figure(
+        caption="", panels=panels[:1], choices=(Choice(name="step", label="", options=(), default="5"), which)
+    )
+    assert shown(unordered)[0].marks == ()
+
+
+def test_a_grid_is_indexed_by_its_choices_or_averaged():
+    values = np.arange(2 * 3 * 2 * 2, dtype=float).reshape(2, 3, 2, 2)
+    grid = Grid(values=values, title="", by=("layer", "head"))
+    figure = Figure(caption="", panels=(Panel(x=Axis(), y=Axis(), marks=(grid,)),))
+    one = shown(figure, {"layer": "1", "head": MEAN})[0].marks[0]
+    assert one.values.tolist() == values[1].mean(axis=0).tolist()
+    assert one.overview.tolist() == values.tolist()
+    assert shown(figure, {"layer": "5", "head": "0"})[0].marks[0].values.tolist() == values[1, 0].tolist()
 
 
 def test_layers_are_listed_from_input_to_output_whichever_variant_has_them():
     short, whole = ["embedding", "layer 0", "head"], ["embedding", "layer 0", "layer 1", "head"]
-    assert style.layers_of_all([short, whole, ["embedding"]]) == whole
+    assert series.names_of_all([short, whole, ["embedding"]]) == whole
+    assert series.lacking({"a": short, "b": whole}) == " Not in every variant: `a` has no layer 1."
+    assert series.lacking({"a": whole, "b": whole}) == ""
 
 
 def test_the_band_is_the_t_interval_of_each_steps_mean():
     values_SN = np.array([[1.0, 5.0], [2.0, 5.0], [6.0, 5.0]])
-    mean, low, high = style.band(values_SN)
+    mean, low, high = series.band(values_SN)
     half = 4.302652729749464 * np.std([1, 2, 6], ddof=1) / np.sqrt(3)
     assert mean == pytest.approx([3.0, 5.0])
     assert low == pytest.approx([3.0 - half, 5.0])
     assert high == pytest.approx([3.0 + half, 5.0])
-    assert style.band(values_SN[:1])[1] == pytest.approx([1.0, 5.0])
+    assert series.banded([1, 2], values_SN[:1], variant(0), "").low is None
+    assert series.band(values_SN, log=True)[0] == pytest.approx([12 ** (1 / 3), 5])
 
 
 def test_windows_average_consecutive_steps_and_lose_none():
     steps = np.arange(1, 8)
-    ends, means = style.windows(steps, steps.astype(float) * 10, wanted=3)
+    ends, means = series.windows(steps, steps.astype(float) * 10, wanted=3)
     assert ends.tolist() == [3, 6, 7]
     assert means.tolist() == [20, 50, 70]
-    _, layers = style.windows(steps, np.stack([steps, -steps], axis=1).astype(float), wanted=3)
+    _, layers = series.windows(steps, np.stack([steps, -steps], axis=1).astype(float), wanted=3)
     assert layers[:, 1].tolist() == [-2, -5, -7]
 
 
@@ -248,9 +375,39 @@ def test_runs_are_stacked_over_the_steps_that_all_of_them_have(tmp_path):
     assert values_SN[:, 0] == pytest.approx([4, 5, 6])
 
 
-def test_probe_arrays_of_survivors_are_stacked_by_seed(tmp_path):
-    results = collect(synthetic.write_study(tmp_path, synthetic.study(), reported_studies.clean_outcome))
-    ((_, group, steps, ratio_SNL), _) = probed(results.settings[0], "update_ratio")
-    assert group.label == "1.0"
+def test_probe_arrays_of_survivors_are_stacked_by_seed(clean):
+    ((_, group, steps, ratio_SNL), _) = probed(clean.results.settings[0], "update_ratio")
+    assert group.label == "0.5"
     assert steps.tolist() == [20, 40]
     assert ratio_SNL[:, 0, 0] == pytest.approx([1e-2, 5e-3, 1e-2 / 3])
+
+
+def test_later_positions_are_averaged_and_none_is_left_out():
+    loss = np.arange(2 * 14, dtype=float).reshape(2, 14)
+    at, means = by_few_positions(loss)
+    assert at.tolist() == [1, 2, 3, 4, 5, 6, 7, 8, 10.5, 13.5]
+    assert means[0].tolist() == [0, 1, 2, 3, 4, 5, 6, 7, 9.5, 12.5]
+    assert by_few_positions(loss[:, :3])[1].tolist() == loss[:, :3].tolist()
+
+
+def test_steps_are_spread_from_the_first_to_the_last_and_closer_early():
+    assert series.few_steps(range(0, 2001, 100), 5) == [0, 100, 400, 900, 2000]
+    for n in range(1, 30):
+        steps = series.few_steps(list(range(n)), 5)
+        assert (steps[0], steps[-1]) == (0, n - 1)
+        assert len(set(steps)) == len(steps) <= 5
+
+
+def test_curves_are_rounded_and_what_is_not_finite_is_a_gap():
+    found = rounded([1.2345678, np.nan, np.inf, -0.00012345678, 0.0, 1234567.0])
+    assert found == pytest.approx([1.2346, np.nan, np.nan, -0.00012346, 0, 1234600], rel=1e-12, nan_ok=True)
+
+
+@pytest.mark.parametrize("axis", [series.log_axis, series.symlog_axis, series.linear_axis])
+def test_an_axis_holds_its_values_and_its_ticks_lie_on_it(axis):
+    for values in ([0.02, 0.5, 30], [1.0], [3.0, 3.1]):
+        made = axis("", [np.array(values)])
+        low, high = made.limits
+        assert low < min(values) <= max(values) < high
+        assert all(low <= place <= high for place, _ in made.ticks or ())
+        assert made.scale != "log" or len(made.ticks) >= 2

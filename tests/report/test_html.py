@@ -1,17 +1,17 @@
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import numpy as np
 import pytest
+import seeds
 import synthetic
 from pages import Parsed, figures_of, interactive, unpacked
 from reported import write_clean, write_messy
 from synthetic import Outcome
 
-from gpt.analysis.findings import SpreadFindings
-from gpt.records.files import jsonable
 from gpt.records.formatting import fixed, p_run, signed
-from gpt.report.figures.page_probes import HEATMAP_STEPS, Weights, by_few_positions, heatmap_steps, heatmaps, spread
-from gpt.report.figures.page_series import rounded
+from gpt.report.draw.encoding import encoded
+from gpt.report.figures.catalogue import draw_all
+from gpt.report.figures.spec import Line, variant
 from gpt.report.pages.html import html_page, marked, packed
 from gpt.report.text.sentences import sentence
 
@@ -58,7 +58,7 @@ def test_equal_bytes_are_packed_into_equal_text():
 def test_the_verdict_comes_before_everything_but_the_question(clean):
     text = Parsed(clean.text).text
     contrast = clean.findings.contrasts[0]
-    places = [text.index(words) for words in ("Does it | help_?", contrast.verdict, "Seed by seed", "Limitations")]
+    places = [text.index(words) for words in ("Does it | help_?", contrast.verdict, "seed by seed", "Limitations")]
     assert places == sorted(places)
     assert sentence(contrast, clean.findings.study.metric).replace("`", "") in text
 
@@ -77,18 +77,39 @@ def test_the_table_shows_the_numbers_of_the_findings(clean, messy):
     assert [row[header.index("diverged")] for row in rows] == ["0 / 0", "2 / 0"]
 
 
-def test_what_is_drawn_are_the_findings_own_numbers(messy):
-    drawn, found = figures_of(messy.text), messy.findings
-    assert [variant["label"] for variant in drawn["variants"]] == ["pre", "post"]
-    assert drawn["axis"] == {"title": "optim.lr", "values": [1e-3, 3e-3], "log": True}
-    for setting, of_findings in zip(drawn["settings"], found.settings, strict=True):
-        for variant, other in zip(setting["variants"], of_findings.variants, strict=True):
-            shown = {key: jsonable(getattr(other, key)) for key in ("values", "states", "diverged", "mean")}
-            assert shown.items() <= variant.items()
-        contrast, other = setting["contrasts"][0], of_findings.contrasts[0]
-        assert contrast["differences"] == jsonable(other.paired.differences)
-        assert (contrast["low"], contrast["high"]) == tuple(jsonable([other.paired.low, other.paired.high]))
-        assert contrast["seeds"] == other.seeds
+def panels_of(page, name, place="0"):
+    return figures_of(page)["figures"][name][place]["panels"]
+
+
+@pytest.mark.parametrize("study", ["clean", "messy"])
+def test_a_page_holds_the_numbers_of_every_spec(study, request):
+    made = request.getfixturevalue(study)
+    weights = np.frombuffer(unpacked(made.text, "weights"), dtype=np.uint8)
+    carried, used = figures_of(made.text)["figures"], 0
+    for each in made.drawn:
+        shown = carried[each.entry.name]["all" if each.index is None else str(each.index)]
+        assert shown["caption"] == each.figure.caption
+        for panel, other in zip(each.figure.panels, shown["panels"], strict=True):
+            for mark, found in zip(all_marks(panel.marks), all_marks(other["marks"]), strict=True):
+                assert found["kind"] == type(mark).__name__
+                for name in [field.name for field in fields(mark) if isinstance(getattr(mark, field.name), np.ndarray)]:
+                    if "at" in found and name == "values":
+                        size = mark.values.size
+                        levels = weights[found["at"] : found["at"] + size].reshape(found["shape"]).astype(float)
+                        np.testing.assert_allclose(
+                            np.where(levels == 255, np.nan, levels / 254), mark.values, atol=1e-12
+                        )
+                        used += size
+                    else:
+                        np.testing.assert_array_equal(np.array(found[name], dtype=float), getattr(mark, name), name)
+    assert used == len(weights)
+
+
+def all_marks(marks):
+    """With the marks of picks in their places."""
+    for mark in marks:
+        frames = mark.get("frames") if isinstance(mark, dict) else getattr(mark, "frames", None)
+        yield from [mark] if frames is None else [f["mark"] if isinstance(f, dict) else f.mark for f in frames]
 
 
 def test_every_planned_run_has_a_row_with_its_state_and_reason(messy):
@@ -123,7 +144,7 @@ def test_no_words_of_a_user_can_break_out_of_their_place(tmp_path, clean):
     assert page.count("</script") == clean.text.count("</script")
     assert " ".join(HOSTILE.split()) in parsed.text
     assert parsed.tables["runs"][2][-2] == HOSTILE
-    assert figures_of(page)["settings"][0]["heatmaps"]["variants"][0]["text"] == "</script"
+    assert "".join(words for _, words in panels_of(page, "attention")[0]["x"]["ticks"]) == "</script"
 
 
 def test_code_is_marked_after_everything_was_escaped():
@@ -132,19 +153,7 @@ def test_code_is_marked_after_everything_was_escaped():
 
 def test_a_study_without_a_run_has_a_page_without_figures(tmp_path):
     page = page_of(tmp_path, lambda run: Outcome(state="planned"))
-    (setting,) = figures_of(page)["settings"]
-    drawn = (
-        "components",
-        "loss",
-        "gradients",
-        "clipping",
-        "updates",
-        "activations",
-        "attention",
-        "heatmaps",
-        "long_range",
-    )
-    assert {name: setting[name] for name in drawn} == dict.fromkeys(drawn)
+    assert figures_of(page)["figures"] == {}
     assert unpacked(page, "weights") == b""
     assert "no pair yet" in Parsed(page).text
 
@@ -154,109 +163,77 @@ def test_a_variant_whose_runs_all_diverged_is_drawn_as_such(tmp_path):
         lost = run.variant is None
         return Outcome(state="diverged", nan_at=21, why="not finite") if lost else Outcome()
 
-    drawn = figures_of(page_of(tmp_path, outcome))
-    lost = drawn["settings"][0]["variants"][1]
-    assert lost["runs"] == "3 diverged runs"
-    assert drawn["settings"][0]["loss"]["val"][1]["mean"] is None
-    assert [run["diverged"] for run in drawn["settings"][0]["loss"]["val"][1]["runs"]] == [True] * 3
-    assert [group["variant"] for group in drawn["settings"][0]["long_range"]] == [0]
-    assert "no run of `off` survived" in drawn["sensitivity"]
+    page = page_of(tmp_path, outcome)
+    assert [panel["title"] for panel in panels_of(page, "gradients")] == ["1.0, 3 runs", "off, 3 diverged runs"]
+    assert [mark["label"] for mark in panels_of(page, "long-range")[1]["marks"]] == ["1.0"]
 
 
-def test_what_was_not_probed_is_absent_and_nothing_else(messy, clean):
-    setting = figures_of(messy.text)["settings"][0]
-    assert (setting["activations"], setting["attention"], setting["heatmaps"]) == (None,) * 3
-    assert None not in (setting["loss"], setting["gradients"], setting["clipping"])
-    assert set(figures_of(clean.text)["settings"][0]["attention"]) == {
-        "attention_entropy",
-        "attention_distance",
-        "attention_previous",
-        "attention_first",
-        "attention_induction",
-        "attention_logit_max",
-    }
+def test_what_was_not_probed_is_absent_and_nothing_else(messy):
+    assert set(figures_of(messy.text)["figures"]) == {
+        "sensitivity", "survival", "paired", "loss", "gradients", "gradient-distribution", "clipping", "long-range"
+    }  # fmt: skip
+    absent = {attributes["data-words"] for _, attributes in Parsed(messy.text).tags if "data-words" in attributes}
+    assert "Not recorded: the probes of attention were off." in absent
 
 
 def test_three_variants_and_settings_that_are_no_numbers(tmp_path):
     settings = {"model.position": ["rope", "learned"], "optim.warmup_steps": [5]}
     page = page_of(tmp_path, lambda run: Outcome(), factor="model.norm_placement", variants=["pre", "post", "peri"],
                    seeds=2, settings=settings)  # fmt: skip
-    drawn = figures_of(page)
-    assert drawn["axis"]["values"] == ["model.position = rope", "model.position = learned"]
-    assert len({variant["color"] for variant in drawn["variants"]}) == 3
-    assert [len(setting["contrasts"]) for setting in drawn["settings"]] == [2, 2]
-    lengths = [setting["long_range"][0]["beyond"] for setting in drawn["settings"]]
-    assert lengths == [16, 8]  # learned positions end with the context
+    axis = panels_of(page, "sensitivity", "all")[0]["x"]
+    assert axis["label"] == "model.position"
+    assert axis["ticks"] == [[0, "rope"], [1, "learned"]]
+    ends = [panels_of(page, "long-range", place)[0]["x"]["limits"][1] for place in ("0", "1")]
+    assert ends == [17, 9]  # learned positions end with the context
     assert "optim.warmup_steps = 5 in all of them" in Parsed(page).text
 
 
-def test_weights_come_back_to_half_a_level():
-    weights = np.random.default_rng(0).dirichlet(np.ones(5), size=(2, 3, 5)) * np.tri(5)
-    kept = Weights()
-    assert [kept.add(weights), kept.add(weights)] == [0, 2 * 3 * 15]
-    rows, columns = np.tril_indices(5)
-    back = np.frombuffer(bytes(kept.bytes), dtype=np.uint8)[:90].reshape(2, 3, 15) / 255
-    assert np.abs(back - weights[..., rows, columns]).max() <= 0.5 / 255 + 1e-12
+def test_the_largest_seeds_are_shown_to_the_last_digit(tmp_path):
+    large = [2**53, 2**53 + 1, 2**63 - 1]
+    page = page_of(tmp_path, lambda run: Outcome(), seeds=large)
+    parsed = Parsed(page)
+    for seed in map(str, large):
+        assert [row[0] for row in parsed.tables["runs"]].count(seed) == 2
+        assert f">{seed}</option>" in page
+        words = [words for mark in panels_of(page, "paired")[0]["marks"] for words in mark.get("words", [])]
+        assert sum(each.startswith(f"1.0, seed {seed}: ") for each in words) == 1
+    (run, *_) = figures_of(page)["figures"]["attention"]["0"]["choices"]
+    assert run["options"][0]["words"] == f"seed {large[0]}"
+    assert largest(figures_of(page)) < 2**53
 
 
-def test_a_page_keeps_one_runs_heatmaps_at_a_few_steps_and_the_mean_at_the_last(clean):
-    setting = clean.results.settings[0]
-    kept = Weights()
-    found = heatmaps(setting, (10, 11, 12), kept, 5)["variants"]
-    assert [[each["step"] for each in group["one"]] for group in found] == [[0, 20, 40]] * 2
-    assert [[each["step"] for each in group["mean"]] for group in found] == [[40]] * 2
-    assert {group["seed"] for group in found} == {10}
-    assert len(kept.bytes) == 2 * 4 * (2 * 2 * 36)
+def largest(value):
+    """The largest whole number anywhere in JSON."""
+    if isinstance(value, dict | list):
+        return max((largest(item) for item in (value.values() if isinstance(value, dict) else value)), default=0)
+    return abs(value) if isinstance(value, int) else 0
 
 
-def test_steps_are_spread_from_the_first_to_the_last_and_closer_early():
-    assert spread(range(0, 2001, 100), HEATMAP_STEPS) == [0, 100, 400, 900, 2000]
-    for n in range(1, 30):
-        steps = spread(list(range(n)), HEATMAP_STEPS)
-        assert (steps[0], steps[-1]) == (0, n - 1)
-        assert len(set(steps)) == len(steps) <= HEATMAP_STEPS
-
-
-def test_the_more_variants_and_settings_the_fewer_steps_down_to_the_first_and_the_last():
-    assert [heatmap_steps(groups) for groups in (1, 2, 6, 9, 10, 40)] == [5, 5, 5, 3, 3, 2]
-
-
-def test_later_positions_are_averaged_and_none_is_left_out():
-    loss = np.arange(2 * 14, dtype=float).reshape(2, 14)
-    at, means = by_few_positions(loss)
-    assert at.tolist() == [1, 2, 3, 4, 5, 6, 7, 8, 10.5, 13.5]
-    assert means[0].tolist() == [0, 1, 2, 3, 4, 5, 6, 7, 9.5, 12.5]
-    assert by_few_positions(loss[:, :3])[1].tolist() == loss[:, :3].tolist()
-
-
-def test_the_quantiles_are_those_of_the_findings(clean):
-    (drawn,), (setting,) = figures_of(clean.text)["settings"], clean.findings.settings
-    for group, found in zip(drawn["quantiles"], setting.variants, strict=True):
-        assert [layer["name"] for layer in group["layers"]] == ["embedding", "layer 0", "layer 1"]  # the head has none
-        for layer, levels in zip(group["layers"], found.gradient_quantiles.by_layer[:3], strict=True):
-            assert layer["quantiles"] == pytest.approx(levels, rel=1e-3)
-
-
-def test_numbers_are_rounded_and_what_is_not_finite_is_none():
-    assert rounded(np.array([[1.23456, np.nan], [np.inf, 2.0]])) == [[1.235, None], [None, 2]]
+def test_a_mark_carries_what_is_not_its_default():
+    line = Line(x=np.array([1, 2]), y=np.array([np.nan, 0.5]), color=variant(0), dash="dot")
+    assert encoded(line, bytearray()) == {
+        "kind": "Line", "x": [1, 2], "y": [None, 0.5], "color": {"role": "variant"}, "dash": "dot"
+    }  # fmt: skip
 
 
 def test_findings_without_contrasts_still_give_a_page(clean):
     setting = replace(clean.findings.settings[0], contrasts=[])
-    page = html_page(clean.results, clean.findings.model_copy(update={"settings": [setting]})).decode()
+    findings = clean.findings.model_copy(update={"settings": [setting]})
+    page = html_page(clean.results, findings, draw_all(clean.results, findings)).decode()
     assert "findings" not in Parsed(page).tables
-    assert "Seed by seed, and the differences" in Parsed(page).text
-    assert figures_of(page)["settings"][0]["contrasts"] == []
+    assert len(panels_of(page, "paired")) == 1
 
 
-def test_a_study_of_seeds_shows_where_its_spread_comes_from_in_place_of_differences(clean):
-    apart = SpreadFindings(planned=6, finished=5, diverged=0)
-    setting = replace(clean.findings.settings[0], contrasts=[], components=apart)
-    page = html_page(clean.results, clean.findings.model_copy(update={"settings": [setting]})).decode()
-    assert "5 of 6 runs have finished; the variance is decomposed when all have." in Parsed(page).text
-    drawn = {attributes["data-figure"] for _, attributes in Parsed(page).tags if "data-figure" in attributes}
-    assert {"components", "crossed", "during"} <= drawn
-    assert "paired" not in drawn
-    (data,) = figures_of(page)["settings"]
-    assert jsonable(apart).items() <= data["components"].items()
-    assert data["captions"]["components"].startswith("5 of 6 runs have finished;")
+def test_a_study_of_seeds_shows_where_its_spread_comes_from_in_place_of_differences(tmp_path):
+    made = interactive(seeds.write(tmp_path))
+    drawn = {attributes["data-figure"] for _, attributes in Parsed(made.text).tags if "data-figure" in attributes}
+    assert {"components", "crossed", "during", "loss"} <= drawn
+    assert not {"paired", "sensitivity", "survival"} & drawn
+    (grid, *_) = panels_of(made.text, "crossed")[0]["marks"]
+    assert grid["values"][2][:5] == [seeds.value(2, order) for order in range(5)]
+    assert grid["words"][2][0] == f"{seeds.value(2, 0):.4f}"
+    shares, _ = panels_of(made.text, "components")
+    split = made.findings.settings[0].components.split
+    assert [mark["x"][0] for mark in shares["marks"] if mark["kind"] == "Points"] == [
+        100 * part.share for part in (split.init, split.order, split.rest)
+    ]

@@ -100,7 +100,7 @@ class Page:
         """Choose a setting by the arrow keys."""
         from selenium.webdriver.common.keys import Keys
 
-        while (at := self.run("return shownSetting")) != setting:
+        while (at := int(self.run("return shownSetting"))) != setting:
             self.press("#settings input:checked", Keys.ARROW_RIGHT if setting > at else Keys.ARROW_LEFT)
             self.drawn()
 
@@ -121,27 +121,31 @@ def test_every_figure_is_drawn(page):
         "plot.querySelectorAll('.scatterlayer .trace, .heatmaplayer image').length)]))"
     )
     assert {name: len(panels) for name, panels in counts.items()} == {
-        "sensitivity": 1,
+        "sensitivity": 2,
+        "survival": 2,
         "paired": 2,
         "loss": 3,
         "gradients": 2,
-        "quantiles": 1,
+        "gradient-distribution": 1,
         "updates": 2,
         "clipping": 2,
+        "noise": 0,
         "activations": 4,
+        "heads-over-training": 2,
+        "scores": 6,
         "attention": 2,
-        "heads": 1,
-        "heatmap": 2,
-        "positions": 1,
-        "context": 1,
-        "dependency": 1,
-        "samples": 0,
+        "attention-over-training": 6,
+        "distance": 2,
+        "long-range": 4,
     }
     assert all(count > 0 for panels in counts.values() for count in panels)
     wide = "plot.querySelector('.main-svg').getBoundingClientRect().width - plot.parentElement.clientWidth"
     assert page.run(f"return [...document.querySelectorAll('.js-plotly-plot')].every((plot) => {wide} < 1)")
-    assert page.run("return document.querySelectorAll('.absent:not([hidden])').length") == 0
-    assert page.run("return [...document.querySelectorAll('figcaption')].every((caption) => caption.textContent)")
+    (absent,) = [p for p in page.browser.find_elements("css selector", ".absent") if p.is_displayed()]
+    assert absent.text == "Not recorded: `probes.noise_scale` was off, or no run has finished without divergence."
+    captions = page.run("return [...document.querySelectorAll('figcaption:not([hidden])')].map((c) => c.textContent)")
+    assert len(captions) == len(counts) - 1
+    assert all(captions)
 
 
 def test_what_is_drawn_are_the_findings_numbers(page, seen):
@@ -152,9 +156,10 @@ def test_what_is_drawn_are_the_findings_numbers(page, seen):
             kept = [v for v, lost in zip(variant.values, variant.diverged, strict=True) if not lost]
             assert shown["y"] == kept
         (contrast,) = setting.contrasts
-        each, interval, mean = page.data("paired", 1)
+        each, *interval, mean = page.data("paired", 1)
+        assert len(interval) == (len(contrast.seeds) > 1)
         assert each["x"] == [d for d in contrast.paired.differences if math.isfinite(d)]
-        assert interval["x"] == [contrast.paired.low, contrast.paired.high]
+        assert interval[0]["x"] == [contrast.paired.low, contrast.paired.high, None]
         assert mean["x"] == [contrast.paired.mean_difference]
         table = page.browser.find_elements("css selector", "#findings tbody tr")[i].text
         assert signed(contrast.paired.mean_difference, 4) in table
@@ -169,67 +174,85 @@ def test_the_setting_selector_changes_figures_captions_and_runs(page):
     assert not any("diverged" in row.text for row in rows if row.is_displayed())
     page.show(1)
     assert all(old != page.data(name) for old, name in zip(before, ("paired", "loss", "activations"), strict=True))
-    assert "optim.lr = 0.003" in page.browser.find_element("css selector", "[data-figure=paired] figcaption").text
     assert [row.text for row in rows if row.is_displayed() and "diverged" in row.text] != []
-    crosses = [trace for trace in page.data("sensitivity") if trace["text"] and "diverged" in trace["text"][0]]
-    assert [trace["text"] for trace in crosses] == [["1 of 3 diverged: seed 0"]]
+    notes = "return document.querySelector('[data-figure={}] .js-plotly-plot').layout.annotations.map((a) => a.text)"
+    assert "<b>1 of 3 diverged</b>" in page.run(notes.format("paired"))
+    assert "<b>✕<br>1 of 3</b>" in page.run(notes.format("sensitivity"))
+    here = "return document.querySelector('[data-figure=sensitivity] .js-plotly-plot').layout.shapes[0].x0"
+    at = page.run(here)
+    page.show(0)
+    assert page.run(here) < at
 
 
 def test_the_heatmap_follows_its_pickers_from_the_keyboard(page):
     from selenium.webdriver.common.keys import Keys
 
     page.show(0)
-    (heat,) = page.data("heatmap")
+    (heat,) = page.data("attention")
     even = [[1 / (row + 1) if column <= row else None for column in range(8)] for row in range(8)]
     assert all(
-        (a is None) == (b is None) and (a is None or abs(a - b) < 0.5 / 255 + 1e-3)
+        (a is None) == (b is None) and (a is None or abs(a - b) < 0.5 / 254 + 1e-3)
         for row, other in zip(heat["z"], even, strict=True)
         for a, b in zip(row, other, strict=True)
     )
-    assert heat["text"][3][1] == "$ at 3 looks at ↵ at 1: 0.251"
-    title = "[data-figure=heatmap] h4"
-    assert page.browser.find_element("css selector", title).text == "pre, seed 0, step 40"
-    page.press("#heat-step", Keys.ARROW_UP)
-    assert page.browser.find_element("css selector", title).text == "pre, seed 0, step 20"
-    page.press("#heat-seed", Keys.ARROW_DOWN)
+    assert heat["text"][3][1] == "character that looks: $<br>character looked at: ↵<br>0.252"
+    title = "[data-figure=attention] h4"
     assert page.browser.find_element("css selector", title).text == "pre, 3 runs, step 40"
-    page.run("weights.fill(51, 36, 72)")  # layer 0, head 1 of the first array: a fifth everywhere
-    page.press("#heat-seed", Keys.ARROW_UP)
-    page.press("#heat-step", Keys.HOME)
-    page.press("[data-figure=heatmap] .thumbs button:nth-child(2)", Keys.ENTER)
-    assert page.run("return element('heat-head').value") == "1"
-    assert page.data("heatmap")[0]["z"][7] == pytest.approx([0.2] * 8)
-    page.press("#heat-variant-1", Keys.SPACE)
-    assert page.run("return document.querySelectorAll('[data-figure=heatmap] .js-plotly-plot').length") == 1
-    page.press("#heat-variant-1", Keys.SPACE)
+    page.press("#attention-run", Keys.HOME)
+    page.press("#attention-step", Keys.ARROW_LEFT)
+    assert page.browser.find_element("css selector", title).text == "pre, 3 runs, step 20"
+    start = page.run("return page.figures.attention[0].panels[0].marks[0].frames[0].mark.at")
+    page.run(f"weights.fill(127, {start + 64}, {start + 128})")  # layer 0, head 1 before training: a half everywhere
+    page.press("#attention-step", Keys.HOME)
+    page.press("[data-figure=attention] .thumbs button:nth-child(2)", Keys.ENTER)
+    assert page.run("return [element('attention-layer').value, element('attention-head').value]") == ["0", "1"]
+    assert page.data("attention")[0]["z"][7] == pytest.approx([0.5] * 8)
 
 
 def test_the_step_slider_moves_the_activations(page):
     from selenium.webdriver.common.keys import Keys
 
     page.show(0)
-    last = page.data("activations")[1]["y"]
-    page.press("#activation-step", Keys.HOME)
-    first = page.data("activations")[1]["y"]
-    assert last == pytest.approx([2 * value for value in first])
-    assert page.browser.find_element("id", "activation-at").text == "0"
+    last = page.data("activations")[-1]
+    page.press("#activations-step", Keys.HOME)
+    first = page.data("activations")[-1]
+    assert (last["name"], first["name"]) == ("post, step 40", "post, before training")
+    assert last["y"] == pytest.approx([2 * value for value in first["y"]])
+    assert page.browser.find_element("css selector", "[data-figure=activations] output").text == "0"
 
 
-def test_the_measure_changes_both_figures_of_attention(page):
+def test_the_measure_changes_the_panels_of_heads(page):
     from selenium.webdriver.common.keys import Keys
 
-    before = page.data("heads")
-    page.press("#measure", Keys.END)
-    assert page.data("heads") != before
-    assert "logit" in page.browser.find_element("css selector", "[data-figure=heads] h4").text.lower()
-    page.press("#measure", Keys.HOME)
+    before = page.data("heads-over-training")
+    page.press("#heads-over-training-measure", Keys.END)
+    assert page.data("heads-over-training") != before
+    meaning = page.browser.find_element("css selector", "[data-figure=heads-over-training] .meaning").text
+    assert meaning.startswith("Largest absolute attention logit")
+    page.press("#heads-over-training-measure", Keys.HOME)
+
+
+def test_a_variant_can_be_left_out_of_all_figures(page):
+    from selenium.webdriver.common.keys import Keys
+
+    page.show(0)
+    before = page.data("loss")
+    button = page.browser.find_element("css selector", "[data-variant='1']")
+    button.send_keys(Keys.ENTER)
+    page.drawn()
+    assert button.get_attribute("aria-pressed") == "false"
+    assert {trace["name"] for trace in page.data("loss")} == {None, "", "pre"}
+    assert len(page.browser.find_elements("css selector", "[data-figure=attention] .js-plotly-plot")) == 1
+    button.send_keys(Keys.ENTER)
+    page.drawn()
+    assert page.data("loss") == before
 
 
 def test_words_of_a_user_are_shown_as_they_are(page):
     assert page.browser.find_element("css selector", "h1").text == QUESTION
     page.show(0)
-    samples = page.browser.find_elements("css selector", "[data-figure=samples] pre")
-    assert [sample.text for sample in samples] == ["pre wrote ``` this", "post wrote ``` this"]
+    samples = page.browser.find_elements("css selector", "[data-sample] pre")
+    assert [sample.text for sample in samples if sample.is_displayed()] == ["pre wrote ``` this", "post wrote ``` this"]
 
 
 def test_a_narrow_page_never_scrolls_sideways(page):

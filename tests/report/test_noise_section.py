@@ -6,11 +6,13 @@ import numpy as np
 import pytest
 import reported as reported_studies
 import synthetic
-from test_figures import ROWS, pixels
+from pages import unpacked
+from test_figures import ROWS
+from test_png import pixels
 
 from gpt.analysis.findings import Findings
 from gpt.report.build import build_report
-from gpt.report.draw import png as style
+from gpt.report.figures.spec import COLORS
 from gpt.report.pages.noise_scale import sequences
 
 
@@ -139,7 +141,7 @@ def test_the_figure_shows_every_variant_in_its_colour(noisy):
         assert files == ROWS | {"paired", "long-range", "noise"}
         image = pixels((folder.report / "figures" / "noise.png").read_bytes())[:, :, :3]
         for index in range(2):
-            rgb = np.array(matplotlib.colors.to_rgb(style.color(index)))
+            rgb = np.array(matplotlib.colors.to_rgb(COLORS[index]))
             assert (np.abs(image - rgb).max(axis=2) < 0.01).sum() > 20
     caption = (noisy["quiet"].report / "report.md").read_text().split("### Gradient noise scale during training")[1]
     assert "3 runs with `0.5` and 3 runs with `off`" in caption.split("###")[0]
@@ -149,5 +151,7 @@ def test_a_figure_without_any_determined_window_says_so(tmp_path):
     folder = synthetic.write_study(tmp_path, synthetic.study(), outcome_with(lambda run: lambda step: (1.5, 1.5)))
     build_report(folder)
     assert (folder.report / "figures" / "noise.png").stat().st_size > 1000
+    page = (folder.report / "report.html").read_text()
+    assert "not determined in any window of steps" in unpacked(page, "figures").decode()
     stretches = Findings.read(folder.findings).settings[0].variants[0].noise_scale.stretches
     assert all(math.isnan(stretch.scale.estimate) and math.isfinite(stretch.inverse.mean) for stretch in stretches)

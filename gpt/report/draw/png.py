@@ -1,29 +1,52 @@
-"""How every figure looks: colours, panels, bands, and PNG bytes that depend on the numbers alone."""
+"""Figures as PNG bytes that depend on the spec alone. The one module that knows matplotlib."""
 
 import io
 from collections.abc import Callable, Sequence
-from typing import Any
+from functools import cache
+from typing import Any, Literal
 
 import matplotlib
 import numpy as np
+from matplotlib import font_manager
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter
-from numpy.typing import NDArray
-from PIL import Image
+from matplotlib.colors import Colormap, LinearSegmentedColormap
+from matplotlib.figure import Figure as Canvas
+from matplotlib.ticker import NullLocator
+from matplotlib.transforms import blended_transform_factory, offset_copy
+from PIL import Image, PngImagePlugin
 
-Floats = NDArray[Any]
+from gpt.report.figures import spec
+from gpt.report.figures.spec import (
+    BLUE_RED,
+    COLORS,
+    DEPTH,
+    SHADES,
+    Axis,
+    Bars,
+    Color,
+    Figure,
+    Grid,
+    Level,
+    Line,
+    Mark,
+    Note,
+    Panel,
+    Points,
+    Zone,
+)
 
-COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-"""Okabe and Ito's colours, told apart by colour-blind readers; a variant has the same one in every figure"""
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+DASHES: dict[str, Any] = {"solid": "-", "dash": (0, (4, 2.5)), "dot": (0, (1.5, 1.5))}
+MONO = "DejaVu Sans Mono"
+HOLLOW: dict[str, Any] = {"markerfacecolor": "white", "markeredgewidth": 1.2}
+SOFT, ZONE = "#666666", "#e6e6e6"
 WIDTH = 8.6
 """inches, about the width of a README"""
 DPI = 110
 PALETTE = 256
 """colours of a PNG: a third of the size, and no colour moves by more than the eye forgives"""
-SETTINGS: dict[Any, Any] = {
+STYLE: dict[Any, Any] = {
     "font.family": "DejaVu Sans",
     "font.size": 9.5,
     "axes.titlesize": 10,
@@ -38,161 +61,233 @@ SETTINGS: dict[Any, Any] = {
     "grid.color": "#e4e4e4",
     "grid.linewidth": 0.7,
     "axes.axisbelow": True,
-    "lines.linewidth": 1.6,
     "path.simplify_threshold": 0.5,
+    "text.parse_math": False,
 }
 
 
-def color(index: int) -> str:
-    return COLORS[index % len(COLORS)]
-
-
-def marker(index: int) -> str:
-    return MARKERS[index % len(MARKERS)]
-
-
-def png(draw: Callable[[Figure], None], height: float) -> bytes:
-    """Draw on a figure of README width and return its PNG; no setting of the user's own leaks in.
+def png(figure: Figure, key: str) -> bytes:
+    """A figure at the default of its choices; no setting of the user's own leaks in.
 
     Args:
-        height: inches.
+        key: kept in the file, see `gpt.report.draw.files`.
     """
     with matplotlib.rc_context():
         matplotlib.rcdefaults()
-        matplotlib.rcParams.update(SETTINGS)
-        figure = Figure(figsize=(WIDTH, height), dpi=DPI, layout="constrained")
-        canvas = FigureCanvasAgg(figure)
-        draw(figure)
-        canvas.draw()
+        matplotlib.rcParams.update(STYLE)
+        canvas = draw(figure)
+        agg = FigureCanvasAgg(canvas)
+        agg.draw()
+    info = PngImagePlugin.PngInfo()
+    info.add_text("spec", key)
     stream = io.BytesIO()
-    drawn = Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
-    drawn.quantize(PALETTE, Image.Quantize.MAXCOVERAGE, kmeans=1).save(stream, "PNG", optimize=True)
+    drawn = Image.fromarray(np.asarray(agg.buffer_rgba())).convert("RGB")
+    quantized = drawn.quantize(PALETTE, Image.Quantize.MAXCOVERAGE, kmeans=1)
+    quantized.save(stream, "PNG", optimize=True, pnginfo=info)
     return stream.getvalue()
 
 
-def band(values_SN: Floats) -> tuple[Floats, Floats, Floats]:
-    """Mean over seeds with the ends of its 95 % t interval; below two seeds the ends are the mean.
-
-    Args:
-        values_SN: one row for each seed.
-    """
-    from scipy import stats
-
-    mean = values_SN.mean(axis=0)
-    n = len(values_SN)
-    if n < 2:
-        return mean, mean, mean
-    margin = float(stats.t.isf(0.025, n - 1)) * values_SN.std(axis=0, ddof=1) / np.sqrt(n)
-    return mean, mean - margin, mean + margin
-
-
-def draw_band(
-    axes: Axes,
-    steps: NDArray[np.int64],
-    values_SN: Floats,
-    color: Any,
-    name: str,
-    *,
-    log: bool = False,
-    **line: Any,
-) -> None:
-    """Mean line and band; with `log` the geometric mean, for positive values on a logarithmic axis."""
-    mean, low, high = band(np.log(values_SN)) if log else band(values_SN)
-    if log:
-        mean, low, high = np.exp(mean), np.exp(low), np.exp(high)
-    draw_between(axes, steps, mean, low, high, color, name, **line)
-
-
-def draw_between(
-    axes: Axes, x: Any, mean: Any, low: Any, high: Any, color: Any, name: str, *, alpha: float = 0.2, **line: Any
-) -> None:
-    """A line, and a band around it where its ends are numbers; null and NaN are gaps."""
-    ends = np.array([low, high], dtype=np.float64)
-    if np.isfinite(ends).any():
-        axes.fill_between(x, *ends, color=color, alpha=alpha, linewidth=0)
-    axes.plot(x, np.array(mean, dtype=np.float64), color=color, label=name, **line)
+def draw(figure: Figure) -> Canvas:
+    """The figure as matplotlib's artists."""
+    panels = spec.shown(figure)
+    columns = figure.columns or (len(panels) if len(panels) <= 4 else 3)
+    lines = [panels[i : i + columns] for i in range(0, len(panels), columns)]
+    side = WIDTH / columns
+    heights = []  # of each row of axes: a line's panels, and below them the small maps that some have
+    for line in lines:
+        heights.append(min(side, 4.3) if line[0].square else figure.height)
+        shapes = [grid.overview.shape for grid in map(_grid, line) if grid and grid.overview is not None]
+        heights.append(side * max((shape[0] / shape[1] for shape in shapes), default=0.0))
+    kept = [height for height in heights if height]
+    canvas = Canvas(figsize=(WIDTH, sum(kept) + 0.4), dpi=DPI, layout="constrained")
+    grid = iter(canvas.subplots(len(kept), columns, squeeze=False, height_ratios=kept))
+    every: list[Axes] = []
+    for n, line in enumerate(lines):
+        row, maps = next(grid), next(grid) if heights[2 * n + 1] else []
+        for spare in [*row[len(line) :], *maps[len(line) :]]:
+            spare.set_axis_off()
+        for i, (axes, panel) in enumerate(zip(row, line, strict=False)):
+            _panel(axes, panel, side)
+            if i and panel.y.limits and panel.y == line[i - 1].y:
+                axes.set_ylabel("")
+                axes.tick_params(axis="y", labelleft=False)
+            if n + 1 < len(lines) and i < len(lines[n + 1]) and panel.x == lines[n + 1][i].x:
+                axes.set_xlabel("")
+        for axes, panel in zip(maps, line, strict=False):
+            _overview(axes, panel)
+        every += [*row, *maps]
+    _color_bar(canvas, every, panels)
+    _legend(canvas, every)
+    return canvas
 
 
-def log_axis(axes: Axes, low: float, high: float) -> None:
-    """A logarithmic y axis with plain numbers, at least two of them labelled."""
-    axes.set_yscale("log")
-    span = np.log10(high / low) if high > low > 0 else 0.0
-    subs = (1.0, 2.0, 5.0) if span < 2.5 else (1.0,)
-    axes.yaxis.set_major_locator(matplotlib.ticker.LogLocator(subs=subs, numticks=12))
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    axes.yaxis.set_minor_formatter(matplotlib.ticker.NullFormatter())
+def _grid(panel: Panel) -> Grid | None:
+    return next((mark for mark in panel.marks if isinstance(mark, Grid)), None)
 
 
-def windows(steps: NDArray[np.int64], values: Floats, wanted: int) -> tuple[NDArray[np.int64], Floats]:
-    """Means over consecutive windows of steps, about `wanted` of them.
-
-    Args:
-        steps: (N,).
-        values: (N, ...).
-
-    Returns:
-        (M,) last step of each window and (M, ...) means; a part of a window at the end is its own.
-    """
-    size = max(1, -(-len(steps) // wanted))
-    starts = np.arange(0, len(steps), size)
-    counts = np.diff(np.append(starts, len(steps)))
-    sums = np.add.reduceat(values, starts, axis=0)
-    return steps[starts + counts - 1], sums / counts.reshape(-1, *[1] * (values.ndim - 1))
+def _panel(axes: Axes, panel: Panel, side: float) -> None:
+    _axis(axes, "x", panel.x)
+    _axis(axes, "y", panel.y)
+    axes.set_title(_drawable(panel.title))
+    for mark in panel.marks:
+        MARKS[type(mark)](axes, mark)
+    if panel.square:
+        axes.set_aspect("equal")
+        axes.spines[:].set_visible(False)
+        size = min(9.0, 56 * side / max(len(panel.x.ticks or ()), 1))
+        for text in [*axes.get_xticklabels(), *axes.get_yticklabels()]:
+            text.set(family=MONO, size=size, text=_drawable(text.get_text(), MONO))
+        axes.tick_params(length=0, pad=1)
 
 
-def layers_of_all(names: Sequence[Sequence[str]]) -> list[str]:
-    """Every layer that a variant has, once; from the input to the output where the longest list holds the others.
+def _axis(axes: Axes, which: Literal["x", "y"], axis: Axis) -> None:
+    if axis.scale != "linear":
+        getattr(axes, f"set_{which}scale")(axis.scale, **({"linthresh": 1} if axis.scale == "symlog" else {}))
+    if axis.limits:
+        getattr(axes, f"set_{which}lim")(*axis.limits)
+    if axis.ticks is not None:
+        places, names = [place for place, _ in axis.ticks], [_drawable(name) for _, name in axis.ticks]
+        getattr(axes, f"set_{which}ticks")(places, names)
+        getattr(axes, f"{which}axis").set_minor_locator(NullLocator())
+    getattr(axes, f"set_{which}label")(_drawable(axis.label))
+    if axis.named:
+        axes.grid(visible=False, axis=which)
 
-    Args:
-        names: each variant's own layers in that order.
-    """
-    return list(dict.fromkeys(name for each in sorted(names, key=len, reverse=True) for name in each))
+
+def _line(axes: Axes, line: Line) -> None:
+    look: dict[str, Any] = {"color": _color(line.color), "linestyle": DASHES[line.dash]}
+    if line.low is not None and line.high is not None:
+        axes.fill_between(line.x, line.low, line.high, color=look["color"], alpha=0.2, linewidth=0)
+    if line.markers:
+        look |= {"marker": _marker(line.color), "markersize": 4.5}
+        look |= {} if line.filled else HOLLOW
+    if line.label:
+        look |= {"label": _drawable(line.label)}
+    style = "steps-post" if line.stepped else "default"
+    axes.plot(line.x, line.y, linewidth=line.width, alpha=line.opacity, drawstyle=style, **look)
 
 
-def layer_colors(names: Sequence[str]) -> dict[str, Any]:
-    """From dark (near the input) to light (near the output)."""
-    places = np.linspace(0.0, 0.88, max(len(names), 1))[: len(names)]
-    return {name: matplotlib.colormaps["viridis"](place) for name, place in zip(names, places, strict=True)}
+def _points(axes: Axes, points: Points) -> None:
+    marker, color = "x" if points.cross else _marker(points.color), _color(points.color)
+    look: dict[str, Any] = {"label": _drawable(points.label)} if points.label else {}
+    look |= {"markeredgewidth": 1.5} if points.cross else {"markeredgewidth": 0.0} if points.filled else HOLLOW
+    axes.plot(points.x, points.y, linestyle="", marker=marker, color=color, markersize=points.size,
+              alpha=points.opacity, zorder=3, **look)  # fmt: skip
 
 
-def legend_below(figure: Figure, *panels: Axes, columns: int = 7) -> None:
+def _bars(axes: Axes, bars: Bars) -> None:
+    draw = axes.hlines if bars.across else axes.vlines
+    draw(bars.at, bars.low, bars.high, color=_color(bars.color), linewidth=bars.width, alpha=bars.opacity)
+
+
+def _level(axes: Axes, level: Level) -> None:
+    draw = axes.axvline if level.upright else axes.axhline
+    look: dict[str, Any] = {"label": _drawable(level.label)} if level.label else {}
+    draw(level.at, color=_color(level.color), linewidth=1.0, linestyle=DASHES[level.dash], **look)
+
+
+def _zone(axes: Axes, zone: Zone) -> None:
+    (axes.axvspan if zone.upright else axes.axhspan)(zone.low, zone.high, color=ZONE, alpha=0.7, linewidth=0, zorder=0)
+    if zone.label:
+        middle = (zone.low + zone.high) / 2
+        x, y, transform = (
+            (middle, 0.98, axes.get_xaxis_transform()) if zone.upright else (0.98, middle, axes.get_yaxis_transform())
+        )
+        axes.text(x, y, _drawable(zone.label), transform=transform, color=SOFT, size=8.5, va="top",
+                  ha="center" if zone.upright else "right")  # fmt: skip
+
+
+def _note(axes: Axes, note: Note) -> None:
+    across, up = (axes.transAxes if share else axes.transData for share in (note.x_share, note.y_share))
+    place = offset_copy(
+        blended_transform_factory(across, up), axes.get_figure(root=True), y=note.raised, units="points"
+    )
+    axes.text(note.x, note.y, _drawable(note.text), transform=place, color=_color(note.color), ha=note.align,
+              va="center" if note.valign == "middle" else note.valign, weight="bold" if note.bold else "normal",
+              linespacing=1.1)  # fmt: skip
+
+
+def _cells(axes: Axes, grid: Grid) -> None:
+    axes.imshow(grid.values, cmap=_shades(grid), vmin=grid.low, vmax=grid.high, interpolation="nearest", aspect="auto")
+    middle, half = (grid.high + grid.low) / 2, (grid.high - grid.low) / 2
+    for row, words in enumerate(grid.words):
+        for column, text in enumerate(words):
+            strong = abs(grid.values[row, column] - middle) > 0.6 * half  # False of NaN
+            axes.text(
+                column, row, _drawable(text), ha="center", va="center", size=9, color="white" if strong else "black"
+            )
+
+
+MARKS: dict[type[Mark], Callable[[Axes, Any], None]] = {
+    Line: _line, Points: _points, Bars: _bars, Level: _level, Zone: _zone, Note: _note, Grid: _cells,
+}  # fmt: skip
+
+
+def _overview(axes: Axes, panel: Panel) -> None:
+    """A small map for every option of the two choices behind a grid, the first one's down, the second one's across."""
+    grid = _grid(panel)
+    if grid is None or grid.overview is None:
+        axes.set_axis_off()
+        return
+    rows, columns, size, _ = grid.overview.shape
+    step = size + max(1, size // 12)
+    mosaic = np.full((rows * step, columns * step), np.nan)
+    for row, column in np.ndindex(rows, columns):
+        mosaic[row * step :, column * step :][:size, :size] = grid.overview[row, column]
+    axes.imshow(mosaic, cmap=_shades(grid), vmin=grid.low, vmax=grid.high, interpolation="nearest", aspect="equal")
+    for which, count in (("x", columns), ("y", rows)):
+        getattr(axes, f"set_{which}ticks")(step * np.arange(count) + size / 2, [str(i) for i in range(count)])
+    axes.set_anchor("N")
+    axes.set(xlabel=grid.by[1], ylabel=grid.by[0])
+    axes.grid(visible=False)
+    axes.spines[:].set_visible(False)
+    axes.tick_params(length=0)
+
+
+def _color_bar(canvas: Canvas, every: Sequence[Axes], panels: Sequence[Panel]) -> None:
+    grid = next((grid for grid in map(_grid, panels) if grid), None)
+    if grid is not None:
+        image = next(axes.images[0] for axes in every if axes.images)
+        extend = "neither" if grid.diverging else "max"
+        canvas.colorbar(image, ax=every, location="bottom", shrink=0.35, aspect=30, extend=extend,
+                        label=grid.title.replace("\n", " "))  # fmt: skip
+
+
+def _legend(canvas: Canvas, every: Sequence[Axes]) -> None:
     """One legend for all panels, under them: what several of them label alike stands there once."""
-    shown = {label: handle for axes in panels for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)}
-    figure.legend([*shown.values()], [*shown], loc="outside lower center", ncols=min(columns, max(1, len(shown))))
+    shown: dict[str, Any] = {}
+    for axes in every:
+        for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):
+            shown.setdefault(label, handle)
+    if shown:
+        columns = next(n for n in range(min(7, len(shown)), 0, -1) if n == 1 or n * max(map(len, shown)) < 95)
+        canvas.legend([*shown.values()], [*shown], loc="outside lower center", ncols=columns)
 
 
-def columns_for(count: int) -> int:
-    """Panels side by side: up to four, but never one alone in a second row of four."""
-    return count if count <= 4 else 3
+def _color(color: Color) -> Any:
+    if color.role == "variant":
+        return COLORS[color.index % len(COLORS)]
+    return SOFT if color.role == "neutral" else _colormap(DEPTH)(color.index / max(color.of - 1, 1))
 
 
-def panels(figure: Figure, count: int, columns: int | None = None, **options: Any) -> Sequence[Axes]:
-    """Panels that share their axes unless told otherwise."""
-    columns = columns or columns_for(count)
-    rows = -(-count // columns)
-    grid = figure.subplots(rows, columns, squeeze=False, **{"sharey": True, "sharex": True, **options})
-    for spare in grid.flat[count:]:
-        spare.set_axis_off()
-    return list(grid.flat[:count])
+def _marker(color: Color) -> str:
+    return MARKERS[color.index % len(MARKERS)] if color.role == "variant" else "o"
 
 
-def empty(axes: Axes, words: str) -> None:
-    """Say in a panel's place why there is nothing to draw."""
-    axes.set_axis_off()
-    axes.text(0.5, 0.5, words, ha="center", va="center", transform=axes.transAxes, color="#555555")
+def _shades(grid: Grid) -> Colormap:
+    return _colormap(BLUE_RED if grid.diverging else SHADES)
 
 
-def beside(place: int, count: int, room: float = 0.5) -> float:
-    """How far from the middle the mark of one of so many variants stands, in units of the axis."""
-    return room * ((place + 0.5) / count - 0.5)
+@cache
+def _colormap(colors: tuple[Any, ...]) -> Colormap:
+    return LinearSegmentedColormap.from_list("", list(colors)).with_extremes(bad="white")
 
 
-def label_bottom(row: Sequence[Axes], text: str) -> None:
-    """Name the x axis, with its numbers, where no panel follows underneath."""
-    for axes in row[-columns_for(len(row)) :]:
-        axes.set_xlabel(text)
-        axes.tick_params(axis="x", labelbottom=True)
+def _drawable(text: str, family: str = "DejaVu Sans") -> str:
+    """The text, what the font lacks as boxes."""
+    return "".join(c if c == "\n" or ord(c) in _glyphs(family) else "□" for c in text)
 
 
-def panel_rows(count: int) -> int:
-    return -(-count // columns_for(count)) if count else 0
+@cache
+def _glyphs(family: str) -> frozenset[int]:
+    return frozenset(font_manager.get_font(font_manager.findfont(family)).get_charmap())

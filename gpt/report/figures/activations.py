@@ -1,72 +1,85 @@
-"""The figure of activations by depth: size, extremes and shape of the residual stream, silent feed-forward units."""
+"""The figure of every probe array by layer: size, extremes and shape of the residual stream, dead units."""
 
-from typing import Any
+from dataclasses import replace
 
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, NullLocator
 
-from gpt.analysis.collect import SettingResults
-from gpt.report.draw.png import Floats, color, draw_band, legend_below, log_axis, marker, panels
-from gpt.report.figures.by_depth import probed
+from gpt.report.figures.arrays import ARRAYS, Array
+from gpt.report.figures.catalogue import INSIDE, View, figure
+from gpt.report.figures.series import (
+    banded,
+    bands_over,
+    few_steps,
+    lacking,
+    linear_axis,
+    log_axis,
+    named_axis,
+    numbered,
+    probed,
+    step_words,
+    symlog_axis,
+)
+from gpt.report.figures.spec import Axis, Choice, Figure, Floats, Frame, Level, Mark, Option, Panel, Pick, variant
 
-PANELS = {
-    "residual_rms": "root mean square of the stream",
-    "residual_max": "largest absolute value of the stream",
-    "residual_kurtosis": "excess kurtosis of the stream",
-    "dead_share": "silent feed-forward units, %",
-}
-"""Title of each probe array's panel."""
-COLUMNS = 2
-
-
-def recorded(setting: SettingResults) -> list[str]:
-    return [name for name in PANELS if probed(setting, name)]
-
-
-def activations(figure: Figure, setting: SettingResults) -> None:
-    """Each array by depth, before training and after, a panel for each array."""
-    names = recorded(setting)
-    rows = panels(figure, len(names), min(COLUMNS, len(names)), sharey=False, sharex=False)
-    for axes, name in zip(rows, names, strict=True):
-        _by_depth(axes, setting, name)
-        axes.set_title(PANELS[name])
-    legend_below(figure, rows[0], columns=4)
+AXES = (("layer",), ("depth",))
+STEPS = 40
+"""at most so many probed steps to choose from"""
 
 
-def _by_depth(axes: Axes, setting: SettingResults, name: str) -> None:
-    of_stream, log = name != "dead_share", name in ("residual_rms", "residual_max")
-    everything = []
-    for index, group, _, values_SNL in probed(setting, name):
-        values_SNL = values_SNL if of_stream else 100 * values_SNL
-        depth = np.arange(values_SNL.shape[2])
-        look: dict[str, Any] = {"marker": marker(index), "markersize": 5, "log": log}
-        draw_band(axes, depth, values_SNL[:, 0], color(index), f"{group.label}, before training",
-                  linestyle=(0, (4, 2)), markerfacecolor="white", **look)  # fmt: skip
-        draw_band(axes, depth, values_SNL[:, -1], color(index), f"{group.label}, after", **look)
-        everything.append(values_SNL[:, [0, -1]].ravel())
-    values = np.concatenate(everything)
-    values = values[np.isfinite(values)]
-    axes.set_xticks(depth, ["embedding", *map(str, depth[:-1])] if of_stream else [str(i) for i in depth])
-    axes.set_xlabel("after the embedding and after each layer" if of_stream else "layer")
-    if log:
-        log_axis(axes, values[values > 0].min(initial=np.inf), values.max(initial=0))
-    elif of_stream:
-        _kurtosis_axis(axes, values)
-        axes.axhline(0, color="#777777", linewidth=0.9, linestyle=":")
-    else:
-        top = max(1.0, 1.1 * values.max(initial=0))
-        axes.set_ylim(-0.05 * top, top)
-    if name == "residual_rms":
-        axes.axhline(1, color="#777777", linewidth=0.9, linestyle=":")
+@figure("activations", "Activations by depth", INSIDE, 10, "Not recorded: the probes of activations were off.")
+def activations(view: View) -> Figure | None:
+    """Each array by depth, before training and at a step of choice, a panel for each array."""
+    arrays = [array for array in ARRAYS if array.axes in AXES and probed(view.setting, array.name)]
+    if not arrays:
+        return None
+    measured = [each for array in arrays for each in probed(view.setting, array.name)]
+    steps = sorted({int(step) for _, _, steps, _ in measured for step in steps})
+    kept = few_steps(steps, STEPS)
+    choice = Choice(name="step", label="Step", options=tuple(Option(str(s), f"{s:,}") for s in kept),
+                    default=str(kept[-1]), ordered=True)  # fmt: skip
+    depths = {g.label: numbered("layer", [g.shown[0].info["config"]["model"]["layers"]]) for _, g, _, _ in measured}
+    meanings = "; ".join(f"{array.title}: {array.meaning}" for array in arrays if array.meaning)
+    return Figure(
+        caption="From the input on the left to the output on the right, before training (broken lines, open marks) and "
+        "after: a size that grows from layer to layer is a stream that every layer adds to. "
+        f"{f'{meanings[0].upper()}{meanings[1:]}. ' if meanings else ''}{bands_over(view.setting)}{lacking(depths)}",
+        panels=tuple(_by_depth(view, array, kept) for array in arrays),
+        choices=(choice,),
+        columns=2,
+    )
 
 
-def _kurtosis_axis(axes: Axes, values: Floats) -> None:
-    """Linear near 0, logarithmic above 1, where outliers send it far."""
-    axes.set_yscale("symlog", linthresh=1)
-    top = max(1.0, 1.3 * values.max(initial=0))
-    axes.set_ylim(min(-0.5, 1.3 * values.min(initial=0)), top)
-    axes.set_yticks([tick for tick in (0, 1, 2, 5, *(m * 10**k for k in range(1, 7) for m in (1, 3))) if tick <= top])
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    axes.yaxis.set_minor_locator(NullLocator())
+def _by_depth(view: View, array: Array, kept: list[int]) -> Panel:
+    marks: list[Mark] = []
+    drawn: list[Floats] = []
+    percent, places = array.unit == "share", 0
+    for index, group, steps, values_SNL in probed(view.setting, array.name):
+        values_SNL = 100 * values_SNL if percent else values_SNL
+        log = array.scale == "log" and bool((values_SNL > 0).all())
+        places = max(places, values_SNL.shape[2])
+        x = np.arange(values_SNL.shape[2])
+        lines = [
+            banded(x, values_SNL[:, n], variant(index), f"{group.label}, {step_words(step)}", log, markers=True)
+            for n, step in enumerate(steps)
+        ]
+        if steps[0] == 0:
+            marks.append(replace(lines[0], dash="dash", filled=False))
+        frames = zip(map(str, steps), lines, strict=True)
+        marks.append(Pick(tuple(Frame({"step": step}, line) for step, line in frames if int(step) in kept)))
+        drawn.append(values_SNL)
+    if array.neutral:
+        marks.append(Level(at=array.neutral(0), dash="dot"))
+    scales = {"log": log_axis, "symlog": symlog_axis, "linear": linear_axis}
+    embedding = ["embedding"] if array.axes == ("depth",) else []
+    names = [*embedding, *numbered("layer", [places - len(embedding)])]
+    return Panel(
+        title=f"{array.title}, %" if percent else ", ".join(filter(None, (array.title, array.unit))),
+        x=named_axis(names, room=0.3),
+        y=_percent_axis(drawn) if percent else scales[array.scale]("", drawn),
+        marks=tuple(marks),
+    )
+
+
+def _percent_axis(values: list[Floats]) -> Axis:
+    top = max([1.0, *(1.1 * float(np.nanmax(each)) for each in values if np.isfinite(each).any())])
+    return Axis(limits=(-0.04 * top, top))

@@ -1,107 +1,156 @@
-"""Which figures a report has: those of the whole study first, then those of each setting."""
+"""Every figure of a report. A file of this folder adds its own: a function under `@figure`, from findings to a spec."""
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+import importlib
+import pkgutil
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
 
-from matplotlib.figure import Figure
-
-from gpt.analysis.collect import Results
+from gpt.analysis.collect import Results, SettingResults
 from gpt.analysis.findings import Findings, SettingFindings, StudyFindings
-from gpt.records.formatting import listed, slug
-from gpt.report.draw.png import panel_rows, png
-from gpt.report.figures import paired, training
-from gpt.report.figures import seed_variance as spread
-from gpt.report.figures import setting_figures as setting_figures
-from gpt.report.figures.sensitivity import sensitivity, strips
-from gpt.report.figures.survival import anything_diverged, survival
+from gpt.records.formatting import decimals, slug
+from gpt.report.figures.spec import Figure
+
+METRIC, TRAINING, INSIDE, CONTEXT = SECTIONS = ("The metric", "Training", "Inside the model", "Use of context")
+"""of a page, in order"""
+
+
+@dataclass(frozen=True)
+class View:
+    """What a figure is made of: a study, and one of its settings."""
+
+    results: Results
+    findings: Findings
+    index: int = 0
+    """of the setting"""
+
+    @property
+    def study(self) -> StudyFindings:
+        return self.findings.study
+
+    @property
+    def setting(self) -> SettingResults:
+        return self.results.settings[self.index]
+
+    @property
+    def found(self) -> SettingFindings:
+        return self.findings.settings[self.index]
+
+    @property
+    def labels(self) -> list[str]:
+        return [group.label for group in self.setting.groups]
+
+    @property
+    def places(self) -> int:
+        """Decimals of the metric."""
+        return decimals(self.study.smallest_effect)
+
+    @property
+    def metric_label(self) -> str:
+        return f"{self.study.metric.title},\n{self.study.metric.unit}"
+
+    @property
+    def effect(self) -> str:
+        return f"{self.study.smallest_effect:g} {self.study.metric.unit}"
+
+    def contexts(self) -> list[int]:
+        """Positions of a window, of each variant."""
+        return [self.study.config(self.found, variant)["model.context"] for variant in self.found.variants]
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A kind of figure."""
+
+    name: str
+    title: str
+    section: str
+    order: int
+    """within the section"""
+    absent: str
+    """why a setting may have none"""
+    whole_study: bool
+    """it shows all settings"""
+    kinds: tuple[str, ...]
+    """the kinds of studies that have it"""
+    make: Callable[[View], Figure | None] = field(repr=False)
 
 
 @dataclass(frozen=True)
 class Drawn:
-    """One figure of a report."""
+    """One figure of a report, or why an error left it out."""
 
-    name: str
-    """what it shows, the same in every setting and study"""
-    file: str
-    """name in the folder of figures"""
-    setting: str
-    """label of the setting that it shows; empty where it shows all"""
-    title: str
-    caption: str
-    """what to see, and over how many runs"""
-    png: bytes
+    entry: Entry
+    index: int | None
+    """of the setting that it shows; None where it shows all"""
+    label: str
+    """of that setting; empty where there is one"""
+    figure: Figure | None
+    error: str = ""
+
+    @property
+    def file(self) -> str:
+        """Name in the folder of figures."""
+        return f"{slug(self.label)}-{self.entry.name}.png" if self.label else f"{self.entry.name}.png"
+
+
+ENTRIES: list[Entry] = []
+Make = Callable[[View], Figure | None]
+
+
+def figure(
+    name: str,
+    title: str,
+    section: str,
+    order: int,
+    absent: str,
+    whole_study: bool = False,
+    kinds: tuple[str, ...] = ("contrasts", "components"),
+) -> Callable[[Make], Make]:
+    """Add what a function draws of a study or of one of its settings to every report; see `Entry`."""
+
+    def add(make: Make) -> Make:
+        ENTRIES.append(Entry(name, title, section, order, absent, whole_study, kinds, make))
+        return make
+
+    return add
+
+
+@cache
+def entries() -> list[Entry]:
+    """Those of every file of this folder, in the order of a report."""
+    for module in pkgutil.iter_modules([str(Path(__file__).parent)]):
+        importlib.import_module(f"{__package__}.{module.name}")
+    return sorted(ENTRIES, key=lambda entry: (SECTIONS.index(entry.section), entry.order))
+
+
+def entries_of(results: Results) -> list[Entry]:
+    """Those that a study of its kind may have."""
+    return [entry for entry in entries() if results.study.kind in entry.kinds]
 
 
 def draw_all(results: Results, findings: Findings) -> list[Drawn]:
-    """Every figure that the finished runs give something to."""
-    if not findings.runs.finished:
-        return []
-    compares = any(found.contrasts for found in findings.settings)
-    drawn = [drawing("", *figure) for figure in _of_study(findings)] if compares else []
-    for setting, found in zip(results.settings, findings.settings, strict=True):
-        if not training.drawn_groups(setting):
-            continue
-        study, context = findings.study, results.study.base.model.context
-        if found.components:
-            drawn += [drawing(setting.label, *figure) for figure in spread.figures(found, found.components, study)]
-            continue
-        if found.contrasts:
-            drawn.append(drawing(setting.label, *_paired(found, study)))
-        drawn += [drawing(setting.label, *figure) for figure in setting_figures.figures(setting, found, study, context)]
-    return drawn
+    """Every figure that the finished runs give something to, and every one that failed; setting by setting."""
+    views = [View(results, findings, index) for index in range(len(results.settings))]
+    kept = entries_of(results)
+    found = [_drawn(entry, views[0], None) for entry in kept if entry.whole_study]
+    found += [_drawn(entry, view, view.index) for view in views for entry in kept if not entry.whole_study]
+    return [drawn for drawn in found if drawn.figure or drawn.error]
 
 
-def drawing(setting: str, name: str, title: str, caption: str, draw: Callable[[Figure], None], height: float) -> Drawn:
-    """Draw one figure.
-
-    Args:
-        draw: draws on an empty figure of README width.
-        height: inches.
-    """
-    prefix = f"{slug(setting)}-" if setting else ""
-    return Drawn(name, f"{prefix}{name}.png", setting, title, caption, png(draw, height))
+def _drawn(entry: Entry, view: View, index: int | None) -> Drawn:
+    label = "" if index is None else view.setting.label
+    try:
+        return Drawn(entry, index, label, entry.make(view))
+    except Exception as error:  # one figure's fault must cost neither the findings nor the other figures
+        return Drawn(entry, index, label, None, what_failed(error))
 
 
-def _of_study(findings: Findings) -> Iterator[setting_figures.Plan]:
-    study, settings = findings.study, findings.settings
-    first = settings[0].variants[0].label
-    if rows := strips(settings):
-        effect = f"{study.smallest_effect:g} {study.metric.unit}"
-        differences = (
-            f" Right: the paired difference from `{first}`, small marks for single seeds, large ones and bars for the "
-            f"mean and its 95 % t interval; a mark with a white middle speaks of the pairs that survived alone; the "
-            f"grey zone holds differences too small to matter ({effect})."
-        )
-        yield (
-            "sensitivity",
-            f"The primary metric over {listed([f'`{field}`' for field in dict.fromkeys(r.field for r in rows)])}",
-            "Small marks are single runs, lines join the means over runs that did not diverge, bars are their 95 % "
-            "t intervals. Runs that diverged stand in the strip at the top, with their number."
-            + (differences if any(setting.contrasts for setting in settings) else ""),
-            lambda figure: sensitivity(figure, findings),
-            0.6 + 3.0 * len(rows),
-        )
-    if anything_diverged(findings):
-        yield (
-            "survival",
-            "When runs diverged",
-            "Share of the runs that have not diverged, step by step; a cross is a divergence. A run that ends no "
-            "better than a model that knows only how frequent each character is counts as lost at its last step.",
-            lambda figure: survival(figure, findings),
-            0.6 + 2.3 * panel_rows(len(settings)),
-        )
-
-
-def _paired(found: SettingFindings, study: StudyFindings) -> setting_figures.Plan:
-    variants = found.variants
-    effect = f"{study.smallest_effect:g} {study.metric.unit}"
-    return (
-        "paired",
-        "The primary metric, seed by seed",
-        f"Left: each grey line joins the runs of one seed; short bars are means. Right: the difference from "
-        f"`{variants[0].label}`, small marks for single seeds, the large mark and bar for the mean and its 95 % t "
-        f"interval; the grey zone holds differences too small to matter ({effect}). n = "
-        f"{', '.join(str(len(c.seeds)) for c in found.contrasts)} pairs.",
-        lambda figure: paired.paired(figure, found, study),
-        3.0 + 0.5 * max(0, len(variants) - 2),
-    )
+def what_failed(error: BaseException) -> str:
+    """`ValueError: no such axis (gradients.py, line 31)`."""
+    frames = traceback.extract_tb(error.__traceback__)
+    ours = [frame for frame in frames if "site-packages" not in frame.filename] or frames
+    where = "".join(f" ({Path(frame.filename).name}, line {frame.lineno})" for frame in ours[-1:])
+    return f"{type(error).__name__}: {error}{where}"

@@ -1,96 +1,117 @@
 """The figure that answers: the primary metric of every seed, and the differences between variants."""
 
 import math
-from collections.abc import Sequence
 
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
-from gpt.analysis.findings import ContrastFindings, SettingFindings, StudyFindings, VariantFindings
-from gpt.analysis.statistics.paired import PairedContrast
-from gpt.records.formatting import decimals, fixed, interval, signed
-from gpt.report.draw.png import color, marker
-
-
-def paired(figure: Figure, findings: SettingFindings, study: StudyFindings) -> None:
-    """Left: a line for each seed from variant to variant. Right: differences with interval and smallest effect.
-
-    Args:
-        findings: those of one setting.
-        study: what the findings say of the study.
-    """
-    metric, places = study.metric, decimals(study.smallest_effect)
-    left, right = figure.subplots(1, 2, gridspec_kw={"width_ratios": [1, 1.2]})
-    _slopes(left, findings.variants, places)
-    left.set_ylabel(f"{metric.title}\n{metric.unit}")
-    left.set_title("every seed, and the means")
-    _differences(right, findings.contrasts, study.smallest_effect, places)
-    right.set_xlabel(f"difference from {findings.variants[0].label}, {metric.unit}")
-    if metric.lower_is_better is not None:
-        ends = ("\N{LEFTWARDS ARROW} better", "worse \N{RIGHTWARDS ARROW}")
-        low, high = ends if metric.lower_is_better else ("\N{LEFTWARDS ARROW} worse", "better \N{RIGHTWARDS ARROW}")
-        right.set_title(low, loc="left")
-        right.set_title(high, loc="right")
+from gpt.analysis.findings import ContrastFindings, VariantFindings
+from gpt.records.formatting import fixed, interval, signed
+from gpt.report.figures.catalogue import METRIC, View, figure
+from gpt.report.figures.series import linear_axis, named_axis, scattered
+from gpt.report.figures.spec import NEUTRAL, Axis, Bars, Figure, Level, Line, Mark, Note, Panel, Points, Zone, variant
 
 
-def _slopes(axes: Axes, variants: Sequence[VariantFindings], places: int) -> None:
-    shown = np.array([
-        [math.nan if diverged else value for value, diverged in zip(v.values, v.diverged, strict=True)]
-        for v in variants
-    ], dtype=np.float64)  # fmt: skip
+@figure("paired", "The primary metric, seed by seed", METRIC, 30, "No run has finished yet.", kinds=("contrasts",))
+def paired(view: View) -> Figure | None:
+    """Left: a line for each seed from variant to variant. Right: differences with interval and smallest effect."""
+    if not any(each.finished for each in view.found.variants):
+        return None
+    contrasts = view.found.contrasts
+    pairs = ", ".join(str(len(contrast.seeds)) for contrast in contrasts)
+    right = (
+        f" Right: the difference from `{view.labels[0]}`, small marks for single seeds, the large mark and bar for the "
+        f"mean and its 95 % t interval; in the grey zone differences are too small to matter ({view.effect}). "
+        f"n = {pairs} pairs."
+    )
+    return Figure(
+        caption="Left: each grey line joins the runs of one seed; short bars are means." + (right if contrasts else ""),
+        panels=(_slopes(view), *([_differences(view)] if contrasts else [])),
+        height=3.0 + 0.6 * max(0, len(contrasts) - 1),
+    )
+
+
+def _survived(found: VariantFindings) -> list[float]:
+    """By seed; NaN for a run that has no value."""
+    return [v if state == "done" else math.nan for v, state in zip(found.values, found.states, strict=True)]
+
+
+def _slopes(view: View) -> Panel:
+    variants, seeds = view.found.variants, view.study.seeds
+    values_VS = np.array([_survived(each) for each in variants], dtype=np.float64)
     across = np.arange(len(variants))
-    for seed_values in shown.T:
-        axes.plot(across, seed_values, color="#b0b0b0", linewidth=0.9, zorder=1)
-    for i, variant in enumerate(variants):
-        finite = shown[i][np.isfinite(shown[i])]
-        axes.plot(np.full(len(finite), i), finite, marker=marker(i), color=color(i), linestyle="", markersize=5.5)
-        if len(finite):
-            side, align = (-1, "right") if i == 0 and len(variants) == 2 else (1, "left")
-            axes.plot([i, i + 0.2 * side], [finite.mean()] * 2, color=color(i), linewidth=2.5)
-            axes.text(i + 0.24 * side, finite.mean(), fixed(finite.mean(), places), ha=align, va="center",
-                      color=color(i))  # fmt: skip
-        if lost := sum(variant.diverged):
-            axes.annotate(f"{lost} diverged", (i, 1.0), xycoords=("data", "axes fraction"), ha="center", va="top",
-                          color=color(i), fontweight="bold")  # fmt: skip
-    axes.set_xticks(across, [v.label for v in variants])
-    axes.set_xlim(-0.65, len(variants) - 0.35)
-    axes.margins(y=0.14)
-    axes.grid(visible=False, axis="x")
+    marks: list[Mark] = [Line(x=across, y=values, color=NEUTRAL, width=0.9, opacity=0.55) for values in values_VS.T]
+    for i, found in enumerate(variants):
+        there = np.flatnonzero(np.isfinite(values_VS[i]))
+        words = tuple(f"{found.label}, seed {seeds[s]}: {fixed(values_VS[i, s], view.places)}" for s in there)
+        marks.append(Points(x=np.full(len(there), i), y=values_VS[i, there], color=variant(i), words=words, size=5.5))
+        if len(there):
+            side = -1 if i == 0 and len(variants) == 2 else 1
+            mean = found.mean.mean
+            marks.append(Line(x=np.array([i, i + 0.2 * side]), y=np.array([mean, mean]), color=variant(i), width=2.5))
+            marks.append(Note(text=fixed(mean, view.places), x=i + 0.24 * side, y=mean, color=variant(i),
+                              align="right" if side < 0 else "left"))  # fmt: skip
+        if lost := sum(found.diverged):
+            marks.append(Note(text=f"{lost} of {found.finished} diverged", x=i, y=1, y_share=True, valign="top",
+                              color=variant(i), bold=True))  # fmt: skip
+    return Panel(
+        title="every seed, and the means",
+        x=named_axis([each.label for each in variants], room=0.65),
+        y=linear_axis(view.metric_label, [values_VS], room=0.14),
+        marks=tuple(marks),
+        closest=True,
+    )
 
 
-def _differences(axes: Axes, contrasts: Sequence[ContrastFindings], smallest_effect: float, places: int) -> None:
-    axes.axvspan(-smallest_effect, smallest_effect, color="#dddddd", alpha=0.6, linewidth=0)
-    axes.axvline(0, color="#444444", linewidth=1)
-    names: list[str] = []
-    sizes: list[tuple[int, PairedContrast]] = []
+def _differences(view: View) -> Panel:
+    effect, contrasts = view.study.smallest_effect, view.found.contrasts
+    marks: list[Mark] = [
+        Zone(low=-effect, high=effect, upright=True),
+        Level(at=0, upright=True, dash="solid"),
+    ]
     for row, contrast in enumerate(contrasts):
-        index = row + 1
-        each = np.array(contrast.paired.differences)
-        each = each[np.isfinite(each)]
-        spread = row + 0.13 + 0.14 * np.linspace(0, 1, len(each)) if len(each) > 1 else np.full(len(each), row + 0.2)
-        axes.plot(each, spread, marker=marker(index), color=color(index), linestyle="", markersize=4.5, alpha=0.6)
-        if math.isfinite(contrast.paired.low):
-            axes.plot([contrast.paired.low, contrast.paired.high], [row, row], color=color(index), linewidth=3)
-        if contrast.paired.n:
-            axes.plot([contrast.paired.mean_difference], [row], marker=marker(index), color=color(index), markersize=9)
-            sizes.append((row, contrast.paired))
-        if not contrast.paired.n:
-            nothing = "no seed survived in both" if contrast.among_survivors else "no seed has finished in both"
-            axes.annotate(nothing, (0.5, row), xycoords=("axes fraction", "data"), ha="center", va="center")
-        alone = "\nsurvivors alone" if contrast.among_survivors and contrast.paired.n else ""
-        names.append(f"{contrast.b}{alone}")
-    axes.set_yticks(range(len(names)), names)
-    axes.set_ylim(len(names) - 0.45, -0.55)
-    axes.grid(visible=False, axis="y")
-    axes.margins(x=0.12)
-    for row, paired in sizes:
-        low, high = axes.get_xlim()
-        place = (paired.mean_difference - low) / (high - low)
-        align = "left" if place < 1 / 3 else "right" if place > 2 / 3 else "center"
-        axes.annotate(_size(paired, places), (paired.mean_difference, row), (0, 9), textcoords="offset points",
-                      ha=align, color=color(row + 1))  # fmt: skip
+        marks += _contrast(view, contrast, row)
+    if (lower := view.study.metric.lower_is_better) is not None:
+        left, right = ("better", "worse") if lower else ("worse", "better")
+        for words, x, align in (
+            (f"\N{LEFTWARDS ARROW} {left}", 0, "left"),
+            (f"{right} \N{RIGHTWARDS ARROW}", 1, "right"),
+        ):
+            marks.append(Note(text=words, x=x, y=1, x_share=True, y_share=True, align=align, valign="bottom"))  # type: ignore[arg-type]
+    ends = [[*c.paired.differences, c.paired.low, c.paired.high] for c in contrasts]
+    rows = named_axis([contrast.b for contrast in contrasts])
+    return Panel(
+        title=f"difference from {contrasts[0].a}",
+        x=linear_axis(
+            f"difference from {contrasts[0].a}, {view.study.metric.unit}", [*ends, [-effect, effect]], room=0.1
+        ),
+        y=Axis(limits=(len(contrasts) - 0.5, -0.75), ticks=rows.ticks, named=True),
+        marks=tuple(marks),
+        closest=True,
+    )
 
 
-def _size(paired: PairedContrast, places: int) -> str:
-    return f"{signed(paired.mean_difference, places)}  {interval(paired.low, paired.high, places)}".removesuffix("-")
+def _contrast(view: View, contrast: ContrastFindings, row: int) -> list[Mark]:
+    found, color = contrast.paired, variant(view.labels.index(contrast.b))
+    each = np.array(found.differences, dtype=np.float64)
+    there = np.flatnonzero(np.isfinite(each))
+    words = tuple(f"seed {contrast.seeds[i]}: {signed(each[i], view.places)}" for i in there)
+    marks: list[Mark] = [
+        Points(
+            x=each[there], y=scattered(row + 0.22, len(there), 0.14), color=color, words=words, size=4.5, opacity=0.6
+        )
+    ]
+    size = f"{signed(found.mean_difference, view.places)} {interval(found.low, found.high, view.places)}".removesuffix(
+        " -"
+    )
+    if math.isfinite(found.low):
+        marks.append(Bars(at=np.array([row]), low=np.array([found.low]), high=np.array([found.high]), color=color,
+                          width=3, across=True))  # fmt: skip
+    if found.n:
+        marks.append(Points(x=np.array([found.mean_difference]), y=np.array([row]), color=color, size=9,
+                            words=(f"{contrast.b}, mean: {size}",)))  # fmt: skip
+        size += ", survivors only" if contrast.among_survivors else ""
+    else:
+        size = "no seed survived in both" if contrast.among_survivors else "no seed has finished in both"
+    marks.append(Note(text=f"{contrast.b}: {contrast.verdict}\n{size}", x=0.5, x_share=True, y=row, valign="bottom",
+                      raised=8, color=color))  # fmt: skip
+    return marks

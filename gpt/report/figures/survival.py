@@ -1,44 +1,46 @@
 """The figure of a study in which runs diverged: how many were still training, step by step."""
 
 import numpy as np
-from matplotlib.figure import Figure
 
-from gpt.analysis.findings import Findings
-from gpt.report.draw.png import color, label_bottom, legend_below, panels
-
-
-def anything_diverged(findings: Findings) -> bool:
-    return any(any(variant.diverged) for setting in findings.settings for variant in setting.variants)
+from gpt.report.figures.catalogue import METRIC, View, figure
+from gpt.report.figures.spec import Axis, Figure, Line, Mark, Panel, Points, variant
 
 
-def survival(figure: Figure, findings: Findings) -> None:
+@figure("survival", "When runs diverged", METRIC, 20, "No run diverged.", whole_study=True, kinds=("contrasts",))
+def survival(view: View) -> Figure | None:
     """Share of the finished runs that have not diverged yet, a panel for each setting, a falling line for each variant.
 
     Nothing hides: lines that lie on each other grow thinner from variant to variant.
     """
-    settings = findings.settings
-    rows = panels(figure, len(settings))
-    for axes, setting in zip(rows, settings, strict=True):
-        variants = setting.variants
-        steps = max(int(findings.study.config(setting, v)["train.steps"]) for v in variants)
-        for index, variant in enumerate(variants):
-            ends = [
-                (step, diverged)
-                for step, diverged in zip(variant.steps_survived, variant.diverged, strict=True)
-                if step is not None
-            ]
-            if not ends:
+    settings = view.findings.settings
+    if not any(any(found.diverged) for setting in settings for found in setting.variants):
+        return None
+    panels = []
+    for setting in settings:
+        marks: list[Mark] = []
+        last = max(view.study.config(setting, found)["train.steps"] for found in setting.variants)
+        for index, found in enumerate(setting.variants):
+            if not found.finished:
                 continue
-            lost = np.sort([step for step, diverged in ends if diverged])
-            at, left = np.unique(lost, return_counts=True)
-            alive = 100 * (1 - np.cumsum(left) / len(ends))
-            width = 1.6 + 1.8 * (len(variants) - 1 - index)
-            axes.step([0, *at, max(steps, *at, 0)], [100, *alive, *(alive[-1:] if len(alive) else [100])],
-                      where="post", color=color(index), linewidth=width, label=variant.label)  # fmt: skip
-            axes.plot(at, alive, marker="x", markersize=7, linestyle="", color=color(index))
-        axes.set_title(setting.label)
-        axes.set_ylim(-4, 106)
-        axes.set_xlim(-0.02 * steps, 1.02 * steps)
-    label_bottom(rows, "step")
-    rows[0].set_ylabel("runs that have not diverged, %")
-    legend_below(figure, rows[0])
+            lost = [s for s, gone in zip(found.steps_survived, found.diverged, strict=True) if gone and s is not None]
+            at, left = np.unique(np.array(lost, dtype=np.int64), return_counts=True)
+            alive = 100 * (1 - np.cumsum(left) / found.finished)
+            marks.append(Line(x=np.array([0, *at, max(last, *at, 0)]), y=np.array([100, *alive, *[100, *alive][-1:]]),
+                              color=variant(index), label=found.label, stepped=True,
+                              width=1.6 + 1.8 * (len(setting.variants) - 1 - index)))  # fmt: skip
+            words = tuple(f"{found.label}, step {step}: {n} diverged" for step, n in zip(at, left, strict=True))
+            marks.append(Points(x=at, y=alive, color=variant(index), words=words, size=7, cross=True))
+        panels.append(
+            Panel(
+                title=setting.label,
+                x=Axis(label="step", limits=(-0.02 * last, 1.02 * last)),
+                y=Axis(label="runs that have not diverged, %", limits=(-4, 106)),
+                marks=tuple(marks),
+            )
+        )
+    return Figure(
+        caption="Share of the runs that have not diverged, step by step; a cross is a divergence. A run that ends no "
+        "better than the unigram baseline counts as diverged at its last step.",
+        panels=tuple(panels),
+        height=2.3,
+    )

@@ -4,15 +4,18 @@ import base64
 import gzip
 import json
 import re
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from functools import cache
 from importlib import resources
 from typing import Any
 
 from gpt.analysis.collect import Results
 from gpt.analysis.findings import Findings
-from gpt.records.files import jsonable, utf8
-from gpt.report.draw.html import page_data, run_rows, setting_names
+from gpt.records.files import utf8
+from gpt.records.formatting import MISSING, decimals, fixed
+from gpt.report.draw.html import page_data
+from gpt.report.figures.catalogue import SECTIONS, Drawn, entries_of
 from gpt.report.pages.provenance import made_of, rerun_files
 from gpt.report.pages.tables import CONTRAST_HEADER, contrast_entries, row, tests_note, warnings
 from gpt.report.text.limitations import limitations
@@ -22,11 +25,11 @@ from gpt.report.text.seed_variance import decomposed, spread_sentences, spread_v
 from gpt.report.text.sentences import sentence
 from gpt.study.plan import fields_text
 
-SCRIPTS = ("plots.js", "answer.js", "components.js", "training.js", "layers.js", "heatmaps.js", "start.js")
+SCRIPTS = ("marks.js", "page.js")
 """the page's own, in the order in which they are read"""
 
 
-def html_page(results: Results, findings: Findings) -> bytes:
+def html_page(results: Results, findings: Findings, drawn: Sequence[Drawn]) -> bytes:
     """The whole page."""
     import jinja2
     from markupsafe import Markup
@@ -35,9 +38,10 @@ def html_page(results: Results, findings: Findings) -> bytes:
                                      lstrip_blocks=True, keep_trailing_newline=True)  # fmt: skip
     environment.filters["marked"] = marked
     template = environment.from_string(_own("report.html.jinja"))
-    data = page_data(results, findings)
     study = findings.study
-    names = setting_names(results)
+    names = [setting.label or "all runs" for setting in results.settings]
+    labels = [group.label for group in results.settings[0].groups]
+    data = page_data(drawn, labels, names)
     header, contrasts = _contrasts(findings, names)
     verdicts = [(row(each).verdict, sentence(each, study.metric)) for each in findings.contrasts]
     verdicts += [
@@ -53,8 +57,10 @@ def html_page(results: Results, findings: Findings) -> bytes:
         contrasts=contrasts,
         notes=[note for each in findings.contrasts if (note := row(each).note)],
         tests_note=tests_note(findings.contrasts),
-        variants=data.figures["variants"],
+        variants=labels,
         setting_names=names,
+        sections=[(name, [e for e in entries_of(results) if e.section == name]) for name in SECTIONS],
+        samples=[[[run.sample for run in group.runs] for group in setting.groups] for setting in results.settings],
         runs=list(run_rows(results, findings)),
         made=made_of(findings),
         held=fields_text(study.held),
@@ -66,11 +72,32 @@ def html_page(results: Results, findings: Findings) -> bytes:
         files=rerun_files(study),
         style=Markup(_own("page.css")),
         script=Markup("\n".join(_own(name) for name in SCRIPTS)),
-        figures=packed(utf8(json.dumps(jsonable(data.figures), separators=(",", ":"), allow_nan=False))),
+        figures=packed(utf8(json.dumps(data.figures, separators=(",", ":"), allow_nan=False))),
         weights=packed(data.weights),
         plotly=_plotly(),
     )
     return utf8(text)
+
+
+def run_rows(results: Results, findings: Findings) -> Iterator[dict[str, Any]]:
+    """One row of the table of runs for each planned run, in words."""
+    places = decimals(findings.study.smallest_effect)
+    for index, setting in enumerate(results.settings):
+        for group, found in zip(setting.groups, findings.settings[index].variants, strict=True):
+            for seed, run, value in zip(results.study.seeds, group.runs, found.values, strict=True):
+                kinds = Counter(event["kind"] for event in run.events)
+                yield {
+                    "setting": index,
+                    "setting_label": setting.label,
+                    "label": group.label,
+                    "seed": seed,
+                    "state": run.status.state,
+                    "value": fixed(value, places) if run.status.state == "done" else MISSING,
+                    "steps": f"{run.status.step:,} of {run.status.steps:,}" if run.status.steps else MISSING,
+                    "why": run.status.why,
+                    "events": ", ".join(f"{n} {kind.replace('_', ' ')}" for kind, n in sorted(kinds.items())),
+                    "fingerprint": run.fingerprint,
+                }
 
 
 def _contrasts(findings: Findings, names: Sequence[str]) -> tuple[list[str], list[list[str]]]:

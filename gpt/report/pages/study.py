@@ -2,10 +2,10 @@
 
 import html
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from gpt.analysis.findings import FigureFindings, Findings, MeanDifference, StudyFindings, VariantFindings
+from gpt.analysis.findings import Findings, MeanDifference, StudyFindings, VariantFindings
 from gpt.analysis.secondary import is_share
 from gpt.analysis.statistics.contrasts import ALPHA
 from gpt.analysis.statistics.paired import MeanInterval
@@ -55,7 +55,7 @@ def page(
         _proof(findings),
         _dynamics(findings),
         noise_section(findings),
-        _figures(findings.figures, many=len(findings.settings) > 1),
+        _figures(findings, many=len(findings.settings) > 1),
         _samples(samples, study),
         made(findings),
         ["## Limitations", "", *(f"- {text}" for text in limitations(findings))],
@@ -216,18 +216,21 @@ def _points(share: float) -> str:
     return f"{100 * share:.1f} points" if math.isfinite(share) else MISSING
 
 
-def _figures(figures: Sequence[FigureFindings], many: bool) -> list[str]:
-    if not figures:
-        return ["## Figures", "", "None yet: no run has finished."]
+def _figures(findings: Findings, many: bool) -> list[str]:
     lines = ["## Figures"]
+    if not findings.figures and not findings.left_out_figures:
+        return [*lines, "", "None yet: no run has finished."]
     setting = ""
-    for figure in figures:
+    for figure in findings.figures:
         if many and figure.setting != setting:
             setting = figure.setting
             lines += ["", f"### Figures at {setting}"]
         title = f"{figure.title}, {figure.setting}" if many and figure.setting else figure.title
         heading = "####" if many and figure.setting else "###"
         lines += ["", f"{heading} {figure.title}", "", f"![{title}](figures/{figure.file})", "", figure.caption]
+    for left_out in findings.left_out_figures:
+        where = f", {plain(left_out.setting)}" if left_out.setting else ""
+        lines += ["", f"**Left out by an error:** {left_out.title}{where} (`{left_out.name}`): {plain(left_out.error)}"]
     return lines
 
 
