@@ -21,7 +21,7 @@ STEPS, EVAL_EVERY = 40, 10
 LAYERS = ["embedding", "layer 0", "layer 1", "head"]
 DATA = hashlib.sha256(b"text").hexdigest()
 STACK = {"torch": "2.13.0", "device": "cpu", "threads": 1}
-CODE = {"shared": "0123456789ab", "engine=DDPEngine": "ba9876543210"}
+CODE = {"shared": "0123456789ab", "engine=SingleProcessEngine": "ba9876543210"}
 SOURCE = {"gpt": "0.1.0", "commit": "0123456789abcdef", "dirty": False}
 BASE: dict[str, Any] = {
     "data": {"source": "/somewhere/private/plays.txt", "val_fraction": 0.1},
@@ -110,7 +110,7 @@ def write_run(out: Path, planned: PlannedRun, outcome: Outcome) -> None:
         "code": CODE,
         "stack": STACK,
         "source": SOURCE,
-        "layouts": [{"from_step": 0, "engine": "one process", "ranks": 1, "micro_batches": 1, "seeds_together": 1}],
+        "layouts": [{"from_step": 0, "engine": "single process", "ranks": 1, "micro_batches": 1, "seeds_together": 1}],
         "hardware": {"cpu": "Abacus", "cores": 2, "gpu": None, "system": "Wood"},
         "final_weights_sha256": hashlib.sha256(planned.fingerprint.encode()).hexdigest(),
     }

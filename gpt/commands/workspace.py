@@ -41,7 +41,7 @@ def make_workspace(options: argparse.Namespace, launch: "Launch | None", corpora
     check_writable(options.out)
     if launch is None:
         return Workspace(options.out, corpora, device)
-    return Workspace(options.out, corpora, device_of(device, launch.local_rank), launch.zero_stage)
+    return Workspace(options.out, corpora, device_of(device, launch.local_rank), launch.engine)
 
 
 def make_layout(

@@ -9,6 +9,7 @@ import torch
 from gpt.errors import InputError
 from gpt.runner.launch.accelerate import Launch
 from gpt.study.plan import PlannedRun
+from gpt.train.engines.kinds import DEFAULT, EngineKind, engine_kinds
 from gpt.train.engines.micro_batches import micro_batches
 from gpt.train.engines.ranks import Ranks
 from gpt.yaml_file import canonical, flatten
@@ -73,7 +74,8 @@ def resolve_layout(
         raise InputError(f"--threads: got {wishes.threads}, must be at least 1 and at most {MOST_THREADS}")
     if not 0 < wishes.timeout <= LONGEST_TIMEOUT:
         raise InputError(f"--timeout: got {wishes.timeout:g} seconds, must be above 0 and at most {LONGEST_TIMEOUT}")
-    ranks = _ranks_per_run(wishes.ranks_per_run, launch)
+    kind = engine_kinds()[launch.engine if launch else DEFAULT]
+    ranks = _ranks_per_run(wishes.ranks_per_run, launch, kind)
     processes = launch.world if launch else _processes(wishes.processes, ranks, device)
     if launch and wishes.processes != "auto":
         raise InputError(f"--processes: got {wishes.processes}, must be left out: a launcher started {launch.world}")
@@ -85,23 +87,19 @@ def resolve_layout(
         )
     for run in runs:
         micro_batches(run.config, Ranks(0, ranks))
-        if launch and launch.zero_stage is not None and run.config.train.reduction == "rank_invariant":
-            raise InputError(
-                "train.reduction: got rank_invariant, must be fast with DeepSpeed, which adds up gradients itself"
-            )
+        kind.check(run.config)
     seeds = _seeds_per_process(wishes.seeds_per_process, runs, processes // ranks, device)
     if launch is None:
         processes = ranks * max(1, min(processes // ranks, len(seed_batches_of(runs, seeds))))
     return Layout(processes, ranks, seeds, wishes.threads, wishes.timeout)
 
 
-def _ranks_per_run(wish: int | None, launch: Launch | None) -> int:
-    sharded = launch is not None and launch.zero_stage is not None
-    ranks = wish if wish is not None else launch.world if launch and sharded else 1
+def _ranks_per_run(wish: int | None, launch: Launch | None, kind: EngineKind) -> int:
+    ranks = wish if wish is not None else launch.world if launch and kind.sharded else 1
     if ranks < 1:
         raise InputError(f"--ranks-per-run: got {ranks}, must be at least 1")
-    if launch and sharded and ranks == 1 < launch.world:
-        raise InputError("--ranks-per-run: got 1 with DeepSpeed, which has something to share out from 2 on")
+    if launch and kind.sharded and ranks == 1 < launch.world:
+        raise InputError(f"--ranks-per-run: got 1 with {kind.title}, which has something to share out from 2 on")
     return ranks
 
 

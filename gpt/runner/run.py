@@ -16,6 +16,7 @@ from gpt.runner.stack import describe_stack
 from gpt.runner.workspace import Workspace
 from gpt.study.folder import run_at
 from gpt.study.plan import PlannedRun
+from gpt.train.engines.kinds import engine_kinds
 
 
 def train_runs(runs: Sequence[PlannedRun], workspace: Workspace, launch: Launch | None, layout: Layout) -> Outcome:
@@ -49,5 +50,4 @@ def train_runs(runs: Sequence[PlannedRun], workspace: Workspace, launch: Launch 
 
 
 def _engine(workspace: Workspace) -> str:
-    engine = "DDP" if workspace.zero_stage is None else f"DeepSpeed ZeRO-{workspace.zero_stage}"
-    return f", {engine} over {backend_for(workspace.device)}"
+    return f", {engine_kinds()[workspace.engine].title} over {backend_for(workspace.device)}"

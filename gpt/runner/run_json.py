@@ -14,12 +14,9 @@ from gpt.runner.code_version import this_code
 from gpt.runner.stack import describe_hardware, describe_source, describe_stack
 from gpt.study.folder import run_at
 from gpt.study.plan import PlannedRun
-from gpt.train.engines.ddp import DDPEngine
 from gpt.train.engines.engine import Engine
-from gpt.train.engines.zero import ZeROEngine
+from gpt.train.engines.kinds import engine_classes
 from gpt.yaml_file import parse
-
-ENGINES: tuple[type, ...] = (DDPEngine, ZeROEngine)
 
 
 def check_text(planned: PlannedRun, data: Dataset) -> None:
@@ -90,7 +87,7 @@ def check_stack(run: RunFolder, config: RunConfig, stack: dict[str, Any]) -> Non
     """
     made_by, code = _made_by(run)
     now_known = this_code().parts(config)
-    for engine in ENGINES:
+    for engine in engine_classes():
         now_known |= this_code().engine_part(engine)
     made_by |= {f"code of {part}": version for part, version in code.items()}
     for key, now in {**stack, **{f"code of {part}": now_known.get(part) for part in code}}.items():

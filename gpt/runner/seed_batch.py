@@ -10,9 +10,9 @@ from gpt.runner.run_json import check_text, describe_run, note_layout
 from gpt.runner.workspace import Workspace
 from gpt.study.folder import run_at
 from gpt.study.plan import PlannedRun
-from gpt.train.engines.ddp import DDPEngine
+from gpt.train.engines.engine import Engine
+from gpt.train.engines.kinds import engine_kinds
 from gpt.train.engines.ranks import SINGLE, Ranks
-from gpt.train.engines.zero import ZeROEngine
 from gpt.train.loop import train
 from gpt.train.run_writer import RunWriter
 
@@ -47,8 +47,6 @@ def train_seed_batch(
 
 def build_engine(
     config: RunConfig, vocabulary: int, seeds: Sequence[int], workspace: Workspace, ranks: Ranks
-) -> DDPEngine | ZeROEngine:
+) -> Engine:
     """The engine that the launch asks for."""
-    if workspace.zero_stage is None:
-        return DDPEngine(config, vocabulary, seeds, workspace.device, ranks)
-    return ZeROEngine(config, vocabulary, seeds, workspace.device, ranks)
+    return engine_kinds()[workspace.engine].build(config, vocabulary, seeds, workspace.device, ranks)

@@ -6,6 +6,7 @@ from pathlib import Path
 import torch
 
 from gpt.runner.inputs import Corpora
+from gpt.train.engines.kinds import DEFAULT
 
 
 @dataclass(frozen=True)
@@ -17,5 +18,5 @@ class Workspace:
     corpora: Corpora
     """the texts"""
     device: torch.device
-    zero_stage: int | None = None
-    """DeepSpeed's stage where the launch asks for DeepSpeed"""
+    engine: str = DEFAULT
+    """what trains, a key of `engine_kinds`"""

@@ -355,7 +355,7 @@ def test_code_is_compared_part_by_part_and_commits_are_named(tmp_path):
 
 
 def test_layouts_are_counted_and_more_than_one_is_a_limitation(tmp_path):
-    one = {"engine": "one process", "ranks": 1, "micro_batches": 1, "seeds_together": 1}
+    one = {"engine": "single process", "ranks": 1, "micro_batches": 1, "seeds_together": 1}
     two = {"engine": "DDP", "ranks": 2, "micro_batches": 4, "seeds_together": 3}
     resumed = {"layouts": [{"from_step": 0, **one}, {"from_step": 20, **two}]}
     findings = found(tmp_path / "two", lambda run: clipped(run, changes=resumed if run.seed == 2 else {}))

@@ -32,7 +32,7 @@ def test_a_run_begun_by_another_stack_is_refused_by_name(faults: Tally, one: Sma
     one.train_until(tmp_path / "whole", 9)
     made_by = json.loads(one.run(tmp_path / "whole").run_json.read_text())
     assert {"torch", "numpy", "threads", "device"} <= set(made_by["stack"])
-    assert {"shared", "engine=DDPEngine"} <= set(made_by["code"])
+    assert {"shared", "engine=SingleProcessEngine"} <= set(made_by["code"])
     keys = [("stack", key) for key in made_by["stack"]] + [("code", part) for part in made_by["code"]]
     for section, key in faults.some(keys, 3):
         out = Path(shutil.copytree(tmp_path / "whole", tmp_path / key))

@@ -184,9 +184,9 @@ def study(tmp_path_factory: pytest.TempPathFactory, excerpt: Path) -> Path:
     return study_of(tmp_path_factory.mktemp("study"), excerpt, ON_ANY_RANKS, seeds=3)
 
 
-def faulty(folder: Path, rank: int, error: str = "ValueError('made up')", engine: str = "DDPEngine") -> Path:
+def faulty(folder: Path, rank: int, error: str = "ValueError('made up')", engine: str = "ReplicatedEngine") -> Path:
     """A script that is gpt but for a fault in one rank."""
-    module = {"DDPEngine": "ddp", "ZeROEngine": "zero"}[engine]
+    module = {"ReplicatedEngine": "replicated", "ZeROEngine": "zero"}[engine]
     path = folder / "faulty.py"
     path.write_text(RAISES.format(module=module, engine=engine, rank=rank, error=error))
     return path
@@ -256,7 +256,7 @@ def test_an_exception_in_one_rank_of_a_launch_fails_its_run_alone(
     study: Path, tmp_path: Path, file: str, rank: int
 ) -> None:
     out = tmp_path / "out"
-    script = faulty(tmp_path, rank, engine="ZeROEngine" if file == "zero3" else "DDPEngine")
+    script = faulty(tmp_path, rank, engine="ZeROEngine" if file == "zero3" else "ReplicatedEngine")
     command = [*accelerate(file)[:-2], script, "study", "run", in_fast_mode(study, tmp_path), "--out", out]
     code, said = run_command([*command, "--ranks-per-run", "2", "--seeds", "2"], tmp_path)
     assert code == 1, said

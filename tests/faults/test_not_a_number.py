@@ -8,7 +8,7 @@ from small import Small, make
 from tally import Tally
 
 from gpt.records.jsonl import read_jsonl
-from gpt.train.engines.ddp import DDPEngine
+from gpt.train.engines.replicated import ReplicatedEngine
 
 
 @pytest.fixture(scope="module")
@@ -22,7 +22,7 @@ def packed(tmp_path_factory: pytest.TempPathFactory, excerpt: Path) -> Small:
 def test_a_poisoned_seed_changes_no_other(
     faults: Tally, packed: Small, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, poison: float
 ) -> None:
-    original = DDPEngine.train_step
+    original = ReplicatedEngine.train_step
     for step, seed in faults.some([(step, seed) for step in range(1, 13) for seed in range(3)], 4):
         out = tmp_path / f"{step}-{seed}"
 
@@ -33,7 +33,7 @@ def test_a_poisoned_seed_changes_no_other(
                         value[seed].fill_(poison)
             return original(engine, at, *rest, **more)
 
-        monkeypatch.setattr(DDPEngine, "train_step", poisoned)
+        monkeypatch.setattr(ReplicatedEngine, "train_step", poisoned)
         with faults.one():
             packed.train(out, together=True)
             why = [packed.run(out, index).read_status().why for index in range(3)]

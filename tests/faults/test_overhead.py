@@ -13,7 +13,7 @@ from gpt.data.corpus import default_cache
 from gpt.records.jsonl import NOTHING
 from gpt.runner.inputs import Corpora
 from gpt.train import checkpoint
-from gpt.train.engines.ddp import DDPEngine
+from gpt.train.engines.single_process import SingleProcessEngine
 
 MOST = 0.01
 """share of the training's time"""
@@ -26,7 +26,7 @@ def test_checkpoints_at_the_default_interval_cost_less_than_a_hundredth_of_the_t
     config = read_run_file(repository / "configs/runs/char_small.yaml")
     assert config.train.checkpoint_every == type(config.train).model_fields["checkpoint_every"].default
     data = Corpora(default_cache()).load(config)
-    engine = DDPEngine(config, data.tokenizer.vocabulary_size, (0,), torch.device("cpu"))
+    engine = SingleProcessEngine(config, data.tokenizer.vocabulary_size, (0,), torch.device("cpu"))
     meta = {"run": "0" * 16, "records": {"metrics": NOTHING, "events": NOTHING}}
     steps, commits = [], []
     for step in range(1, 91):  # interleaved, so that whatever else the machine does hits both alike

@@ -11,8 +11,8 @@ from reference import VOCABULARY, run_config, text
 
 from gpt.config import RunConfig
 from gpt.data.batches import training_batch
-from gpt.train.engines.ddp import DDPEngine
 from gpt.train.engines.engine import StepOut
+from gpt.train.engines.single_process import SingleProcessEngine
 
 pytestmark = [
     pytest.mark.gpu,
@@ -22,7 +22,7 @@ TRAIN = text(4000)
 
 
 def steps_on(device: str, config: RunConfig, seeds: tuple[int, ...], count: int) -> list[StepOut]:
-    engine = DDPEngine(config, VOCABULARY, seeds, torch.device(device))
+    engine = SingleProcessEngine(config, VOCABULARY, seeds, torch.device(device))
     outs = []
     for step in range(1, count + 1):
         batch = training_batch(TRAIN, seeds, step, engine.samples, config.model.context)

@@ -13,7 +13,7 @@ from gpt.data.corpus import default_cache
 from gpt.probes.protocol import probes_of
 from gpt.runner.inputs import Corpora
 from gpt.train.context_use import measure_long_range
-from gpt.train.engines.ddp import DDPEngine
+from gpt.train.engines.single_process import SingleProcessEngine
 
 MOST = 0.03
 ROUNDS = 9
@@ -27,7 +27,7 @@ def test_all_probes_at_the_default_cadence_cost_less_than_three_hundredths_of_th
     assert config.probes == ProbeConfig()
     data = Corpora(default_cache()).load(config)
     vocabulary, context = data.tokenizer.vocabulary_size, config.model.context
-    engine = DDPEngine(config, vocabulary, (0,), torch.device("cpu"))
+    engine = SingleProcessEngine(config, vocabulary, (0,), torch.device("cpu"))
     read = {
         "text": torch.from_numpy(validation_windows(data.val, context)[: config.probes.windows, :-1]),
         "repeated": torch.from_numpy(repeated_windows(config.probes.windows, context, vocabulary)),

@@ -13,15 +13,15 @@ from reference import run_config
 import gpt
 from gpt.registry import REGISTRIES
 from gpt.runner.code_version import ENTRY_POINTS, Code, Name, place_of, this_code
-from gpt.runner.run_json import ENGINES
 from gpt.runner.stack import describe_source
+from gpt.train.engines.kinds import engine_classes
 
 
 def definitions() -> set[Name]:
     """Everything that any run's version covers."""
     code = this_code()
     variants = [cls for registry in REGISTRIES.values() for cls in registry.values()]
-    return set(code.reach(*map(code.place, ENTRY_POINTS), *map(place_of, [*ENGINES, *variants])).definitions)
+    return set(code.reach(*map(code.place, ENTRY_POINTS), *map(place_of, [*engine_classes(), *variants])).definitions)
 
 
 def test_every_module_that_computes_is_covered_and_no_other() -> None:
@@ -53,9 +53,12 @@ def test_every_module_that_computes_is_covered_and_no_other() -> None:
         "train.context_use",
         "train.engines.ddp",
         "train.engines.engine",
+        "train.engines.fsdp",
         "train.engines.micro_batches",
         "train.engines.rank_invariant",
         "train.engines.ranks",
+        "train.engines.replicated",
+        "train.engines.single_process",
         "train.engines.zero",
         "train.events",
         "train.loop",
@@ -122,7 +125,7 @@ def versions(folder: Path) -> dict[str, str]:
     """All parts of a run's code, with every engine's."""
     code = Code(folder)
     parts = code.parts(run_config())
-    for engine in ENGINES:
+    for engine in engine_classes():
         parts |= code.engine_part(engine)
     return parts
 
@@ -164,25 +167,24 @@ def test_a_word_does_not_change_the_version(copy: Path, before: dict[str, str], 
 
 
 def test_moving_a_definition_does_not_change_the_version(copy: Path, before: dict[str, str]) -> None:
-    clipping, engine = copy / "train/optim/clipping.py", copy / "train/engines/ddp.py"
-    sources = {path: path.read_text() for path in (clipping, engine)}
+    users = [path for path in (copy / "train").rglob("*.py") if "gpt.train.optim.clipping" in path.read_text()]
+    sources = {path: path.read_text() for path in [*users, copy / "train/optim/clipping.py"]}
     moved = copy / "records/elsewhere.py"
-    moved.write_text(clipping.read_text())
-    clipping.unlink()
-    engine.write_text(engine.read_text().replace("gpt.train.optim.clipping", "gpt.records.elsewhere"))
-    zero = copy / "train/engines/zero.py"
-    sources[zero] = zero.read_text()
-    zero.write_text(zero.read_text().replace("gpt.train.optim.clipping", "gpt.records.elsewhere"))
+    moved.write_text((copy / "train/optim/clipping.py").read_text())
+    (copy / "train/optim/clipping.py").unlink()
+    for path in users:
+        path.write_text(sources[path].replace("gpt.train.optim.clipping", "gpt.records.elsewhere"))
     after = versions(copy)
     moved.unlink()
     for path, source in sources.items():
         path.write_text(source)
+    assert users
     assert after == before
 
 
 def test_an_engine_changes_its_own_part_alone(copy: Path, before: dict[str, str]) -> None:
-    after = replaced(copy, "train/engines/ddp.py", 'group["lr"] = lr', 'group["lr"] = lr + 0')
-    assert [part for part in before if before[part] != after[part]] == ["engine=DDPEngine"]
+    after = replaced(copy, "train/engines/zero.py", 'group["lr"] = lr', 'group["lr"] = lr + 0')
+    assert [part for part in before if before[part] != after[part]] == ["engine=ZeROEngine"]
 
 
 def test_a_variant_changes_the_version_of_the_runs_that_use_it_alone(copy: Path, before: dict[str, str]) -> None:

@@ -18,16 +18,16 @@ SLACK = 15.0
 HANGS = """\
 import time
 from gpt.cli import main
-from gpt.train.engines.ddp import DDPEngine
+from gpt.train.engines.replicated import ReplicatedEngine
 
-train_step = DDPEngine.train_step
+train_step = ReplicatedEngine.train_step
 
 def hanging(self, step, *more, **options):
     while step == 7 and self.config.model.norm_placement == "post":
         time.sleep(1)
     return train_step(self, step, *more, **options)
 
-DDPEngine.train_step = hanging
+ReplicatedEngine.train_step = hanging
 if __name__ == "__main__":
     main()
 """

@@ -12,10 +12,11 @@ from ruamel.yaml import YAML
 from gpt.cli import main
 from gpt.errors import InputError
 from gpt.runner.launch.accelerate import Launch, parent_command, read_launch
+from gpt.train.engines.kinds import engine_kinds
 
 BIN = Path(sys.executable).parent
 
-FILES = ("one", "ddp", "zero1", "zero2", "zero3", "cpu", "two_machines")
+FILES = ("one", "ddp", "zero1", "zero2", "zero3", "fsdp", "cpu", "two_machines")
 """shipped in launch/"""
 
 AGENT = {
@@ -58,6 +59,14 @@ ZERO = AGENT | {
     "ACCELERATE_USE_DEEPSPEED": "true",
 }
 """rank 1 of distributed_type DEEPSPEED with two processes"""
+FSDP = DDP | {
+    "ACCELERATE_USE_FSDP": "true",
+    "FSDP_ACTIVATION_CHECKPOINTING": "false",
+    "FSDP_OFFLOAD_PARAMS": "false",
+    "FSDP_RESHARD_AFTER_FORWARD": "true",
+    "FSDP_VERSION": "2",
+}
+"""rank 1 of distributed_type FSDP with two processes"""
 ONE = DDP | {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "1", "LOCAL_WORLD_SIZE": "1"}
 SIMPLE = DYNAMO | {"ACCELERATE_USE_CPU": "False", "OMP_NUM_THREADS": "1"}
 """the process of `accelerate launch --num_processes 1`"""
@@ -77,7 +86,7 @@ PLACED = Launch(
     agent_store=True,
     attempt=0,
     cpu=True,
-    zero_stage=None,
+    engine="ddp",
 )
 
 
@@ -130,16 +139,27 @@ def test_a_rank_placed_by_hand_has_no_agents_store() -> None:
 
 @pytest.mark.parametrize("stage", [0, 1, 2, 3])
 def test_the_zero_stage_is_the_launchers(stage: int) -> None:
-    assert read_launch(ZERO | {"ACCELERATE_DEEPSPEED_ZERO_STAGE": str(stage)}, [], 0) == replace(
-        PLACED, zero_stage=stage
-    )
+    environment = ZERO | {"ACCELERATE_DEEPSPEED_ZERO_STAGE": str(stage)}
+    assert read_launch(environment, [], 0) == replace(PLACED, engine=f"zero{stage}")
 
 
 def test_an_unset_zero_stage_is_the_one_that_accelerate_takes() -> None:
     unset = AGENT | {"ACCELERATE_USE_DEEPSPEED": "true", "ACCELERATE_MIXED_PRECISION": "no"}
-    assert read_launch(unset, [], 0) == replace(PLACED, zero_stage=2)
+    assert read_launch(unset, [], 0) == replace(PLACED, engine="zero2")
     with pytest.raises(InputError, match="zero_stage must be 0, 1, 2 or 3"):
         read_launch(ZERO | {"ACCELERATE_DEEPSPEED_ZERO_STAGE": "4"}, [], 0)
+
+
+def test_fsdp_is_version_2_and_shards_all_that_it_can() -> None:
+    assert read_launch(FSDP, [], 0) == replace(PLACED, engine="fsdp")
+    for variable, value, why in (
+        ("FSDP_VERSION", "1", "fsdp_version must be 2"),
+        ("FSDP_OFFLOAD_PARAMS", "true", "fsdp_offload_params must be left out or false"),
+        ("FSDP_RESHARD_AFTER_FORWARD", "false", "fsdp_reshard_after_forward must be true"),
+        ("FSDP_ACTIVATION_CHECKPOINTING", "true", "fsdp_activation_checkpointing must be left out or false"),
+    ):
+        with pytest.raises(InputError, match=f"the launch sets {variable}={value}; {why}"):
+            read_launch(FSDP | {variable: value}, [], 0)
 
 
 def test_a_launch_of_one_process_is_none_unless_deepspeed_is_its_engine(repository: Path) -> None:
@@ -148,7 +168,7 @@ def test_a_launch_of_one_process_is_none_unless_deepspeed_is_its_engine(reposito
     exported = {"MASTER_ADDR": "n1", "MASTER_PORT": "29500"}
     assert read_launch(SIMPLE | exported, accelerate("--num_processes", "1"), 1) is None
     launch = read_launch(ZERO | {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "1"}, [], 1)
-    assert launch == replace(PLACED, world=1, rank=0, local_rank=0, cpu=False, zero_stage=2)
+    assert launch == replace(PLACED, world=1, rank=0, local_rank=0, cpu=False, engine="zero2")
 
 
 def test_one_process_is_not_moved_to_the_cpu_behind_its_back() -> None:
@@ -204,14 +224,13 @@ def test_deepspeed_with_use_cpu_is_refused(repository: Path, tmp_path: Path) -> 
             accelerate("--cpu", "--config_file", zero2, "--num_processes", "1"),
         ),  # nothing of DeepSpeed either
     ):
-        with pytest.raises(InputError, match="asks for DeepSpeed and for the CPU"):
+        with pytest.raises(InputError, match="asks for DEEPSPEED and for the CPU"):
             read_launch(environment, command, 0)
 
 
 @pytest.mark.parametrize(
     ("variable", "value", "why"),
     [
-        ("ACCELERATE_USE_FSDP", "true", "FSDP is not supported; gpt trains by DDP"),
         ("ACCELERATE_USE_MEGATRON_LM", "true", "Megatron-LM is not supported"),
         ("ACCELERATE_USE_PARALLELISM_CONFIG", "true", "parallelism_config is not supported"),
         ("ACCELERATE_DYNAMO_BACKEND", "INDUCTOR", "dynamo_backend must be 'NO'"),
@@ -244,7 +263,7 @@ def test_settings_that_ask_for_nothing_are_harmless() -> None:
         "ACCELERATE_DEEPSPEED_CONFIG_FILE": "none",
         "ACCELERATE_DEEPSPEED_OFFLOAD_PARAM_DEVICE": "none",
     }
-    assert read_launch(ZERO | nothing, [], 0) == replace(PLACED, zero_stage=2)
+    assert read_launch(ZERO | nothing, [], 0) == replace(PLACED, engine="zero2")
 
 
 @pytest.mark.parametrize("name", ["RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT"])
@@ -320,11 +339,14 @@ def test_bad_words_are_refused_with_one_line_before_anything_starts(
 def test_all_shipped_files_set_the_same_fields(repository: Path) -> None:
     assert {path.stem for path in (repository / "launch").glob("*.yaml")} == set(FILES)
     files = {name: YAML(typ="safe", pure=True).load(repository / f"launch/{name}.yaml") for name in FILES}
-    assert {name for name in FILES if "deepspeed_config" in files[name]} == {"zero1", "zero2", "zero3"}
-    assert [files[f"zero{stage}"]["deepspeed_config"]["zero_stage"] for stage in (1, 2, 3)] == [1, 2, 3]
+    assert set(engine_kinds()) <= {*FILES, "zero0"}, "but for the stage that shares out nothing"
     for name in FILES:
-        fields = files[name].keys() - {"deepspeed_config", "main_process_ip"}
+        kind = engine_kinds().get(name, engine_kinds()["ddp"])
+        fields = files[name].keys() - kind.fields.keys() - {"main_process_ip"}
         assert fields == files["one"].keys(), name
+        assert files[name]["distributed_type"] == kind.distributed_type
+        for section, content in kind.fields.items():
+            assert content.items() <= files[name][section].items(), name
         text = (repository / f"launch/{name}.yaml").read_text()
         assert text.startswith("# ")
         assert f"gpt launch launch/{name}.yaml " in text, "a file opens with its command"

@@ -14,6 +14,8 @@ from typing import Any
 import pytest
 from commands import BIN, TOLD
 
+from gpt.train.engines.kinds import engine_kinds
+
 pytestmark = pytest.mark.launch
 
 READ = """\
@@ -104,20 +106,20 @@ def launches(lines: Sequence[str]) -> list[dict[str, Any]]:
     return sorted(read, key=lambda launch: launch["rank"])
 
 
-def check_world(lines: Sequence[str], zero_stage: int | None) -> None:
+def check_world(lines: Sequence[str], engine: str) -> None:
     first, second = launches(lines)
-    expected = {"world": 2, "agent_store": True, "attempt": 0, "cpu": True, "zero_stage": zero_stage}
+    expected = {"world": 2, "agent_store": True, "attempt": 0, "cpu": True, "engine": engine}
     assert {name: first[name] for name in expected} == expected
     assert second == first | {"rank": 1, "local_rank": second["local_rank"]}
     assert [line for line in lines if line.startswith("sum: ")] == ["sum: 3"] * 2, "each rank adds 1 + its number"
 
 
-@pytest.mark.parametrize("name", ["one", "ddp", "zero1", "zero2", "zero3", "cpu"])
+@pytest.mark.parametrize("name", ["one", "ddp", "zero1", "zero2", "zero3", "fsdp", "cpu"])
 def test_two_ranks_of_a_shipped_file_form_one_world(started: Started, repository: Path, name: str) -> None:
     file = repository / f"launch/{name}.yaml"
     code, lines = started.run(["accelerate", "launch", "--config_file", file, "--num_processes", "2"], READ + JOIN)
     assert code == 0, "\n".join(lines)
-    check_world(lines, int(name[-1]) if name.startswith("zero") else None)
+    check_world(lines, name if name in engine_kinds() else "ddp")
     assert [launch["local_rank"] for launch in launches(lines)] == [0, 1]
 
 
@@ -130,7 +132,7 @@ def test_two_machines_form_one_world(started: Started, repository: Path) -> None
     ends = [finish(machine) for machine in machines]
     lines = [line for _, said in ends for line in said]
     assert [code for code, _ in ends] == [0, 0], "\n".join(lines)
-    check_world(lines, None)
+    check_world(lines, "ddp")
     assert [launch["local_rank"] for launch in launches(lines)] == [0, 0]
 
 
@@ -160,7 +162,7 @@ FLAGS = ["--num_processes", "2", "--num_machines", "1", "--mixed_precision", "no
 ZERO_2 = "distributed_type: DEEPSPEED\ndeepspeed_config: {zero_stage: 2, zero3_init_flag: false}\n"
 MULTI_GPU = "distributed_type: MULTI_GPU\n"
 ALONE = "asked for 2 processes but started one"
-TWO_ENGINES = "asks for DeepSpeed and for the CPU"
+TWO_ENGINES = "asks for DEEPSPEED and for the CPU"
 TRAPS: dict[str, tuple[list[str], str | None, str]] = {
     "--cpu": (["--cpu", *FLAGS], None, ALONE),
     "MULTI_CPU": ([], "distributed_type: MULTI_CPU\nuse_cpu: true\n", ALONE),
@@ -180,7 +182,12 @@ TRAPS: dict[str, tuple[list[str], str | None, str]] = {
     ),
     "bf16": (["--mixed_precision", "bf16"], MULTI_GPU, "MIXED_PRECISION=bf16; .*train.precision decides"),
     "INDUCTOR": ([], MULTI_GPU + "dynamo_backend: INDUCTOR\n", "DYNAMO_BACKEND=INDUCTOR; dynamo_backend must be 'NO'"),
-    "FSDP": ([], "distributed_type: FSDP\n", "FSDP is not supported"),
+    "FSDP, version 1": ([], "distributed_type: FSDP\nfsdp_config: {fsdp_version: 1}\n", "fsdp_version must be 2"),
+    "FSDP, use_cpu": (
+        [],
+        "distributed_type: FSDP\nfsdp_config: {fsdp_version: 2}\nuse_cpu: true\n",
+        "FSDP and for the CPU",
+    ),
     "MEGATRON_LM": ([], "distributed_type: MEGATRON_LM\n", "Megatron-LM is not supported"),
     "tensor parallel": (
         [],

@@ -13,14 +13,16 @@ from gpt.errors import InputError
 from gpt.runner.launch.accelerate import Launch
 from gpt.runner.layout import LARGEST_SEED_BATCH, Layout, LayoutOptions, resolve_layout, seed_batches_of
 from gpt.study.plan import PlannedRun
+from gpt.train.engines.kinds import engine_kinds
+from gpt.train.optim.adamw import AdamW
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
 CORES = len(os.sched_getaffinity(0))
 WISHES = LayoutOptions(processes="auto", ranks_per_run=None, seeds_per_process="auto", threads=1, timeout=60.0)
 LAUNCH = Launch(
-    world=4, rank=0, local_rank=0, address="127.0.0.1", port=1, agent_store=True, attempt=0, cpu=True, zero_stage=None
+    world=4, rank=0, local_rank=0, address="127.0.0.1", port=1, agent_store=True, attempt=0, cpu=True, engine="ddp"
 )
-ZERO = replace(LAUNCH, zero_stage=3)
+ZERO = replace(LAUNCH, engine="zero3")
 
 
 def runs(*kinds: tuple[str, int], **train: Any) -> list[PlannedRun]:
@@ -71,9 +73,9 @@ def test_a_launch_decides_the_number_of_processes_even_where_runs_are_few() -> N
     assert layout(LAUNCH, of=seeds(1), ranks_per_run=2).groups == 2
 
 
-@pytest.mark.parametrize("zero_stage", [0, 1, 2, 3])
-def test_with_deepspeed_all_ranks_share_a_run_unless_told_otherwise(zero_stage: int) -> None:
-    launch = replace(LAUNCH, zero_stage=zero_stage)
+@pytest.mark.parametrize("engine", [name for name, kind in engine_kinds().items() if kind.sharded])
+def test_with_a_sharded_engine_all_ranks_share_a_run_unless_told_otherwise(engine: str) -> None:
+    launch = replace(LAUNCH, engine=engine)
     assert layout(launch).ranks_per_run == 4
     assert layout(launch, ranks_per_run=2).groups == 2
     assert layout(replace(launch, world=1)).ranks_per_run == 1
@@ -142,7 +144,7 @@ def test_a_layout_says_what_it_is(chosen: Layout, words: str) -> None:
         (
             ZERO,
             {"ranks_per_run": 1},
-            "--ranks-per-run: got 1 with DeepSpeed, which has something to share out from 2 on",
+            "--ranks-per-run: got 1 with DeepSpeed ZeRO-3, which has something to share out from 2 on",
         ),
         (None, {"ranks_per_run": 3, "processes": "3"}, "train.batch_size: got 8, must be a multiple of 3 ranks"),
         (None, {"ranks_per_run": 16, "processes": "16"}, "train.batch_size: got 8, must be a multiple of 16 ranks"),
@@ -226,3 +228,16 @@ def test_runs_that_differ_in_anything_else_are_never_together() -> None:
 
 def test_no_runs_make_no_seed_batches() -> None:
     assert seed_batches_of([], 3) == []
+
+
+@pytest.mark.parametrize("engine", ["zero2", "fsdp"])
+def test_engines_whose_ranks_hold_shards_refuse_what_needs_whole_matrices(
+    engine: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    launch = replace(LAUNCH, engine=engine)
+    ordered = runs(("pre", 0), micro_batch_size=2, reduction="rank_invariant")
+    with pytest.raises(InputError, match="train.reduction: got rank_invariant, must be fast with"):
+        layout(launch, of=ordered)
+    monkeypatch.setattr(AdamW, "elementwise", False)
+    with pytest.raises(InputError, match="optim.optimizer: got adamw, must be one of"):
+        layout(launch)

@@ -118,7 +118,7 @@ def test_two_rows_leave_the_bytes_of_one_process(
 ) -> None:
     said = run_study(command, study, tmp_path / "out", *options)
     assert "6 to train on cpu with 2 processes\n" in said
-    check_layout(tmp_path / "out", "one process", ranks=1, micro_batches=1)
+    check_layout(tmp_path / "out", "single process", ranks=1, micro_batches=1)
     assert records(tmp_path / "out") == records(alone)
     assert findings(tmp_path / "out") == findings(alone)
 
@@ -144,7 +144,7 @@ def test_rows_that_take_seed_batches_of_uneven_size_train_every_run_once_and_fin
 ) -> None:
     said = run_study(GPT, study, tmp_path / "out", "--processes", "2", "--seeds-per-process", "2")
     assert "with 2 processes, up to 2 seeds together\n" in said
-    check_layout(tmp_path / "out", "one process", ranks=1, micro_batches=1, seeds_together=None)
+    check_layout(tmp_path / "out", "single process", ranks=1, micro_batches=1, seeds_together=None)
     together = sorted(layouts_of(run)[0]["seeds_together"] for run in runs_of(tmp_path / "out"))
     assert together == [1, 1, 2, 2, 2, 2]
     check_same_results(tmp_path / "out", alone)
@@ -155,7 +155,9 @@ def test_seeds_trained_together_find_the_same(alone: Path, study: Path, tmp_path
     options = ["--processes", ranks, "--ranks-per-run", ranks, "--seeds-per-process", "3"]
     said = run_study(GPT, study, tmp_path / "out", *options)
     assert "up to 3 seeds together" in said
-    check_layout(tmp_path / "out", "DDP" if ranks == "2" else "one process", int(ranks), int(ranks), seeds_together=3)
+    check_layout(
+        tmp_path / "out", "DDP" if ranks == "2" else "single process", int(ranks), int(ranks), seeds_together=3
+    )
     check_same_results(tmp_path / "out", alone)
 
 
@@ -164,6 +166,13 @@ def test_a_study_by_deepspeed_finds_the_same(alone: Path, study: Path, tmp_path:
     said = run_study(accelerate(f"zero{stage}"), study, tmp_path / "out")
     assert f"with 2 processes, 2 for each run, DeepSpeed ZeRO-{stage} over gloo" in said
     check_layout(tmp_path / "out", f"DeepSpeed ZeRO-{stage}", ranks=2, micro_batches=2)
+    check_same_results(tmp_path / "out", alone)
+
+
+def test_a_study_by_fsdp_finds_the_same(alone: Path, study: Path, tmp_path: Path) -> None:
+    said = run_study(accelerate("fsdp"), study, tmp_path / "out", "--seeds-per-process", "2")
+    assert "with 2 processes, 2 for each run, up to 2 seeds together, FSDP2 over gloo" in said
+    check_layout(tmp_path / "out", "FSDP2", ranks=2, micro_batches=2, seeds_together=None)
     check_same_results(tmp_path / "out", alone)
 
 
@@ -262,7 +271,7 @@ def test_a_run_in_order_that_moves_between_ranks_ends_with_the_same_bytes(
     for number in numbers[:-1]:
         training.until_stopped(GPT, *ranks(number))
     training.to_the_end(GPT, *ranks(numbers[-1]))
-    assert training.layouts == [("rank-invariant" if number > 1 else "one process", number) for number in numbers]
+    assert training.layouts == [("rank-invariant" if number > 1 else "single process", number) for number in numbers]
     assert records(training.out) == records(whole_in_order.out)
 
 
@@ -271,7 +280,7 @@ def test_a_run_that_moves_between_ranks_sees_the_same_samples(whole: Training, r
     for number in (1, 2, 4):
         training.until_stopped(GPT, *ranks(number))
     training.to_the_end(GPT, *ranks(1))
-    assert training.layouts == [("one process", 1), ("DDP", 2), ("DDP", 4), ("one process", 1)]
+    assert training.layouts == [("single process", 1), ("DDP", 2), ("DDP", 4), ("single process", 1)]
     check_same_losses(training, whole)
 
 
@@ -286,7 +295,7 @@ def check_same_losses(training: Training, whole: Training) -> None:
 def test_what_zero_3_leaves_is_taken_up_by_one_process(whole: Training, run_file: Path, tmp_path: Path) -> None:
     training = Training(run_file, tmp_path / "out")
     training.until_stopped(accelerate("zero3")).to_the_end(GPT)
-    assert training.layouts == [("DeepSpeed ZeRO-3", 2), ("one process", 1)]
+    assert training.layouts == [("DeepSpeed ZeRO-3", 2), ("single process", 1)]
     check_same_losses(training, whole)
 
 
@@ -308,8 +317,28 @@ def test_what_ranks_leave_is_taken_up_by_zero_2_and_then_by_one_process(
 ) -> None:
     training = Training(run_file, tmp_path / "out").until_stopped(GPT, *ranks(2))
     training.until_stopped(accelerate("zero2")).to_the_end(GPT)
-    assert training.layouts == [("DDP", 2), ("DeepSpeed ZeRO-2", 2), ("one process", 1)]
+    assert training.layouts == [("DDP", 2), ("DeepSpeed ZeRO-2", 2), ("single process", 1)]
     check_same_losses(training, whole)
+
+
+def test_what_fsdp_leaves_is_taken_up_by_every_other_engine_and_what_they_leave_by_fsdp(
+    whole: Training, run_file: Path, tmp_path: Path
+) -> None:
+    training = Training(run_file, tmp_path / "out").until_stopped(GPT)
+    training.until_stopped(accelerate("fsdp")).until_stopped(accelerate("zero2")).until_stopped(accelerate("fsdp"))
+    training.until_stopped(GPT, *ranks(2)).to_the_end(accelerate("fsdp"))
+    engines = ["single process", "FSDP2", "DeepSpeed ZeRO-2", "FSDP2", "DDP", "FSDP2"]
+    assert [engine for engine, _ in training.layouts] == engines
+    check_same_losses(training, whole)
+
+
+def test_a_run_by_fsdp_that_was_stopped_ends_with_the_same_bytes(run_file: Path, tmp_path: Path) -> None:
+    command = accelerate("fsdp")
+    (tmp_path / "whole").mkdir()
+    uninterrupted = Training(run_file, tmp_path / "whole/out").to_the_end(command)
+    training = Training(run_file, tmp_path / "out").until_stopped(command).to_the_end(command)
+    assert training.layouts == [("FSDP2", 2)]
+    assert records(training.out) == records(uninterrupted.out)
 
 
 # Two machines
@@ -360,7 +389,7 @@ def test_a_layout_that_does_not_fit_is_refused_before_anything_is_trained(
     [
         ("cpu", ["--processes", "2"], "got 2, must be left out: a launcher started 2"),
         ("cpu", ["--ranks-per-run", "3"], "got 3, must divide the number of processes, 2"),
-        ("zero3", ["--ranks-per-run", "1"], "got 1 with DeepSpeed, which has something to"),
+        ("zero3", ["--ranks-per-run", "1"], "got 1 with DeepSpeed ZeRO-3, which has something to"),
     ],
     ids=["processes", "ranks-per-run", "deepspeed"],
 )

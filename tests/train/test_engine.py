@@ -13,8 +13,8 @@ from gpt.config import RunConfig
 from gpt.data.batches import training_batch, validation_windows
 from gpt.model.dropout import DropoutKey
 from gpt.model.gpt import GPT, layer_index, token_losses
-from gpt.train.engines.ddp import DDPEngine
 from gpt.train.engines.engine import State, StepOut
+from gpt.train.engines.single_process import SingleProcessEngine
 from gpt.train.optim.schedule import learning_rate
 
 CPU = torch.device("cpu")
@@ -22,11 +22,11 @@ TRAIN = text(4000)
 WINDOWS = torch.from_numpy(validation_windows(text(250)[::-1].copy(), 12))
 
 
-def engine_of(config: RunConfig, seeds: tuple[int, ...] = (3, 0)) -> DDPEngine:
-    return DDPEngine(config, VOCABULARY, seeds, CPU)
+def engine_of(config: RunConfig, seeds: tuple[int, ...] = (3, 0)) -> SingleProcessEngine:
+    return SingleProcessEngine(config, VOCABULARY, seeds, CPU)
 
 
-def train(engine: DDPEngine, first: int, last: int, measure_updates: bool = False) -> list[StepOut]:
+def train(engine: SingleProcessEngine, first: int, last: int, measure_updates: bool = False) -> list[StepOut]:
     config = engine.config
     outs = []
     for step in range(first, last + 1):
@@ -36,7 +36,7 @@ def train(engine: DDPEngine, first: int, last: int, measure_updates: bool = Fals
     return outs
 
 
-def snapshot(engine: DDPEngine) -> State:
+def snapshot(engine: SingleProcessEngine) -> State:
     return {name: value.clone() for name, value in engine.state().items()}
 
 
@@ -196,7 +196,7 @@ def test_a_state_leads_with_the_seed_axis_and_has_three_tensors_for_each_paramet
         assert not value.requires_grad
 
 
-def naive_losses(engine: DDPEngine, windows_NT: Tensor) -> np.ndarray:
+def naive_losses(engine: SingleProcessEngine, windows_NT: Tensor) -> np.ndarray:
     losses = np.zeros((len(engine.seeds), len(windows_NT)))
     for s in range(len(engine.seeds)):
         naive = reference.NaiveGPT(engine.config.model, {n: w[s] for n, w in engine.weights().items()})

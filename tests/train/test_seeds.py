@@ -10,7 +10,8 @@ from torch import Tensor
 from gpt.config import RunConfig
 from gpt.data.batches import training_batch, validation_windows
 from gpt.model.linear import MATMULS
-from gpt.train.engines.ddp import DDPEngine, StepOut
+from gpt.train.engines.engine import StepOut
+from gpt.train.engines.single_process import SingleProcessEngine
 from gpt.train.optim.schedule import learning_rate
 
 SEEDS = (5, 0, 2, 2**40)
@@ -18,15 +19,15 @@ TRAIN = text(4000)
 WINDOWS = torch.from_numpy(validation_windows(text(130)[::-1].copy(), 12))
 
 
-def step_of(engine: DDPEngine, step: int) -> StepOut:
+def step_of(engine: SingleProcessEngine, step: int) -> StepOut:
     config = engine.config
     samples, lr = range(config.train.batch_size), learning_rate(step, config.train.steps, config.optim)
     batch = torch.from_numpy(training_batch(TRAIN, engine.seeds, step, samples, config.model.context))
     return engine.train_step(step, batch, lr, measure_updates=True)
 
 
-def engine_of(config: RunConfig, seeds: tuple[int, ...]) -> DDPEngine:
-    return DDPEngine(config, VOCABULARY, seeds, torch.device("cpu"))
+def engine_of(config: RunConfig, seeds: tuple[int, ...]) -> SingleProcessEngine:
+    return SingleProcessEngine(config, VOCABULARY, seeds, torch.device("cpu"))
 
 
 def bits(value: Tensor) -> Tensor:

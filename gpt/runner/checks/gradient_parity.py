@@ -4,7 +4,7 @@ A wrong average, a sum over shards taken twice, a clip limit that an engine fill
 training change gradient norms by percents and stop no run. Here every engine has to give the norms of a single process,
 layer by layer and seed by seed, or the command fails.
 
-Shapes of arrays: [seed][step][layer] for layer norms, [seed][step][part] for those of parts, else [seed][step].
+Shapes of arrays: [seed][step][layer] for layer norms, [seed][step][micro-batch] for micro-batches, else [seed][step].
 """
 
 import json
@@ -25,10 +25,11 @@ from gpt.errors import InputError
 from gpt.records.files import make_folder, write_atomic, write_json
 from gpt.records.manifest import write_manifest
 from gpt.runner.launch.supervise import without_launchers
+from gpt.train.engines.kinds import DEFAULT, EngineKind, Parity, engine_kinds
 from gpt.yaml_file import parse
 
 BOUND = 1e-5
-"""largest relative error against one process"""
+"""largest relative error against a single process"""
 BF16_BOUND = 5e-3
 """the same in bf16, where a difference in the last bit of fp32 can move a product by a whole bit of its 8"""
 BF16_SPLIT_BOUND = 3e-2
@@ -55,12 +56,13 @@ TOGETHER = [[0, 1]]
 
 @dataclass(frozen=True)
 class Case:
-    """One layout, and the case of one process that it is compared with."""
+    """One layout, and the case of a single process that it is compared with."""
 
     name: str
     ranks: int
     against: str
-    zero_stage: int | None = None
+    engine: str = DEFAULT
+    """a key of `engine_kinds`"""
     seed_batches: Sequence[Sequence[int]] = tuple(map(tuple, SEPARATE))
     micro_batch: int | None = None
     values: Mapping[str, Any] | None = None
@@ -68,9 +70,9 @@ class Case:
     bound: float = BOUND
 
     @property
-    def launch(self) -> tuple[int, int | None]:
+    def launch(self) -> tuple[int, str]:
         """Cases with the same launch are computed by the same processes."""
-        return self.ranks, self.zero_stage
+        return self.ranks, self.engine
 
     @property
     def asked(self) -> dict[str, Any]:
@@ -87,11 +89,11 @@ class Case:
 
 SPLIT = {2: "2 micro-batches", 4: "4 micro-batches"}
 SPLIT_BF16 = {parts: f"{name}, bf16" for parts, name in SPLIT.items()}
-"""cases of one process whose parts are those of 2 ranks and of 4"""
+"""cases of a single process whose parts are those of 2 ranks and of 4"""
 REFERENCE, BF16, UNCLIPPED, RANK_INVARIANT = (
-    "one process",
-    "one process, bf16",
-    "one process, no clipping",
+    "single process",
+    "single process, bf16",
+    "single process, no clipping",
     "rank-invariant, 1 rank",
 )
 _BF16 = {"train.precision": "bf16"}
@@ -115,20 +117,25 @@ def cases() -> list[Case]:
         Case("rank-invariant, 2 ranks", 2, RANK_INVARIANT, micro_batch=2, values=_RANK_INVARIANT, bound=0.0),
         Case("rank-invariant, 4 ranks", 4, RANK_INVARIANT, micro_batch=2, values=_RANK_INVARIANT, bound=0.0),
     ]
-    for name, ranks, stage in [
-        ("DDP, 2 ranks", 2, None),
-        ("DDP, 4 ranks", 4, None),
-        *((f"ZeRO-{stage}, 2 ranks", 2, stage) for stage in range(4)),
-    ]:
+    for kind in engine_kinds().values():
+        for parity in kind.parity:
+            found += _cases_of(kind, parity)
+    return found
+
+
+def _cases_of(kind: EngineKind, parity: Parity) -> list[Case]:
+    name, ranks = f"{kind.title}, {parity.ranks} ranks", parity.ranks
+    found = [Case(name, ranks, REFERENCE, kind.name)]
+    if parity.thorough:
+        split = SPLIT_BF16[ranks]
         found += [
-            Case(name, ranks, REFERENCE, stage),
-            Case(f"{name}, 2 seeds together", ranks, REFERENCE, stage, seed_batches=TOGETHER),
-            Case(f"{name}, no clipping", ranks, UNCLIPPED, stage, values=_UNCLIPPED),
-            Case(f"{name}, bf16", ranks, SPLIT_BF16[ranks], stage, values=_BF16, bound=BF16_BOUND),
+            Case(f"{name}, 2 seeds together", ranks, REFERENCE, kind.name, seed_batches=TOGETHER),
+            Case(f"{name}, no clipping", ranks, UNCLIPPED, kind.name, values=_UNCLIPPED),
+            Case(f"{name}, bf16", ranks, split, kind.name, values=_BF16, bound=BF16_BOUND),
         ]
-        if ranks == 2:
-            found.append(Case(f"{name}, 2 micro-batches each", ranks, REFERENCE, stage, micro_batch=2))
-    return [*found, Case("ZeRO-3, 4 ranks", 4, REFERENCE, 3)]
+    if parity.thorough and ranks == 2:
+        found.append(Case(f"{name}, 2 micro-batches each", ranks, REFERENCE, kind.name, micro_batch=2))
+    return found
 
 
 @dataclass(frozen=True)
@@ -160,8 +167,8 @@ class Line:
 class GradientParity:
     lines: list[Line]
     rank_invariant_cost: list[float]
-    """quartiles of the time of a step with rank-invariant reduction over that of a DDP step, two ranks, the same
-    micro-batches; empty where no case has two ranks"""
+    """quartiles of the time of a step with rank-invariant reduction over that of a DDP step with the same
+    micro-batches, two ranks; empty where no case has two ranks"""
 
     @property
     def holds(self) -> bool:
@@ -173,7 +180,7 @@ def check_parity(device: str, planned: Sequence[Case]) -> GradientParity:
 
     Args:
         device: `cpu` or `cuda`; then cases with more ranks than GPUs cannot run.
-        planned: with each case, the one of one process that it is held against.
+        planned: with each case, the one of a single process that it is compared with.
 
     Raises:
         InputError: a launch failed; its last lines are in the message.
@@ -181,7 +188,7 @@ def check_parity(device: str, planned: Sequence[Case]) -> GradientParity:
     results: dict[str, Any] = {}
     for launch in dict.fromkeys(case.launch for case in planned):
         asked = {case.name: case.asked for case in planned if case.launch == launch}
-        if launch == (2, None):
+        if launch == (2, DEFAULT):
             asked["cost"] = _timed()
         results |= _compute(*launch, asked, device)
         print(f"{len(results)} cases computed", file=sys.stderr, flush=True)
@@ -196,20 +203,19 @@ def _timed() -> dict[str, Any]:
     return {"config": ordered.model_dump(mode="json"), "rival": base.model_dump(mode="json")}
 
 
-def _compute(ranks: int, zero_stage: int | None, asked: dict[str, Any], device: str) -> dict[str, Any]:
+def _compute(ranks: int, engine: str, asked: dict[str, Any], device: str) -> dict[str, Any]:
     """What the cases of one launch measured."""
+    kind = engine_kinds()[engine]
     with tempfile.TemporaryDirectory() as folder:
         cases, answers, launch = (Path(folder) / name for name in ("cases.json", "answers.json", "launch.yaml"))
         cases.write_text(json.dumps(asked))
         start = [sys.executable]
         if ranks > 1:
-            launch.write_text(json.dumps(_launch_file(ranks, zero_stage, device)))  # JSON is YAML
+            launch.write_text(json.dumps(_launch_file(ranks, kind, device)))  # JSON is YAML
             start += ["-m", "accelerate.commands.launch", "--config_file", str(launch)]
         command = [*start, "-m", "gpt.runner.checks.gradient_parity_rank", str(cases), str(answers)]
         hidden = {"CUDA_VISIBLE_DEVICES": ""} if device == "cpu" else {}
-        what = f"gpt check-gradients: a launch of {ranks} ranks" + (
-            "" if zero_stage is None else f", ZeRO-{zero_stage},"
-        )
+        what = f"gpt check-gradients: a launch of {ranks} ranks, {kind.title},"
         try:
             ended = subprocess.run(
                 command,
@@ -228,17 +234,14 @@ def _compute(ranks: int, zero_stage: int | None, asked: dict[str, Any], device: 
         return json.loads(answers.read_text())
 
 
-def _launch_file(ranks: int, zero_stage: int | None, device: str) -> dict[str, Any]:
+def _launch_file(ranks: int, kind: EngineKind, device: str) -> dict[str, Any]:
     """An accelerate configuration with every field that a user's own could slip in."""
-    common = {
+    return {
         "compute_environment": "LOCAL_MACHINE", "mixed_precision": "no", "dynamo_backend": "NO", "num_machines": 1,
         "num_processes": ranks, "machine_rank": 0, "main_process_port": 0, "rdzv_backend": "static",
         "same_network": True, "gpu_ids": "all", "enable_cpu_affinity": False, "debug": False,
+        "distributed_type": kind.distributed_type, "use_cpu": device == "cpu" and kind.may_use_cpu, **kind.fields,
     }  # fmt: skip
-    if zero_stage is None:
-        return {**common, "distributed_type": "MULTI_GPU", "use_cpu": device == "cpu"}
-    zero = {"zero_stage": zero_stage, "zero3_init_flag": False, "deepspeed_multinode_launcher": "standard"}
-    return {**common, "distributed_type": "DEEPSPEED", "use_cpu": False, "deepspeed_config": zero}
 
 
 def compare(case: Case, results: Mapping[str, Any]) -> Line:
@@ -277,7 +280,8 @@ def _errors(mine: Any, reference: Any) -> "np.ndarray[Any, np.dtype[np.float64]]
 def table(parity: GradientParity) -> str:
     """The parity as a Markdown table."""
     lines = [
-        "| case | engine | ranks | parts | layer norms | loss | clip factor | evaluation | part norms | bound | |",
+        "| case | engine | ranks | micro-batches | layer norms | loss | clip factor | evaluation | micro-batch norms "
+        "| bound | |",
         "|---|---|--:|--:|--:|--:|--:|--:|--:|--:|---|",
     ]
     for line in parity.lines:
@@ -314,9 +318,9 @@ def page(parity: GradientParity, stack: Mapping[str, Any]) -> str:
         )
     return (
         "# Gradient norms in every layout\n\n"
-        "Largest relative error against one process over 6 steps, 2 seeds and all layers, by `gpt check-gradients`: "
-        "the norm of each layer's gradient before clipping, the loss, the factor of clipping, the loss of each window "
-        "of an evaluation, and the norm of the gradient of each part of the batch (a rank's micro-batch). "
+        "Largest relative error against a single process over 6 steps, 2 seeds and all layers, by `gpt "
+        "check-gradients`: the norm of each layer's gradient before clipping, the loss, the factor of clipping, the "
+        "loss of each window of an evaluation, and the norm of each micro-batch's gradient. "
         f"Made on {stack['device']}, with torch {stack['torch']}, accelerate {stack['accelerate']}, "
         f"DeepSpeed {stack['deepspeed']}.\n\n"
         f"{table(parity)}\n{cost}"

@@ -26,6 +26,7 @@ from gpt.runner.ranks.launched import open_store
 from gpt.runner.ranks.local import device_of
 from gpt.runner.seed_batch import build_engine
 from gpt.runner.workspace import Workspace
+from gpt.train.engines.kinds import DEFAULT
 from gpt.train.engines.ranks import SINGLE, Ranks
 from gpt.train.optim.schedule import learning_rate
 from gpt.yaml_file import parse
@@ -45,7 +46,7 @@ def main() -> None:
     launch = read_launch(os.environ, parent_command(), torch.cuda.device_count())
     cuda = torch.cuda.is_available() and not (launch and launch.cpu)
     device = device_of(torch.device("cuda" if cuda else "cpu"), launch.local_rank if launch else 0)
-    workspace = Workspace(Path(), Corpora(Path()), device, launch.zero_stage if launch else None)
+    workspace = Workspace(Path(), Corpora(Path()), device, launch.engine if launch else DEFAULT)
     if launch is None:
         answers.write_text(json.dumps(answer(cases, workspace, SINGLE)))
         return

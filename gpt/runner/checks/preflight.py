@@ -17,7 +17,7 @@ from gpt.records.formatting import count
 from gpt.runner.inputs import Corpora
 from gpt.study.plan import PlannedRun, fields_text, label, settings_of
 from gpt.study.spec import Kind, Scalar, Study
-from gpt.train.engines.ddp import DDPEngine
+from gpt.train.engines.single_process import SingleProcessEngine
 from gpt.yaml_file import canonical, flatten
 
 VARIANTS: dict[Kind, str] = {"contrasts": "variants", "components": "order seeds"}
@@ -172,7 +172,7 @@ def _core_seconds(runs: Sequence[PlannedRun], data: Dataset) -> float:
 
 def _seconds_per_step(run: PlannedRun, data: Dataset) -> float:
     config = run.config
-    engine = DDPEngine(config, data.tokenizer.vocabulary_size, [run.seed], torch.device("cpu"))
+    engine = SingleProcessEngine(config, data.tokenizer.vocabulary_size, [run.seed], torch.device("cpu"))
     durations, order = [], [config.data.order_of(run.seed)]
     for step in range(1, TIMED_STEPS + 1):
         batch = training_batch(data.train, order, step, range(config.train.batch_size), config.model.context)

@@ -12,17 +12,23 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from gpt.errors import InputError
+from gpt.train.engines.kinds import DEFAULT, OFF, Setting, engine_kinds, is_on
 
-ENGINES = "gpt trains by DDP (distributed_type: MULTI_GPU) or by DeepSpeed ZeRO 0 to 3 (distributed_type: DEEPSPEED)"
 START = "start it with gpt launch launch/ddp.yaml (on CPUs launch/cpu.yaml), or with torchrun"
 
-OFF = frozenset({"", "0", "false", "no"})
-SETTINGS = (
-    ("ACCELERATE_USE_PARALLELISM_CONFIG", OFF, f"parallelism_config is not supported; {ENGINES}"),
-    ("ACCELERATE_USE_FSDP", OFF, f"FSDP is not supported; {ENGINES}"),
-    ("ACCELERATE_USE_MEGATRON_LM", OFF, f"Megatron-LM is not supported; {ENGINES}"),
-    ("ACCELERATE_DYNAMO_BACKEND", {"no"}, "dynamo_backend must be 'NO': compiling the model is not supported"),
-    ("ACCELERATE_MIXED_PRECISION", {"no"}, "mixed_precision must be 'no': the run file's train.precision decides"),
+SETTINGS: tuple[Setting, ...] = (
+    ("ACCELERATE_USE_PARALLELISM_CONFIG", OFF, "parallelism_config is not supported: use a file of launch/"),
+    ("ACCELERATE_USE_MEGATRON_LM", OFF, "Megatron-LM is not supported: use a file of launch/"),
+    (
+        "ACCELERATE_DYNAMO_BACKEND",
+        {"no"},
+        "dynamo_backend must be 'NO': compiling the model is not supported",
+    ),
+    (
+        "ACCELERATE_MIXED_PRECISION",
+        {"no"},
+        "mixed_precision must be 'no': the run file's train.precision decides",
+    ),
     (
         "ACCELERATE_GRADIENT_ACCUMULATION_STEPS",
         {"1", "auto"},
@@ -33,17 +39,9 @@ SETTINGS = (
         {"0", "0.0", "auto", "none"},
         "gradient_clipping must be left out or 0.0: the run file's optim.clip decides",
     ),
-    (
-        "ACCELERATE_DEEPSPEED_CONFIG_FILE",
-        {"none"},
-        "deepspeed_config_file is not read: set zero_stage under deepspeed_config, the run file decides the rest",
-    ),
-    ("ACCELERATE_DEEPSPEED_OFFLOAD_OPTIMIZER_DEVICE", {"none"}, "offload_optimizer_device must be left out or none"),
-    ("ACCELERATE_DEEPSPEED_OFFLOAD_PARAM_DEVICE", {"none"}, "offload_param_device must be left out or none"),
 )
-"""Variables of a launch, the values in small letters that mean nothing is asked for, and what must hold."""
+"""of any launch; those of one engine's are in its file"""
 
-STAGES = ("0", "1", "2", "3")
 PLACE = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")
 LONGEST_NUMBER = 9
 """digits of a launcher's number"""
@@ -68,8 +66,8 @@ class Launch:
     """how often the launcher has started its processes again; what earlier attempts wrote is still in its store"""
     cpu: bool
     """whether the ranks compute on the CPU, because the launch asks for it or there is no GPU"""
-    zero_stage: int | None
-    """None: data parallel without DeepSpeed"""
+    engine: str
+    """a key of `engine_kinds`"""
 
 
 @dataclass(frozen=True)
@@ -79,9 +77,10 @@ class LaunchRequest:
     processes: int | None = None
     """over all machines; 0: one for each GPU; None: not known, as the parent is not accelerate"""
     cpu: bool = False
-    deepspeed: bool = False
+    distributed_type: str | None = None
+    """accelerate's word for the engine, where one is asked for in particular"""
     settings: dict[str, str] = field(default_factory=dict)
-    """options that accelerate passes on to DeepSpeed only and otherwise forgets, named like the variables"""
+    """options that accelerate passes on to one engine only and otherwise forgets, named like the variables"""
 
 
 def parent_command() -> list[str]:
@@ -97,24 +96,27 @@ def read_launch(environment: Mapping[str, str], command: Sequence[str], gpus: in
     """The place that a launcher gave this process, or None for a process that works alone.
 
     `command` is the parent's command line, `gpus` the number of GPUs that this process sees. A launch of one process
-    without DeepSpeed is no launch. Several tasks of one `srun` work alone too: they share runs by leases.
+    that asks for no engine in particular is no launch. Several tasks of one `srun` work alone too: they share runs by
+    leases.
     Raises InputError where what was started differs from what was asked for, or from what gpt supports.
     """
+    kinds = engine_kinds()
     _refuse_settings(environment)
     asked = _launch_request(command)
     _refuse_settings(asked.settings)
-    cpu = asked.cpu or _on(environment, "ACCELERATE_USE_CPU")
-    zero_stage = _zero_stage(environment)
-    if cpu and (asked.deepspeed or zero_stage is not None):
-        raise InputError(
-            "the launch asks for DeepSpeed and for the CPU (--cpu, use_cpu or ACCELERATE_USE_CPU), of which accelerate "
-            "drops one silently; ask for DeepSpeed alone and hide the GPUs (CUDA_VISIBLE_DEVICES=), or use "
-            "launch/cpu.yaml"
-        )
+    cpu = asked.cpu or is_on(environment, "ACCELERATE_USE_CPU")
+    kind = next((kind for kind in kinds.values() if kind.asked_for(environment)), kinds[DEFAULT])
+    for either in (kind, *(other for other in kinds.values() if other.distributed_type == asked.distributed_type)):
+        if cpu and not either.may_use_cpu:
+            raise InputError(
+                f"the launch asks for {either.distributed_type} and for the CPU (--cpu, use_cpu or "
+                "ACCELERATE_USE_CPU), of which accelerate drops one silently; leave the CPU away and hide the GPUs "
+                "(CUDA_VISIBLE_DEVICES=), or use launch/cpu.yaml"
+            )
     if not any(name in environment for name in PLACE[:3]):
         _refuse_one_of_several(environment, asked)
     else:
-        launch = _place(environment, cpu or gpus == 0, zero_stage)
+        launch = _place(environment, cpu or gpus == 0, kind.name)
         if asked.processes and asked.processes != launch.world:
             raise InputError(
                 f"accelerate launch was asked for {asked.processes} processes but started {launch.world}; "
@@ -125,7 +127,7 @@ def read_launch(environment: Mapping[str, str], command: Sequence[str], gpus: in
                 f"rank {launch.rank} is number {launch.local_rank} on its machine, counted from 0, and sees {gpus} "
                 f"GPU{'s'[: gpus > 1]}; start at most one process for each GPU, or use launch/cpu.yaml for the CPU"
             )
-        if launch.world > 1 or zero_stage is not None:
+        if launch.world > 1 or kind.name != DEFAULT:
             return launch
     if cpu and gpus:
         raise InputError(
@@ -149,15 +151,17 @@ def _launch_request(command: Sequence[str]) -> LaunchRequest:
         "ACCELERATE_GRADIENT_CLIPPING": given.gradient_clipping,
     }
     settings = {name: str(value) for name, value in settings.items() if value is not None}
-    processes, machines, cpu, deepspeed = given.num_processes, given.num_machines, given.cpu, given.use_deepspeed
+    processes, machines, cpu = given.num_processes, given.num_machines, given.cpu
+    flags = {"MULTI_GPU": given.multi_gpu, "DEEPSPEED": given.use_deepspeed, "FSDP": given.use_fsdp,
+             "MEGATRON_LM": given.use_megatron_lm, "TPU": given.tpu}  # fmt: skip
+    kind = next((kind for kind, is_given in flags.items() if is_given), None)
     if given.config_file is not None or (Path(default_config_file).is_file() and not given.cpu):
         file = load_config_from_file(given.config_file)
         processes = file.num_processes if processes is None else processes
         machines = file.num_machines if machines is None else machines
-        other = given.multi_gpu or given.use_fsdp or given.use_megatron_lm or given.tpu
-        deepspeed = deepspeed or (file.distributed_type == "DEEPSPEED" and not other)
+        kind = kind or str(getattr(file.distributed_type, "value", file.distributed_type))
         cpu = cpu or file.use_cpu
-    return LaunchRequest(max(processes, machines or 1) if processes else 0, cpu, deepspeed, settings)
+    return LaunchRequest(max(processes, machines or 1) if processes else 0, cpu, kind, settings)
 
 
 def _launcher_arguments(command: Sequence[str]) -> Sequence[str] | None:
@@ -172,19 +176,10 @@ def _launcher_arguments(command: Sequence[str]) -> Sequence[str] | None:
 
 
 def _refuse_settings(settings: Mapping[str, str]) -> None:
-    for variable, harmless, advice in SETTINGS:
+    for variable, harmless, advice in (*SETTINGS, *(s for kind in engine_kinds().values() for s in kind.settings)):
         value = settings.get(variable)
         if value is not None and value.lower() not in harmless:
             raise InputError(f"the launch sets {variable}={value}; {advice}")
-
-
-def _zero_stage(environment: Mapping[str, str]) -> int | None:
-    if not _on(environment, "ACCELERATE_USE_DEEPSPEED"):
-        return None
-    stage = environment.get("ACCELERATE_DEEPSPEED_ZERO_STAGE", "2")  # as accelerate's DeepSpeedPlugin has it
-    if stage not in STAGES:
-        raise InputError(f"the launch sets ACCELERATE_DEEPSPEED_ZERO_STAGE={stage}; zero_stage must be 0, 1, 2 or 3")
-    return int(stage)
 
 
 def _refuse_one_of_several(environment: Mapping[str, str], asked: LaunchRequest) -> None:
@@ -195,7 +190,7 @@ def _refuse_one_of_several(environment: Mapping[str, str], asked: LaunchRequest)
     if several != 1:
         raise InputError(
             f"accelerate launch was asked for {several} processes but started one, as it does for --cpu and for every "
-            f"distributed_type but MULTI_GPU and DEEPSPEED, MULTI_CPU too; {START}"
+            f"distributed_type but {_listed_types()}, MULTI_CPU too; {START}"
         )
     for name in MPI_SIZES:
         size = environment.get(name, "")
@@ -206,7 +201,7 @@ def _refuse_one_of_several(environment: Mapping[str, str], asked: LaunchRequest)
             raise InputError(f"mpirun started {size} processes ({name}), which gpt cannot join to one world; {START}")
 
 
-def _place(environment: Mapping[str, str], cpu: bool, zero_stage: int | None) -> Launch:
+def _place(environment: Mapping[str, str], cpu: bool, engine: str) -> Launch:
     missing = [name for name in PLACE if not environment.get(name)]
     if missing:
         there = ", ".join(name for name in PLACE if environment.get(name)) or "empty variables"
@@ -218,7 +213,7 @@ def _place(environment: Mapping[str, str], cpu: bool, zero_stage: int | None) ->
     if not 0 < port < 65536:
         raise InputError(f"MASTER_PORT is {port}, must be from 1 to 65535")
     agent_store = environment.get("TORCHELASTIC_USE_AGENT_STORE") == "True"
-    return Launch(world, rank, local_rank, environment["MASTER_ADDR"], port, agent_store, attempt, cpu, zero_stage)
+    return Launch(world, rank, local_rank, environment["MASTER_ADDR"], port, agent_store, attempt, cpu, engine)
 
 
 def _number(environment: Mapping[str, str], name: str) -> int:
@@ -228,5 +223,5 @@ def _number(environment: Mapping[str, str], name: str) -> int:
     return int(value)
 
 
-def _on(environment: Mapping[str, str], name: str) -> bool:
-    return environment.get(name, "").lower() not in OFF
+def _listed_types() -> str:
+    return ", ".join(sorted({kind.distributed_type for kind in engine_kinds().values()}))

@@ -26,7 +26,6 @@ from gpt.runner.workspace import Workspace
 from gpt.study.plan import PlannedRun
 from gpt.yaml_file import canonical
 
-
 OTHERS_POLL_SECONDS = 0.1
 
 
@@ -53,7 +52,7 @@ def check_ranks_agree(
     about = {
         "processes": layout.processes,
         "ranks-per-run": layout.ranks_per_run,
-        "zero_stage": launch.zero_stage,
+        "engine": launch.engine,
         **describe_stack(workspace.device),
         "code": sorted({canonical(this_code().parts(run.config)) for seed_batch in seed_batches for run in seed_batch}),
         "runs": [[run.fingerprint for run in seed_batch] for seed_batch in seed_batches],

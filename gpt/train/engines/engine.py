@@ -1,7 +1,7 @@
 """The seam between the training loop and whatever computes a step, and what all engines compute alike.
 
-Shapes: S seed, B sample, T position, L layer, N validation window, A micro-batch of this rank, P part of the batch: a
-micro-batch of any rank.
+Shapes: S seed, B sample, T position, L layer, N validation window, A micro-batch of this rank, M of any rank, X what is
+recorded of a micro-batch.
 """
 
 from abc import ABC, abstractmethod
@@ -14,11 +14,13 @@ import torch
 from torch import Tensor, nn
 
 from gpt.config import RunConfig
+from gpt.errors import InputError
 from gpt.model.dropout import DropoutKey
 from gpt.model.flops import parameter_count, training_flops_per_token
 from gpt.model.gpt import GPT, build_model, layer_index, layer_names, token_losses
 from gpt.train.engines.micro_batches import micro_batches
 from gpt.train.engines.ranks import SINGLE, Ranks
+from gpt.train.optim.optimizer import OPTIMIZERS
 
 State = dict[str, Tensor]
 
@@ -36,7 +38,7 @@ class StepOut:
     clip_scale_S: Tensor
     """factor that the gradient was multiplied by"""
     micro_batch_norm_SM: Tensor | None
-    """norm of the mean gradient of each part of the batch; None where the noise scale was not asked for"""
+    """norm of the mean gradient of each micro-batch of any rank; None where the noise scale was not asked for"""
     update_ratio_SL: Tensor | None
     """norm of the update over the norm of the weights, layer by layer; None where it was not asked for"""
 
@@ -109,15 +111,28 @@ class Engine(ABC):
         logits_SBTV, _ = self.forward(part_SBT[..., :-1], dropout_key=DropoutKey(self.seeds, step, samples))
         return token_losses(logits_SBTV, part_SBT[..., 1:]).mean((1, 2))
 
-    def _of_all_micro_batches(self, values_XSA: Tensor) -> Tensor:
-        """(X, S, P): what each rank knows of its own micro-batches, put together in the order of their samples."""
-        rank, size = self.ranks.rank, self.ranks.size
-        if size == 1:
-            return values_XSA
-        parts = values_XSA.shape[2]
-        all_XSM = values_XSA.new_zeros(*values_XSA.shape[:2], parts * size)
-        all_XSM[:, :, rank * parts : (rank + 1) * parts] = values_XSA
-        return self.ranks.all_reduce_sum(all_XSM)
+    def _measured(self, loss_S: Tensor, divisor: int) -> Tensor:
+        """(X, S): what is recorded of a micro-batch after its backward pass: its loss, and its gradient's norm.
+
+        Args:
+            divisor: what the loss was divided by before that pass.
+        """
+        norms = [] if self.micro_batch_norms is None else [self.micro_batch_norms.last_S() * divisor]
+        return torch.stack([loss_S.detach(), *norms])
+
+    def _of_batch(self, measured_AXS: Sequence[Tensor]) -> tuple[Tensor, Tensor | None]:
+        """The (S,) mean loss of the batch, and the (S, M) gradient norms of all its micro-batches.
+
+        Args:
+            measured_AXS: of this rank's micro-batches, see `_measured`.
+        """
+        all_XSM = torch.stack(list(measured_AXS), dim=2)
+        rank, size, count = self.ranks.rank, self.ranks.size, len(measured_AXS)
+        if size > 1:
+            own_XSA, all_XSM = all_XSM, all_XSM.new_zeros(*all_XSM.shape[:2], count * size)
+            all_XSM[:, :, rank * count : (rank + 1) * count] = own_XSA
+            self.ranks.all_reduce_sum(all_XSM)
+        return all_XSM[0].mean(1), None if self.micro_batch_norms is None else all_XSM[1]
 
     @abstractmethod
     def train_step(self, step: int, batch_SBT: Tensor, lr: float, measure_updates: bool) -> StepOut:
@@ -175,3 +190,20 @@ class Engine(ABC):
 
     def close(self) -> None:  # noqa: B027
         """Let go of what outlives the engine; it is not used again."""
+
+
+def check_sharded(config: RunConfig, engine: str) -> None:
+    """Refuse what an engine whose ranks hold shards of the weights cannot train.
+
+    Raises:
+        InputError: names the field.
+    """
+    got = config.train.reduction
+    if got != "fast":
+        raise InputError(f"train.reduction: got {got}, must be fast with {engine}, which adds up gradients itself")
+    if not OPTIMIZERS[config.optim.optimizer].elementwise:
+        elementwise = ", ".join(name for name, optimizer in OPTIMIZERS.items() if optimizer.elementwise)
+        raise InputError(
+            f"optim.optimizer: got {config.optim.optimizer}, must be one of {elementwise} with {engine}, whose ranks "
+            "hold shards: it updates no element by itself"
+        )

@@ -3,20 +3,22 @@
 DeepSpeed would clip all seeds of a seed batch together and says nothing of layers, so it is told not to clip; norms are
 taken and gradients scaled here, on each rank's shards, between its backward pass and its step.
 
-Shapes: S seed, L layer, W parameter tensor, P part of the batch.
+Shapes: S seed, L layer, W parameter tensor.
 """
 
 import importlib
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from gpt.config import RunConfig
-from gpt.train.engines.engine import Engine, State, StepOut
+from gpt.train.engines.engine import Engine, State, StepOut, check_sharded
+from gpt.train.engines.kinds import EngineKind, Parity, is_on, register
 from gpt.train.engines.ranks import Ranks
 from gpt.train.optim.clipping import clip_scale
 from gpt.train.optim.optimizer import SeedOptimizer, build_optimizer
@@ -34,15 +36,8 @@ class Shard:
 class ZeROEngine(Engine):
     """Ranks that share out the optimizer's state (stage 1), also gradients (2), also parameters (3), or nothing (0)."""
 
-    def __init__(
-        self,
-        config: RunConfig,
-        vocabulary: int,
-        seeds: Sequence[int],
-        device: torch.device,
-        ranks: Ranks,
-    ):
-        assert config.train.reduction == "fast", "DeepSpeed adds gradients up itself"
+    def __init__(self, config: RunConfig, vocabulary: int, seeds: Sequence[int], device: torch.device, ranks: Ranks):
+        check(config)
         super().__init__(config, vocabulary, seeds, device, ranks)
         self.shapes = {name: p.shape for name, p in self.parameters.items()}
         initial = {f"parameter/{name}": p.detach().clone() for name, p in self.parameters.items()}
@@ -62,10 +57,8 @@ class ZeROEngine(Engine):
             self.deepspeed.set_gradient_accumulation_boundary(samples == self.micro_batches[-1])
             loss_S = self._loss(step, batch_SBT, samples)
             self.deepspeed.backward(loss_S.sum())  # which divides by the number of micro-batches
-            measured.append(
-                [loss_S.detach(), *([self.micro_batch_norms.last_S() * count] if self.micro_batch_norms else [])]
-            )
-        of_all_XSM = self._of_all_micro_batches(torch.stack([torch.stack(m) for m in measured], dim=2))
+            measured.append(self._measured(loss_S, count))
+        loss_S, micro_batch_norm_SM = self._of_batch(measured)
 
         gradients = [self._gradient(p) for p in self.parameters.values()]
         layer_grad_norm_SL = self._layer_norms(gradients)
@@ -79,14 +72,8 @@ class ZeROEngine(Engine):
         for group in self.deepspeed.optimizer.param_groups:
             group["lr"] = lr
         self.deepspeed.step()
-        return StepOut(
-            of_all_XSM[0].mean(1),
-            grad_norm_S,
-            layer_grad_norm_SL,
-            scale_S,
-            of_all_XSM[1] if self.micro_batch_norms else None,
-            self._update_ratio(before) if measure_updates else None,
-        )
+        ratio_SL = self._update_ratio(before) if measure_updates else None
+        return StepOut(loss_S, grad_norm_S, layer_grad_norm_SL, scale_S, micro_batch_norm_SM, ratio_SL)
 
     def _layer_norms(self, shards: Sequence[Shard | None]) -> Tensor:
         """(S, L): norms of whole layers from the shards of all ranks, by one collective."""
@@ -106,7 +93,7 @@ class ZeROEngine(Engine):
         return whole.view(shape[0], -1).square().sum(1)
 
     def _scale(self, shard: Shard | None, shape: torch.Size, scale_S: Tensor, finite_S: Tensor) -> None:
-        """Clip; a seed that left the finite numbers stands still, else DeepSpeed would skip the step of all seeds."""
+        """Clip; a seed that became non-finite stands still, else DeepSpeed would skip the step of all seeds."""
         if shard is None:
             return
         here = slice(shard.first, shard.first + len(shard.values))
@@ -223,7 +210,7 @@ def _prepare(
     # a collective for one machine's CPUs that is compiled for a minute when first used; gloo does without
     deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
     DeepSpeedPlugin.set_deepspeed_weakref = _nothing_to_tell  # it tells transformers, which is not needed here
-    # what is left of the seed batch before, whose row may have broken up since
+    # what is left of the seed batch before, whose rank group may have been aborted since
     AcceleratorState._reset_state(reset_partial_state=True)
     deepspeed.comm.comm.cdb = None
     importlib.reload(deepspeed.utils.groups)
@@ -248,3 +235,54 @@ def _prepare(
 
 def _nothing_to_tell(_plugin: object) -> None:
     pass
+
+
+check = partial(check_sharded, engine="DeepSpeed")
+
+STAGES = ("0", "1", "2", "3")
+SETTINGS = (
+    ("ACCELERATE_DEEPSPEED_ZERO_STAGE", STAGES, "zero_stage must be 0, 1, 2 or 3"),
+    (
+        "ACCELERATE_DEEPSPEED_CONFIG_FILE",
+        {"none"},
+        "deepspeed_config_file is not read: set zero_stage under deepspeed_config, the run file decides the rest",
+    ),
+    (
+        "ACCELERATE_DEEPSPEED_OFFLOAD_OPTIMIZER_DEVICE",
+        {"none"},
+        "offload_optimizer_device must be left out or none",
+    ),
+    ("ACCELERATE_DEEPSPEED_OFFLOAD_PARAM_DEVICE", {"none"}, "offload_param_device must be left out or none"),
+)
+
+
+def _asks_for(stage: str, environment: Mapping[str, str]) -> bool:
+    """Whether a launch asks for a stage; the one that accelerate's DeepSpeedPlugin takes if none is named is 2."""
+    if not is_on(environment, "ACCELERATE_USE_DEEPSPEED"):
+        return False
+    return environment.get("ACCELERATE_DEEPSPEED_ZERO_STAGE", "2") == stage
+
+
+for _stage in STAGES:
+    register(
+        EngineKind(
+            name=f"zero{_stage}",
+            title=f"DeepSpeed ZeRO-{_stage}",
+            build=ZeROEngine,
+            classes=(ZeROEngine,),
+            distributed_type="DEEPSPEED",
+            fields={
+                "deepspeed_config": {
+                    "zero_stage": int(_stage),
+                    "zero3_init_flag": False,
+                    "deepspeed_multinode_launcher": "standard",
+                }
+            },
+            asked_for=partial(_asks_for, _stage),
+            settings=SETTINGS,
+            may_use_cpu=False,
+            sharded=True,
+            check=check,
+            parity=(Parity(2), *([Parity(4, thorough=False)] if _stage == "3" else [])),
+        )
+    )
