@@ -236,8 +236,8 @@ def test_engines_whose_ranks_hold_shards_refuse_what_needs_whole_matrices(
 ) -> None:
     launch = replace(LAUNCH, engine=engine)
     ordered = runs(("pre", 0), micro_batch_size=2, reduction="rank_invariant")
-    with pytest.raises(InputError, match="train.reduction: got rank_invariant, must be fast with"):
+    with pytest.raises(InputError, match=r"train.reduction: got rank_invariant, must be fast with"):
         layout(launch, of=ordered)
     monkeypatch.setattr(AdamW, "elementwise", False)
-    with pytest.raises(InputError, match="optim.optimizer: got adamw, must be one of"):
+    with pytest.raises(InputError, match=r"optim.optimizer: got adamw, must be one of"):
         layout(launch)
