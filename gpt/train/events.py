@@ -1,4 +1,4 @@
-"""Events of a run: it left the finite numbers, its loss jumped or ended at the unigram loss, its attention collapsed.
+"""Events of a run: it became non-finite, its loss jumped or ended at the unigram loss, its attention collapsed.
 
 Rules are functions of what is recorded alone, so a resumed run finds the same events.
 """
@@ -34,13 +34,13 @@ LEARNED_NOTHING_MARGIN = 0.05
 COLLAPSED_SHARE = 0.05
 """a layer whose mean attention entropy is below this share of even attention's has collapsed"""
 
-Row = Mapping[str, Any]
+StepRecord = Mapping[str, Any]
 
 
 class EventDetector:
     """Feeds on one run's rows and probed entropies, in order, and names what happened."""
 
-    def __init__(self, unigram_loss: float, steps: int, context: int, before: Sequence[Row] = ()):
+    def __init__(self, unigram_loss: float, steps: int, context: int, before: Sequence[StepRecord] = ()):
         """
         Args:
             unigram_loss: of a model that knows only how frequent each character is, nats per character.
@@ -56,7 +56,7 @@ class EventDetector:
         self._best = self._last = math.inf
         self._collapsed = any(event["kind"] == ENTROPY_COLLAPSE for event in before)
 
-    def observe(self, row: Row) -> list[dict[str, Any]]:
+    def observe(self, row: StepRecord) -> list[dict[str, Any]]:
         """The events that this row brings."""
         step = row["step"]
         for key in (TRAIN_LOSS, GRAD_NORM, VAL_LOSS):
@@ -80,7 +80,7 @@ class EventDetector:
         found = {"layer": low[0], "entropy": entropy_L[low[0]], "at_most": self.least_entropy}
         return [{"step": step, "kind": ENTROPY_COLLAPSE, **found}]
 
-    def _spikes(self, row: Row) -> list[dict[str, Any]]:
+    def _spikes(self, row: StepRecord) -> list[dict[str, Any]]:
         if TRAIN_LOSS not in row:
             return []
         loss, spike = row[TRAIN_LOSS], None
@@ -95,7 +95,7 @@ class EventDetector:
         self._in_spike = spike is not None
         return [spike] if spike is not None and begins else []
 
-    def _learned_nothing(self, row: Row) -> list[dict[str, Any]]:
+    def _learned_nothing(self, row: StepRecord) -> list[dict[str, Any]]:
         """The event of a last row at the unigram loss: of a run that never left it, or fell back to it.
 
         A run that overfitted may end as high on validation text, but its training loss is below its best evaluation.

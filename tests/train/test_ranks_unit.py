@@ -64,7 +64,7 @@ def test_a_batch_that_cannot_be_divided_is_refused(batch: int, ranks: int, micro
 
 def test_the_noise_scale_needs_two_parts() -> None:
     for micro in (None, 8):
-        with pytest.raises(InputError, match=r"noise_scale: needs a batch in at least two parts.*batch_size 8"):
+        with pytest.raises(InputError, match=r"noise_scale: needs at least two micro-batches.*batch_size 8"):
             divided(8, 1, micro, noise_scale=True)
     assert len(divided(8, 1, 4, noise_scale=True)[0]) == 2
     assert len(divided(8, 2, noise_scale=True)) == 2

@@ -33,7 +33,7 @@ BOUND = 1e-5
 BF16_BOUND = 5e-3
 """the same in bf16, where a difference in the last bit of fp32 can move a product by a whole bit of its 8"""
 BF16_SPLIT_BOUND = 3e-2
-"""the same in bf16 against other parts of the batch: the weight gradient of each part is rounded to 8 bits"""
+"""the same in bf16 against other micro-batches: the weight gradient of each is rounded to 8 bits"""
 
 SMALL: dict[str, Any] = {
     "model": {"layers": 2, "heads": 3, "width": 33, "context": 32, "position": "learned", "norm_placement": "pre",
@@ -79,8 +79,8 @@ class Case:
         """What the ranks are told."""
         values = {"train.micro_batch_size": self.micro_batch, **(self.values or {})}
         config = with_values(parse(RunConfig, SMALL, "gradient parity"), values, self.name)
-        parts = config.train.batch_size // (self.micro_batch or config.train.batch_size // self.ranks)
-        config = with_values(config, {"probes.noise_scale": parts > 1}, self.name)
+        count = config.train.batch_size // (self.micro_batch or config.train.batch_size // self.ranks)
+        config = with_values(config, {"probes.noise_scale": count > 1}, self.name)
         return {
             "config": config.model_dump(mode="json"),
             "seed batches": [list(seed_batch) for seed_batch in self.seed_batches],
@@ -88,8 +88,8 @@ class Case:
 
 
 SPLIT = {2: "2 micro-batches", 4: "4 micro-batches"}
-SPLIT_BF16 = {parts: f"{name}, bf16" for parts, name in SPLIT.items()}
-"""cases of a single process whose parts are those of 2 ranks and of 4"""
+SPLIT_BF16 = {count: f"{name}, bf16" for count, name in SPLIT.items()}
+"""cases of a single process whose micro-batches are those of 2 ranks and of 4"""
 REFERENCE, BF16, UNCLIPPED, RANK_INVARIANT = (
     "single process",
     "single process, bf16",
@@ -153,7 +153,7 @@ class Line:
     evaluation: float
     """of the loss of each window after the last step"""
     micro_batch_norm: float | None
-    """None where there is no single process with the same parts to compare with"""
+    """None where there is no single process with the same micro-batches to compare with"""
     bound: float
 
     @property
@@ -248,13 +248,12 @@ def compare(case: Case, results: Mapping[str, Any]) -> Line:
     """A case's answers against those of its reference, both by name in `results`."""
     mine, reference = results[case.name], results[case.against]
     per_layer = _errors(mine["layer_norm"], reference["layer_norm"]).max(axis=(0, 1))
-    parts = mine["micro_batch_norm"]
-    of_parts = None
-    if parts:
-        split = reference if np.shape(parts) == np.shape(reference["micro_batch_norm"]) else None
+    norms, error = mine["micro_batch_norm"], None
+    if norms:
+        split = reference if np.shape(norms) == np.shape(reference["micro_batch_norm"]) else None
         if split is None and case.against == REFERENCE:
-            split = results[SPLIT[len(parts[0][0])]]
-        of_parts = float(_errors(parts, split["micro_batch_norm"]).max()) if split else None
+            split = results[SPLIT[len(norms[0][0])]]
+        error = float(_errors(norms, split["micro_batch_norm"]).max()) if split else None
     return Line(
         case.name,
         mine["engine"],
@@ -265,7 +264,7 @@ def compare(case: Case, results: Mapping[str, Any]) -> Line:
         float(_errors(mine["loss"], reference["loss"]).max()),
         float(_errors(mine["clip_scale"], reference["clip_scale"]).max()),
         float(_errors(mine["evaluation"], reference["evaluation"]).max()),
-        of_parts,
+        error,
         case.bound,
     )
 
@@ -285,10 +284,10 @@ def table(parity: GradientParity) -> str:
         "|---|---|--:|--:|--:|--:|--:|--:|--:|--:|---|",
     ]
     for line in parity.lines:
-        parts = "-" if line.micro_batch_norm is None else _short(line.micro_batch_norm)
+        norms = "-" if line.micro_batch_norm is None else _short(line.micro_batch_norm)
         errors = " | ".join(map(_short, (line.layer_norm, line.loss, line.clip_scale, line.evaluation)))
         lines.append(
-            f"| {line.case} | {line.engine} | {line.ranks} | {line.micro_batches} | {errors} | {parts} "
+            f"| {line.case} | {line.engine} | {line.ranks} | {line.micro_batches} | {errors} | {norms} "
             f"| {_short(line.bound)} | {'holds' if line.holds else 'BROKEN'} |"
         )
     return "\n".join(lines)

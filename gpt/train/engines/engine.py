@@ -143,13 +143,13 @@ class Engine(ABC):
 
     @abstractmethod
     def weights(self) -> State:
-        """Parameters by name, each leading with the seed axis; they go on changing with the next step."""
+        """Parameters by name, each leading with the seed axis; the next step changes them."""
 
     @abstractmethod
     def state(self) -> State:
         """Everything that `load` needs to continue to the same bits, each tensor leading with the seed axis.
 
-        There is a state once a step was taken; its tensors go on changing with the next one. It says nothing about
+        There is a state once a step was taken; the next one changes its tensors. It says nothing about
         engine or ranks: any layout takes up what another one leaves.
         """
 
@@ -161,7 +161,8 @@ class Engine(ABC):
     def evaluate(self, windows_NT: Tensor) -> Tensor:
         """(S, N): mean loss of each window of T+1 characters, nats per character.
 
-        Every rank takes its share of the chunks; a chunk is the same whoever computes it, and so are its bits."""
+        Every rank takes its share of the chunks; a chunk is the same whoever computes it, and so are its bits.
+        """
         chunks_BT = windows_NT.to(self.device).split(self.config.train.eval_batch_size)
         losses_SN = torch.zeros(len(self.seeds), len(windows_NT), device=self.device)
         of_chunks_SB = losses_SN.split(self.config.train.eval_batch_size, dim=1)

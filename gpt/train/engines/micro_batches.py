@@ -23,7 +23,7 @@ def micro_batches(config: RunConfig, ranks: Ranks) -> list[range]:
         )
     if config.probes.noise_scale and size == batch:
         raise InputError(
-            "probes.noise_scale: needs a batch in at least two parts: several ranks, or a train.micro_batch_size below "
+            "probes.noise_scale: needs at least two micro-batches: several ranks, or a train.micro_batch_size below "
             f"the train.batch_size {batch}"
         )
     share = batch // ranks.size

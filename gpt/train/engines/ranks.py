@@ -1,6 +1,6 @@
 """The ranks that train one seed batch together, and the few things they say to each other.
 
-A rank is one process. Outside this file, `gpt.train.engines.rank_invariant` and DeepSpeed nobody calls a collective.
+A rank is one process. Outside this file, collectives are `gpt.train.engines.rank_invariant`'s, DeepSpeed's and FSDP2's.
 """
 
 import json
