@@ -87,13 +87,12 @@ def train(
 
 def finish(config: RunConfig, data: Dataset, engine: Engine, writer: RunWriter, step: int) -> None:
     """Make what is made once, of trained models: text from each seed's best one, and how its last one uses context."""
-    weights, model = engine.weights(), engine.whole_model()
-    sample, context = config.sample, config.model.context
+    weights, model, sample, context = engine.weights(), engine.whole_model(), config.sample, config.model.context
     for index, is_finite in enumerate(writer.finite):
         if sample.characters:
-            best = with_weights(model, writer.best_weights(index))
-            asked = sample.prompt, sample.characters, sample.temperature
-            writer.sample(index, sample_text(best, data.tokenizer, context, *asked, engine.seeds[index]))
+            best, asked = writer.best_weights(index), (sample.prompt, sample.characters, sample.temperature)
+            forward = with_weights(model, best)
+            writer.sample(index, sample_text(forward, data.tokenizer, context, *asked, engine.seeds[index]))
         last = {name: value[index : index + 1] for name, value in weights.items()}
         if config.probes.long_range_windows and is_finite:
             writer.context_use(index, measure_long_range(config, data, model, last))
