@@ -6,7 +6,7 @@ Nothing in here is a time, a place or the order in which runs were trained.
 import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,11 +26,12 @@ from gpt.analysis.findings import (
 )
 from gpt.analysis.noise_scale import noise_scale
 from gpt.analysis.rate_sensitivity import rate_sensitivity
-from gpt.analysis.secondary import SECONDARY
+from gpt.analysis.secondary import OF_CONTEXT, OF_ROWS, secondary_entries
 from gpt.analysis.seed_variance import decompose
 from gpt.analysis.statistics.contrasts import Contrast, CorrectedContrast, compare, correct
 from gpt.analysis.statistics.paired import mean_interval, paired_contrast
 from gpt.analysis.summaries import summaries
+from gpt.records.catalogue import Array, Entry
 from gpt.study.spec import Scalar, Study
 from gpt.yaml_file import canonical, flatten
 
@@ -42,12 +43,15 @@ def build_findings(results: Results) -> Findings:
     states = Counter(run.status.state for run in runs)
     stack, stack_differences = stack_of(finished)
     corrected = iter(correct([contrast for setting in results.settings for contrast in contrasts(results, setting)]))
-    settings = [_setting(results, setting, corrected) for setting in results.settings]
+    entries = _entries(finished)
+    settings = [_setting(results, setting, corrected, list(entries)) for setting in results.settings]
     return Findings(
         study=_study(results),
         runs=RunCounts(len(runs), len(finished), dict(sorted(states.items()))),
         family=max((contrast.family for setting in settings for contrast in setting.contrasts), default=0),
         control=control(results),
+        secondary=list(entries.values()),
+        arrays=_arrays(finished),
         settings=settings,
         rate_sensitivity=rate_sensitivity(results),
         data=_data(finished, results.data_sha256),
@@ -92,7 +96,7 @@ def _study(results: Results) -> StudyFindings:
             name=study.metric,
             title=metric.title,
             unit=metric.scalar.unit,
-            meaning=metric.scalar.description,
+            meaning=metric.scalar.meaning,
             lower_is_better=metric.scalar.lower_is_better,
         ),
         smallest_effect=study.smallest_effect,
@@ -100,19 +104,23 @@ def _study(results: Results) -> StudyFindings:
     )
 
 
-def _setting(results: Results, setting: SettingResults, corrected: Iterator[CorrectedContrast]) -> SettingFindings:
+def _setting(
+    results: Results, setting: SettingResults, corrected: Iterator[CorrectedContrast], names: Sequence[str]
+) -> SettingFindings:
     components = results.study.kind == "components"
     return SettingFindings(
         label=setting.label,
         setting=dict(setting.setting),
-        variants=[_variant(results, group) for group in setting.groups],
-        contrasts=[] if components else [_contrast(setting, group, next(corrected)) for group in setting.groups[1:]],
-        components=decompose(results, setting) if components else None,
+        variants=[_variant(results, group, names) for group in setting.groups],
+        contrasts=[_contrast(setting, g, next(corrected), names) for g in setting.groups[1:] if not components],
+        components=decompose(results, setting, names) if components else None,
         treatment=treatment(setting, results.study.factor),
     )
 
 
-def _contrast(setting: SettingResults, group: Group, corrected: CorrectedContrast) -> ContrastFindings:
+def _contrast(
+    setting: SettingResults, group: Group, corrected: CorrectedContrast, names: Sequence[str]
+) -> ContrastFindings:
     contrast = corrected.contrast
     return ContrastFindings(
         **{field.name: getattr(contrast, field.name) for field in fields(contrast)},
@@ -123,11 +131,11 @@ def _contrast(setting: SettingResults, group: Group, corrected: CorrectedContras
         p_adjusted=corrected.p_adjusted,
         family=corrected.family,
         verdict=corrected.verdict,
-        secondary=_secondary_differences(setting.groups[0], group),
+        secondary=_secondary_differences(setting.groups[0], group, names),
     )
 
 
-def _variant(results: Results, group: Group) -> VariantFindings:
+def _variant(results: Results, group: Group, names: Sequence[str]) -> VariantFindings:
     whole = [run for run in group.runs if run.finished]
     values = [run.value(results.metric) for run in group.runs]
     survived = [math.nan if run.diverged else v for run, v in zip(group.runs, values, strict=True) if run.finished]
@@ -143,7 +151,7 @@ def _variant(results: Results, group: Group) -> VariantFindings:
         mean=mean_interval(survived),
         parameters=whole[0].info["parameters"] if whole else None,
         training_flops_per_token=whole[0].info["training_flops_per_token"] if whole else None,
-        secondary={name: _secondary(group, name) for name in SECONDARY},
+        secondary={name: _secondary(group, name) for name in names},
         noise_scale=noise_scale(group),
         **summaries(group),
     )
@@ -151,20 +159,35 @@ def _variant(results: Results, group: Group) -> VariantFindings:
 
 def _secondary(group: Group, name: str) -> Secondary:
     """A secondary scalar of every seed, and its mean over the runs that did not diverge."""
-    unit, description = SECONDARY[name]
-    values = [run.secondary[name] if run.finished else math.nan for run in group.runs]
+    values = [run.secondary.get(name, math.nan) if run.finished else math.nan for run in group.runs]
     survived = [v for run, v in zip(group.runs, values, strict=True) if run in group.survivors]
-    return Secondary(unit, description, values, mean_interval(survived))
+    return Secondary(values, mean_interval(survived))
 
 
-def _secondary_differences(a: Group, b: Group) -> dict[str, MeanDifference]:
+def _secondary_differences(a: Group, b: Group, names: Sequence[str]) -> dict[str, MeanDifference]:
     """Paired differences of the secondary scalars over the seeds that survived in both variants; not corrected."""
     pairs = [(x, y) for x, y in zip(a.runs, b.runs, strict=True) if x in a.survivors and y in b.survivors]
+    firsts, others = [x for x, _ in pairs], [y for _, y in pairs]
     found = {}
-    for name in SECONDARY:
-        contrast = paired_contrast([x.secondary[name] for x, _ in pairs], [y.secondary[name] for _, y in pairs], None)
+    for name in names:
+        of_a, of_b = ([run.secondary.get(name, math.nan) for run in runs] for runs in (firsts, others))
+        contrast = paired_contrast(of_a, of_b, None)
         found[name] = MeanDifference(contrast.n, contrast.mean_difference, contrast.low, contrast.high)
     return found
+
+
+def _entries(finished: Sequence[RunReader]) -> dict[str, Entry]:
+    """Every secondary scalar that a run has; before any has finished, those that all runs have."""
+    found = {each.entry.name: each.entry for each in (*OF_ROWS, *OF_CONTEXT)} if not finished else {}
+    for run in finished:
+        found = {**secondary_entries(run), **found}
+    return found
+
+
+def _arrays(finished: Sequence[RunReader]) -> list[Array]:
+    """Every array that runs describe; the neutral level may differ between them and stands with each variant."""
+    found = {name: replace(array, neutral=None) for run in finished for name, array in run.arrays.items()}
+    return list(found.values())
 
 
 def _data(finished: Sequence[RunReader], data_sha256: str) -> DataFindings:

@@ -1,5 +1,6 @@
 """What the runs of a study recorded, in the study's own order; every planned run is there, whatever became of it."""
 
+import itertools
 import math
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
@@ -12,11 +13,13 @@ from numpy.typing import NDArray
 
 from gpt.analysis.secondary import secondary_scalars
 from gpt.errors import InputError
+from gpt.records.catalogue import Array, arrays_of, axis_names
 from gpt.records.files import read_bytes, read_json
 from gpt.records.formatting import count
 from gpt.records.jsonl import read_jsonl
+from gpt.records.metric import Metric, parse_metric
 from gpt.records.run_folder import RunFolder, Status, load_arrays
-from gpt.records.schema import MICRO_BATCH_GRAD_NORM, Metric, parse_metric
+from gpt.records.schema import MICRO_BATCH_GRAD_NORM
 from gpt.study.folder import StudyFolder, run_at
 from gpt.study.plan import Setting, fields_text, label, settings_of
 from gpt.study.spec import Scalar, Study
@@ -26,7 +29,7 @@ Curve = tuple[NDArray[np.int64], NDArray[np.float64]]
 """steps (N,) and values (N,) or (N, layers)"""
 
 HEATMAP = "attention_heatmap"
-"""the one probe array that is kept for three steps alone, for its size"""
+"""the probe array of attention weights themselves"""
 EARLY = 0.1
 """share of the run's steps near which the middle one of them lies; attention takes its shape early"""
 
@@ -141,14 +144,39 @@ class RunReader:
         return read_jsonl(self.folder.events) if self.folder.events.exists() else []
 
     @cached_property
+    def arrays(self) -> dict[str, Array]:
+        """What the run says of the arrays that it may have recorded.
+
+        Raises:
+            InputError: that part of run.json is corrupt.
+        """
+        try:
+            return arrays_of(self.info)
+        except ValueError:
+            raise InputError(f"{self.folder.run_json}: corrupt, `arrays` must describe the recorded arrays") from None
+
+    def array(self, name: str) -> Array:
+        """What the run says of one array; nothing but its name where it was not declared."""
+        return self.arrays.get(name) or Array(name=name, title=name, axes=())
+
+    def axis_names(self, name: str, shape: Sequence[int]) -> list[list[str]]:
+        """For each axis of a recorded array a name for each entry, `layer 0`; numbers where entries have no names.
+
+        Args:
+            shape: of the array, without seeds or steps.
+        """
+        axes = itertools.chain(self.array(name).axes, itertools.repeat(""))
+        return [axis_names(axis, size, self.info["layers"]) for axis, size in zip(axes, shape, strict=False)]
+
+    @cached_property
     def probes(self) -> dict[str, tuple[NDArray[np.int64], NDArray[np.float32]]]:
-        """Each probe array over the probed steps: steps (N,) and values (N, ...)."""
+        """Each probe array over the probed steps: steps (N,) and values (N, ...); heatmaps, which are large, at few."""
         found: defaultdict[str, list[tuple[int, NDArray[np.float32]]]] = defaultdict(list)
         steps = self.folder.probe_steps()
         kept = heatmap_steps(steps)
         for step in steps:
             for name, array in load_arrays(self.folder.probe_file(step)).items():
-                if name != HEATMAP or step in kept:
+                if step in kept or not self.array(name).is_heatmap:
                     found[name].append((step, array.astype(np.float32)))
         return {
             name: (np.array([step for step, _ in taken]), np.stack([array for _, array in taken]))
@@ -223,6 +251,11 @@ class SettingResults:
     """one for each variant, in the study's order"""
     label: str
     """`optim.lr = 0.001`, by what differs between settings; empty where there is one"""
+
+    @property
+    def arrays(self) -> dict[str, Array]:
+        """What the runs say of the arrays that they may have recorded; only neutral levels may differ between runs."""
+        return {name: array for group in self.groups for run in group.runs for name, array in run.arrays.items()}
 
 
 @dataclass(frozen=True)

@@ -160,8 +160,8 @@ def _joined(group: Group, key: str) -> NDArray[np.float64]:
 
 def _stream_before_training(groups: Sequence[Group], whole: Sequence[int]) -> dict[str, list[float]] | None:
     """Size of the residual stream by variant and depth; None where it was not measured."""
-    rms = {group.label: mean_probe([group.runs[i] for i in whole], "residual_rms", 0) for group in groups}
-    found = {label: mean.tolist() for label, mean in rms.items() if mean is not None}
+    rms = {group.label: mean_probe([group.runs[i] for i in whole], "residual_rms") for group in groups}
+    found = {label: mean[0].tolist() for label, mean in rms.items() if mean is not None}
     return found if len(found) == len(groups) else None
 
 
@@ -170,11 +170,11 @@ def _normalised(rms: Sequence[float]) -> bool:
     return max(abs(value - 1) for value in rms[1:]) <= UNIT_RMS
 
 
-def mean_probe(runs: Sequence[RunReader], name: str, index: int) -> NDArray[np.float64] | None:
-    """Mean over runs of a probe array at one of its steps (0 the first, -1 the last); None if any lacks it."""
+def mean_probe(runs: Sequence[RunReader], name: str) -> NDArray[np.float64] | None:
+    """Mean over runs of a probe array at the first and the last probed step, (2, ...); None if any lacks it."""
     if not runs or any(name not in run.probes for run in runs):
         return None
-    return np.mean([run.probes[name][1][index] for run in runs], axis=0, dtype=np.float64)
+    return np.mean([run.probes[name][1][[0, -1]] for run in runs], axis=0, dtype=np.float64)
 
 
 def layouts_of(runs: Sequence[RunReader]) -> list[LayoutFindings]:

@@ -16,6 +16,7 @@ from gpt.analysis.statistics.failures import DivergenceContrast, RankContrast
 from gpt.analysis.statistics.paired import MeanInterval, PairedContrast, Verdict
 from gpt.analysis.statistics.variance import Components, Shared
 from gpt.errors import InputError
+from gpt.records.catalogue import Array, Entry
 from gpt.records.files import read_json
 from gpt.records.run_folder import FINISHED, State
 from gpt.study.spec import Kind, Scalar, kind_of
@@ -146,8 +147,6 @@ class MeanDifference:
 class Secondary:
     """A secondary scalar of every seed; its mean is over the runs that did not diverge."""
 
-    unit: str
-    description: str
     values: Measured[list[float]]
     mean: Measured[MeanInterval]
 
@@ -245,6 +244,20 @@ class NoiseScales:
     stretches: list[NoiseStretch]
 
 
+@dataclass(frozen=True)
+class ArrayFindings:
+    """A probe array by layer; means over runs, and over heads where there are several."""
+
+    neutral: float | None
+    """what it would be if nothing special were going on"""
+    first: Measured[list[float]] | None
+    """at the first probed step, before training but for updates"""
+    last: Measured[list[float]]
+    """at the last probed step"""
+    ranked: Measured[list[list[float]]] | None = None
+    """at the last probed step by layer and head, the highest head first"""
+
+
 @dataclass(frozen=True, kw_only=True)
 class VariantFindings:
     """One variant in one setting; lists are by seed, in the study's order."""
@@ -267,10 +280,8 @@ class VariantFindings:
     secondary: dict[str, Secondary]
     layers: list[str]
     """names, from the input to the output"""
-    by_layer: Measured[dict[str, list[float]]]
-    """probe arrays by layer, before training and after it; means over runs, and over heads where there are several"""
-    heads: Measured[dict[str, list[list[float]]]]
-    """probe arrays by layer and head after training, the highest head first; means over runs"""
+    arrays: dict[str, ArrayFindings]
+    """probe arrays that run along the layers"""
     events: dict[str, EventCount]
     steps_survived: list[int | None]
     gradient_quantiles: GradientQuantiles | None = None
@@ -327,8 +338,6 @@ class Pairs:
 
 @dataclass(frozen=True)
 class SecondarySpread:
-    unit: str
-    description: str
     mean: Measured[float]
     sds: Measured[dict[Source, float]]
 
@@ -453,6 +462,10 @@ class Findings(BaseModel):
     runs: RunCounts
     family: int
     control: Control
+    secondary: list[Entry]
+    """what the secondary scalars are, in the order of a table"""
+    arrays: list[Array]
+    """what the probe arrays are"""
     settings: list[SettingFindings]
     rate_sensitivity: RateSensitivity | None
     data: DataFindings

@@ -1,12 +1,19 @@
-"""What is told of every run beside the primary metric: one number each, with its unit and meaning."""
+"""What is known of every run beside the primary metric: one number each, with its unit and meaning.
+
+Those of a run's rows, events and use of context are declared here, beside how they are computed; those of its probe
+arrays by the probes, in the run's own catalogue.
+"""
 
 import math
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from gpt.analysis.context_use import loss_added_beyond, loss_added_by_cut, median_lookback
+from gpt.analysis.context_use import Arrays, loss_added_beyond, loss_added_by_cut, median_lookback
+from gpt.records.catalogue import NATS, Entry, Summary
 from gpt.records.schema import CLIP_SCALE, ENTROPY_COLLAPSE, GRAD_NORM, SPIKE, TRAIN_LOSS, VAL_LOSS
 
 if TYPE_CHECKING:
@@ -15,100 +22,163 @@ if TYPE_CHECKING:
 SHORT_CONTEXT = 8
 """characters that the model still sees in the scalar on cut contexts"""
 
-SECONDARY: dict[str, tuple[str, str]] = {
-    "val/loss.last": ("nats per character", "validation loss at the end"),
-    "train/loss.last": ("nats per character", "training loss of the last batch"),
-    "best_step": ("step", "step of the lowest validation loss"),
-    "clipped_share": ("share of steps", "steps whose gradient was scaled down"),
-    "clip_scale_mean": ("factor", "mean scale over the scaled steps"),
-    "clip_scale_median": ("factor", "median scale over the scaled steps"),
-    "grad_norm_median": ("loss per weight", "median gradient norm before clipping"),
-    "grad_norm_max": ("loss per weight", "largest gradient norm before clipping"),
-    "spikes": ("count", "jumps of the training loss"),
-    "entropy_collapses": ("count", "runs in which a layer's attention collapsed onto single characters"),
-    "attention_entropy": ("nats", "entropy of attention at the end, mean over all heads"),
-    "attention_logit_max": ("logit", "largest attention logit at any probed step"),
-    "attention_previous": ("attention weight", "weight of the best previous-character head at the end"),
-    "attention_induction": ("attention weight", "weight of the best induction head at the end"),
-    "residual_growth": ("factor", "size of the residual stream after the last layer over that after the embedding"),
-    "residual_kurtosis": ("excess kurtosis", "of the residual stream at the end, largest over its places"),
-    "dead_share": ("share of units", "feed-forward units that are silent at the end"),
-    "truncation_loss": (
-        "nats per character",
-        f"loss added when the model sees the last {SHORT_CONTEXT} characters alone",
-    ),
-    "beyond_context": ("nats per character", "loss beyond the trained context minus that in its later half"),
-    "median_lookback": ("characters", "nearest characters that hold half of the gradient with respect to the past"),
-}
-"""Unit and meaning of every secondary scalar."""
+
+@dataclass(frozen=True)
+class Computed:
+    entry: Entry
+    of: "Callable[[RunReader], float]"
 
 
-def is_share(name: str) -> bool:
-    """The scalar is a part of a whole, which reads best in per cent."""
-    return SECONDARY[name][0].startswith("share")
-
-
-def secondary_scalars(run: "RunReader") -> dict[str, float]:
-    """The scalars of `SECONDARY`; NaN where there is nothing to tell."""
-    return {**_of_rows(run), **_of_events(run), **_of_probes(run), **_of_long_range(run)}
-
-
-def _of_rows(run: "RunReader") -> dict[str, float]:
-    val_steps, val_loss = run.curve(VAL_LOSS)
-    train_loss, norm, scale = (run.curve(key)[1] for key in (TRAIN_LOSS, GRAD_NORM, CLIP_SCALE))
-    scaled = scale[scale < 1]
-    norm, evaluated = norm[np.isfinite(norm)], np.isfinite(val_loss)
-    return {
-        "val/loss.last": _last(val_loss),
-        "train/loss.last": _last(train_loss),
-        "best_step": float(val_steps[evaluated][np.argmin(val_loss[evaluated])]) if evaluated.any() else math.nan,
-        "clipped_share": len(scaled) / len(scale) if len(scale) else math.nan,
-        "clip_scale_mean": float(scaled.mean()) if len(scaled) else math.nan,
-        "clip_scale_median": float(np.median(scaled)) if len(scaled) else math.nan,
-        "grad_norm_median": float(np.median(norm)) if len(norm) else math.nan,
-        "grad_norm_max": float(norm.max()) if len(norm) else math.nan,
-    }
-
-
-def _of_events(run: "RunReader") -> dict[str, float]:
-    kinds = [event["kind"] for event in run.events]
-    return {"spikes": float(kinds.count(SPIKE)), "entropy_collapses": float(kinds.count(ENTROPY_COLLAPSE))}
-
-
-def _of_probes(run: "RunReader") -> dict[str, float]:
-    probes = run.probes
-    last = {name: values[-1].astype(np.float64) for name, (_, values) in probes.items()}
-    rms = last.get("residual_rms")
-    found = {
-        "attention_entropy": _mean(last.get("attention_entropy")),
-        "attention_logit_max": _max(probes["attention_logit_max"][1] if "attention_logit_max" in probes else None),
-        "residual_growth": float(rms[-1] / rms[0]) if rms is not None and rms[0] > 0 else math.nan,
-        "residual_kurtosis": _max(last.get("residual_kurtosis")),
-        "dead_share": _mean(last.get("dead_share")),
-    }
-    return found | {name: _max(last.get(name)) for name in ("attention_previous", "attention_induction")}
-
-
-def _of_long_range(run: "RunReader") -> dict[str, float]:
-    arrays = run.long_range
-    if arrays is None:
-        return dict.fromkeys(("truncation_loss", "beyond_context", "median_lookback"), math.nan)
-    return {
-        "truncation_loss": loss_added_by_cut(arrays, SHORT_CONTEXT),
-        "beyond_context": loss_added_beyond(arrays),
-        "median_lookback": median_lookback(arrays["dependency"]),
-    }
-
-
-def _last(values: NDArray[np.float64]) -> float:
+def _last(run: "RunReader", key: str) -> float:
+    values = run.curve(key)[1]
     return float(values[-1]) if len(values) else math.nan
 
 
-def _mean(values: NDArray[np.float64] | None) -> float:
-    return math.nan if values is None else float(values.mean())
+def _best_step(run: "RunReader") -> float:
+    steps, loss = run.curve(VAL_LOSS)
+    evaluated = np.isfinite(loss)
+    return float(steps[evaluated][np.argmin(loss[evaluated])]) if evaluated.any() else math.nan
 
 
-def _max(values: NDArray[np.floating] | None) -> float:
-    """The largest finite value."""
-    finite = np.empty(0) if values is None else values[np.isfinite(values)]
+def _clipped_share(run: "RunReader") -> float:
+    scale = run.curve(CLIP_SCALE)[1]
+    return float((scale < 1).sum() / len(scale)) if len(scale) else math.nan
+
+
+def _of_scaled(run: "RunReader", reduce: Callable[[NDArray[np.float64]], np.floating]) -> float:
+    scale = run.curve(CLIP_SCALE)[1]
+    return _reduced(scale[scale < 1], reduce)
+
+
+def _of_norms(run: "RunReader", reduce: Callable[[NDArray[np.float64]], np.floating]) -> float:
+    norm = run.curve(GRAD_NORM)[1]
+    return _reduced(norm[np.isfinite(norm)], reduce)
+
+
+def _reduced(values: NDArray[np.float64], reduce: Callable[[NDArray[np.float64]], np.floating]) -> float:
+    return float(reduce(values)) if len(values) else math.nan
+
+
+def _events(run: "RunReader", kind: str) -> float:
+    return float(sum(event["kind"] == kind for event in run.events))
+
+
+def _of_context(run: "RunReader", number: Callable[[Arrays], float]) -> float:
+    return math.nan if run.long_range is None else number(run.long_range)
+
+
+OF_ROWS = (
+    Computed(
+        Entry(name="val/loss.last", unit=NATS, meaning="validation loss at the end"), lambda run: _last(run, VAL_LOSS)
+    ),
+    Computed(
+        Entry(name="train/loss.last", unit=NATS, meaning="training loss of the last batch"),
+        lambda run: _last(run, TRAIN_LOSS),
+    ),
+    Computed(Entry(name="best_step", unit="step", meaning="step of the lowest validation loss"), _best_step),
+    Computed(
+        Entry(
+            name="clipped_share",
+            title="steps clipped",
+            unit="share of steps",
+            meaning="steps whose gradient was scaled down",
+        ),
+        _clipped_share,
+    ),
+    Computed(
+        Entry(name="clip_scale_mean", unit="factor", meaning="mean scale over the scaled steps"),
+        lambda run: _of_scaled(run, np.mean),
+    ),
+    Computed(
+        Entry(name="clip_scale_median", unit="factor", meaning="median scale over the scaled steps"),
+        lambda run: _of_scaled(run, np.median),
+    ),
+    Computed(
+        Entry(
+            name="grad_norm_median",
+            title="median gradient norm",
+            unit="loss per weight",
+            meaning="median gradient norm before clipping",
+        ),
+        lambda run: _of_norms(run, np.median),
+    ),
+    Computed(
+        Entry(name="grad_norm_max", unit="loss per weight", meaning="largest gradient norm before clipping"),
+        lambda run: _of_norms(run, np.max),
+    ),
+    Computed(
+        Entry(name="spikes", title="loss spikes", unit="count", meaning="jumps of the training loss"),
+        lambda run: _events(run, SPIKE),
+    ),
+    Computed(
+        Entry(
+            name="entropy_collapses",
+            unit="count",
+            meaning="times that a layer's attention collapsed onto single characters",
+        ),
+        lambda run: _events(run, ENTROPY_COLLAPSE),
+    ),
+)
+OF_CONTEXT = (
+    Computed(
+        Entry(
+            name="truncation_loss",
+            title="truncation loss",
+            unit=NATS,
+            meaning=f"loss added when the model sees the last {SHORT_CONTEXT} characters alone",
+        ),
+        lambda run: _of_context(run, lambda arrays: loss_added_by_cut(arrays, SHORT_CONTEXT)),
+    ),
+    Computed(
+        Entry(
+            name="beyond_context",
+            title="cost beyond the context",
+            unit=NATS,
+            meaning="loss beyond the trained context minus that in its later half",
+        ),
+        lambda run: _of_context(run, loss_added_beyond),
+    ),
+    Computed(
+        Entry(
+            name="median_lookback",
+            title="median lookback",
+            unit="characters",
+            meaning="nearest characters that hold half of the gradient with respect to the past",
+        ),
+        lambda run: _of_context(run, lambda arrays: median_lookback(arrays["dependency"])),
+    ),
+)
+
+
+def secondary_entries(run: "RunReader") -> dict[str, Entry]:
+    """What each of a run's secondary scalars is, in the order of a table."""
+    of_arrays = [summary for array in run.arrays.values() for summary in array.summaries]
+    found = [*(each.entry for each in OF_ROWS), *of_arrays, *(each.entry for each in OF_CONTEXT)]
+    return {entry.name: entry for entry in found}
+
+
+def secondary_scalars(run: "RunReader") -> dict[str, float]:
+    """The scalars of `secondary_entries`; NaN where there is nothing to tell."""
+    of_arrays = {
+        summary.name: summarised(run.probes[array.name][1] if array.name in run.probes else None, summary)
+        for array in run.arrays.values()
+        for summary in array.summaries
+    }
+    return {
+        **{each.entry.name: each.of(run) for each in OF_ROWS},
+        **of_arrays,
+        **{each.entry.name: each.of(run) for each in OF_CONTEXT},
+    }
+
+
+def summarised(values: NDArray[np.float32] | None, summary: Summary) -> float:
+    """An array over the probed steps (N, ...) as one number; NaN where it was not measured."""
+    if values is None:
+        return math.nan
+    used = values if summary.steps == "all" else values[-1].astype(np.float64)
+    if summary.over == "growth":
+        return float(used[..., -1] / used[..., 0]) if used[..., 0] > 0 else math.nan
+    if summary.over == "mean":
+        return float(used.mean())
+    finite = used[np.isfinite(used)]
     return float(finite.max()) if finite.size else math.nan

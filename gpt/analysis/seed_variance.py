@@ -4,6 +4,7 @@ Letters of shapes: S initialisation seed, O order seed.
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import asdict
 
 import numpy as np
@@ -17,7 +18,6 @@ from gpt.analysis.findings import (
     SpreadDuringTraining,
     SpreadFindings,
 )
-from gpt.analysis.secondary import SECONDARY
 from gpt.analysis.statistics.variance import (
     Shared,
     component_sds,
@@ -32,11 +32,14 @@ SOURCES: tuple[Source, ...] = ("init", "order", "rest")
 SHARED: tuple[Shared, ...] = ("nothing", "init", "order", "both")
 
 
-def decompose(results: Results, setting: SettingResults) -> SpreadFindings:
+def decompose(results: Results, setting: SettingResults, names: Sequence[str]) -> SpreadFindings:
     """The variance between one setting's runs, decomposed.
 
     With a run missing or diverged there is no `split`: a spread over those that did not diverge would leave out the
     worst, and a seed that lost one would be corrected by other company than the rest.
+
+    Args:
+        names: of the secondary scalars.
     """
     runs = [run for group in setting.groups for run in group.runs]
     finished, diverged = sum(run.finished for run in runs), sum(run.diverged for run in runs)
@@ -54,7 +57,7 @@ def decompose(results: Results, setting: SettingResults) -> SpreadFindings:
         diverged=diverged,
         split=split,
         pairs=pairs,
-        secondary=_secondary(setting),
+        secondary=_secondary(setting, names),
         during_training=_during_training(setting),
     )
 
@@ -64,14 +67,14 @@ def _rows(setting: SettingResults) -> list[tuple[RunReader, ...]]:
     return list(zip(*(group.runs for group in setting.groups), strict=True))
 
 
-def _secondary(setting: SettingResults) -> dict[str, SecondarySpread]:
+def _secondary(setting: SettingResults, names: Sequence[str]) -> dict[str, SecondarySpread]:
     """The secondary scalars, decomposed without intervals; those that a run lacks are left out."""
     found = {}
-    for name, (unit, description) in SECONDARY.items():
-        values_SO = np.array([[run.secondary[name] for run in row] for row in _rows(setting)])
+    for name in names:
+        values_SO = np.array([[run.secondary.get(name, math.nan) for run in row] for row in _rows(setting)])
         if np.isfinite(values_SO).all():
             sds = dict(zip(SOURCES, component_sds(values_SO), strict=True))
-            found[name] = SecondarySpread(unit, description, float(values_SO.mean()), sds)
+            found[name] = SecondarySpread(float(values_SO.mean()), sds)
     return found
 
 

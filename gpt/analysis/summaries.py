@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 from gpt.analysis.collect import Group, RunReader
 from gpt.analysis.context_use import reach
 from gpt.analysis.controls import mean_probe
-from gpt.analysis.findings import EventCount, GradientQuantiles, LongRange, MeanCurve
+from gpt.analysis.findings import ArrayFindings, EventCount, GradientQuantiles, LongRange, MeanCurve
 from gpt.analysis.statistics.paired import mean_interval
+from gpt.records.catalogue import BY_LAYER
 from gpt.records.formatting import significant
 from gpt.records.schema import CLIP_SCALE, EVENTS, LAYER_GRAD_NORM
 
@@ -24,34 +25,13 @@ LEVELS = (0.05, 0.25, 0.5, 0.75, 0.95)
 QUARTERS = 4
 """stretches of the run whose clipping is told apart"""
 
-BY_LAYER = {
-    "residual_rms_before": ("residual_rms", 0),
-    "residual_rms_after": ("residual_rms", -1),
-    "residual_max_before": ("residual_max", 0),
-    "residual_max_after": ("residual_max", -1),
-    "residual_kurtosis_before": ("residual_kurtosis", 0),
-    "residual_kurtosis_after": ("residual_kurtosis", -1),
-    "dead_share_before": ("dead_share", 0),
-    "dead_share_after": ("dead_share", -1),
-    "attention_entropy_after": ("attention_entropy", -1),
-    "update_ratio_after": ("update_ratio", -1),
-}
-"""Layer-wise means: the probe array, and which of its steps."""
-
-BY_HEAD = (
-    "attention_entropy", "attention_distance", "attention_previous", "attention_first", "attention_induction",
-    "attention_logit_max",
-)  # fmt: skip
-"""probe arrays (L, H) that are told head by head, at the last probed step"""
-
 
 def summaries(group: Group) -> dict[str, Any]:
     """Everything of this file that the runs recorded, and what became of them; fields of `VariantFindings`."""
     survivors, finished = group.survivors, [run for run in group.runs if run.finished]
     return {
         "layers": survivors[0].info["layers"] if survivors else [],
-        "by_layer": _by_layer(survivors),
-        "heads": _heads(survivors),
+        "arrays": _arrays(survivors),
         "events": _events(finished),
         "steps_survived": [run.status.step if run.finished else None for run in group.runs],
         "gradient_quantiles": gradient_quantiles(survivors),
@@ -60,26 +40,23 @@ def summaries(group: Group) -> dict[str, Any]:
     }
 
 
-def _by_layer(runs: Sequence[RunReader]) -> dict[str, list[float]]:
-    """Means by layer; over heads too where there are several."""
-    found: dict[str, list[float]] = {}
-    for name, (probe, index) in BY_LAYER.items():
-        mean = mean_probe(runs, probe, index)
-        if mean is not None:
-            found[name] = (mean.mean(axis=1) if mean.ndim == 2 else mean).tolist()
-    return found
+def _arrays(runs: Sequence[RunReader]) -> dict[str, ArrayFindings]:
+    """Means over runs of every array that runs along the layers, and over heads where there are several.
 
-
-def _heads(runs: Sequence[RunReader]) -> dict[str, list[list[float]]]:
-    """(L, H) means after each run's heads were put in order within their layer, the highest first.
-
-    A head of one seed has no counterpart in another, so that a mean by a head's number would mean nothing.
+    A head of one seed has no counterpart in another, so that a mean by a head's number would mean nothing; by rank
+    within its layer, the highest first, it does.
     """
     found = {}
-    for name in BY_HEAD:
-        if runs and all(name in run.probes for run in runs):
-            ranked_SLH = -np.sort([-run.probes[name][1][-1] for run in runs], axis=-1)
-            found[name] = ranked_SLH.mean(axis=0, dtype=np.float64).tolist()
+    for array in runs[0].arrays.values() if runs else ():
+        mean_NL = mean_probe(runs, array.name)
+        if mean_NL is None or array.axes[0] not in BY_LAYER or array.axes[1:] not in ((), ("head",)):
+            continue
+        ranked = None
+        if array.axes[1:]:
+            mean_NL = mean_NL.mean(axis=2)
+            ranked_SLH = -np.sort([-run.probes[array.name][1][-1] for run in runs], axis=-1)
+            ranked = ranked_SLH.mean(axis=0, dtype=np.float64).tolist()
+        found[array.name] = ArrayFindings(array.neutral, mean_NL[0].tolist(), mean_NL[-1].tolist(), ranked)
     return found
 
 

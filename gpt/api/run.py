@@ -1,5 +1,6 @@
 """A trained run as a Python program sees it, and what differs between two."""
 
+import math
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -12,9 +13,9 @@ from numpy.typing import NDArray
 from gpt.analysis.collect import RunReader
 from gpt.config import RunConfig
 from gpt.errors import InputError
-from gpt.records.axes import axis_names
+from gpt.records.metric import parse_metric
 from gpt.records.run_folder import RunFolder, Status
-from gpt.records.schema import LAYER_GRAD_NORM, VAL_LOSS, parse_metric
+from gpt.records.schema import VAL_LOSS
 from gpt.yaml_file import flatten, parse
 
 if TYPE_CHECKING:
@@ -100,7 +101,7 @@ class Run:
         `[["layer 0", "layer 1"], ["head 0", "head 1"]]` for an array by layer and head; none for one number a step.
         """
         _, values = self._known({**self.curves, **self.probes}, name)
-        return [self.layers] if name == LAYER_GRAD_NORM else axis_names(name, values.shape[1:], self.layers)
+        return self._records.axis_names(name, values.shape[1:])
 
     @property
     def context_use(self) -> dict[str, NDArray[np.float64]]:
@@ -212,5 +213,5 @@ def compare_runs(a: Run, b: Run) -> Difference:
     numbers = b.summary
     return Difference(
         config={key: (value, others.get(key)) for key, value in fields.items() if value != others.get(key)},
-        summary={name: (value, numbers[name]) for name, value in a.summary.items()},
+        summary={name: (value, numbers.get(name, math.nan)) for name, value in a.summary.items()},
     )

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from gpt.probes.protocol import PROBES, Intermediates, Probe
+from gpt.records.catalogue import Array, Summary, declare
 
 DEAD = 0.01
 """a hidden unit is dead if it never exceeds this share of its layer's root mean square"""
@@ -52,3 +53,60 @@ class DeadUnits(Probe):
             rms_S = hidden_SBTF.float().square().mean((1, 2, 3)).sqrt()
             shares.append((largest_SF < DEAD * rms_S[:, None]).float().mean(1))
         return {"dead_share": torch.stack(shares, dim=1)}
+
+
+declare(
+    Array(
+        name="residual_rms",
+        axes=("depth",),
+        title="root mean square of the stream",
+        meaning="1 is where normalisation puts it",
+        scale="log",
+        neutral=1.0,
+        summaries=(
+            Summary(
+                name="residual_growth",
+                title="growth of the stream",
+                unit="factor",
+                meaning="size of the residual stream after the last layer over that after the embedding",
+                over="growth",
+            ),
+        ),
+    )
+)
+declare(Array(name="residual_max", axes=("depth",), title="largest absolute value of the stream", scale="log"))
+declare(
+    Array(
+        name="residual_kurtosis",
+        axes=("depth",),
+        title="excess kurtosis of the stream",
+        meaning="above 0, few values are far larger than the others",
+        scale="symlog",
+        neutral=0.0,
+        summaries=(
+            Summary(
+                name="residual_kurtosis",
+                unit="excess kurtosis",
+                meaning="of the residual stream at the end, largest over its places",
+                over="max",
+            ),
+        ),
+    )
+)
+declare(
+    Array(
+        name="dead_share",
+        axes=("layer",),
+        unit="share of units",
+        title="dead feed-forward units",
+        meaning="they stay below 1 % of their layer's size on all probed text",
+        summaries=(
+            Summary(
+                name="dead_share",
+                title="dead units",
+                unit="share of units",
+                meaning="feed-forward units that are dead at the end",
+            ),
+        ),
+    )
+)

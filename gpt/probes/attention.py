@@ -5,10 +5,12 @@ Shapes: S seed, B window, T position, U key position, H head, L layer.
 
 import math
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from gpt.probes.protocol import PROBES, Intermediates, Probe
+from gpt.records.catalogue import Array, Summary, declare
 
 
 def entropy(weights_SBHTU: Tensor) -> Tensor:
@@ -80,3 +82,129 @@ class Induction(Probe):
             period = math.ceil(weights_SBHTU.shape[-1] / 2)
             scores.append(weights_SBHTU.diagonal(1 - period, -2, -1)[..., 1:].float().mean((1, 3)))
         return {"attention_induction": torch.stack(scores, dim=1)}
+
+
+def even_entropy(context: int) -> float:
+    """Mean entropy in nats of attention that spreads evenly over all visible positions: the mean of ln t, t = 1..T."""
+    return math.fsum(math.log(t) for t in range(1, context + 1)) / context
+
+
+def even_distance(context: int) -> float:
+    """Mean distance that evenly spread attention looks back, characters: the mean of t / 2, t = 0..T-1."""
+    return (context - 1) / 4
+
+
+def even_weight(context: int) -> float:
+    """Its mean weight on one given character, the previous or the first, from all positions but the first."""
+    return float((1 / np.arange(2, context + 1)).mean()) if context > 1 else 1.0
+
+
+EVEN = "attention spread evenly"
+
+declare(
+    Array(
+        name="attention_entropy",
+        axes=("layer", "head"),
+        unit="nats",
+        title="entropy",
+        meaning="how spread out attention is: low, a head looks at few characters",
+        neutral_title=EVEN,
+        summaries=(
+            Summary(
+                name="attention_entropy",
+                title="attention entropy",
+                unit="nats",
+                meaning="entropy of attention at the end, mean over all heads",
+            ),
+        ),
+    ),
+    even_entropy,
+)
+declare(
+    Array(
+        name="attention_distance",
+        axes=("layer", "head"),
+        unit="characters",
+        title="distance looked back",
+        meaning="how far back a head looks, weighted by attention",
+        neutral_title=EVEN,
+    ),
+    even_distance,
+)
+declare(
+    Array(
+        name="attention_previous",
+        axes=("layer", "head"),
+        unit="attention weight",
+        title="weight on the previous character",
+        meaning="near 1, a head copies from the character before",
+        neutral_title=EVEN,
+        summaries=(
+            Summary(
+                name="attention_previous",
+                unit="attention weight",
+                meaning="weight of the best previous-character head at the end",
+                over="max",
+            ),
+        ),
+    ),
+    even_weight,
+)
+declare(
+    Array(
+        name="attention_first",
+        axes=("layer", "head"),
+        unit="attention weight",
+        title="weight on the first character",
+        meaning="near 1, a head rests on the window's first character: an attention sink",
+        neutral_title=EVEN,
+    ),
+    even_weight,
+)
+declare(
+    Array(
+        name="attention_logit_max",
+        axes=("layer", "head"),
+        unit="logit",
+        title="largest logit",
+        meaning="largest absolute attention logit: growth without bound comes before attention that collapses",
+        summaries=(
+            Summary(
+                name="attention_logit_max",
+                title="largest logit",
+                unit="logit",
+                meaning="largest attention logit at any probed step",
+                steps="all",
+                over="max",
+            ),
+        ),
+    )
+)
+declare(
+    Array(
+        name="attention_heatmap",
+        axes=("layer", "head", "position", "key"),
+        unit="attention weight",
+        title="attention",
+        meaning="row: the position that looks; column: what it looks at",
+    )
+)
+declare(
+    Array(
+        name="attention_induction",
+        axes=("layer", "head"),
+        unit="attention weight",
+        title="induction score",
+        meaning="on repeated random characters, the weight on what followed the earlier occurrence (Olsson et al. "
+        "2022): near 1, a head continues patterns that it has seen before",
+        summaries=(
+            Summary(
+                name="attention_induction",
+                title="best induction head",
+                unit="attention weight",
+                meaning="weight of the best induction head at the end",
+                over="max",
+            ),
+        ),
+    )
+)

@@ -13,6 +13,7 @@ from gpt.records.manifest import files_below, write_manifest
 from gpt.report.draw.png_files import PngFiles
 from gpt.report.figures.catalogue import METRIC, Drawn, draw_all
 from gpt.report.pages.combined import combined_page
+from gpt.report.pages.runs_csv import runs_csv
 from gpt.report.pages.study import RunLinks, page
 from gpt.report.pages.tables import terminal
 from gpt.study.folder import StudyFolder
@@ -57,12 +58,13 @@ class Built:
         return replace(self, findings=found, drawn=list(drawn))
 
     def write(self) -> None:
-        """findings.json, report.html and report.md."""
+        """findings.json, report.html, runs.csv and report.md."""
         from gpt.report.pages.html import html_page
 
         write_json(self.folder.findings, self.findings.model_dump())
         html = html_page(self.results, self.findings, self.drawn)
         write_atomic(self.folder.report / INTERACTIVE, html)
+        write_atomic(self.folder.report / "runs.csv", utf8(runs_csv(self.findings)))
         write_atomic(self.folder.report / "report.md", utf8(self.page(TO_FOLDERS)))
 
 

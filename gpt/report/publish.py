@@ -13,9 +13,10 @@ from gpt.report.build import INTERACTIVE, Built, build_report
 from gpt.report.pages.combined import findings_table, main_figures
 from gpt.report.pages.markup import held, plain
 from gpt.report.pages.provenance import STUDY, rerun_files
+from gpt.report.pages.runs_csv import runs_csv
 from gpt.report.pages.seed_variance import answers
 from gpt.report.pages.study import RunLinks
-from gpt.report.pages.summary_table import condensed, explained
+from gpt.report.pages.summary_table import explained, summary_table
 from gpt.report.text.literature import papers_table
 from gpt.report.text.observations import observations
 from gpt.report.text.sentences import sentence
@@ -77,6 +78,7 @@ def publish(folder: StudyFolder, results: Path) -> None:
         write_atomic(target / name, utf8(text))
     write_json(target / "runs.json", runs_summary(built))
     write_json(target / "findings.json", built.findings.model_dump())
+    write_atomic(target / "runs.csv", utf8(runs_csv(built.findings)))
     write_atomic(target / "report.md", utf8(built.page(TO_SUMMARY)))
     write_atomic(target / INTERACTIVE, read_bytes(folder.report / INTERACTIVE))
     write_manifest(target, files_below(target))
@@ -177,7 +179,7 @@ def _observations(findings: Findings) -> list[str]:
         return [f"- {text}" for setting in settings for text in observations(findings.study, setting)]
     where = f"At {best.label}, where `{best.variants[0].label}` does best:"
     said = [f"- {text}" for text in observations(findings.study, best)]
-    return [*condensed(findings), "", f"<sub>{explained(findings)}</sub>", "", where, "", *said]
+    return [*summary_table(findings), "", f"<sub>{explained(findings)}</sub>", "", where, "", *said]
 
 
 def marked(readme: Path) -> tuple[str, list[str]]:

@@ -8,7 +8,7 @@ from pydantic import AfterValidator, Field
 
 from gpt.config import WITHOUT_EFFECT, RunConfig, Seed, read_run_file
 from gpt.errors import InputError
-from gpt.records.schema import parse_metric
+from gpt.records.metric import parse_metric
 from gpt.study.plan import Setting, fields_text, settings_of
 from gpt.study.spec import Name, Scalar, Study
 from gpt.yaml_file import Document, Strict, flatten, is_key, nearest_key, parse, read_yaml

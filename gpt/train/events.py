@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from gpt.probes.attention import even_entropy
 from gpt.records.schema import (
     ENTROPY_COLLAPSE,
     GRAD_NORM,
@@ -18,7 +19,6 @@ from gpt.records.schema import (
     SPIKE,
     TRAIN_LOSS,
     VAL_LOSS,
-    even_entropy,
 )
 
 SPIKE_WINDOW = 100

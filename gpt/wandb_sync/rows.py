@@ -2,19 +2,17 @@
 
 import itertools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from gpt.analysis.collect import HEATMAP
+from gpt.analysis.collect import RunReader
 from gpt.errors import InputError
-from gpt.records.axes import axis_names
 from gpt.records.files import parse_json
-from gpt.records.run_folder import RunFolder, load_arrays
-from gpt.records.schema import LAYER_GRAD_NORM
+from gpt.records.run_folder import load_arrays
 
 MOST_SERIES = 256
 """numbers of one probe array that become series of their own; a larger array stays in its file"""
@@ -91,7 +89,7 @@ def _rows(data: bytes) -> list[tuple[Row, int]]:
     return rows
 
 
-def scalars(row: Mapping[str, Any], layers: Sequence[str]) -> dict[str, float]:
+def scalars(row: Mapping[str, Any], reader: RunReader) -> dict[str, float]:
     """A row with its lists taken apart: `grad/layer_norm/<layer>`, or by position where entries have no names.
 
     NaN stands for a number that was not finite, which JSON has as null.
@@ -99,35 +97,34 @@ def scalars(row: Mapping[str, Any], layers: Sequence[str]) -> dict[str, float]:
     found: dict[str, float] = {}
     for key, value in row.items():
         if isinstance(value, list):
-            names = layers if key == LAYER_GRAD_NORM else range(len(value))
-            found |= {f"{key}/{name}": _number(entry) for name, entry in zip(names, value, strict=True)}
+            numbers = np.array(value, dtype=np.float64)  # null is NaN
+            found |= {f"{key}/{place}": number for place, number in _entries(key, numbers, reader)}
         else:
-            found[key] = _number(value)
+            found[key] = math.nan if value is None else value
     return found
 
 
-def _number(value: float | None) -> float:
-    return math.nan if value is None else value
-
-
-def probed(run: RunFolder, step: int, layers: Sequence[str]) -> dict[str, float]:
+def probed(step: int, reader: RunReader) -> dict[str, float]:
     """The arrays measured at a step as numbers, `probe/<array>/<layer>/<head>`; none where the step was not probed.
 
     Raises:
         InputError: the file is corrupt.
     """
-    path = run.probe_file(step)
+    path = reader.folder.probe_file(step)
     if not path.exists():
         return {}
     found: dict[str, float] = {}
-    for name, array in load_arrays(path).items():
-        if name == HEATMAP or array.size > MOST_SERIES:
-            continue
-        axes = axis_names(name, array.shape, layers)
-        for index in np.ndindex(array.shape):
-            place = "/".join(axis[i] for axis, i in zip(axes, index, strict=True))
-            found[f"probe/{name}/{place}" if place else f"probe/{name}"] = float(array[index])
+    for name, values in load_arrays(path).items():
+        if not reader.array(name).is_heatmap and values.size <= MOST_SERIES:
+            found |= {f"probe/{name}/{place}".rstrip("/"): number for place, number in _entries(name, values, reader)}
     return found
+
+
+def _entries(name: str, values: NDArray[Any], reader: RunReader) -> Iterator[tuple[str, float]]:
+    """Each number of an array with its place, `layer 0/head 1`."""
+    axes = reader.axis_names(name, values.shape)
+    for index in np.ndindex(values.shape):
+        yield "/".join(names[i] for names, i in zip(axes, index, strict=True)), float(values[index])
 
 
 def heatmap_due(step: int, every: int) -> bool:
@@ -141,15 +138,18 @@ def heatmap_due(step: int, every: int) -> bool:
     return times & (times - 1) == 0
 
 
-def heatmap(run: RunFolder, step: int) -> NDArray[np.uint8] | None:
-    """Attention at a probed step as one grey picture, layers downwards and heads across; None if not recorded.
+def heatmaps(step: int, reader: RunReader) -> dict[str, NDArray[np.uint8]]:
+    """Each heatmap of a probed step, by title, as one grey picture: layers downwards and heads across.
 
     White is no weight, black the largest weight of that head.
     """
-    path = run.probe_file(step)
-    weights_LHTU = load_arrays(path).get(HEATMAP) if path.exists() else None
-    if weights_LHTU is None or not weights_LHTU.size:
-        return None
+    path = reader.folder.probe_file(step)
+    arrays = load_arrays(path) if path.exists() else {}
+    shown = {name: values for name, values in arrays.items() if values.size and reader.array(name).is_heatmap}
+    return {reader.array(name).title: _picture(values) for name, values in shown.items()}
+
+
+def _picture(weights_LHTU: NDArray[Any]) -> NDArray[np.uint8]:
     layers, heads, size, _ = weights_LHTU.shape
     side = size * PIXELS + PIXELS
     picture = np.full((layers * side, heads * side), 128, dtype=np.uint8)

@@ -10,10 +10,11 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from gpt.records.files import read_bytes, read_json
+from gpt.analysis.collect import RunReader
+from gpt.records.files import read_bytes
 from gpt.records.run_folder import Status
 from gpt.records.schema import VAL_LOSS
-from gpt.wandb_sync.rows import Row, heatmap, heatmap_due, probed, scalars
+from gpt.wandb_sync.rows import Row, heatmap_due, heatmaps, probed, scalars
 from gpt.wandb_sync.summary import config_of, summary_of, tables
 from gpt.wandb_sync.targets import WandbTarget
 
@@ -48,9 +49,9 @@ class LiveRun:
         Raises:
             UnreachableError: see there.
         """
-        run = read_json(target.folder.run_json)
+        self._reader = RunReader(target.folder)
+        run = self._reader.info
         self.target = target
-        self._layers: Sequence[str] = run["layers"]
         self._probes_every: int = run["config"]["probes"]["every"]
         self._run = _init(
             mode,
@@ -74,29 +75,29 @@ class LiveRun:
             beat: called after each row, as a sign of progress.
         """
         for index, row in enumerate(rows):
-            values: dict[str, Any] = scalars(row, self._layers)
-            values |= probed(self.target.folder, row["step"], self._layers)
+            values: dict[str, Any] = scalars(row, self._reader)
+            values |= probed(row["step"], self._reader)
             if heatmap_due(row["step"], self._probes_every):
-                values |= self._attention(row["step"])
+                values |= self._heatmaps(row["step"])
             if finished and index == len(rows) - 1:
                 values |= self._media()
             self._run.log(values, step=row["step"], commit=True)
             beat()
 
-    def _attention(self, step: int) -> dict[str, Any]:
+    def _heatmaps(self, step: int) -> dict[str, Any]:
         import wandb
 
-        picture = heatmap(self.target.folder, step)
-        caption = f"step {step}: layers downwards, heads across; darker is more attention"
-        return {} if picture is None else {"attention": wandb.Image(picture, caption=caption)}
+        caption = f"step {step}: layers downwards, heads across; darker is more"
+        pictures = heatmaps(step, self._reader)
+        return {title: wandb.Image(picture, caption=caption) for title, picture in pictures.items()}
 
     def _media(self) -> dict[str, Any]:
         """What a finished run has to show: the last heatmap, what was measured once, and a sample."""
         import wandb
 
         run = self.target.folder
-        media = self._attention(run.probe_steps()[-1]) if run.probe_steps() else {}
-        for name, (columns, rows) in tables(run).items():
+        media = self._heatmaps(run.probe_steps()[-1]) if run.probe_steps() else {}
+        for name, (columns, rows) in tables(self._reader).items():
             media[name] = wandb.Table(columns=list(columns), data=rows)
         if run.samples.exists():
             text = html.escape(read_bytes(run.samples).decode("utf-8", "replace"))

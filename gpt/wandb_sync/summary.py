@@ -9,10 +9,12 @@ from typing import Any
 
 from gpt.analysis.collect import RunReader
 from gpt.analysis.summaries import gradient_quantiles
+from gpt.records.catalogue import coordinates
 from gpt.records.files import read_json
 from gpt.records.jsonl import read_jsonl
-from gpt.records.run_folder import RunFolder, Status, load_arrays
-from gpt.records.schema import EVENTS, LAYER_GRAD_NORM, VAL_LOSS, Metric
+from gpt.records.metric import Metric
+from gpt.records.run_folder import RunFolder, Status
+from gpt.records.schema import EVENTS, LAYER_GRAD_NORM, VAL_LOSS
 
 Table = tuple[list[str], list[list[Any]]]
 """names of the columns, rows"""
@@ -23,7 +25,7 @@ def config_of(run: Mapping[str, Any]) -> dict[str, Any]:
 
     Of a text file only the name leaves this machine.
     """
-    apart = ("config", "layers", "probe_text")
+    apart = ("config", "layers", "probe_text", "arrays")
     data = run["config"]["data"]
     return {
         **run["config"],
@@ -32,27 +34,25 @@ def config_of(run: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def tables(run: RunFolder) -> dict[str, Table]:
+def tables(reader: RunReader) -> dict[str, Table]:
     """The use of context, from which W&B draws lines, and what happened; without what was not recorded.
 
     Raises:
         InputError: a file is corrupt.
     """
     found: dict[str, Table] = {}
-    if run.long_range.exists():
-        arrays = {name: array.tolist() for name, array in load_arrays(run.long_range).items()}
-        loss, cut, dependency = arrays["loss_by_position"], arrays["context_loss"], arrays["dependency"]
-        lengths = arrays["context_lengths"]
-        found["long_range/loss_by_position"] = (["position", "loss"], [list(row) for row in enumerate(loss, start=1)])
-        found["long_range/context_loss"] = (
-            ["characters", "loss"],
-            [list(row) for row in zip(lengths, cut, strict=True)],
-        )
-        found["long_range/dependency"] = (["characters back", "gradient"], [list(row) for row in enumerate(dependency)])
-    if events := _events(run):
+    arrays = reader.long_range or {}
+    for name, values in arrays.items():
+        if entry := reader.arrays.get(name):
+            axis = coordinates(entry.axes[0], arrays, len(values))
+            rows = [[at, value] for at, value in zip(axis.at, values.tolist(), strict=True)]
+            found[f"long_range/{name}"] = ([axis.title, entry.title], rows)
+    if events := _events(reader.folder):
         about = [json.dumps({k: v for k, v in event.items() if k not in ("step", "kind")}) for event in events]
-        rows = [[event["step"], event["kind"], text] for event, text in zip(events, about, strict=True)]
-        found["events"] = (["step", "kind", "about"], rows)
+        found["events"] = (
+            ["step", "kind", "about"],
+            [[event["step"], event["kind"], text] for event, text in zip(events, about, strict=True)],
+        )
     return found
 
 

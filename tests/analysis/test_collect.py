@@ -9,7 +9,8 @@ from synthetic import STEPS, Outcome
 
 from gpt.analysis.collect import collect, heatmap_steps
 from gpt.errors import InputError
-from gpt.records.schema import parse_metric
+from gpt.records.metric import parse_metric
+from gpt.records.run_folder import load_arrays, save_arrays
 from gpt.study.folder import run_at
 from gpt.study.plan import plan
 
@@ -209,3 +210,32 @@ def test_a_run_is_found_at_its_fingerprint(tmp_path):
     for _, _, _, run in collect(folder).places():
         assert run.folder == run_at(tmp_path, run.fingerprint)
         assert run.info["fingerprint"] == run.fingerprint
+
+
+DECLARED = {
+    "name": "stream_mean", "title": "mean of the stream", "unit": "", "meaning": "0 is centred", "axes": ["depth"],
+    "scale": "linear", "neutral": 0.0, "neutral_title": "", "summaries": [
+        {"name": "stream_mean", "title": "stream mean", "unit": "", "meaning": "mean of the stream at the end",
+         "steps": "last", "over": "mean"},
+    ],
+}  # fmt: skip
+
+
+def test_a_run_says_itself_what_its_arrays_are(tmp_path):
+    outcome = Outcome(changes={"arrays": [DECLARED]})
+    folder = synthetic.write_study(tmp_path, synthetic.study(seeds=2), lambda run: outcome)
+    for run in [run for _, _, _, run in collect(folder).places()]:
+        arrays = load_arrays(run.folder.probe_file(40))
+        save_arrays(run.folder.probe_file(40), {**arrays, "stream_mean": np.array([1.0, 2.0, 6.0])}, {})
+    run = only_run(collect(folder))
+    assert run.array("stream_mean").axes == ("depth",)
+    assert run.secondary["stream_mean"] == 3.0
+    assert "attention_entropy" not in run.secondary  # recorded, but nothing says how it is summarised
+    assert run.array("attention_entropy").axes == ()
+
+
+def test_a_run_whose_arrays_are_not_described_as_they_must_be_is_named(tmp_path):
+    outcome = Outcome(changes={"arrays": [{**DECLARED, "axes": "depth"}]})
+    run = only_run(collect(synthetic.write_study(tmp_path, synthetic.study(seeds=2), lambda run: outcome)))
+    with pytest.raises(InputError, match=r"run\.json: corrupt, `arrays` must describe the recorded arrays"):
+        _ = run.arrays

@@ -14,7 +14,7 @@ from scipy import stats
 from gpt.analysis.statistics.contrasts import compare
 from gpt.analysis.statistics.failures import divergence_contrast, rank_contrast
 from gpt.errors import InputError
-from gpt.records.schema import parse_metric
+from gpt.records.metric import parse_metric
 
 NAN = math.nan
 flags = st.lists(st.tuples(st.booleans(), st.booleans()), max_size=12)

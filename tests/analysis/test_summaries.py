@@ -20,23 +20,23 @@ def test_layer_means_are_those_of_the_survivors(tmp_path):
         return Outcome(rms=(0.1 + 0.1 * run.seed, 0.4, 0.6), **lost)
 
     (first, _) = variants(tmp_path, outcome)
-    layers = first.by_layer
+    layers = first.arrays
     assert first.layers == LAYERS
-    assert layers["residual_rms_before"] == pytest.approx([0.15, 0.4, 0.6])
-    assert layers["residual_rms_after"] == pytest.approx([0.3, 0.8, 1.2])
-    assert layers["residual_max_after"] == pytest.approx([1.5, 4.0, 6.0])
-    assert layers["residual_kurtosis_after"] == pytest.approx([-0.2, 1.0, 3.0])
-    assert layers["dead_share_before"] == pytest.approx([0, 0])
-    assert layers["dead_share_after"] == pytest.approx([0, 0.1])
-    assert layers["attention_entropy_after"] == pytest.approx([0.7, 1.1])
+    assert layers["residual_rms"].first == pytest.approx([0.15, 0.4, 0.6])
+    assert layers["residual_rms"].last == pytest.approx([0.3, 0.8, 1.2])
+    assert layers["residual_max"].last == pytest.approx([1.5, 4.0, 6.0])
+    assert layers["residual_kurtosis"].last == pytest.approx([-0.2, 1.0, 3.0])
+    assert layers["dead_share"].first == pytest.approx([0, 0])
+    assert layers["dead_share"].last == pytest.approx([0, 0.1])
+    assert layers["attention_entropy"].last == pytest.approx([0.7, 1.1])
 
 
 def test_heads_are_put_in_order_before_they_are_averaged_for_they_are_not_matched_between_seeds(tmp_path):
-    heads = variants(tmp_path, lambda run: Outcome())[0].heads
-    assert np.array(heads["attention_previous"]) == pytest.approx(np.array([[0.3, 0.2], [0.5, 0.4]]))
-    assert np.array(heads["attention_first"]) == pytest.approx(np.array([[0.3, 0.25], [0.2, 0.15]]))
-    assert np.array(heads["attention_entropy"]) == pytest.approx(np.array([[0.8, 0.6], [1.2, 1.0]]))
-    assert np.array(heads["attention_logit_max"]) == pytest.approx(np.array([[4.0, 3.9], [3.8, 3.7]]))
+    heads = variants(tmp_path, lambda run: Outcome())[0].arrays
+    assert np.array(heads["attention_previous"].ranked) == pytest.approx(np.array([[0.3, 0.2], [0.5, 0.4]]))
+    assert np.array(heads["attention_first"].ranked) == pytest.approx(np.array([[0.3, 0.25], [0.2, 0.15]]))
+    assert np.array(heads["attention_entropy"].ranked) == pytest.approx(np.array([[0.8, 0.6], [1.2, 1.0]]))
+    assert np.array(heads["attention_logit_max"].ranked) == pytest.approx(np.array([[4.0, 3.9], [3.8, 3.7]]))
 
 
 def test_gradient_quantiles_leave_warm_up_out(tmp_path):
@@ -79,8 +79,7 @@ def test_long_range_curves_are_means_with_intervals(tmp_path):
 
 def test_what_was_not_recorded_is_not_there(tmp_path):
     bare = variants(tmp_path / "bare", lambda run: Outcome(probes=False, long_range=False))[0]
-    assert (bare.layers, bare.by_layer) == (LAYERS, {})
-    assert bare.heads == {}
+    assert (bare.layers, bare.arrays) == (LAYERS, {})
     assert bare.long_range is None
     some = variants(tmp_path / "some", lambda run: Outcome(long_range=run.seed > 0))[0]
     assert some.long_range is None

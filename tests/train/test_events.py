@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from gpt.records.schema import even_entropy
+from gpt.probes.attention import even_entropy
 from gpt.train.events import (
     COLLAPSED_SHARE,
     LEARNED_NOTHING_MARGIN,

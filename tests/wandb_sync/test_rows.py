@@ -11,9 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from synthetic import LAYERS, STEPS, Outcome, study, write_study
 
+from gpt.analysis.collect import RunReader
 from gpt.errors import InputError
-from gpt.records.run_folder import RunFolder, load_arrays
-from gpt.wandb_sync.rows import PIXELS, RowReader, heatmap, heatmap_due, probed, scalars
+from gpt.records.run_folder import RunFolder, load_arrays, save_arrays
+from gpt.wandb_sync.rows import PIXELS, RowReader, heatmap_due, heatmaps, probed, scalars
 
 
 def line(step: int, pad: str = "") -> str:
@@ -77,14 +78,21 @@ def test_a_corrupt_row_is_named(tmp_path: Path, damage: str) -> None:
         RowReader(path, -1).new(finished=True)
 
 
-def test_a_row_is_taken_apart_into_named_numbers() -> None:
-    row = {"step": 3, "train/loss": None, "grad/layer_norm": [1.0, None], "grad/micro_batch_norm": [0.25, 0.5]}
-    found = scalars(row, ["embedding", "layer 0"])
+def test_a_row_is_taken_apart_into_named_numbers(run: RunFolder) -> None:
+    row = {
+        "step": 3,
+        "train/loss": None,
+        "grad/layer_norm": [1.0, None, 2.0, 0.0],
+        "grad/micro_batch_norm": [0.25, 0.5],
+    }
+    found = scalars(row, RunReader(run))
     assert math.isnan(found.pop("train/loss"))
     assert math.isnan(found.pop("grad/layer_norm/layer 0"))
     assert found == {
         "step": 3,
         "grad/layer_norm/embedding": 1.0,
+        "grad/layer_norm/layer 1": 2.0,
+        "grad/layer_norm/head": 0.0,
         "grad/micro_batch_norm/0": 0.25,
         "grad/micro_batch_norm/1": 0.5,
     }
@@ -98,7 +106,7 @@ def run(tmp_path: Path) -> RunFolder:
 
 def test_probe_arrays_become_numbers_by_layer_and_head(run: RunFolder) -> None:
     arrays = load_arrays(run.probe_file(20))
-    found = probed(run, 20, LAYERS)
+    found = probed(20, RunReader(run))
     naive = {}
     for name in HEADS:
         for layer in range(2):
@@ -112,14 +120,13 @@ def test_probe_arrays_become_numbers_by_layer_and_head(run: RunFolder) -> None:
     for name, value in zip(LAYERS, arrays["update_ratio"], strict=True):
         naive[f"probe/update_ratio/{name}"] = value
     np.testing.assert_equal(found, {key: float(value) for key, value in naive.items()})
-    assert probed(run, 21, LAYERS) == {}
+    assert probed(21, RunReader(run)) == {}
 
 
 @pytest.mark.parametrize("step", [0, 20, STEPS])
 def test_the_heatmap_shows_each_head_of_a_probed_step(run: RunFolder, step: int) -> None:
-    picture = heatmap(run, step)
+    picture = heatmaps(step, RunReader(run))["attention"]
     weights = load_arrays(run.probe_file(step))["attention_heatmap"].astype(np.float64)
-    assert picture is not None
     side = (8 + 1) * PIXELS
     assert picture.shape == (2 * side, 2 * side)
     for layer in range(2):
@@ -135,4 +142,10 @@ def test_heatmaps_are_shown_at_the_first_step_and_ever_more_rarely_after() -> No
 
 
 def test_a_step_that_was_not_probed_has_no_picture(run: RunFolder) -> None:
-    assert heatmap(run, 21) is None
+    assert heatmaps(21, RunReader(run)) == {}
+
+
+def test_arrays_that_nobody_declared_are_numbered_by_position(run: RunFolder) -> None:
+    save_arrays(run.probe_file(60), {"unknown": np.array([[1.0, 2.0]]), "alone": np.array(3.0)}, {})
+    found = probed(60, RunReader(run))
+    assert found == {"probe/unknown/0/0": 1.0, "probe/unknown/0/1": 2.0, "probe/alone": 3.0}

@@ -50,7 +50,7 @@ def test_the_summary_has_every_secondary_scalar_that_is_a_number_and_the_quantil
 
 
 def test_the_use_of_context_becomes_tables_with_every_number_of_the_file(run: RunFolder) -> None:
-    found, arrays = tables(run), load_arrays(run.long_range)
+    found, arrays = tables(RunReader(run)), load_arrays(run.long_range)
     assert found["long_range/loss_by_position"] == (
         ["position", "loss"],
         [[i + 1, float(loss)] for i, loss in enumerate(arrays["loss_by_position"])],
@@ -66,7 +66,7 @@ def test_the_use_of_context_becomes_tables_with_every_number_of_the_file(run: Ru
 
 
 def test_events_become_a_table_in_their_order(run: RunFolder) -> None:
-    columns, rows = tables(run)["events"]
+    columns, rows = tables(RunReader(run))["events"]
     assert columns == ["step", "kind", "about"]
     assert [(step, kind) for step, kind, _ in rows] == [(7, "spike"), (8, "spike"), (20, "entropy_collapse")]
     assert json.loads(rows[0][2]) == {"loss": 9.0, "median": 3.0}
@@ -74,7 +74,7 @@ def test_events_become_a_table_in_their_order(run: RunFolder) -> None:
 
 def test_a_run_that_recorded_neither_has_no_tables_and_a_failed_one_a_summary(tmp_path: Path) -> None:
     bare = first_run(tmp_path / "bare", Outcome(long_range=False, probes=False))
-    assert tables(bare) == {}
+    assert tables(RunReader(bare)) == {}
     assert "scalar/median_lookback" not in summary_of(bare, bare.read_status())
     failed = first_run(tmp_path / "failed", Outcome(state="failed", why="it rained"))
     summary = summary_of(failed, failed.read_status())

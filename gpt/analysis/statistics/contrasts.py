@@ -7,7 +7,7 @@ from typing import Literal
 
 from gpt.analysis.statistics.failures import DivergenceContrast, RankContrast, divergence_contrast, rank_contrast
 from gpt.analysis.statistics.paired import PairedContrast, Verdict, holm, paired_contrast, verdict
-from gpt.records.schema import Metric
+from gpt.records.metric import Metric
 
 ALPHA = 0.05
 """level of every test"""

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from gpt.report.figures.arrays import ARRAYS, Array
+from gpt.records.catalogue import Array
 from gpt.report.figures.catalogue import INSIDE, View, figure
 from gpt.report.figures.series import (
     banded,
@@ -14,12 +14,14 @@ from gpt.report.figures.series import (
     linear_axis,
     log_axis,
     named_axis,
+    neutral_levels,
     numbered,
     probed,
+    recorded,
     step_words,
     symlog_axis,
 )
-from gpt.report.figures.spec import Axis, Choice, Figure, Floats, Frame, Level, Mark, Option, Panel, Pick, variant
+from gpt.report.figures.spec import Axis, Choice, Figure, Floats, Frame, Mark, Option, Panel, Pick, variant
 
 AXES = (("layer",), ("depth",))
 STEPS = 40
@@ -29,7 +31,7 @@ STEPS = 40
 @figure("activations", "Activations by depth", INSIDE, 10, "Not recorded: the probes of activations were off.")
 def activations(view: View) -> Figure | None:
     """Each array by depth, before training and at a step of choice, a panel for each array."""
-    arrays = [array for array in ARRAYS if array.axes in AXES and probed(view.setting, array.name)]
+    arrays = recorded(view.setting, *AXES)
     if not arrays:
         return None
     measured = [each for array in arrays for each in probed(view.setting, array.name)]
@@ -52,11 +54,11 @@ def activations(view: View) -> Figure | None:
 def _by_depth(view: View, array: Array, kept: list[int]) -> Panel:
     marks: list[Mark] = []
     drawn: list[Floats] = []
-    percent, places = array.unit == "share", 0
+    percent, names = array.is_share, list[str]()
     for index, group, steps, values_SNL in probed(view.setting, array.name):
         values_SNL = 100 * values_SNL if percent else values_SNL
         log = array.scale == "log" and bool((values_SNL > 0).all())
-        places = max(places, values_SNL.shape[2])
+        names = max(names, group.shown[0].axis_names(array.name, values_SNL.shape[2:])[0], key=len)
         x = np.arange(values_SNL.shape[2])
         lines = [
             banded(x, values_SNL[:, n], variant(index), f"{group.label}, {step_words(step)}", log, markers=True)
@@ -67,11 +69,8 @@ def _by_depth(view: View, array: Array, kept: list[int]) -> Panel:
         frames = zip(map(str, steps), lines, strict=True)
         marks.append(Pick(tuple(Frame({"step": step}, line) for step, line in frames if int(step) in kept)))
         drawn.append(values_SNL)
-    if array.neutral:
-        marks.append(Level(at=array.neutral(0), dash="dot"))
+    marks += [replace(level, dash="dot") for level in neutral_levels(view.setting, array)]
     scales = {"log": log_axis, "symlog": symlog_axis, "linear": linear_axis}
-    embedding = ["embedding"] if array.axes == ("depth",) else []
-    names = [*embedding, *numbered("layer", [places - len(embedding)])]
     return Panel(
         title=f"{array.title}, %" if percent else ", ".join(filter(None, (array.title, array.unit))),
         x=named_axis(names, room=0.3),

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from gpt.report.figures.arrays import ARRAYS, Array
+from gpt.records.catalogue import Array
 from gpt.report.figures.catalogue import INSIDE, View, figure
 from gpt.report.figures.series import (
     banded,
@@ -15,8 +15,10 @@ from gpt.report.figures.series import (
     linear_axis,
     means_over,
     named_axis,
+    neutral_levels,
     numbered,
     probed,
+    recorded,
     rounded,
     single,
     steps_axis,
@@ -25,19 +27,6 @@ from gpt.report.figures.spec import Axis, Choice, Figure, Floats, Level, Line, M
 
 ABSENT = "Not recorded: the probes of attention were off."
 COLUMNS = 3
-
-
-def _recorded(view: View) -> list[Array]:
-    return [a for a in ARRAYS if a.axes == ("layer", "head") and probed(view.setting, a.name)]
-
-
-def _levels(view: View, array: Array) -> list[Level]:
-    """What attention that is spread evenly would score."""
-    if array.neutral is None:
-        return []
-    contexts = sorted(set(view.contexts()))
-    at = f"{array.neutral_words} over {{}}" if len(contexts) > 1 else array.neutral_words
-    return [Level(at=array.neutral(context), label=at.format(context)) for context in contexts]
 
 
 def _lacking(view: View, arrays: list[Array]) -> str:
@@ -50,12 +39,12 @@ def _lacking(view: View, arrays: list[Array]) -> str:
 @figure("heads-over-training", "Attention heads over training", INSIDE, 20, ABSENT)
 def heads_over_training(view: View) -> Figure | None:
     """A panel for each variant, a line for each layer's mean over heads; which measure is the reader's choice."""
-    if not (arrays := _recorded(view)):
+    if not (arrays := recorded(view.setting, ("layer", "head"))):
         return None
     options = tuple(
         Option(array.name, ", ".join(filter(None, (array.title, array.unit))), array.meaning) for array in arrays
     )
-    even = "The dashed level is attention spread evenly. " if any(array.neutral for array in arrays) else ""
+    even = "The dashed level is attention spread evenly. " if any(array.neutral_title for array in arrays) else ""
     return Figure(
         caption="Thick: mean over a layer's heads. Thin: single heads of the first run, dark near the input. "
         f"{even}{bands_over(view.setting)}{_lacking(view, arrays)}",
@@ -74,7 +63,7 @@ def _over_training(view: View, array: Array) -> list[Panel]:
             color, first_HN = depth(names[layer], names), values_SNLH[0, :, layer].T
             lines += [single(steps, head_N, color, opacity=0.6) for head_N in first_HN]
             lines.append(banded(steps, values_SNLH[:, :, layer].mean(axis=2), color, names[layer], width=2.6))
-        of_groups.append([*lines, *_levels(view, array)])
+        of_groups.append([*lines, *neutral_levels(view.setting, array)])
     y = _from_zero(array.title, [m for marks in of_groups for m in marks])
     return [
         Panel(title=f"{group.label}, {group.shown_runs}", x=steps_axis(), y=y, marks=tuple(marks), variant=index,
@@ -96,7 +85,7 @@ def _from_zero(label: str, marks: Iterable[Mark]) -> Axis:
 @figure("scores", "What each head does", INSIDE, 30, ABSENT)
 def scores(view: View) -> Figure | None:
     """Every head of every run at the last probed step, layer by layer; lines join the means over heads and runs."""
-    if not (arrays := _recorded(view)):
+    if not (arrays := recorded(view.setting, ("layer", "head"))):
         return None
     return Figure(
         caption="At the last probed step: small marks are single heads of single runs, lines join the means over heads "
@@ -126,7 +115,7 @@ def _every_head(view: View, array: Array) -> Panel:
         marks.append(Points(x=(at[:, None] + spread).ravel(), y=last_LSH.ravel(), color=color, words=words, size=2.6,
                             opacity=0.4))  # fmt: skip
         marks.append(Line(x=at, y=rounded(last_LSH.mean(axis=(1, 2))), color=color, label=group.label, markers=True))
-    marks += _levels(view, array)
+    marks += neutral_levels(view.setting, array)
     names = [str(layer) for layer in range(max(values_SNLH.shape[2] for *_, values_SNLH in groups))]
     return Panel(
         title=", ".join(filter(None, (array.title, array.unit))),

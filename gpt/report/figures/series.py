@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from gpt.analysis.collect import Group, RunReader, SettingResults
+from gpt.records.catalogue import Array
 from gpt.records.formatting import listed
-from gpt.report.figures.spec import Axis, Color, Floats, Line
+from gpt.report.figures.spec import Axis, Color, Floats, Level, Line
 
 DIGITS = 5
 """significant digits of a curve's numbers; those that are read come from the findings, whole"""
@@ -158,6 +159,22 @@ def step_words(step: int) -> str:
 def beside(place: int, count: int, room: float = 0.5) -> float:
     """How far from the middle the mark of one of so many variants is, in units of the axis."""
     return room * ((place + 0.5) / count - 0.5)
+
+
+def recorded(setting: SettingResults, *axes: tuple[str, ...]) -> list[Array]:
+    """The probe arrays with certain axes that a variant's shown runs all have."""
+    return [array for array in setting.arrays.values() if array.axes in axes and probed(setting, array.name)]
+
+
+def neutral_levels(setting: SettingResults, array: Array) -> list[Level]:
+    """What the array would be if nothing special were going on; several levels where contexts differ."""
+    levels: dict[int, float] = {}
+    for run in [run for group in setting.groups for run in group.shown]:
+        if (level := run.array(array.name).neutral) is not None:
+            levels[run.info["config"]["model"]["context"]] = level
+    if len(set(levels.values())) < 2:
+        return [Level(at=level, label=array.neutral_title) for level in set(levels.values())]
+    return [Level(at=level, label=f"{array.neutral_title} over {context}") for context, level in sorted(levels.items())]
 
 
 def scattered(at: float, count: int, room: float) -> Floats:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from gpt.analysis.findings import Findings, Source, SpreadFindings, StudyFindings
 from gpt.analysis.seed_variance import SHARED, SOURCES
 from gpt.analysis.statistics.variance import Component, Components, Spread
+from gpt.records.catalogue import Entry
 from gpt.records.formatting import MISSING, count, decimals, fixed, p_run, short
 from gpt.report.pages.markup import progress_note, table
 from gpt.report.text.seed_variance import decomposed, source_names, spread_sentences, spread_verdict
@@ -51,7 +52,7 @@ def crossed_section(findings: Findings) -> list[str]:
             "",
             *_sharing(found.split, found, study),
             "",
-            *_others(found, names),
+            *_others(findings.secondary, found, names),
         ]
     return [*lines, "", *_notes(study)]
 
@@ -144,11 +145,12 @@ def _pairs(pairs: int | None) -> str:
     return "> 10,000" if pairs is None else f"{pairs:,}"
 
 
-def _others(found: SpreadFindings, names: Mapping[Source, str]) -> list[str]:
+def _others(entries: Sequence[Entry], found: SpreadFindings, names: Mapping[Source, str]) -> list[str]:
     header = ("other recorded numbers", "mean", *(f"sd: {names[source]}" for source in SOURCES))
     rows = [
-        [f"{each.description} ({each.unit})", short(each.mean), *(short(each.sds[s]) for s in SOURCES)]
-        for each in found.secondary.values()
+        [f"{entry.meaning} ({entry.unit})", short(each.mean), *(short(each.sds[s]) for s in SOURCES)]
+        for entry in entries
+        if (each := found.secondary.get(entry.name))
     ]
     return table(header, rows) if rows else []
 

@@ -6,9 +6,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from gpt.analysis.findings import Findings, MeanDifference, StudyFindings, VariantFindings
-from gpt.analysis.secondary import is_share
 from gpt.analysis.statistics.contrasts import ALPHA
 from gpt.analysis.statistics.paired import MeanInterval
+from gpt.records.catalogue import Entry
 from gpt.records.formatting import MISSING, count, decimals, fixed, percent, short, signed
 from gpt.report.pages.markup import fenced, held, plain, table
 from gpt.report.pages.noise_scale import noise_section
@@ -192,22 +192,22 @@ def _dynamics(findings: Findings) -> list[str]:
         variants = setting.variants
         header = ["", *(v.label for v in variants), *(f"{c.b} - {c.a}" for c in setting.contrasts)]
         rows = []
-        for name, first in variants[0].secondary.items():
-            means = [_mean(v.secondary[name].mean, name) for v in variants]
-            differences = [_paired_mean(c.secondary[name], name) for c in setting.contrasts]
-            rows.append([f"{first.description} ({first.unit})", *means, *differences])
+        for entry in findings.secondary:
+            means = [_mean(v.secondary[entry.name].mean, entry) for v in variants]
+            differences = [_paired_mean(c.secondary[entry.name], entry) for c in setting.contrasts]
+            rows.append([f"{entry.meaning} ({entry.unit})", *means, *differences])
         lines += [*table(header, rows), ""]
     return [*lines, "Means over the runs that did not diverge, with 95 % t intervals, not corrected for their number."]
 
 
-def _mean(mean: MeanInterval, name: str) -> str:
-    show = percent if is_share(name) else short
+def _mean(mean: MeanInterval, entry: Entry) -> str:
+    show = percent if entry.is_share else short
     text = show(mean.mean)
     return text if math.isnan(mean.low) else f"{text} [{show(mean.low)}, {show(mean.high)}]"
 
 
-def _paired_mean(difference: MeanDifference, name: str) -> str:
-    show = _points if is_share(name) else short
+def _paired_mean(difference: MeanDifference, entry: Entry) -> str:
+    show = _points if entry.is_share else short
     text = show(difference.mean)
     return text if math.isnan(difference.low) else f"{text} [{show(difference.low)}, {show(difference.high)}]"
 

@@ -3,34 +3,19 @@
 import math
 
 from gpt.analysis.findings import Findings, VariantFindings
-from gpt.analysis.secondary import is_share
+from gpt.records.catalogue import Entry
 from gpt.records.formatting import MISSING, decimals, fixed, percent, short
 from gpt.report.pages.markup import table
 
-COLUMNS = {
-    "grad_norm_median": "median gradient norm",
-    "clipped_share": "steps clipped",
-    "spikes": "loss spikes",
-    "residual_growth": "growth of the stream",
-    "dead_share": "dead units",
-    "attention_entropy": "attention entropy",
-    "attention_logit_max": "largest logit",
-    "attention_induction": "best induction head",
-    "median_lookback": "half-length",
-    "truncation_loss": "cost of a cut context",
-    "beyond_context": "cost beyond the context",
-}
-"""Secondary scalars and what their columns are called."""
 
-
-def condensed(findings: Findings) -> list[str]:
+def summary_table(findings: Findings) -> list[str]:
     """A row for each setting and variant; a scalar that no run recorded has no column."""
     study, settings = findings.study, findings.settings
     places = decimals(study.smallest_effect)
     shown = [
-        name
-        for name in COLUMNS
-        if any(math.isfinite(_mean(variant, name)) for setting in settings for variant in setting.variants)
+        entry
+        for entry in findings.secondary
+        if entry.title and any(math.isfinite(_mean(v, entry)) for setting in settings for v in setting.variants)
     ]
     rows = []
     for setting in settings:
@@ -41,24 +26,21 @@ def condensed(findings: Findings) -> list[str]:
                 f"`{variant.label}`, {setting.label}",
                 loss if mean.n else MISSING,
                 f"{sum(variant.diverged)} of {variant.finished}",
-                *(_run(variant, name) for name in shown),
+                *(_number(variant, entry) for entry in shown),
             ])  # fmt: skip
-    return table(["", f"{study.metric.title} (sd)", "diverged", *(COLUMNS[name] for name in shown)], rows)
+    return table(["", f"{study.metric.title} (sd)", "diverged", *(entry.title for entry in shown)], rows)
 
 
 def explained(findings: Findings) -> str:
     """What the columns are; one text for all tables of a page."""
-    described = findings.settings[0].variants[0].secondary
-    parts = [f"*{COLUMNS[name]}*: {described[name].description}" for name in COLUMNS if name in described]
+    parts = [f"*{entry.title}*: {entry.meaning}" for entry in findings.secondary if entry.title]
     return f"Means over the runs that did not diverge. {'; '.join(parts)}."
 
 
-def _run(variant: VariantFindings, name: str) -> str:
-    mean = _mean(variant, name)
-    return percent(mean) if is_share(name) else short(mean)
+def _number(variant: VariantFindings, entry: Entry) -> str:
+    mean = _mean(variant, entry)
+    return percent(mean) if entry.is_share else short(mean)
 
 
-def _mean(variant: VariantFindings, name: str) -> float:
-    """NaN where the findings are older than the scalar, too."""
-    scalar = variant.secondary.get(name)
-    return scalar.mean.mean if scalar else math.nan
+def _mean(variant: VariantFindings, entry: Entry) -> float:
+    return variant.secondary[entry.name].mean.mean

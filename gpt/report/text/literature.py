@@ -98,7 +98,7 @@ def _distance(findings: Findings) -> str:
         where = f" at {setting.label}" if setting.label else ""
         each = []
         for variant in setting.variants:
-            if rows := variant.heads.get("attention_distance"):
+            if (array := variant.arrays.get("attention_distance")) and (rows := array.ranked):
                 back = [distance for row in rows for distance in row]
                 each.append(f"{sum(back) / len(back):.1f} with `{variant.label}`")
         if each:

@@ -8,10 +8,11 @@ import numpy as np
 
 from gpt.analysis.findings import SettingFindings, StudyFindings, VariantFindings
 from gpt.analysis.secondary import SHORT_CONTEXT
-from gpt.analysis.summaries import BY_HEAD
-from gpt.records.even_attention import EVEN
 from gpt.records.formatting import count, listed, percent, short
 from gpt.records.schema import LEARNED_NOTHING, NONFINITE
+
+HEADS = {"attention_distance", "attention_previous", "attention_first", "attention_induction"}
+"""arrays that the sentence on heads needs"""
 
 
 def observations(study: StudyFindings, setting: SettingFindings) -> list[str]:
@@ -19,7 +20,7 @@ def observations(study: StudyFindings, setting: SettingFindings) -> list[str]:
     variants = [v for v in setting.variants if v.finished]
     if study.kind == "components" or not variants:
         return []
-    contexts = sorted({study.config(setting, v)["model.context"] for v in variants})
+    contexts = [study.config(setting, v)["model.context"] for v in variants]
     said = [
         _stability(variants),
         _loss(variants),
@@ -116,27 +117,25 @@ def _clipping(variants: Sequence[VariantFindings]) -> str:
 
 def _activations(variants: Sequence[VariantFindings]) -> str:
     def said(v: VariantFindings) -> str:
-        layers = v.by_layer
-        rms = layers["residual_rms_after"]
+        rms = v.arrays["residual_rms"].last
         words = (
             f"the stream's root mean square is {rms[0]:.3f} after the embedding and {rms[-1]:.3f} after the last layer"
         )
-        if "residual_max_after" in layers:
-            words += f", its largest value {max(layers['residual_max_after']):.3g}"
+        if largest := v.arrays.get("residual_max"):
+            words += f", its largest value {max(largest.last):.3g}"
         if _has(v, "residual_kurtosis"):
             words += f", its largest excess kurtosis {_of(v, 'residual_kurtosis'):.3g}"
-        if "dead_share_after" in layers:
-            silent = layers["dead_share_after"]
-            words += f", {percent(sum(silent) / len(silent))} of the feed-forward units are dead"
+        if dead := v.arrays.get("dead_share"):
+            words += f", {percent(sum(dead.last) / len(dead.last))} of the feed-forward units are dead"
         return words
 
     title = "Activations at the end of training"
-    return _each(title, variants, lambda v: "residual_rms_after" in v.by_layer, said)
+    return _each(title, variants, lambda v: "residual_rms" in v.arrays, said)
 
 
 def _entropy(variants: Sequence[VariantFindings], contexts: Sequence[int]) -> str:
     def said(v: VariantFindings) -> str:
-        entropy = v.by_layer["attention_entropy_after"]
+        entropy = v.arrays["attention_entropy"].last
         return (
             f"{min(entropy):.2f} (layer {int(np.argmin(entropy))}) to {max(entropy):.2f} "
             f"(layer {int(np.argmax(entropy))})"
@@ -144,38 +143,47 @@ def _entropy(variants: Sequence[VariantFindings], contexts: Sequence[int]) -> st
 
     title = "Attention, entropy in nats at the end of training, averaged over a layer's heads"
     even = "; ".join(
-        f"attention spread evenly over {context} positions would have {EVEN['attention_entropy'](context):.2f}"
-        for context in contexts
+        f"attention spread evenly over {context} positions would have {level:.2f}"
+        for context, (level,) in _even(variants, contexts, "attention_entropy")
     )
-    return _each(title, variants, lambda v: "attention_entropy_after" in v.by_layer, said, even)
+    return _each(title, variants, lambda v: "attention_entropy" in v.arrays, said, even)
 
 
 def _heads(variants: Sequence[VariantFindings], contexts: Sequence[int]) -> str:
     def said(v: VariantFindings) -> str:
-        heads = v.heads
-        back = [sum(row) / len(row) for row in heads["attention_distance"]]
+        back = v.arrays["attention_distance"].last
         near, far = int(np.argmin(back)), int(np.argmax(back))
         return (
             f"heads look back {back[near]:.1f} (layer {near}) to {back[far]:.1f} characters (layer {far}) on average; "
-            f"a layer's best head has up to {_best(heads['attention_previous'])} of its weight on the previous "
-            f"character, up to {_best(heads['attention_first'])} on the first one, and up to "
-            f"{_best(heads['attention_induction'])} as an induction head; the largest logit at any probed step is "
+            f"a layer's best head has up to {_best(v, 'attention_previous')} of its weight on the previous "
+            f"character, up to {_best(v, 'attention_first')} on the first one, and up to "
+            f"{_best(v, 'attention_induction')} as an induction head; the largest logit at any probed step is "
             f"{_of(v, 'attention_logit_max'):.3g} on average"
         )
 
     about = "; ".join(
-        f"even attention {f'over {context} positions ' if len(contexts) > 1 else ''}would look back "
-        f"{EVEN['attention_distance'](context):.1f} characters and have {EVEN['attention_previous'](context):.2f} on "
-        f"the previous one"
-        for context in contexts
+        f"even attention {f'over {context} positions ' if len({*contexts}) > 1 else ''}would look back "
+        f"{back:.1f} characters and have {previous:.2f} on the previous one"
+        for context, (back, previous) in _even(variants, contexts, "attention_distance", "attention_previous")
     )
     title = "Attention heads and heatmaps at the end of training"
-    return _each(title, variants, lambda v: v.heads.keys() >= set(BY_HEAD), said, about)
+    return _each(title, variants, lambda v: v.arrays.keys() >= HEADS, said, about)
 
 
-def _best(ranked_LH: Sequence[Sequence[float]]) -> str:
+def _even(variants: Sequence[VariantFindings], contexts: Sequence[int], *names: str) -> list[tuple[int, list[float]]]:
+    """Of each context, what attention that is spread evenly would score in some arrays, where all were recorded."""
+    found = {}
+    for variant, context in zip(variants, contexts, strict=True):
+        levels = [variant.arrays[name].neutral for name in names if name in variant.arrays]
+        known = [level for level in levels if level is not None]
+        if len(known) == len(names):
+            found[context] = known
+    return sorted(found.items())
+
+
+def _best(variant: VariantFindings, name: str) -> str:
     """The highest head's score and its layer."""
-    highest = [row[0] for row in ranked_LH]
+    highest = [row[0] for row in variant.arrays[name].ranked or []]
     return f"{max(highest):.2f} (layer {int(np.argmax(highest))})"
 
 
@@ -204,7 +212,8 @@ def _each(
 
 
 def _of(variant: VariantFindings, name: str) -> float:
-    return variant.secondary[name].mean.mean
+    """The mean of a secondary scalar; NaN where the runs do not know it."""
+    return variant.secondary[name].mean.mean if name in variant.secondary else math.nan
 
 
 def _has(variant: VariantFindings, name: str) -> bool:

@@ -13,8 +13,9 @@ from gpt.records.files import jsonable, read_json
 from gpt.records.formatting import count
 from gpt.records.jsonl import read_jsonl
 from gpt.records.manifest import MANIFEST, differences, files_below
+from gpt.records.metric import parse_metric
 from gpt.records.run_folder import FINISHED, RunFolder, State
-from gpt.records.schema import LEARNED_NOTHING, NONFINITE, parse_metric
+from gpt.records.schema import LEARNED_NOTHING, NONFINITE
 from gpt.runner.resume import check_records
 from gpt.runner.run_json import made_from
 from gpt.study.folder import StudyFolder, refuse_old_layout, run_at

@@ -3,7 +3,8 @@ import math
 import pytest
 
 from gpt.errors import InputError
-from gpt.records.schema import REDUCERS, SCALARS, Metric, parse_metric
+from gpt.records.catalogue import SCALARS
+from gpt.records.metric import REDUCERS, Metric, parse_metric
 
 ROWS = [
     {"step": 1, "train/loss": 4.0},

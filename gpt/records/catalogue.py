@@ -1,0 +1,204 @@
+"""What runs record, declared once: tables, figures, the interactive page, CSV and W&B all derive from these entries.
+
+A probe, the package's or a plug-in's, declares its arrays beside the measurement. A run keeps the entries of all that
+was declared in its run.json, so that its records can be read without the code that made them.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import TypeAdapter
+
+from gpt.errors import InputError
+from gpt.records.schema import CLIP_SCALE, GRAD_NORM, LAYER_GRAD_NORM, LR, MICRO_BATCH_GRAD_NORM, TRAIN_LOSS, VAL_LOSS
+
+NATS = "nats per character"
+BY_LAYER = ("layer", "depth", "module")
+"""axes along the model: Transformer layers; after the embedding and after each of them; everything with parameters"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entry:
+    """One kind of recorded number."""
+
+    name: str
+    title: str = ""
+    """a few words, as a heading or on an axis"""
+    unit: str = ""
+    meaning: str = ""
+    """what it is or tells, in a line"""
+
+    @property
+    def is_share(self) -> bool:
+        """It is a part of a whole, which reads best in per cent."""
+        return self.unit.startswith("share")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scalar(Entry):
+    """One number that a row may hold."""
+
+    lower_is_better: bool | None = None
+    """None where neither direction is better"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Summary(Entry):
+    """One number of a whole run, made of an array; only with a title it is a column where settings share a table."""
+
+    steps: Literal["last", "all"] = "last"
+    """probed steps that it is made of"""
+    over: Literal["mean", "max", "growth"] = "mean"
+    """how: `growth` is the last entry over the first, along the model"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Array(Entry):
+    """An array measured at several steps, or once on the trained model; the seed axis is not counted."""
+
+    axes: tuple[str, ...]
+    """of `BY_LAYER`, `head`, `position`, `key`, `distance`, or any other word"""
+    scale: Literal["linear", "log", "symlog"] = "linear"
+    neutral: float | None = None
+    """what it would be if nothing special were going on, for instance with attention spread evenly"""
+    neutral_title: str = ""
+    """of that level"""
+    summaries: tuple[Summary, ...] = ()
+
+    @property
+    def is_heatmap(self) -> bool:
+        """Shown as pictures, and for its size read at few steps."""
+        return self.axes[-2:] == ("position", "key")
+
+
+SCALARS: dict[str, Scalar] = {
+    scalar.name: scalar
+    for scalar in (
+        Scalar(
+            name=TRAIN_LOSS,
+            title="training loss",
+            unit=NATS,
+            meaning="loss of the step's batch, before the step's update",
+            lower_is_better=True,
+        ),
+        Scalar(
+            name=VAL_LOSS,
+            title="validation loss",
+            unit=NATS,
+            meaning="loss over the whole validation split, on evaluation rows only",
+            lower_is_better=True,
+        ),
+        Scalar(name=GRAD_NORM, title="gradient norm", unit="loss per weight", meaning="global, before clipping"),
+        Scalar(
+            name=CLIP_SCALE,
+            title="clipping factor",
+            unit="factor",
+            meaning="what the gradient was multiplied by; 1 when it was not clipped",
+        ),
+        Scalar(name=LR, title="learning rate", unit="per step"),
+    )
+}
+"""numbers of a row"""
+
+_DECLARED: dict[str, tuple[Array, Callable[[int], float] | None]] = {}
+
+
+def declare(array: Array, neutral: Callable[[int], float] | None = None) -> None:
+    """Add an array to what runs describe.
+
+    Args:
+        neutral: its neutral level where that depends on the context, in characters.
+
+    Raises:
+        InputError: another one has its name.
+    """
+    if array.name in _DECLARED:
+        raise InputError(f"array {array.name}: declared already; each recorded array needs a name of its own")
+    _DECLARED[array.name] = array, neutral
+
+
+def described(context: int) -> list[dict[str, Any]]:
+    """Everything declared so far, for run.json.
+
+    Args:
+        context: characters that the run's model can look back on.
+    """
+    arrays = [replace(array, neutral=neutral(context)) if neutral else array for array, neutral in _DECLARED.values()]
+    return [asdict(array) for array in arrays]
+
+
+_ARRAYS = TypeAdapter(list[Array])
+
+
+def arrays_of(run_json: Mapping[str, Any]) -> dict[str, Array]:
+    """The arrays that a run describes, by name.
+
+    Raises:
+        ValueError: they are not described as `described` does.
+    """
+    return {array.name: array for array in _ARRAYS.validate_python(run_json.get("arrays", []))}
+
+
+def axis_names(axis: str, size: int, modules: Sequence[str]) -> list[str]:
+    """What the entries along an axis are called.
+
+    Args:
+        modules: everything with parameters, from the input to the output, as `layers` in run.json.
+    """
+    layers = [name for name in modules if name.startswith("layer ")]
+    along = {"layer": layers, "depth": ["embedding", *layers], "module": list(modules)}.get(axis)
+    if along is not None and len(along) == size:
+        return along
+    return [f"head {i}" if axis == "head" else str(i) for i in range(size)]
+
+
+@dataclass(frozen=True)
+class Coordinates:
+    title: str
+    at: list[float]
+
+
+def coordinates(axis: str, arrays: Mapping[str, NDArray[np.floating]], size: int) -> Coordinates:
+    """Where the entries along an axis of numbers lie.
+
+    Args:
+        arrays: recorded together; an axis with the name of one has its values.
+    """
+    if axis in arrays:
+        return Coordinates("characters", arrays[axis].tolist())
+    title, first = {"distance": ("characters back", 0), "position": ("position", 1)}.get(axis, (axis, 0))
+    return Coordinates(title, list(range(first, first + size)))
+
+
+declare(
+    Array(
+        name=LAYER_GRAD_NORM,
+        axes=("module",),
+        unit="loss per weight",
+        title="gradient norm of the layer",
+        meaning="before clipping",
+        scale="log",
+    )
+)
+declare(
+    Array(
+        name=MICRO_BATCH_GRAD_NORM,
+        axes=("micro-batch",),
+        unit="loss per weight",
+        title="gradient norm of the micro-batch",
+        meaning="of the mean gradient of each equal part of the batch",
+        scale="log",
+    )
+)
+declare(
+    Array(
+        name="update_ratio",
+        axes=("module",),
+        title="update / weight",
+        meaning="norm of one step's change over the norm of the weights: layers far apart learn at different speeds",
+        scale="log",
+    )
+)
