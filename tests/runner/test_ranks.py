@@ -11,6 +11,7 @@ import socket
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from commands import (
     BIN,
@@ -27,6 +28,7 @@ from commands import (
 )
 from tiny import study_of, write_run
 
+from gpt.records.run_folder import load_arrays
 from gpt.study.folder import StudyFolder
 
 pytestmark = pytest.mark.launch
@@ -103,6 +105,9 @@ def check_same_results(out: Path, alone: Path) -> None:
     assert of_many["runs"]["finished"] == of_many["runs"]["planned"]
     for part in ("settings", "control", "runs"):
         check_alike(of_one[part], of_many[part], part)
+    for run, same in zip(runs_of(alone), runs_of(out), strict=True):
+        of_run, of_same = (load_arrays(each.probe_file(run.probe_steps()[-1]))["update_ratio"] for each in (run, same))
+        np.testing.assert_allclose(of_run, of_same, rtol=1e-3)
     assert records(out) != records(alone), "other layouts round differently; equal bits would mean the same layout"
 
 
