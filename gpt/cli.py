@@ -147,6 +147,8 @@ COMMANDS = (
         argument("--characters", type=whole, default=300),
         argument("--temperature", type=number, default=0.8),
         argument("--seed", type=whole, default=0),
+        argument("--plugin", "a file of variants that the run was made with", type=Path, action="append",
+            metavar="FILE"),
     ]),
 )  # fmt: skip
 GROUPS = {"study": "check, run and report studies", "wandb": "sync records with Weights & Biases"}

@@ -327,20 +327,26 @@ def load_plugins(document: Document) -> dict[str, Any]:
 _PLUGIN_KEY = re.compile(r"plugins\.|\w+\.options\.")
 
 
-def _used_of_plugins(config: RunConfig) -> dict[str, Any]:
-    """The hashes of the files whose variants a run has chosen, and what it gives as those variants' options."""
-    hashes: set[str] = set()
-    options: dict[str, Any] = {}
+def used_plugins(config: RunConfig) -> dict[str, Plugin]:
+    """The files that bring something that a run has chosen."""
+    names = list(chosen(config))
+    return {
+        file: plugin
+        for file, plugin in config.plugins.items()
+        if any(name in plugin.names(field) for field, name in names)
+    }
+
+
+def _fields_of_plugins(config: RunConfig) -> dict[str, Any]:
+    """The hashes of the files that a run uses, and the options that the classes read which it has chosen."""
+    used = used_plugins(config)
+    fields: dict[str, Any] = {"plugins": sorted({plugin.sha256 for plugin in used.values()})} if used else {}
     for field, name in chosen(config):
         section = field.partition(".")[0]
         given = getattr(getattr(config, section), "options", {})
-        for plugin in config.plugins.values():
-            if name in plugin.names(field):
-                hashes.add(plugin.sha256)
-                options |= {
-                    f"{section}.options.{key}": given[key] for key in plugin.provides[field][name] if key in given
-                }
-    return options | ({"plugins": sorted(hashes)} if hashes else {})
+        read = [key for plugin in used.values() for key in plugin.provides.get(field, {}).get(name, ())]
+        fields |= {f"{section}.options.{key}": given[key] for key in read if key in given}
+    return fields
 
 
 def fingerprint(config: RunConfig, data_sha256: str) -> str:
@@ -350,6 +356,6 @@ def fingerprint(config: RunConfig, data_sha256: str) -> str:
         for key, value in flatten(config).items()
         if key not in WITHOUT_EFFECT and (key, value) not in LATER and not _PLUGIN_KEY.match(key)
     }
-    fields |= _used_of_plugins(config)
+    fields |= _fields_of_plugins(config)
     fields["data.order_seed"] = config.data.order_of(config.seed)  # said or left out, it is the same run
     return hashlib.sha256(canonical({"config": fields, "data": data_sha256}).encode()).hexdigest()[:16]

@@ -25,6 +25,8 @@ class Plugin(Strict):
 
     sha256: str
     """of the file's bytes, hex"""
+    text: str
+    """the file, for whoever runs it again; what is read from a folder is never run"""
     provides: FieldNames
     """the values that it adds to fields of the configuration, each with the options that it reads"""
 
@@ -43,11 +45,11 @@ class Source:
     """A file as it was when it was loaded, for the processes that this one starts."""
 
     path: Path
-    text: bytes
+    text: str
 
     @property
     def sha256(self) -> str:
-        return hashlib.sha256(self.text).hexdigest()
+        return hashlib.sha256(self.text.encode()).hexdigest()
 
 
 _LOADED: dict[str, tuple[Source, Plugin]] = {}
@@ -60,9 +62,11 @@ def read_plugin(path: Path) -> Source:
         InputError: there is none, or it cannot be read.
     """
     try:
-        return Source(path.resolve(), path.read_bytes())
+        return Source(path.resolve(), path.read_bytes().decode())
     except FileNotFoundError:
         raise InputError(f"plugins: {path}: no such file") from None
+    except UnicodeDecodeError as error:
+        raise InputError(f"plugins: {path}: not UTF-8 text (byte {error.start})") from None
     except OSError as error:
         raise InputError(f"plugins: {path}: cannot be read: {error.strerror}") from None
 
@@ -96,7 +100,9 @@ def load_plugin(source: Source, built_in: Mapping[str, Collection[str]]) -> Plug
             registry.remove(registry.from_module(module))
         raise
     options = {f: {n: tuple(c.Options.model_fields) for n, c in classes.items()} for f, classes in provides.items()}
-    plugin = Plugin(sha256=source.sha256, provides={field: names for field, names in options.items() if names})
+    plugin = Plugin(
+        sha256=source.sha256, text=source.text, provides={field: names for field, names in options.items() if names}
+    )
     _LOADED[source.sha256] = source, plugin
     return plugin
 
@@ -112,6 +118,16 @@ def _run(source: Source, name: str, where: str) -> None:
         lines = [f.lineno for f in traceback.extract_tb(error.__traceback__) if f.filename == str(source.path)]
         kind = "" if isinstance(error, InputError) else f"{type(error).__name__}: "
         raise InputError(f"{where}:{lines[-1] if lines else 1}: {kind}{' '.join(str(error).split())}") from None
+
+
+def check_loaded(file: str, sha256: str, where: str) -> None:
+    """Refuse to rebuild a model whose parts this process does not have.
+
+    Raises:
+        InputError: names the file that must be loaded.
+    """
+    if sha256 not in _LOADED:
+        raise InputError(f"{where}: made with {file}, SHA-256 {sha256[:12]}, which must be given: --plugin {file}")
 
 
 def sources() -> list[Source]:

@@ -1,7 +1,7 @@
 """A trained run as a Python program sees it, and what differs between two."""
 
 import math
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -11,8 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gpt.analysis.collect import RunReader
-from gpt.config import RunConfig
+from gpt.config import BUILT_IN, RunConfig
 from gpt.errors import InputError
+from gpt.plugins import load_plugin, read_plugin
 from gpt.records.metric import parse_metric
 from gpt.records.run_folder import RunFolder, Status
 from gpt.records.schema import VAL_LOSS
@@ -188,12 +189,17 @@ class Run:
         return recorded[name]
 
 
-def load_run(folder: str | Path) -> Run:
+def load_run(folder: str | Path, plugins: Sequence[str | Path] = ()) -> Run:
     """The run in a folder that `gpt train` or a study left, `OUT/runs/<fingerprint>`.
 
+    Args:
+        plugins: your own files of variants that its model was made with; none is needed to read the records.
+
     Raises:
-        InputError: the folder holds no run.
+        InputError: the folder holds no run, or a plug-in cannot be loaded.
     """
+    for path in plugins:
+        load_plugin(read_plugin(Path(path)), BUILT_IN)
     return Run(folder)
 
 

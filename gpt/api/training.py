@@ -89,7 +89,10 @@ def train_run(
     data = open_corpora().load(config)
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "run.yaml"
-        file.write_text(json.dumps(config.model_dump(mode="json")), encoding="utf-8")
+        plugins = [str(Path(folder) / Path(name).name) for name in config.plugins]
+        for path, plugin in zip(plugins, config.plugins.values(), strict=True):
+            Path(path).write_bytes(plugin.text.encode())
+        file.write_text(json.dumps({**config.model_dump(mode="json"), "plugins": plugins}), encoding="utf-8")
         _gpt("train", str(file), f"--data.source={config.data.source}", "--out", str(out), *options)
     return Run(run_at(Path(out), fingerprint(config, data.sha256)).root)
 

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from gpt.config import RunConfig
+from gpt.config import RunConfig, used_plugins
 from gpt.data.dataset import Dataset
 from gpt.records.files import read_json, write_atomic, write_json
 from gpt.records.manifest import write_manifest
@@ -47,6 +47,7 @@ class RunWriter:
             folders: one for each of the engine's seeds; none on the other ranks.
         """
         self._config, self._engine = config, engine
+        self._plugins = {"plugins": {file: plugin.sha256 for file, plugin in used_plugins(config).items()}}
         self._tokenizer = {"kind": config.data.tokenizer, "state": data.tokenizer.state()}
         self._before = [folder.read_status() for folder in folders]
         self._began = time.monotonic()
@@ -79,7 +80,7 @@ class RunWriter:
         weights = self._engine.weights() if any(improved) else {}
         for index, run in enumerate(self._runs):
             if improved[index]:
-                about = {"run": run.folder.root.name, "seed": self._engine.seeds[index], "step": step}
+                about = {"run": run.folder.root.name, "seed": self._engine.seeds[index], "step": step, **self._plugins}
                 best = _of_seed(weights, index)
                 save_model(run.folder.model, self._config.model, self._tokenizer, best, about)
 

@@ -13,6 +13,7 @@ from gpt.config import ModelConfig
 from gpt.data.tokenizer import TOKENIZERS, Tokenizer
 from gpt.errors import InputError
 from gpt.model.gpt import GPT
+from gpt.plugins import check_loaded
 from gpt.records.files import make_folder, read_bytes, read_json, sync_folder, write_atomic, write_json
 from gpt.yaml_file import parse
 
@@ -66,9 +67,12 @@ def load_model(folder: Path) -> tuple[GPT, Tokenizer, int]:
     """A saved model, with a seed axis of length 1, its tokenizer and its context length.
 
     Raises:
-        InputError: the folder holds no model, or its files do not belong together.
+        InputError: the folder holds no model, its files do not belong together, or a plug-in it was made with is not
+            loaded.
     """
     weights, description = load_weights(folder), check_model(folder)
+    for file, sha256 in description.get("plugins", {}).items():
+        check_loaded(file, sha256, str(folder))
     config = parse(ModelConfig, description["model"], str(folder / CONFIG))
     kind, state = description["tokenizer"]["kind"], description["tokenizer"]["state"]
     tokenizer = TOKENIZERS[kind].from_state(state)

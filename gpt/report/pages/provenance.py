@@ -18,10 +18,17 @@ def made(findings: Findings) -> list[str]:
     study = findings.study
     lines = ["## How it was made", ""]
     shown = [line.replace("---:", "---") for line in table(("what", "which"), made_of(findings))]
-    lines += [*shown, "", "To run it again, put these two files side by side and run", ""]
+    lines += [*shown, "", "To run it again, put these files side by side and run", ""]
     lines += fenced("gpt study run study.yaml --out out", "sh")
     for name, text in rerun_files(study).items():
-        lines += ["", f"<details><summary>{name}</summary>", "", *fenced(text, "yaml"), "", "</details>"]
+        lines += [
+            "",
+            f"<details><summary>{name}</summary>",
+            "",
+            *fenced(text, "yaml" if name.endswith(".yaml") else "python"),
+            "",
+            "</details>",
+        ]
     return lines
 
 
@@ -57,9 +64,15 @@ def _layout(layout: LayoutFindings) -> str:
 
 
 def rerun_files(study: StudyFindings) -> dict[str, str]:
-    """File name to YAML text."""
+    """File name to text: the study, its base, and the files of variants that the base names."""
     base: dict[str, Any] = {}
+    plugins = {}
     for key, value in study.base.items():
+        if key.startswith("plugins."):
+            file, _, of_file = key.removeprefix("plugins.").rpartition(".")
+            if of_file == "text":
+                plugins[file.rpartition("/")[2]] = value
+            continue
         *sections, last = key.split(".")
         inner = base
         for section in sections:
@@ -68,7 +81,9 @@ def rerun_files(study: StudyFindings) -> dict[str, str]:
     plain: dict[str, Any] = {"name": study.name, "question": study.question}
     plain |= {"base": BASE, "factor": study.factor, "variants": study.variants, "settings": study.settings}
     plain |= {"seeds": study.seeds, "metric": study.metric.name, "smallest_effect": study.smallest_effect}
-    return {STUDY: _yaml(plain, lists_on_a_line=True), BASE: _yaml(base, lists_on_a_line=False)}
+    if plugins:
+        base["plugins"] = list(plugins)
+    return {STUDY: _yaml(plain, lists_on_a_line=True), BASE: _yaml(base, lists_on_a_line=False), **plugins}
 
 
 def _yaml(value: Any, lists_on_a_line: bool) -> str:

@@ -9,6 +9,7 @@ import torch
 from gpt.analysis.statistics.contrasts import ALPHA
 from gpt.analysis.statistics.paired import detectable_d_z, fewest_pairs, smallest_p
 from gpt.analysis.statistics.variance import detectable_sd, sd_factors
+from gpt.config import RunConfig
 from gpt.data.batches import training_batch
 from gpt.data.dataset import Dataset
 from gpt.model.flops import parameter_count, training_flops_per_token
@@ -18,7 +19,7 @@ from gpt.runner.inputs import Corpora
 from gpt.study.plan import PlannedRun, fields_text, label, settings_of
 from gpt.study.spec import Kind, Scalar, Study
 from gpt.train.engines.single_process import SingleProcessEngine
-from gpt.yaml_file import canonical, flatten
+from gpt.yaml_file import canonical, keys_of
 
 VARIANTS: dict[Kind, str] = {"contrasts": "variants", "components": "order seeds"}
 TIMED_STEPS = 3
@@ -131,7 +132,7 @@ def preflight(study: Study, runs: Sequence[PlannedRun], corpora: Corpora) -> Pre
         sizes=[_size(variant, runs, data) for variant in study.variants],
         settings=settings,
         seeds=list(study.seeds),
-        fixed_fields=len(flatten(study.base)) - 1 - len(study.settings),
+        fixed_fields=len(keys_of(RunConfig)) - 1 - len(study.settings),
         runs=len(unique),
         core_seconds=_core_seconds(list(unique.values()), data),
         metric=study.metric,
