@@ -86,7 +86,7 @@ def load_plugin(source: Source, built_in: Mapping[str, Collection[str]]) -> Plug
     where = f"plugins: {source.path}"
     if any(source.path == loaded.path for loaded, _ in _LOADED.values()):
         raise InputError(f"{where}: has changed since this process loaded it; start another process")
-    module = f"gpt_plugin_{source.sha256[:16]}"
+    module = _module(source.sha256)
     try:
         _run(source, module, where)
         provides = {field: registry.from_module(module) for field, registry in REGISTRIES.items()}
@@ -96,8 +96,7 @@ def load_plugin(source: Source, built_in: Mapping[str, Collection[str]]) -> Plug
         if not any(provides.values()):
             raise InputError(f"{where}: registers nothing, must register a class of its own, such as a norm or a probe")
     except InputError:
-        for registry in REGISTRIES.values():
-            registry.remove(registry.from_module(module))
+        forget_plugin(source.sha256)
         raise
     options = {f: {n: tuple(c.Options.model_fields) for n, c in classes.items()} for f, classes in provides.items()}
     plugin = Plugin(
@@ -105,6 +104,18 @@ def load_plugin(source: Source, built_in: Mapping[str, Collection[str]]) -> Plug
     )
     _LOADED[source.sha256] = source, plugin
     return plugin
+
+
+def forget_plugin(sha256: str) -> None:
+    """Undo what loading a file of variants has registered."""
+    for registry in REGISTRIES.values():
+        registry.remove(registry.from_module(_module(sha256)))
+    sys.modules.pop(_module(sha256), None)
+    _LOADED.pop(sha256, None)
+
+
+def _module(sha256: str) -> str:
+    return f"gpt_plugin_{sha256[:16]}"
 
 
 def _run(source: Source, name: str, where: str) -> None:

@@ -56,9 +56,9 @@ class Strict(BaseModel):
 class FieldError(ValueError):
     """A check of several fields that failed because of one of them, so that its line can be named."""
 
-    def __init__(self, field: str, message: str):
-        super().__init__(message)
-        self.place = tuple(field.split("."))
+    def __init__(self, field: str, rule: str):
+        super().__init__(f"{field}: {rule}")
+        self.place, self.rule = tuple(field.split(".")), rule
 
 
 class Document:
@@ -196,7 +196,8 @@ def _explain(cls: type[BaseModel], known: KeyPath, location: KeyPath, error: Any
     if error["type"] == "missing":
         return f"missing key {name}"
     if error["type"] == "value_error":
-        return (f"{name}: " if name else "") + str(error["ctx"]["error"])
+        failed = error["ctx"]["error"]
+        return (f"{name}: " if name else "") + getattr(failed, "rule", str(failed))
     if error["type"] == "literal_error" and error["input"] in RENAMED:
         return f"{name}: {error['input']} was renamed; write {RENAMED[error['input']]} instead"
     limits = {key: _plain(value) for key, value in error.get("ctx", {}).items()}

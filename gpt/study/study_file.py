@@ -13,7 +13,7 @@ from gpt.study.plan import Setting, fields_text, settings_of
 from gpt.study.spec import Name, Scalar, Study
 from gpt.yaml_file import Document, Strict, flatten, is_key, nearest_key, parse, read_yaml
 
-NOT_FACTORS = WITHOUT_EFFECT | {"seed", "data.val_fraction", "train.eval_every"}
+NOT_FACTORS = WITHOUT_EFFECT | {"seed", "data.val_fraction", "data.tokenizer", "train.eval_every"}
 """fields whose values cannot be compared: they change nothing, or what is measured"""
 NOT_FACTOR_GROUPS = ("probes.", "sample.")
 """groups of such fields"""
