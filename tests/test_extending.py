@@ -26,7 +26,7 @@ from gpt.model.intermediates import Intermediates
 from gpt.plugins import Plugin, forget_plugin, load_plugin, read_plugin
 from gpt.records.run_folder import RunFolder
 from gpt.registry import REGISTRIES
-from gpt.train.engines.ddp import DDPEngine
+from gpt.train.engines.single_process import SingleProcessEngine
 from gpt.train.optim.schedule import learning_rate
 from gpt.yaml_file import parse
 
@@ -133,7 +133,7 @@ def test_the_optimizer_equals_the_naive_algorithm_for_each_of_several_seeds(plug
         np.testing.assert_allclose(optimizer.state[p]["mean"][s].numpy(), one.mean, rtol=1e-5, atol=1e-6)
 
 
-def trained(engine: DDPEngine, config: RunConfig, steps: range) -> None:
+def trained(engine: SingleProcessEngine, config: RunConfig, steps: range) -> None:
     for step in steps:
         batch = training_batch(text(4000), engine.seeds, step, range(4), config.model.context)
         engine.train_step(step, torch.from_numpy(batch), 1e-3, measure_updates=False)
@@ -148,12 +148,12 @@ def test_seeds_together_and_a_resumed_run_have_the_bits_of_one_alone(plugin: Cal
         train=plain.train,
         plugins={"lion.py": lion},
     )
-    together, alone = (DDPEngine(config, 11, seeds, torch.device("cpu")) for seeds in ([3, 7], [7]))
+    together, alone = (SingleProcessEngine(config, 11, seeds, torch.device("cpu")) for seeds in ([3, 7], [7]))
     trained(together, config, range(1, 6))
     trained(alone, config, range(1, 4))
     state = {name: value.clone() for name, value in alone.state().items()}
     assert {name.partition("/")[0] for name in state} == {"parameter", "mean"}
-    resumed = DDPEngine(config, 11, [7], torch.device("cpu"))
+    resumed = SingleProcessEngine(config, 11, [7], torch.device("cpu"))
     resumed.load(3, state)
     for engine in (alone, resumed):
         trained(engine, config, range(4, 6))
