@@ -48,11 +48,12 @@ def _arrays(runs: Sequence[RunReader]) -> dict[str, ArrayFindings]:
     """
     found = {}
     for array in runs[0].arrays.values() if runs else ():
-        mean_NL = mean_probe(runs, array.name)
-        if mean_NL is None or array.axes[0] not in BY_LAYER or array.axes[1:] not in ((), ("head",)):
+        along, others = array.axes[:1], array.axes[1:]
+        mean_NL = mean_probe(runs, array.name) if set(along) & set(BY_LAYER) and others in ((), ("head",)) else None
+        if mean_NL is None:
             continue
         ranked = None
-        if array.axes[1:]:
+        if others:
             mean_NL = mean_NL.mean(axis=2)
             ranked_SLH = -np.sort([-run.probes[array.name][1][-1] for run in runs], axis=-1)
             ranked = ranked_SLH.mean(axis=0, dtype=np.float64).tolist()
