@@ -1,5 +1,6 @@
 """Would these tests notice? Every safeguard is taken out, one at a time, and its tests must fail."""
 
+import os
 import re
 import shutil
 import subprocess
@@ -11,9 +12,13 @@ import pytest
 from chaos import SAFEGUARDS
 from tally import Tally
 
-KILLS = "tests/faults/test_kills.py"
-DAMAGE = "tests/faults/test_damage.py"
-RACES = "tests/faults/test_races.py"
+COMMITS = "tests/faults/test_kills.py::test_a_death_at_any_operation_damages_nothing_and_loses_no_committed_step"
+TRAINING = "tests/faults/test_kills.py::test_a_training_killed_at_any_operation_ends_with_the_same_bytes"
+CHECKPOINTS = "tests/faults/test_damage.py::test_a_corrupt_checkpoint_is_named_and_the_one_before_is_used"
+RESUMED = "tests/faults/test_damage.py::test_a_run_that_goes_on_ends_with_the_same_bytes_or_names_what_is_corrupt"
+TORN = "tests/faults/test_damage.py::test_whatever_follows_the_last_checkpoint_is_cut_off"
+RACES = "tests/faults/test_races.py::test_workers_that_race_train_every_run_once"
+STACK = "tests/faults/test_edits.py::test_a_run_begun_by_another_stack_is_refused_by_name"
 
 
 @dataclass(frozen=True)
@@ -28,7 +33,9 @@ class Mutation:
 
 
 MUTATIONS = {
-    "files are not synced": Mutation("records/files.py", "data)\n        os.fsync(descriptor)", "data)", (KILLS,)),
+    "files are not synced": Mutation(
+        "records/files.py", "data)\n        os.fsync(descriptor)", "data)", (f"{COMMITS}[all-four_commits-power cut]",)
+    ),
     "folders are not synced": Mutation(
         "records/files.py",
         "os.O_RDONLY | os.O_DIRECTORY)\n    try:\n        os.fsync(descriptor)",
@@ -39,47 +46,53 @@ MUTATIONS = {
         "records/jsonl.py",
         "            os.fsync(self._descriptor)\n\n    def close",
         "            pass\n\n    def close",
-        (KILLS,),
+        (f"{TRAINING}[all-power cut-0]",),
     ),
     "the manifest's own hash is not looked at": Mutation(
-        "records/manifest.py", 'if raw != _with_hash(raw[: -len(_with_hash(b""))]):', "if False:", (DAMAGE,)
+        "records/manifest.py",
+        'if raw != _with_hash(raw[: -len(_with_hash(b""))]):',
+        "if False:",
+        (f"{CHECKPOINTS}[sample-manifest.json]",),
     ),
     "the files' hashes are not looked at": Mutation(
-        "records/manifest.py", "if entry(data) != expected:", "if False:", (DAMAGE,)
+        "records/manifest.py", "if entry(data) != expected:", "if False:", (f"{CHECKPOINTS}[sample-state.safetensors]",)
     ),
     "the rows' hash is not looked at": Mutation(
-        "runner/resume.py", 'if entry(read_bytes(path)[: mark["bytes"]]) != mark:', "if False:", (DAMAGE,)
+        "runner/resume.py", 'if entry(read_bytes(path)[: mark["bytes"]]) != mark:', "if False:", (f"{RESUMED}[sample]",)
     ),
     "a corrupt checkpoint is not fallen back from": Mutation(
         "train/checkpoint.py",
         "        except CorruptionError as error:\n            corrupt[_name(step)] = str(error)",
         "        except CorruptionError:\n            raise",
-        (DAMAGE,),
+        (f"{CHECKPOINTS}[sample-state.safetensors]",),
     ),
     "runs are not leased": Mutation(
-        "records/run_folder.py", "fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)", "pass", (RACES,)
+        "records/run_folder.py", "fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)", "pass", (f"{RACES}[sample]",)
     ),
     "a checkpoint is written in place": Mutation(
-        "train/checkpoint.py", '    hidden = root / f"{_HIDDEN}{os.getpid()}-{step}"', "    hidden = folder", (KILLS,)
+        "train/checkpoint.py",
+        '    hidden = root / f"{_HIDDEN}{os.getpid()}-{step}"',
+        "    hidden = folder",
+        (f"{COMMITS}[all-four_commits-kill]",),
     ),
     "files are written in place": Mutation(
         "records/files.py",
         "            write_new(temporary, data)\n            temporary.replace(path)\n",
         "            path.write_bytes(data)\n",
-        (KILLS, "tests/records/test_files.py"),
+        ("tests/records/test_files.py",),
     ),
     "older checkpoints go before the new one is there": Mutation(
         "train/checkpoint.py",
         "        _write(root, step, tensors, meta)\n    _prune(root, step)",
         "        for older in _steps(root):\n            shutil.rmtree(root / _name(older))\n"
         "        _write(root, step, tensors, meta)\n    _prune(root, step)",
-        (KILLS,),
+        (f"{COMMITS}[all-four_commits-kill]",),
     ),
     "rows after the checkpoint are kept": Mutation(
         "records/jsonl.py",
         "                os.ftruncate(self._descriptor, self._size)\n                os.fsync",
         "                os.fsync",
-        (DAMAGE,),
+        (f"{TORN}[sample-metrics]",),
     ),
     "what a killed writer left is not removed": Mutation(
         "records/run_folder.py",
@@ -88,7 +101,7 @@ MUTATIONS = {
         ("tests/records/test_run_folder.py",),
     ),
     "the stack is not compared": Mutation(
-        "runner/run_json.py", "if made_by.get(key) != now:", "if False:", ("tests/faults/test_edits.py",)
+        "runner/run_json.py", "if made_by.get(key) != now:", "if False:", (f"{STACK}[sample]",)
     ),
 }
 
@@ -104,8 +117,10 @@ def mutated(repository: Path, folder: Path, mutation: Mutation) -> None:
 
 
 def outcome_of(folder: Path, mutation: Mutation) -> subprocess.CompletedProcess[str]:
-    words = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", "-p", "no:xdist", *mutation.tests]
-    return subprocess.run(words, cwd=folder, capture_output=True, text=True, timeout=300, check=False)
+    quiet = ["-q", "-x", "-m", "", "-p", "no:cacheprovider", "-p", "no:xdist"]
+    words = [sys.executable, "-m", "pytest", *quiet, *mutation.tests]
+    mine = os.environ | {"PYTHONPATH": str(folder)}
+    return subprocess.run(words, cwd=folder, env=mine, capture_output=True, text=True, timeout=300, check=False)
 
 
 @pytest.mark.slow
@@ -121,8 +136,8 @@ def test_the_tests_notice_that_a_safeguard_is_gone(faults: Tally, repository: Pa
 
 @pytest.mark.slow
 def test_with_every_safeguard_the_same_tests_pass(repository: Path, tmp_path: Path) -> None:
-    files = tuple(sorted({file for mutation in MUTATIONS.values() for file in mutation.tests}))
-    nothing = Mutation("errors.py", "class InputError", "class InputError", files)
+    tests = tuple(sorted({test for mutation in MUTATIONS.values() for test in mutation.tests}))
+    nothing = Mutation("errors.py", "class InputError", "class InputError", tests)
     mutated(repository, tmp_path, nothing)
     ended = outcome_of(tmp_path, nothing)
     assert ended.returncode == 0, ended.stdout[-3000:]
@@ -131,4 +146,4 @@ def test_with_every_safeguard_the_same_tests_pass(repository: Path, tmp_path: Pa
 def test_every_mutation_still_finds_its_place(repository: Path) -> None:
     for what, mutation in MUTATIONS.items():
         assert (repository / "gpt" / mutation.file).read_text().count(mutation.old) == 1, what
-        assert all((repository / file).exists() for file in mutation.tests), what
+        assert all((repository / test.partition("::")[0]).exists() for test in mutation.tests), what
