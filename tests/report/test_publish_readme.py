@@ -53,6 +53,7 @@ def test_a_published_study_is_whole_and_small(published, reported):
             "figures",
             "study.yaml",
             "base.yaml",
+            "runs.csv",
             "runs.json",
             "manifest.json",
         }
