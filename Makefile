@@ -1,5 +1,5 @@
 # make study   environment, data, the three quick studies, a report to open
-# make test      lint, types and every test that is quick: what a change is likely to break, within 4 minutes
+# make test      lint, types and every test that is quick: what a change is likely to break, in minutes
 # make test-all  every test that this leaves out: launchers, all faults, and Slurm and a browser where they are installed
 # make chaos   every fault there is, injected; what became of them as one JSON document
 # make results the evidence in results/ and the findings on its page, made again: the studies at full size, the baseline,
