@@ -1,6 +1,7 @@
 """Claims about what each figure shows, as data; how they are drawn is tested in test_png.py and test_html.py."""
 
 import re
+from dataclasses import asdict
 from types import SimpleNamespace
 
 import numpy as np
@@ -12,6 +13,8 @@ from synthetic import Outcome
 
 from gpt.analysis.build import build_findings
 from gpt.analysis.collect import collect
+from gpt.records.catalogue import Array
+from gpt.records.files import read_json, write_json
 from gpt.records.formatting import signed
 from gpt.records.run_folder import load_arrays, save_arrays
 from gpt.report.build import build_report
@@ -30,9 +33,9 @@ from gpt.report.figures.spec import (
     Figure,
     Frame,
     Grid,
+    Level,
     Line,
     Note,
-    Option,
     Panel,
     Pick,
     Points,
@@ -112,9 +115,9 @@ def test_figures_can_be_drawn_where_a_variant_always_diverged(tmp_path):
     assert "Dotted lines that end in a cross are diverged runs." in drawn["loss"].caption
     validation = drawn["loss"].panels[0]
     assert [line.label for line in marks(validation, Line) if line.label] == ["1.0"]  # no mean of the diverged ones
-    assert [cross.words for cross in marks(validation, Points)] == [(f"off, seed {i} diverged",) for i in range(3)]
+    assert [cross.words for cross in marks(validation, Points)] == [[f"off, seed {i} diverged"] for i in range(3)]
     (panel,) = drawn["survival"].panels
-    assert [(line.label, line.y.tolist()) for line in marks(panel, Line)] == [("1.0", [100, 100]), ("off", [100, 0, 0])]
+    assert [(line.label, list(line.y)) for line in marks(panel, Line)] == [("1.0", [100, 100]), ("off", [100, 0, 0])]
 
 
 def test_without_probes_only_the_figures_of_the_rows_are_drawn(tmp_path):
@@ -135,7 +138,7 @@ def test_old_runs_that_recorded_fewer_arrays_give_the_figures_of_those(tmp_path)
     results = collect(folder)
     drawn = {each.entry.name: each.figure for each in draw_all(results, build_findings(results))}
     assert set(drawn) == ROWS | {"paired", "long-range", "activations", "heads-over-training", "scores"}
-    assert [panel.title for panel in drawn["scores"].panels] == ["entropy, nats"]
+    assert [panel.title for panel in drawn["scores"].panels] == ["entropy"]
 
 
 @pytest.mark.parametrize(
@@ -181,7 +184,8 @@ def test_an_error_in_one_figure_leaves_that_one_out_and_says_so(tmp_path, monkey
     def broken(view):
         raise ValueError("no such <axis>")
 
-    entry = catalogue.Entry("broken", "A broken figure", INSIDE, 15, "-", False, ("contrasts",), broken)
+    entry = catalogue.Entry("broken", "A broken figure", INSIDE, 15, "-")
+    monkeypatch.setitem(catalogue.ENTRIES, entry, broken)
     whole = catalogue.entries()
     monkeypatch.setattr(catalogue, "entries", lambda: [*whole, entry])
     built = build_report(reported_studies.write_clean(tmp_path))
@@ -272,7 +276,7 @@ def test_a_layer_without_a_line_is_named_under_the_figure(figures):
 
 
 def test_a_run_weight_lies_on_the_page_at_a_few_steps_and_the_mean_at_the_last(figures):
-    choices = {choice.name: [option.value for option in choice.options] for choice in figures["attention"].choices}
+    choices = {choice.name: [value for value, _ in choice.options] for choice in figures["attention"].choices}
     assert choices == {
         "run": ["one", MEAN],
         "step": ["0", "20", "40"],
@@ -304,7 +308,7 @@ def test_activations_can_be_seen_at_every_probed_step(figures):
 
 
 def test_every_measure_of_heads_has_its_panels(figures):
-    measures = [option.value for option in figures["heads-over-training"].choices[0].options]
+    measures = [value for value, _ in figures["heads-over-training"].choices[0].options]
     assert len(measures) == len(figures["scores"].panels) == 6
     for measure in measures:
         assert [panel.variant for panel in shown(figures["heads-over-training"], {"measure": measure})] == [0, 1]
@@ -314,17 +318,13 @@ FRAMES = Pick(tuple(Frame({"step": step}, Note(text=step, x=0, y=0), f"step {ste
 
 
 def test_an_ordered_choice_shows_the_nearest_earlier_frame_and_others_only_their_own():
-    steps = Choice(
-        name="step", label="", options=tuple(Option(s, s) for s in ("0", "10", "20", "40")), default="40", ordered=True
-    )
-    which = Choice(name="of", label="", options=(Option("a", ""), Option("b", "")), default="a")
+    steps = Choice(name="step", options=[(s, s) for s in ("0", "10", "20", "40")], default="40", ordered=True)
+    which = Choice(name="of", options=[("a", ""), ("b", "")], default="a")
     panels = [Panel(title=of, x=Axis(), y=Axis(), marks=(FRAMES,), when={"of": of}) for of in "ab"]
     figure = Figure(caption="", panels=tuple(panels), choices=(steps, which))
     assert [panel.title for panel in shown(figure)] == ["a, step 20"]
     assert [panel.title for panel in shown(figure, {"step": "10", "of": "b"})] == ["b, step 0"]
-    unordered = Figure(
-        caption="", panels=panels[:1], choices=(Choice(name="step", label="", options=(), default="5"), which)
-    )
+    unordered = Figure(caption="", panels=panels[:1], choices=(Choice(name="step", options=(), default="5"), which))
     assert shown(unordered)[0].marks == ()
 
 
@@ -411,3 +411,34 @@ def test_an_axis_holds_its_values_and_its_ticks_lie_on_it(axis):
         assert low < min(values) <= max(values) < high
         assert all(low <= place <= high for place, _ in made.ticks or ())
         assert made.scale != "log" or len(made.ticks) >= 2
+
+
+def test_an_array_that_a_probe_declares_gets_its_panels_without_a_word_of_figures_on_it(tmp_path):
+    folder = synthetic.write_study(tmp_path, synthetic.study(), lambda run: Outcome())
+    declared = [
+        Array(name="gate", title="how open gates are", axes=("layer",), unit="share of gates", meaning="1 is open"),
+        Array(name="sharpness", title="sharpness", axes=("layer", "head"), unit="logits", neutral=0.5),
+        Array(name="drift", title="drift of the weights", axes=("module",), scale="log", meaning="how far"),
+        Array(name="rank", title="rank of the stream", axes=()),
+    ]
+    for run in tmp_path.glob("runs/*"):
+        info = read_json(run / "run.json")
+        write_json(run / "run.json", {**info, "arrays": [*info["arrays"], *map(asdict, declared)]})
+        for file in run.glob("probes/*"):
+            of = {"gate": [0.5, 1.0], "sharpness": [[1, 2], [3, 4]], "drift": [1, 2, 3, 4], "rank": 7.0}
+            arrays = {name: np.array(values, dtype=np.float32) for name, values in of.items()}
+            save_arrays(file, {**load_arrays(file), **arrays}, {})
+    results = collect(folder)
+    drawn = {each.entry.name: each.figure for each in draw_all(results, build_findings(results))}
+    gate = next(panel for panel in drawn["activations"].panels if panel.title == "how open gates are")
+    assert gate.y.label == "%"
+    assert [mark.frames[-1].mark.y.tolist() for mark in marks(gate, Pick)] == [[50, 100]] * 2
+    assert "how open gates are: 1 is open" in drawn["activations"].caption
+    sharpness = next(panel for panel in drawn["scores"].panels if panel.title == "sharpness")
+    assert [line.y.tolist() for line in marks(sharpness, Line)] == [[1.5, 3.5]] * 2
+    assert [level.at for level in marks(sharpness, Level)] == [0.5]
+    for name, measure in (("heads-over-training", "sharpness"), ("updates", "drift")):
+        assert measure in dict(drawn[name].choices[0].options)
+        assert [panel.variant for panel in shown(drawn[name], {"measure": measure})] == [0, 1]
+    (panel,) = drawn["scalars"].panels
+    assert [line.y.tolist() for line in marks(panel, Line)] == [[7, 7, 7]] * 2

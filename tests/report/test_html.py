@@ -198,7 +198,7 @@ def test_the_largest_seeds_are_shown_to_the_last_digit(tmp_path):
         words = [words for mark in panels_of(page, "paired")[0]["marks"] for words in mark.get("words", [])]
         assert sum(each.startswith(f"1.0, seed {seed}: ") for each in words) == 1
     (run, *_) = figures_of(page)["figures"]["attention"]["0"]["choices"]
-    assert run["options"][0]["words"] == f"seed {large[0]}"
+    assert run["options"][0][1] == f"seed {large[0]}"
     assert largest(figures_of(page)) < 2**53
 
 

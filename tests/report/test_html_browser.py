@@ -137,14 +137,15 @@ def test_every_figure_is_drawn(page):
         "attention-over-training": 6,
         "distance": 2,
         "long-range": 4,
+        "scalars": 0,
     }
     assert all(count > 0 for panels in counts.values() for count in panels)
     wide = "plot.querySelector('.main-svg').getBoundingClientRect().width - plot.parentElement.clientWidth"
     assert page.run(f"return [...document.querySelectorAll('.js-plotly-plot')].every((plot) => {wide} < 1)")
     (absent,) = [p for p in page.browser.find_elements("css selector", ".absent") if p.is_displayed()]
-    assert absent.text == "Not recorded: `probes.noise_scale` was off, or no run has finished without divergence."
+    assert absent.text == "Not recorded: probes.noise_scale was off, or no run has finished without divergence."
     captions = page.run("return [...document.querySelectorAll('figcaption:not([hidden])')].map((c) => c.textContent)")
-    assert len(captions) == len(counts) - 1
+    assert len(captions) == len(counts) - 2
     assert all(captions)
 
 
@@ -228,7 +229,7 @@ def test_the_measure_changes_the_panels_of_heads(page):
     page.press("#heads-over-training-measure", Keys.END)
     assert page.data("heads-over-training") != before
     meaning = page.browser.find_element("css selector", "[data-figure=heads-over-training] .meaning").text
-    assert meaning.startswith("Largest absolute attention logit")
+    assert meaning.startswith("On repeated random characters")
     page.press("#heads-over-training-measure", Keys.HOME)
 
 

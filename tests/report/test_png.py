@@ -26,7 +26,6 @@ from gpt.report.figures.spec import (
     Level,
     Line,
     Note,
-    Option,
     Panel,
     Points,
     Zone,
@@ -102,6 +101,12 @@ def test_a_line_is_drawn_with_its_band_and_gaps():
     assert [text.get_text() for text in axes.figure.legends[0].get_texts()] == ["off"]
 
 
+def test_the_legend_lists_layers_from_the_input_to_the_output():
+    lines = [Line(x=X, y=X, color=Color("depth", i, 3), label=f"layer {i}") for i in (0, 2, 1)]
+    canvas = style.draw(of(Level(at=1, label="even"), *lines))
+    assert [text.get_text() for text in canvas.legends[0].get_texts()] == ["layer 0", "layer 1", "layer 2", "even"]
+
+
 def test_points_bars_levels_zones_and_notes_are_where_the_spec_has_them():
     axes = drawn(
         Points(x=X, y=2 * X, color=variant(2), cross=True),
@@ -134,10 +139,8 @@ def test_a_grid_shows_its_values_its_words_and_a_scale():
 
 def test_a_grid_that_choices_index_comes_with_a_small_map_of_each():
     values = np.linspace(0, 1, 2 * 3 * 4 * 4).reshape(2, 3, 4, 4)
-    places = [(Option(MEAN, ""), *(Option(str(i), "") for i in range(count))) for count in (2, 3)]
-    choices = [
-        Choice(name=n, label="", options=o, default=MEAN) for n, o in zip(("layer", "head"), places, strict=True)
-    ]
+    places = [[(MEAN, ""), *((str(i), "") for i in range(count))] for count in (2, 3)]
+    choices = [Choice(name=n, options=o, default=MEAN) for n, o in zip(("layer", "head"), places, strict=True)]
     grid = Grid(values=values, title="", by=("layer", "head"))
     figure = Figure(caption="", panels=of(grid, square=True).panels, choices=tuple(choices))
     whole, maps, *_ = style.draw(figure).axes
@@ -200,9 +203,8 @@ def test_a_report_says_which_figure_could_not_be_drawn(tmp_path, monkeypatch):
 
     broken = of(Line(x=X, y=X[:2], color=variant(0)))
     whole = catalogue.entries()
-    entry = catalogue.Entry(
-        "broken", "A broken figure", catalogue.INSIDE, 15, "", False, ("contrasts",), lambda _: broken
-    )
+    entry = catalogue.Entry("broken", "A broken figure", catalogue.INSIDE, 15, "")
+    monkeypatch.setitem(catalogue.ENTRIES, entry, lambda _: broken)
     monkeypatch.setattr(catalogue, "entries", lambda: [*whole, entry])
     built = build_report(write_study(tmp_path, study(), lambda run: Outcome(probes=False, long_range=False)))
     (left_out,) = built.findings.left_out_figures

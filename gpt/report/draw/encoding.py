@@ -27,7 +27,7 @@ def encoded(value: Any, weights: bytearray) -> Json:
         return encoded(value.tolist(), weights)
     if isinstance(value, Mapping):
         return {key: encoded(item, weights) for key, item in value.items()}
-    if isinstance(value, list | tuple):
+    if isinstance(value, list | tuple | range):
         return [encoded(item, weights) for item in value]
     if isinstance(value, float):
         return None if not np.isfinite(value) else int(value) if value.is_integer() and abs(value) < 2**53 else value

@@ -17,24 +17,7 @@ from matplotlib.transforms import blended_transform_factory, offset_copy
 from PIL import Image, PngImagePlugin
 
 from gpt.report.figures import spec
-from gpt.report.figures.spec import (
-    BLUE_RED,
-    COLORS,
-    DEPTH,
-    SHADES,
-    Axis,
-    Bars,
-    Color,
-    Figure,
-    Grid,
-    Level,
-    Line,
-    Mark,
-    Note,
-    Panel,
-    Points,
-    Zone,
-)
+from gpt.report.figures.spec import BLUE_RED, COLORS, DEPTH, SHADES, Axis, Figure, Grid, Panel
 
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 DASHES: dict[str, Any] = {"solid": "-", "dash": (0, (4, 2.5)), "dot": (0, (1.5, 1.5))}
@@ -117,7 +100,7 @@ def draw(figure: Figure) -> Canvas:
             _overview(axes, panel)
         every += [*row, *maps]
     _color_bar(canvas, every, panels)
-    _legend(canvas, every)
+    _legend(canvas, every, panels)
     return canvas
 
 
@@ -154,7 +137,7 @@ def _axis(axes: Axes, which: Literal["x", "y"], axis: Axis) -> None:
         axes.grid(visible=False, axis=which)
 
 
-def _line(axes: Axes, line: Line) -> None:
+def _line(axes: Axes, line: spec.Line) -> None:
     look: dict[str, Any] = {"color": _color(line.color), "linestyle": DASHES[line.dash]}
     if line.low is not None and line.high is not None:
         axes.fill_between(line.x, line.low, line.high, color=look["color"], alpha=0.2, linewidth=0)
@@ -167,7 +150,7 @@ def _line(axes: Axes, line: Line) -> None:
     axes.plot(line.x, line.y, linewidth=line.width, alpha=line.opacity, drawstyle=style, **look)
 
 
-def _points(axes: Axes, points: Points) -> None:
+def _points(axes: Axes, points: spec.Points) -> None:
     marker, color = "x" if points.cross else _marker(points.color), _color(points.color)
     look: dict[str, Any] = {"label": _drawable(points.label)} if points.label else {}
     look |= {"markeredgewidth": 1.5} if points.cross else {"markeredgewidth": 0.0} if points.filled else HOLLOW
@@ -175,18 +158,18 @@ def _points(axes: Axes, points: Points) -> None:
               alpha=points.opacity, zorder=3, **look)  # fmt: skip
 
 
-def _bars(axes: Axes, bars: Bars) -> None:
+def _bars(axes: Axes, bars: spec.Bars) -> None:
     draw = axes.hlines if bars.across else axes.vlines
     draw(bars.at, bars.low, bars.high, color=_color(bars.color), linewidth=bars.width, alpha=bars.opacity)
 
 
-def _level(axes: Axes, level: Level) -> None:
+def _level(axes: Axes, level: spec.Level) -> None:
     draw = axes.axvline if level.upright else axes.axhline
     look: dict[str, Any] = {"label": _drawable(level.label)} if level.label else {}
     draw(level.at, color=_color(level.color), linewidth=1.0, linestyle=DASHES[level.dash], **look)
 
 
-def _zone(axes: Axes, zone: Zone) -> None:
+def _zone(axes: Axes, zone: spec.Zone) -> None:
     (axes.axvspan if zone.upright else axes.axhspan)(zone.low, zone.high, color=ZONE, alpha=0.7, linewidth=0, zorder=0)
     if zone.label:
         middle = (zone.low + zone.high) / 2
@@ -197,13 +180,13 @@ def _zone(axes: Axes, zone: Zone) -> None:
                   ha="center" if zone.upright else "right")  # fmt: skip
 
 
-def _note(axes: Axes, note: Note) -> None:
+def _note(axes: Axes, note: spec.Note) -> None:
     across, up = (axes.transAxes if share else axes.transData for share in (note.x_share, note.y_share))
     place = offset_copy(
         blended_transform_factory(across, up), axes.get_figure(root=True), y=note.raised, units="points"
     )
     axes.text(note.x, note.y, _drawable(note.text), transform=place, color=_color(note.color), ha=note.align,
-              va="center" if note.valign == "middle" else note.valign, weight="bold" if note.bold else "normal",
+              va=note.valign, weight="bold" if note.bold else "normal",
               linespacing=1.1)  # fmt: skip
 
 
@@ -218,8 +201,9 @@ def _cells(axes: Axes, grid: Grid) -> None:
             )
 
 
-MARKS: dict[type[Mark], Callable[[Axes, Any], None]] = {
-    Line: _line, Points: _points, Bars: _bars, Level: _level, Zone: _zone, Note: _note, Grid: _cells,
+MARKS: dict[type[spec.Mark], Callable[[Axes, Any], None]] = {
+    spec.Line: _line, spec.Points: _points, spec.Bars: _bars, spec.Level: _level, spec.Zone: _zone, spec.Note: _note,
+    Grid: _cells,
 }  # fmt: skip
 
 
@@ -253,24 +237,27 @@ def _color_bar(canvas: Canvas, every: Sequence[Axes], panels: Sequence[Panel]) -
                         label=grid.title.replace("\n", " "))  # fmt: skip
 
 
-def _legend(canvas: Canvas, every: Sequence[Axes]) -> None:
-    """One legend for all panels, under them: what several of them label alike stands there once."""
-    shown: dict[str, Any] = {}
+def _legend(canvas: Canvas, every: Sequence[Axes], panels: Sequence[Panel]) -> None:
+    """One legend for all panels, under them: what several of them label alike stands there once; layers in order."""
+    handles: dict[str, Any] = {}
     for axes in every:
         for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):
-            shown.setdefault(label, handle)
+            handles.setdefault(label, handle)
+    marks = [mark for panel in panels for mark in panel.marks if isinstance(mark, spec.Line)]
+    depth = {_drawable(mark.label): mark.color.index for mark in marks if mark.color.role == "depth"}
+    shown = sorted(handles, key=lambda label: depth.get(label, len(depth)))
     if shown:
         columns = next(n for n in range(min(7, len(shown)), 0, -1) if n == 1 or n * max(map(len, shown)) < 95)
-        canvas.legend([*shown.values()], [*shown], loc="outside lower center", ncols=columns)
+        canvas.legend([handles[label] for label in shown], shown, loc="outside lower center", ncols=columns)
 
 
-def _color(color: Color) -> Any:
+def _color(color: spec.Color) -> Any:
     if color.role == "variant":
         return COLORS[color.index % len(COLORS)]
     return SOFT if color.role == "neutral" else _colormap(DEPTH)(color.index / max(color.of - 1, 1))
 
 
-def _marker(color: Color) -> str:
+def _marker(color: spec.Color) -> str:
     return MARKERS[color.index % len(MARKERS)] if color.role == "variant" else "o"
 
 

@@ -4,7 +4,7 @@ import importlib
 import pkgutil
 import traceback
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
@@ -52,17 +52,17 @@ class View:
         return f"{self.study.metric.title},\n{self.study.metric.unit}"
 
     @property
-    def effect(self) -> str:
-        return f"{self.study.smallest_effect:g} {self.study.metric.unit}"
+    def too_small(self) -> str:
+        effect = f"{self.study.smallest_effect:g} {self.study.metric.unit}"
+        return f"in the grey zone differences are too small to matter ({effect})"
 
-    def contexts(self) -> list[int]:
-        """Positions of a window, of each variant."""
-        return [self.study.config(self.found, variant)["model.context"] for variant in self.found.variants]
+
+Make = Callable[[View], Figure | None]
 
 
 @dataclass(frozen=True)
 class Entry:
-    """A kind of figure."""
+    """A kind of figure, and a decorator of the function that makes it; None where there is nothing to draw."""
 
     name: str
     title: str
@@ -70,12 +70,18 @@ class Entry:
     order: int
     """within the section"""
     absent: str
-    """why a setting may have none"""
-    whole_study: bool
+    """why a setting may have none; the page leaves a figure out that says nothing"""
+    whole_study: bool = False
     """it shows all settings"""
-    kinds: tuple[str, ...]
+    kinds: tuple[str, ...] = ("contrasts", "components")
     """the kinds of studies that have it"""
-    make: Callable[[View], Figure | None] = field(repr=False)
+
+    def __call__(self, make: Make) -> Make:
+        ENTRIES[self] = make
+        return make
+
+
+ENTRIES: dict[Entry, Make] = {}
 
 
 @dataclass(frozen=True)
@@ -94,28 +100,6 @@ class Drawn:
     def file(self) -> str:
         """Name in the folder of figures."""
         return f"{slug(self.label)}-{self.entry.name}.png" if self.label else f"{self.entry.name}.png"
-
-
-ENTRIES: list[Entry] = []
-Make = Callable[[View], Figure | None]
-
-
-def figure(
-    name: str,
-    title: str,
-    section: str,
-    order: int,
-    absent: str,
-    whole_study: bool = False,
-    kinds: tuple[str, ...] = ("contrasts", "components"),
-) -> Callable[[Make], Make]:
-    """Add what a function draws of a study or of one of its settings to every report; see `Entry`."""
-
-    def add(make: Make) -> Make:
-        ENTRIES.append(Entry(name, title, section, order, absent, whole_study, kinds, make))
-        return make
-
-    return add
 
 
 @cache
@@ -143,7 +127,7 @@ def draw_all(results: Results, findings: Findings) -> list[Drawn]:
 def _drawn(entry: Entry, view: View, index: int | None) -> Drawn:
     label = "" if index is None else view.setting.label
     try:
-        return Drawn(entry, index, label, entry.make(view))
+        return Drawn(entry, index, label, ENTRIES[entry](view))
     except Exception as error:  # one figure's fault must cost neither the findings nor the other figures
         return Drawn(entry, index, label, None, what_failed(error))
 

@@ -4,7 +4,7 @@ import numpy as np
 
 from gpt.analysis.noise_scale import step_estimates
 from gpt.records.formatting import count, listed
-from gpt.report.figures.catalogue import TRAINING, View, figure
+from gpt.report.figures.catalogue import TRAINING, Entry, View
 from gpt.report.figures.series import band, curve, log_axis, windows
 from gpt.report.figures.spec import Axis, Figure, Floats, Level, Mark, Note, Panel, variant
 
@@ -12,8 +12,8 @@ WINDOWS = 12
 """of steps; few, for single steps say little of the noise scale"""
 
 
-@figure("noise", "Gradient noise scale during training", TRAINING, 60,
-        "Not recorded: `probes.noise_scale` was off, or no run has finished without divergence.")  # fmt: skip
+@Entry("noise", "Gradient noise scale during training", TRAINING, 60,
+       "Not recorded: probes.noise_scale was off, or no run has finished without divergence.")  # fmt: skip
 def noise(view: View) -> Figure | None:
     """Bands are made on the inverse, which may reach or cross 0."""
     marks: list[Mark] = []
@@ -36,7 +36,7 @@ def noise(view: View) -> Figure | None:
     if not marks:
         return None
     marks += [Level(at=size, label=f"the batch, {size}") for size in sorted(batches)]
-    if not any(np.isfinite(scale_W).any() for scale_W in scales):
+    if not np.isfinite(np.concatenate(scales)).any():
         marks.append(Note(text="not determined in any window of steps", x=0.5, y=0.5, x_share=True, y_share=True))
     held = np.concatenate([*scales, [*batches]])
     y = log_axis("noise scale, sequences", [held / 1.4, held * 1.4])
@@ -45,7 +45,7 @@ def noise(view: View) -> Figure | None:
         f"doubling one well above it hardly any. Windows of steps; means over {listed(over)}, with 95 % t intervals, "
         "both taken of the inverse and turned back: a line breaks where the noise scale is not determined, and a band "
         "that leaves the axes at the top may have no upper end.",
-        panels=(Panel(x=Axis(label="step", limits=(0, 1.02 * last)), y=y, marks=tuple(marks)),),
+        panels=[Panel(x=Axis(label="step", limits=(0, 1.02 * last)), y=y, marks=marks)],
     )
 
 

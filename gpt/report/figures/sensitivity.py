@@ -8,24 +8,11 @@ from typing import Any
 import numpy as np
 
 from gpt.analysis.findings import SettingFindings
-from gpt.records.formatting import count, fixed, listed, number, signed
-from gpt.report.figures.catalogue import METRIC, View, figure
-from gpt.report.figures.series import linear_axis, scattered
-from gpt.report.figures.spec import (
-    Axis,
-    Bars,
-    Figure,
-    Frame,
-    Level,
-    Line,
-    Mark,
-    Note,
-    Panel,
-    Pick,
-    Points,
-    Zone,
-    variant,
-)
+from gpt.records.formatting import count, fixed, listed
+from gpt.report.figures.catalogue import METRIC, Entry, View
+from gpt.report.figures.paired import difference_marks, seed_points
+from gpt.report.figures.series import linear_axis, sentence
+from gpt.report.figures.spec import Axis, Bars, Figure, Frame, Level, Line, Mark, Note, Panel, Pick, Zone, variant
 from gpt.study.plan import label
 
 TOP = 0.16
@@ -51,25 +38,17 @@ class Strip:
     def beside(self, index: int, count: int) -> float:
         return 0.22 * self.step * (index - (count - 1) / 2)
 
-    def axis(self) -> Axis:
-        ticks = [label(setting.setting[self.field]) for setting in self.settings]
-        room = 0.6 * self.step
-        limits = (min(self.places) - room, max(self.places) + room)
-        return Axis(label=self.field, limits=limits, ticks=tuple(zip(self.places, ticks, strict=True)), named=True)
-
 
 def strips(settings: Sequence[SettingFindings]) -> list[Strip]:
     """Settings of the findings by everything but the first crossed field that has several values."""
-    first = settings[0].setting
-    field = next((key for key in first if len({label(b.setting[key]) for b in settings}) > 1), "")
-    if not field:
+    varied = [key for key in settings[0].setting if len({label(each.setting[key]) for each in settings}) > 1]
+    if not varied:
         return []
+    field, *others = varied
     found: dict[str, list[SettingFindings]] = {}
-    for setting in settings:
-        others = {key: value for key, value in setting.setting.items() if key != field}
-        varied = [key for key in others if len({label(b.setting[key]) for b in settings}) > 1]
-        found.setdefault(", ".join(f"{key} = {label(others[key])}" for key in varied), []).append(setting)
-    return [Strip(field, title, _places([b.setting[field] for b in of]), of) for title, of in found.items()]
+    for each in settings:
+        found.setdefault(", ".join(f"{key} = {label(each.setting[key])}" for key in others), []).append(each)
+    return [Strip(field, title, _places([each.setting[field] for each in of]), of) for title, of in found.items()]
 
 
 def _places(values: Sequence[Any]) -> list[float]:
@@ -78,27 +57,20 @@ def _places(values: Sequence[Any]) -> list[float]:
     return [math.log10(v) for v in numbers] if len(numbers) == len(values) else [float(i) for i in range(len(values))]
 
 
-@figure("sensitivity", "The primary metric at every setting", METRIC, 10,
-        "This study has one setting: nothing was varied beside the factor.", whole_study=True,
-        kinds=("contrasts",))  # fmt: skip
+@Entry("sensitivity", "The primary metric at every setting", METRIC, 10,
+       "This study has one setting: nothing was varied beside the factor.", True, ("contrasts",))  # fmt: skip
 def sensitivity(view: View) -> Figure | None:
     """Left: every run's metric with means; right: differences from the first variant. A row for each strip."""
-    settings = view.findings.settings
-    rows = strips(settings)
+    rows = strips(view.findings.settings)
     if not rows or not view.findings.runs.finished:
         return None
-    compared = any(setting.contrasts for setting in settings)
-    right = (
-        f" Right: the paired difference from `{view.labels[0]}`, small marks for single seeds, large ones and bars for "
-        f"the mean and its 95 % t interval; open marks are means over surviving pairs only; in the grey zone "
-        f"differences are too small to matter ({view.effect})."
-    )
-    panels = [panel for row in rows for panel in (_metric(view, row), *([_differences(view, row)] if compared else []))]
     return Figure(
-        caption=f"{_best(view)} Small marks are single runs, lines join the means over runs that did not diverge, bars "
-        f"are their 95 % t intervals; runs that diverged are counted at the top." + (right if compared else ""),
-        panels=tuple(panels),
-        columns=1 + compared,
+        caption=f"{_best(view)} Left: small marks are single runs, lines join the means over runs that did not "
+        "diverge, bars are their 95 % t intervals; runs that diverged are counted at the top. Right: the paired "
+        f"difference from `{view.labels[0]}`, small marks for single seeds, large ones and bars for the mean and its "
+        f"95 % t interval; open marks are means over surviving pairs only; {view.too_small}.",
+        panels=[panel for row in rows for panel in (_metric(view, row), _differences(view, row))],
+        columns=2,
         height=3.0,
     )
 
@@ -116,88 +88,69 @@ def _best(view: View) -> str:
         lost = sum(best.diverged)
         alone = f" ({lost} of {count(best.finished, 'run')} diverged there)" if lost else ""
         parts.append(f"`{name}` is best at {where}, {fixed(mean, view.places)}{alone}")
-    text = listed(parts)
-    return f"{text[0].upper()}{text[1:]}."
-
-
-def _here(view: View, strip: Strip) -> Pick:
-    """The setting that the reader has chosen."""
-    of = [str(view.findings.settings.index(setting)) for setting in strip.settings]
-    zones = [Zone(low=place - 0.4 * strip.step, high=place + 0.4 * strip.step, upright=True) for place in strip.places]
-    return Pick(tuple(Frame({"setting": i}, zone) for i, zone in zip(of, zones, strict=True)))
+    return sentence(listed(parts))
 
 
 def _metric(view: View, strip: Strip) -> Panel:
-    marks: list[Mark] = [_here(view, strip)]
-    lost, shown = [], []
+    marks: list[Mark] = []
+    lost: list[Note] = []
+    held: list[Any] = []
     for index, name in enumerate(view.labels):
         x = np.array(strip.places) + strip.beside(index, len(view.labels))
         here = [setting.variants[index] for setting in strip.settings]
         for place, found in zip(x, here, strict=True):
-            values = zip(found.values, found.diverged, view.study.seeds, strict=True)
-            there = [(v, seed) for v, gone, seed in values if not gone and math.isfinite(number(v))]
-            words = tuple(f"{name}, seed {seed}: {fixed(value, view.places)}" for value, seed in there)
-            shown.append(np.array([value for value, _ in there]))
-            marks.append(Points(x=scattered(place, len(there), 0.1 * strip.step), y=shown[-1], color=variant(index),
-                                words=words, size=3.5, opacity=0.45))  # fmt: skip
+            values = np.where(found.diverged, np.nan, np.array(found.values, dtype=np.float64))
+            marks.append(seed_points(view, index, values, place, 0.1 * strip.step, size=3.5, opacity=0.45))
             if any(found.diverged):
                 gone = f"\N{MULTIPLICATION X}\n{sum(found.diverged)} of {found.finished}"
                 lost.append(Note(text=gone, x=place, y=1, y_share=True, valign="top", color=variant(index), bold=True))
-        mean, low, high = (
-            np.array([getattr(f.mean, end) for f in here], dtype=np.float64) for end in ("mean", "low", "high")
-        )
-        marks.append(Bars(at=x, low=low, high=high, color=variant(index), width=4, opacity=0.5))
-        marks.append(Line(x=x, y=mean, color=variant(index), label=name, markers=True))
-        shown += [mean, low, high]
-    y = linear_axis(view.metric_label, shown)
+            held += [values, found.mean.low, found.mean.high]
+        means = [found.mean for found in here]
+        marks.append(Bars(at=x, low=[m.low for m in means], high=[m.high for m in means], color=variant(index), width=4,
+                          opacity=0.5))  # fmt: skip
+        marks.append(Line(x=x, y=[m.mean for m in means], color=variant(index), label=name, markers=True))
     title = ", ".join(filter(None, ("every run, and the means", strip.title)))
-    return Panel(title=title, x=strip.axis(), **_topped(y, marks, lost, "diverged"), closest=True)
-
-
-def _topped(y: Axis, marks: list[Mark], notes: list[Note], title: str) -> dict[str, Any]:
-    """Axis and marks, with notes in a strip that no number reaches."""
-    if notes and y.limits:
-        low, high = y.limits
-        top = low + (high - low) / (1 - TOP)
-        y = Axis(label=y.label, limits=(low, top))
-        marks = [*marks, Zone(low=high, high=top), *notes]
-        marks.append(Note(text=title, x=0.01, y=1, x_share=True, y_share=True, align="left", valign="top"))
-    return {"y": y, "marks": tuple(marks)}
+    return _panel(view, strip, title, linear_axis(view.metric_label, held), marks, lost, "diverged")
 
 
 def _differences(view: View, strip: Strip) -> Panel:
-    effect = view.study.smallest_effect
-    marks: list[Mark] = [_here(view, strip), Zone(low=-effect, high=effect), Level(at=0, dash="solid")]
-    missing, shown = [], [np.array([-effect, effect])]
-    contrasts = len(strip.settings[0].contrasts)
+    effect, contrasts = view.study.smallest_effect, len(strip.settings[0].contrasts)
+    marks: list[Mark] = [Zone(low=-effect, high=effect), Level(at=0, dash="solid")]
+    missing: list[Note] = []
+    held: list[Any] = [-effect, effect]
     for row in range(contrasts):
-        color, line = variant(row + 1), []
-        for place, setting in zip(strip.places, strip.settings, strict=True):
-            contrast, x = setting.contrasts[row], place + strip.beside(row, contrasts)
-            found = contrast.paired
+        x = [place + strip.beside(row, contrasts) for place in strip.places]
+        for place, setting in zip(x, strip.settings, strict=True):
+            found = setting.contrasts[row].paired
+            marks += difference_marks(view, setting.contrasts[row], place, place + 0.11 * strip.step, 0.08 * strip.step)
+            held += [found.differences, found.low, found.high]
             if not found.n:
-                missing.append(Note(text="none", x=x, y=1, y_share=True, valign="top", color=color, bold=True))
-                continue
-            each = np.array(found.differences, dtype=np.float64)
-            there = np.flatnonzero(np.isfinite(each))
-            words = tuple(f"{contrast.b}, seed {contrast.seeds[i]}: {signed(each[i], view.places)}" for i in there)
-            ends = [np.array([end]) for end in (x, found.mean_difference, found.low, found.high)]
-            marks.append(Points(x=scattered(x + 0.11 * strip.step, len(there), 0.08 * strip.step), y=each[there],
-                                color=color, words=words, size=3.5, opacity=0.45))  # fmt: skip
-            marks.append(Bars(at=ends[0], low=ends[2], high=ends[3], color=color, width=3))
-            mean = f"{contrast.b}, mean: {signed(found.mean_difference, view.places)}"
-            marks.append(Points(x=ends[0], y=ends[1], color=color, words=(mean,), size=7.5,
-                                filled=not contrast.among_survivors))  # fmt: skip
-            shown += [each, *ends[1:]]
-            line.append((x, found.mean_difference))
-        if line:
-            x_y = np.array(line).T
-            marks.append(Line(x=x_y[0], y=x_y[1], color=color, width=0.9, opacity=0.7))
+                of = variant(row + 1)
+                missing.append(Note(text="none", x=place, y=1, y_share=True, valign="top", color=of, bold=True))
+        means = [setting.contrasts[row].paired.mean_difference for setting in strip.settings]
+        marks.append(Line(x=x, y=means, color=variant(row + 1), width=0.9, opacity=0.7))
     better = {True: ": above 0 is worse", False: ": above 0 is better", None: ""}[view.study.metric.lower_is_better]
-    y = linear_axis(view.study.metric.unit, shown)
-    return Panel(
-        title=f"difference from {view.labels[0]}{better}",
-        x=strip.axis(),
-        **_topped(y, marks, missing, "surviving pairs"),
-        closest=True,
-    )
+    y = linear_axis(view.study.metric.unit, held)
+    return _panel(view, strip, f"difference from {view.labels[0]}{better}", y, marks, missing, "surviving pairs")
+
+
+def _panel(view: View, strip: Strip, title: str, y: Axis, marks: list[Mark], above: Sequence[Note], what: str) -> Panel:
+    """A panel over a strip, the setting that the reader has chosen in grey.
+
+    Args:
+        above: words that stand over everything else, where no number reaches; the strip of their own is called `what`.
+    """
+    room = 0.6 * strip.step
+    ticks = [label(setting.setting[strip.field]) for setting in strip.settings]
+    x = Axis(label=strip.field, limits=(min(strip.places) - room, max(strip.places) + room),
+             ticks=list(zip(strip.places, ticks, strict=True)), named=True)  # fmt: skip
+    zones = [Zone(low=place - 0.4 * strip.step, high=place + 0.4 * strip.step, upright=True) for place in strip.places]
+    of = [str(view.findings.settings.index(setting)) for setting in strip.settings]
+    here = Pick([Frame({"setting": i}, zone) for i, zone in zip(of, zones, strict=True)])
+    if above and y.limits:
+        low, high = y.limits
+        top = low + (high - low) / (1 - TOP)
+        y = Axis(label=y.label, limits=(low, top))
+        named = Note(text=what, x=0.01, y=1, x_share=True, y_share=True, align="left", valign="top")
+        marks = [*marks, Zone(low=high, high=top), *above, named]
+    return Panel(title=title, x=x, y=y, marks=[here, *marks], closest=True)

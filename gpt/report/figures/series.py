@@ -3,6 +3,7 @@
 Letters of shapes: S run, N step, L layer, H head.
 """
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -12,12 +13,15 @@ from numpy.typing import ArrayLike, NDArray
 from gpt.analysis.collect import Group, RunReader, SettingResults
 from gpt.records.catalogue import Array
 from gpt.records.formatting import listed
-from gpt.report.figures.spec import Axis, Color, Floats, Level, Line
+from gpt.report.figures.spec import Axis, Choice, Color, Floats, Level, Line
+
+Steps = NDArray[np.int64]
 
 DIGITS = 5
 """significant digits of a curve's numbers; those that are read come from the findings, whole"""
 TRAIN_WINDOWS = 40
 """windows of steps that noisy curves are averaged over"""
+STEPS = Axis(label="step")
 
 
 def rounded(values: ArrayLike) -> Floats:
@@ -40,8 +44,8 @@ def band(values_SN: Floats, log: bool = False) -> tuple[Floats, Floats, Floats]:
 
     values_SN, n = np.asarray(values_SN, dtype=np.float64), len(values_SN)
     if log:
-        mean, low, high = band(np.log(values_SN))
-        return np.exp(mean), np.exp(low), np.exp(high)
+        mean, low, high = map(np.exp, band(np.log(values_SN)))
+        return mean, low, high
     with np.errstate(invalid="ignore", over="ignore"):  # the arrays of diverged runs hold what is not finite
         mean = values_SN.mean(axis=0)
         spread = values_SN.std(axis=0, ddof=1) if n > 1 else np.full_like(mean, np.nan)
@@ -49,16 +53,15 @@ def band(values_SN: Floats, log: bool = False) -> tuple[Floats, Floats, Floats]:
         return mean, mean - margin, mean + margin
 
 
-def curve(x: ArrayLike, ends: Sequence[ArrayLike], color: Color, label: str, **look: Any) -> Line:
+def curve(x: ArrayLike, ends: Iterable[ArrayLike], color: Color, label: str, **look: Any) -> Line:
     """A mean with its band.
 
     Args:
         ends: mean, low and high.
     """
     mean, low, high = map(rounded, ends)
-    known = bool(np.isfinite([low, high]).any())
-    return Line(x=np.asarray(x), y=mean, low=low if known else None, high=high if known else None, color=color,
-                label=label, **look)  # fmt: skip
+    known: dict[str, Any] = {"low": low, "high": high} if np.isfinite([low, high]).any() else {}
+    return Line(x=x, y=mean, color=color, label=label, **known, **look)
 
 
 def banded(x: ArrayLike, values_SN: Floats, color: Color, label: str, log: bool = False, **look: Any) -> Line:
@@ -68,10 +71,10 @@ def banded(x: ArrayLike, values_SN: Floats, color: Color, label: str, log: bool 
 
 def single(x: ArrayLike, y: ArrayLike, color: Color, **look: Any) -> Line:
     """One of many lines."""
-    return Line(x=np.asarray(x), y=rounded(y), color=color, **{"width": 0.7, "opacity": 0.5, **look})
+    return Line(x=x, y=rounded(y), color=color, **{"width": 0.7, "opacity": 0.5, **look})
 
 
-def windows(steps: NDArray[np.int64], values: Floats, wanted: int) -> tuple[NDArray[np.int64], Floats]:
+def windows(steps: Steps, values: Floats, wanted: int) -> tuple[Steps, Floats]:
     """Means over consecutive windows of steps, about `wanted` of them.
 
     Args:
@@ -93,7 +96,7 @@ def drawn_groups(setting: SettingResults) -> list[tuple[int, Group]]:
     return [(i, group) for i, group in enumerate(setting.groups) if any(run.finished for run in group.runs)]
 
 
-def stacked(runs: Sequence[RunReader], key: str) -> tuple[NDArray[np.int64], Floats] | None:
+def stacked(runs: Sequence[RunReader], key: str) -> tuple[Steps, Floats] | None:
     """Steps (N,) and values (S, N, ...) of several runs, over the first steps that all have finite values for."""
     curves = [run.curve(key) for run in runs if len(run.curve(key)[0])]
     if not curves:
@@ -105,7 +108,12 @@ def stacked(runs: Sequence[RunReader], key: str) -> tuple[NDArray[np.int64], Flo
     return (curves[0][0][:length], values[:, :length]) if length else None
 
 
-def probed(setting: SettingResults, name: str) -> list[tuple[int, Group, NDArray[np.int64], Floats]]:
+def recorded(setting: SettingResults, *axes: tuple[str, ...]) -> list[Array]:
+    """The probe arrays with certain axes that a variant's shown runs all have."""
+    return [array for array in setting.arrays.values() if array.axes in axes and probed(setting, array.name)]
+
+
+def probed(setting: SettingResults, name: str) -> list[tuple[int, Group, Steps, Floats]]:
     """Variants with a shown run that has a probe array: index, variant, steps (N,), values (S, N, ...)."""
     found = []
     for index, group in enumerate(setting.groups):
@@ -114,6 +122,32 @@ def probed(setting: SettingResults, name: str) -> list[tuple[int, Group, NDArray
             length = min(len(steps) for steps, _ in arrays)
             found.append((index, group, arrays[0][0][:length], np.stack([values[:length] for _, values in arrays])))
     return found
+
+
+def neutral_levels(setting: SettingResults, array: Array) -> list[Level]:
+    """What the array would be if nothing special were going on; several levels where contexts differ."""
+    levels: dict[int, float] = {}
+    for run in [run for group in setting.groups for run in group.shown]:
+        if (level := run.array(array.name).neutral) is not None:
+            levels[run.info["config"]["model"]["context"]] = level
+    if len(set(levels.values())) < 2:
+        return [Level(at=level, label=array.neutral_title) for level in set(levels.values())]
+    return [Level(at=level, label=f"{array.neutral_title} over {context}") for context, level in sorted(levels.items())]
+
+
+def measures(arrays: Sequence[Array]) -> Choice:
+    options = [(array.name, ", ".join(filter(None, (array.title, unit(array))))) for array in arrays]
+    meanings = {array.name: sentence(array.meaning) for array in arrays}
+    return Choice(name="measure", options=options, meanings=meanings, default=arrays[0].name)
+
+
+def sentence(text: str) -> str:
+    """With a capital and a full stop; nothing of nothing."""
+    return f"{text[0].upper()}{text[1:]}." if text else ""
+
+
+def unit(array: Array) -> str:
+    return "%" if array.is_share else array.unit
 
 
 def names_of_all(names: Iterable[Sequence[str]]) -> list[str]:
@@ -125,9 +159,9 @@ def names_of_all(names: Iterable[Sequence[str]]) -> list[str]:
     return list(dict.fromkeys(name for each in sorted(names, key=len, reverse=True) for name in each))
 
 
-def numbered(what: str, counts: Iterable[int]) -> list[str]:
-    """`layer 0`, `layer 1`, ... up to the largest of some counts."""
-    return [f"{what} {i}" for i in range(max(counts, default=0))]
+def numbered(what: str, count: int) -> list[str]:
+    """`layer 0`, `layer 1`, ..."""
+    return [f"{what} {i}" for i in range(count)]
 
 
 def lacking(names: Mapping[str, Sequence[str]]) -> str:
@@ -140,6 +174,17 @@ def lacking(names: Mapping[str, Sequence[str]]) -> str:
     missing = {label: [name for name in every if name not in has] for label, has in names.items()}
     parts = [f"`{label}` has no {listed(without)}" for label, without in missing.items() if without]
     return f" Not in every variant: {'; '.join(parts)}." if parts else ""
+
+
+def lacking_heads(setting: SettingResults, name: str) -> str:
+    """The same of layers and of heads.
+
+    Args:
+        name: of an array (L, H, ...).
+    """
+    shapes = [(group.label, values_SNLH.shape[2:]) for _, group, _, values_SNLH in probed(setting, name)]
+    layers = {label: numbered("layer", shape[0]) for label, shape in shapes}
+    return lacking(layers) + lacking({label: numbered("head", shape[1]) for label, shape in shapes})
 
 
 def depth(name: str, names: Sequence[str]) -> Color:
@@ -159,22 +204,6 @@ def step_words(step: int) -> str:
 def beside(place: int, count: int, room: float = 0.5) -> float:
     """How far from the middle the mark of one of so many variants is, in units of the axis."""
     return room * ((place + 0.5) / count - 0.5)
-
-
-def recorded(setting: SettingResults, *axes: tuple[str, ...]) -> list[Array]:
-    """The probe arrays with certain axes that a variant's shown runs all have."""
-    return [array for array in setting.arrays.values() if array.axes in axes and probed(setting, array.name)]
-
-
-def neutral_levels(setting: SettingResults, array: Array) -> list[Level]:
-    """What the array would be if nothing special were going on; several levels where contexts differ."""
-    levels: dict[int, float] = {}
-    for run in [run for group in setting.groups for run in group.shown]:
-        if (level := run.array(array.name).neutral) is not None:
-            levels[run.info["config"]["model"]["context"]] = level
-    if len(set(levels.values())) < 2:
-        return [Level(at=level, label=array.neutral_title) for level in set(levels.values())]
-    return [Level(at=level, label=f"{array.neutral_title} over {context}") for context, level in sorted(levels.items())]
 
 
 def scattered(at: float, count: int, room: float) -> Floats:
@@ -197,10 +226,6 @@ def runs_of(setting: SettingResults) -> str:
     return listed([f"{group.shown_runs} with `{group.label}`" for group in setting.groups])
 
 
-def steps_axis() -> Axis:
-    return Axis(label="step")
-
-
 def linear_axis(label: str, values: Iterable[ArrayLike], start: float | None = None, room: float = 0.06) -> Axis:
     """A linear axis that holds all values, and `start` near its end."""
     found = _finite([*values, *([] if start is None else [start])])
@@ -214,43 +239,50 @@ def linear_axis(label: str, values: Iterable[ArrayLike], start: float | None = N
 def log_axis(label: str, values: Iterable[ArrayLike]) -> Axis:
     """A logarithmic axis that holds all values above 0, its numbers written out, at least two of them."""
     found = _finite(values)
-    found = found[found > 0]
-    if not len(found):
+    if not (found > 0).any():
         return Axis(label=label)
-    low, high = np.log10([found.min(), found.max()])
+    low, high = np.log10([found[found > 0].min(), found.max()])
     room = max(0.05, 0.06 * (high - low))
     low, high = low - room, high + room
     marks = (1,) if high - low > 2.5 else (1, 3) if high - low > 1.2 else (1, 2, 5)
-    ticks = [float(f"{m}e{k}") for k in range(int(np.floor(low)) - 1, int(np.ceil(high)) + 2) for m in marks]
+    ticks = [float(f"{m}e{k}") for k in range(math.floor(low) - 1, math.ceil(high) + 2) for m in marks]
     ends = (float(10**low), float(10**high))
     if sum(ends[0] <= tick <= ends[1] for tick in ticks) < 2:
         ends = (max(tick for tick in ticks if tick < ends[0]), min(tick for tick in ticks if tick > ends[1]))
-    inside = tuple((tick, f"{tick:g}") for tick in ticks if ends[0] <= tick <= ends[1])
-    return Axis(label=label, scale="log", limits=ends, ticks=inside)
+    return Axis(label=label, scale="log", limits=ends, ticks=_inside(ticks, ends))
 
 
 def symlog_axis(label: str, values: Iterable[ArrayLike]) -> Axis:
     """An axis that is linear up to 1 and logarithmic beyond, where outliers send it far."""
     found = _finite(values)
-    low, high = (min(-0.5, 1.3 * found.min(initial=0)), max(1.0, 1.3 * found.max(initial=0)))
-    sizes = [1, 2, 5, *(m * 10**k for k in range(1, 10) for m in (1, 3))]
-    ticks = [*(-size for size in sizes), 0, *sizes]
-    inside = tuple((float(tick), f"{tick:g}") for tick in ticks if low <= tick <= high)
-    return Axis(label=label, scale="symlog", limits=(float(low), float(high)), ticks=inside)
+    ends = (float(min(-0.5, 1.3 * found.min(initial=0))), float(max(1.0, 1.3 * found.max(initial=0))))
+    sizes = [1.0, 2.0, 5.0, *(m * 10.0**k for k in range(1, 10) for m in (1, 3))]
+    ticks = [*(-size for size in reversed(sizes)), 0.0, *sizes]
+    return Axis(label=label, scale="symlog", limits=ends, ticks=_inside(ticks, ends))
+
+
+def array_axis(array: Array, values: Sequence[ArrayLike]) -> Axis:
+    """The axis of a probe array; of a share, in per cent, at least from 0 to 1."""
+    axis = {"log": log_axis, "symlog": symlog_axis, "linear": linear_axis}[array.scale]
+    return axis(unit(array), [*values, *([0.0, 1.0] if array.is_share else [])])
 
 
 def doubling_axis(label: str, last: int) -> Axis:
     """A logarithmic axis from 1 to so many characters."""
     ticks = [2**k for k in range(max(last, 1).bit_length())]
     every = 1 if len(ticks) <= 8 else 2
-    shown = tuple((float(tick), str(tick) if k % every == 0 else "") for k, tick in enumerate(ticks))
+    shown = [(float(tick), str(tick) if k % every == 0 else "") for k, tick in enumerate(ticks)]
     return Axis(label=label, scale="log", limits=(0.9, 1.1 * max(last, 1)), ticks=shown)
 
 
 def named_axis(names: Sequence[str], label: str = "", room: float = 0.5) -> Axis:
     """An axis of places in a row."""
-    ticks = tuple((float(i), name) for i, name in enumerate(names))
+    ticks = [(float(i), name) for i, name in enumerate(names)]
     return Axis(label=label, limits=(-room, len(names) - 1 + room), ticks=ticks, named=True)
+
+
+def _inside(ticks: Iterable[float], ends: tuple[float, float]) -> list[tuple[float, str]]:
+    return [(tick, f"{tick:g}") for tick in ticks if ends[0] <= tick <= ends[1]]
 
 
 def _finite(values: Iterable[ArrayLike]) -> Floats:

@@ -4,13 +4,15 @@ Both views, PNG and page, are drawn from the same spec, so that they hold the sa
 draws: the panels and marks that the reader's choices select, or the default ones.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 Floats = NDArray[Any]
+Numbers = ArrayLike
+"""(N,), of the N places of a mark; what is not finite is a gap"""
 
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 """Okabe and Ito's colours, told apart by colour-blind readers; a variant has the same one in every figure"""
@@ -20,6 +22,7 @@ SHADES = ((0.0, "#fcfdbf"), (0.2, "#fea973"), (0.45, "#e95562"), (0.7, "#872781"
 """of shares, from none to `Grid.high`"""
 BLUE_RED = ((0.0, "#2166ac"), (0.25, "#92c5de"), (0.5, "#f7f7f7"), (0.75, "#f4a582"), (1.0, "#b2182b"))
 """of numbers below and above the middle"""
+Dash = Literal["solid", "dash", "dot"]
 MEAN = "mean"
 """option of a choice that indexes a grid: the mean over all"""
 
@@ -43,19 +46,19 @@ def variant(index: int) -> Color:
 
 @dataclass(frozen=True, kw_only=True)
 class Line:
-    """A line, with a band around it where it has ends; NaN is a gap."""
+    """A line, with a band around it where it has ends."""
 
-    x: Floats
-    y: Floats
-    color: Color
+    x: Numbers
+    y: Numbers
+    color: Color = NEUTRAL
     label: str = ""
     """in the legend, and where the reader points; a line without one is one of many"""
-    low: Floats | None = None
-    high: Floats | None = None
+    low: Numbers | None = None
+    high: Numbers | None = None
     width: float = 1.6
-    """points"""
+    """points, as all sizes"""
     opacity: float = 1.0
-    dash: Literal["solid", "dash", "dot"] = "solid"
+    dash: Dash = "solid"
     markers: bool = False
     filled: bool = True
     """the markers"""
@@ -65,14 +68,13 @@ class Line:
 
 @dataclass(frozen=True, kw_only=True)
 class Points:
-    x: Floats
-    y: Floats
+    x: Numbers
+    y: Numbers
     color: Color
     label: str = ""
-    words: tuple[str, ...] = ()
+    words: Sequence[str] = ()
     """of each point, where the reader points"""
     size: float = 5.0
-    """points"""
     opacity: float = 1.0
     cross: bool = False
     """instead of the variant's marker"""
@@ -83,12 +85,11 @@ class Points:
 class Bars:
     """Intervals, each at its place on the other axis."""
 
-    at: Floats
-    low: Floats
-    high: Floats
+    at: Numbers
+    low: Numbers
+    high: Numbers
     color: Color
     width: float
-    """points"""
     opacity: float = 1.0
     across: bool = False
     """along the x axis"""
@@ -102,7 +103,7 @@ class Level:
     color: Color = NEUTRAL
     label: str = ""
     upright: bool = False
-    dash: Literal["solid", "dash", "dot"] = "dash"
+    dash: Dash = "dash"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,9 +127,8 @@ class Note:
     y_share: bool = False
     align: Literal["left", "center", "right"] = "center"
     """side of the text that is at x"""
-    valign: Literal["top", "middle", "bottom"] = "middle"
+    valign: Literal["top", "center", "bottom"] = "center"
     raised: float = 0.0
-    """points"""
     bold: bool = False
 
 
@@ -144,7 +144,7 @@ class Grid:
     high: float = 1.0
     by: tuple[str, ...] = ()
     """names of the choices whose option is an index into a leading axis, or MEAN"""
-    words: tuple[tuple[str, ...], ...] = ()
+    words: Sequence[Sequence[str]] = ()
     """in the cells"""
     diverging: bool = False
     """colours tell below from above the middle; else the values are shares between 0 and 1"""
@@ -165,7 +165,7 @@ class Frame:
 class Pick:
     """One of several marks; of an ordered choice the nearest option before that has one."""
 
-    frames: tuple[Frame, ...]
+    frames: Sequence[Frame]
 
 
 Mark = Line | Points | Bars | Level | Zone | Note | Grid | Pick
@@ -178,7 +178,7 @@ class Axis:
     """symlog: linear up to 1, logarithmic beyond"""
     limits: tuple[float, float] | None = None
     """ends, the first at the left or the bottom"""
-    ticks: tuple[tuple[float, str], ...] | None = None
+    ticks: Sequence[tuple[float, str]] | None = None
     named: bool = False
     """places rather than numbers: without lines at the ticks"""
 
@@ -187,7 +187,7 @@ class Axis:
 class Panel:
     x: Axis
     y: Axis
-    marks: tuple[Mark, ...]
+    marks: Sequence[Mark]
     title: str = ""
     when: Mapping[str, str] = field(default_factory=dict)
     """the options that show it"""
@@ -198,21 +198,16 @@ class Panel:
     square: bool = False
 
 
-@dataclass(frozen=True)
-class Option:
-    value: str
-    words: str
-    meaning: str = ""
-
-
 @dataclass(frozen=True, kw_only=True)
 class Choice:
     """Something that the reader of the page picks."""
 
     name: str
-    label: str
-    options: tuple[Option, ...]
+    options: Sequence[tuple[str, str]]
+    """values and words"""
     default: str
+    meanings: Mapping[str, str] = field(default_factory=dict)
+    """of an option's value"""
     ordered: bool = False
     """a slider"""
 
@@ -221,8 +216,8 @@ class Choice:
 class Figure:
     caption: str
     """what to see, and over how many runs"""
-    panels: tuple[Panel, ...]
-    choices: tuple[Choice, ...] = ()
+    panels: Sequence[Panel]
+    choices: Sequence[Choice] = ()
     columns: int | None = None
     """panels side by side where there is room"""
     height: float = 2.6
@@ -232,7 +227,7 @@ class Figure:
 def shown(figure: Figure, chosen: Mapping[str, str] | None = None) -> list[Panel]:
     """The panels that choices select, without any `Pick`; what `chosen` does not name has its default."""
     chosen = {choice.name: choice.default for choice in figure.choices} | dict(chosen or {})
-    order = {c.name: [option.value for option in c.options] for c in figure.choices if c.ordered}
+    order = {c.name: [value for value, _ in c.options] for c in figure.choices if c.ordered}
     found = []
     for panel in figure.panels:
         if all(chosen.get(name) == option for name, option in panel.when.items()):

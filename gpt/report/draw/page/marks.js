@@ -97,7 +97,7 @@ const MARKS = {
   Level(mark, { x, y, shapes, annotations }) {
     const ends = (axis) => { const [at] = moved(axis, [mark.at]); return [at, at]; };
     const [[x0, x1], [y0, y1]] = mark.upright ? [ends(x), [0, 1]] : [[0, 1], ends(y)];
-    const line = { color: paint(mark.color ?? { role: "neutral" }), width: 1.2, dash: mark.dash === "solid" ? undefined : (mark.dash ?? "dash") };
+    const line = { color: paint(mark.color), width: 1.2, dash: mark.dash === "solid" ? undefined : (mark.dash ?? "dash") };
     shapes.push({ type: "line", ...(mark.upright ? { yref: "paper" } : { xref: "paper" }), x0, x1, y0, y1, line });
     if (mark.label) annotations.push(noted(mark.label, 1, placed(y, mark.at), { xref: "paper", xanchor: "right", yanchor: "bottom" }));
   },
@@ -108,11 +108,11 @@ const MARKS = {
     if (mark.label) annotations.push(noted(mark.label, (x0 + x1) / 2, 1, { yref: "paper", yanchor: "top" }));
   },
   Note(mark, { x, y, annotations }) {
-    const color = paint(mark.color ?? { role: "neutral" }), words = plain(mark.text);
+    const color = paint(mark.color), words = plain(mark.text);
     annotations.push({
       ...noted("", mark.x_share ? mark.x : placed(x, mark.x), mark.y_share ? mark.y : placed(y, mark.y)), text: mark.bold ? `<b>${words}</b>` : words,
       font: { size: 12.5, color }, xref: mark.x_share ? "paper" : "x", yref: mark.y_share ? "paper" : "y", yshift: (mark.raised ?? 0) * PX,
-      xanchor: mark.align ?? "center", yanchor: mark.valign ?? "middle",
+      xanchor: mark.align ?? "center", yanchor: mark.valign === "center" || !mark.valign ? "middle" : mark.valign,
     });
   },
   Grid(mark, { x, y, traces, chosen, wide }) {
@@ -153,6 +153,6 @@ function cells({ values, shape, at, by = [] }, chosen) {
 /** What plotly draws of a panel. */
 function drawing(panel, chosen, wide) {
   const into = { x: panel.x, y: panel.y, traces: [], shapes: [], annotations: [], chosen, wide };
-  for (const mark of panel.marks) if (mark.color?.role !== "variant" || !hidden.has(mark.color.index ?? 0)) MARKS[mark.kind](mark, into);
+  for (const mark of panel.marks) if (mark.color.role !== "variant" || !hidden.has(mark.color.index ?? 0)) MARKS[mark.kind](mark, into);
   return into;
 }

@@ -27,10 +27,10 @@ function picked(pick, chosen, order) {
 
 /** The panels that the choices select, without any pick; see `shown` in gpt/report/figures/spec.py. */
 function selected(figure, chosen) {
-  const order = Object.fromEntries((figure.choices ?? []).filter((choice) => choice.ordered).map((choice) => [choice.name, choice.options.map((option) => option.value)]));
+  const order = Object.fromEntries((figure.choices ?? []).filter((choice) => choice.ordered).map((choice) => [choice.name, choice.options.map(([value]) => value)]));
   return figure.panels.filter((panel) => !hidden.has(panel.variant) && Object.entries(panel.when).every(([name, option]) => chosen[name] === option)).map((panel) => {
     const frames = panel.marks.map((mark) => (mark.kind === "Pick" ? picked(mark, chosen, order) : { mark })).filter(Boolean);
-    return { ...panel, title: [panel.title, ...frames.map((frame) => frame.words)].filter(Boolean).join(", "), marks: frames.map((frame) => frame.mark) };
+    return { ...panel, title: [panel.title, ...frames.map((frame) => frame.words)].filter(Boolean).join(", "), marks: frames.map((frame) => ({ color: { role: "neutral" }, ...frame.mark })) };
   });
 }
 
@@ -45,15 +45,16 @@ function chosenOf(host, name, figure) {
   controls.hidden = !figure.choices;
   const chosen = { setting: shownSetting };
   const meanings = (figure.choices ?? []).map((choice) => {
-    const option = choice.options.find(({ value }) => value === mine[choice.name]) ?? choice.options.find(({ value }) => value === choice.default);
-    chosen[choice.name] = option.value;
-    const input = element(`${name}-${choice.name}`);
-    input.value = choice.ordered ? choice.options.indexOf(option) : option.value;
+    const at = (asked) => choice.options.findIndex(([value]) => value === asked), input = element(`${name}-${choice.name}`);
+    const [value, words] = choice.options[at(mine[choice.name]) < 0 ? at(choice.default) : at(mine[choice.name])];
+    chosen[choice.name] = value;
+    input.value = choice.ordered ? at(value) : value;
+    input.parentElement.hidden = choice.options.length < 2;
     if (choice.ordered) {
-      input.setAttribute("aria-valuetext", option.words);
-      input.previousElementSibling.textContent = option.words;
+      input.setAttribute("aria-valuetext", words);
+      input.previousElementSibling.textContent = words;
     }
-    return option.meaning;
+    return choice.meanings?.[value];
   });
   meaning.textContent = meanings.filter(Boolean).join(" ");
   meaning.hidden = !meaning.textContent;
@@ -62,18 +63,19 @@ function chosenOf(host, name, figure) {
 
 function control(name, choice, mine) {
   const id = `${name}-${choice.name}`, last = choice.options.length - 1;
-  const input = choice.ordered ? make("input", { type: "range", id, min: 0, max: last, value: last }) : make("select", { id }, ...choice.options.map(({ value, words }) => make("option", { value }, words)));
+  const input = choice.ordered ? make("input", { type: "range", id, min: 0, max: last, value: last }) : make("select", { id }, ...choice.options.map(([value, words]) => make("option", { value }, words)));
   input.addEventListener(choice.ordered ? "input" : "change", () => {
-    mine[choice.name] = choice.ordered ? choice.options[input.value].value : input.value;
+    mine[choice.name] = choice.ordered ? choice.options[input.value][0] : input.value;
     redraw(name);
   });
-  return make("label", { class: `pick ${choice.ordered ? "grow" : ""}`, for: id }, choice.label, ...(choice.ordered ? [make("output", { for: id })] : []), input);
+  return make("label", { class: `pick ${choice.ordered ? "grow" : ""}`, for: id }, choice.name[0].toUpperCase() + choice.name.slice(1), ...(choice.ordered ? [make("output", { for: id })] : []), input);
 }
 
 /** A line of colors and words above the panels; the variants alone are in the bar. */
 function legend(host, panels) {
   const shown = new Map(panels.flatMap((panel) => panel.marks).filter((mark) => mark.label && mark.kind !== "Level" && mark.kind !== "Zone").map((mark) => [mark.label, mark]));
-  const marks = [...shown.values()], own = marks.some((mark) => mark.color.role !== "variant" || page.variants[mark.color.index ?? 0] !== mark.label);
+  const depth = (mark) => (mark.color.role === "depth" ? mark.color.index ?? 0 : Infinity);
+  const marks = [...shown.values()].sort((a, b) => depth(a) - depth(b) || 0), own = marks.some((mark) => mark.color.role !== "variant" || page.variants[mark.color.index ?? 0] !== mark.label);
   host.hidden = !own;
   host.replaceChildren(...(own ? marks : []).filter((mark) => mark.color.role !== "variant" || !hidden.has(mark.color.index ?? 0)).map((mark) => {
     const swatch = make("span", { class: "swatch" }), color = paint(mark.color);
@@ -96,6 +98,7 @@ function drawOne(host) {
   const name = host.dataset.figure, figures = page.figures[name] ?? {}, figure = figures.all ?? figures[shownSetting];
   const there = Boolean(figure?.panels), absent = host.querySelector(".absent");
   absent.hidden = there;
+  host.hidden = !there && !figure?.error && !absent.dataset.words;
   absent.textContent = figure?.error ? `Left out by an error: ${figure.error}` : absent.dataset.words;
   host.querySelectorAll(".panels, .controls, .meaning, .layers, figcaption").forEach((part) => { part.hidden = !there; });
   if (!there) return;
