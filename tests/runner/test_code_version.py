@@ -20,6 +20,8 @@ from gpt.train.engines.kinds import engine_classes
 def definitions() -> set[Name]:
     """Everything that any run's version covers."""
     code = this_code()
+    for module in ("gpt.probes.activations", "gpt.probes.attention", "gpt.train.optim.adamw"):
+        importlib.import_module(module)  # the classes register as their modules are imported
     variants = [cls for registry in REGISTRIES.values() for cls in registry.values()]
     return set(code.reach(*map(code.place, ENTRY_POINTS), *map(place_of, [*engine_classes(), *variants])).definitions)
 
