@@ -189,7 +189,7 @@ class Engine(ABC):
         """A model of this shape that computes with weights handed to it, on one rank alone; its own may be any."""
         return GPT(self.config.model, self.vocabulary, seeds=1).to(self.device)
 
-    def close(self) -> None:  # noqa: B027
+    def close(self) -> None:  # noqa: B027  # most engines hold nothing
         """Let go of what outlives the engine; it is not used again."""
 
 

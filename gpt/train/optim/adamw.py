@@ -14,14 +14,14 @@ from gpt.train.optim.optimizer import OPTIMIZERS, SeedOptimizer
 class AdamW(SeedOptimizer):
     """Decoupled weight decay, with a running mean of gradients and of their squares."""
 
-    state_tensors = {"mean": "exp_avg", "square": "exp_avg_sq"}  # noqa: RUF012
+    state_tensors = {"mean": "exp_avg", "square": "exp_avg_sq"}  # noqa: RUF012  # never changed
 
     @classmethod
     def build(cls, groups: list[dict[str, Any]], optim: OptimConfig) -> Self:
         return cls(groups, {"lr": optim.lr, "betas": (optim.beta1, optim.beta2), "eps": optim.eps})
 
     @torch.no_grad()
-    def step(self, closure: None = None) -> None:  # type: ignore[override]
+    def step(self, closure: None = None) -> None:  # type: ignore[override]  # torch allows a closure, engines give none
         for group in self.param_groups:
             moved = [p for p in group["params"] if p.grad is not None]
             for p in moved:
