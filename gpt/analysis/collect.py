@@ -28,8 +28,6 @@ from gpt.yaml_file import canonical
 Curve = tuple[NDArray[np.int64], NDArray[np.float64]]
 """steps (N,) and values (N,) or (N, layers)"""
 
-HEATMAP = "attention_heatmap"
-"""the probe array of attention weights themselves"""
 EARLY = 0.1
 """share of the run's steps near which the middle one of them lies; attention takes its shape early"""
 

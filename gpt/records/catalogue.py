@@ -60,7 +60,9 @@ class Array(Entry):
     """An array measured at several steps, or once on the trained model; the seed axis is not counted."""
 
     axes: tuple[str, ...]
-    """of `BY_LAYER`, `head`, `position`, `key`, `distance`, or any other word"""
+    """of `BY_LAYER`, `head`, `position`, `key`, `distance`, or any other word; what ends in `position`, `key` holds
+    shares between 0 and 1
+    """
     scale: Literal["linear", "log", "symlog"] = "linear"
     neutral: float | None = None
     """what it would be if nothing special were going on, for instance with attention spread evenly"""

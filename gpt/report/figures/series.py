@@ -141,6 +141,11 @@ def measures(arrays: Sequence[Array]) -> Choice:
     return Choice(name="measure", options=options, meanings=meanings, default=arrays[0].name)
 
 
+def several(arrays: Sequence[Array]) -> list[Choice]:
+    """The choice of a measure, where there is one."""
+    return [measures(arrays)] if len(arrays) > 1 else []
+
+
 def sentence(text: str) -> str:
     """With a capital and a full stop; nothing of nothing."""
     return f"{text[0].upper()}{text[1:]}." if text else ""

@@ -190,7 +190,7 @@ class Panel:
     marks: Sequence[Mark]
     title: str = ""
     when: Mapping[str, str] = field(default_factory=dict)
-    """the options that show it"""
+    """the options that show it, as far as the figure has these choices"""
     variant: int | None = None
     """the only one that it shows"""
     closest: bool = False
@@ -230,7 +230,7 @@ def shown(figure: Figure, chosen: Mapping[str, str] | None = None) -> list[Panel
     order = {c.name: [value for value, _ in c.options] for c in figure.choices if c.ordered}
     found = []
     for panel in figure.panels:
-        if all(chosen.get(name) == option for name, option in panel.when.items()):
+        if all(chosen.get(name, option) == option for name, option in panel.when.items()):
             frames = [
                 _picked(mark, chosen, order) if isinstance(mark, Pick) else Frame({}, mark) for mark in panel.marks
             ]

@@ -28,7 +28,7 @@ function picked(pick, chosen, order) {
 /** The panels that the choices select, without any pick; see `shown` in gpt/report/figures/spec.py. */
 function selected(figure, chosen) {
   const order = Object.fromEntries((figure.choices ?? []).filter((choice) => choice.ordered).map((choice) => [choice.name, choice.options.map(([value]) => value)]));
-  return figure.panels.filter((panel) => !hidden.has(panel.variant) && Object.entries(panel.when).every(([name, option]) => chosen[name] === option)).map((panel) => {
+  return figure.panels.filter((panel) => !hidden.has(panel.variant) && Object.entries(panel.when).every(([name, option]) => (chosen[name] ?? option) === option)).map((panel) => {
     const frames = panel.marks.map((mark) => (mark.kind === "Pick" ? picked(mark, chosen, order) : { mark })).filter(Boolean);
     return { ...panel, title: [panel.title, ...frames.map((frame) => frame.words)].filter(Boolean).join(", "), marks: frames.map((frame) => ({ color: { role: "neutral" }, ...frame.mark })) };
   });
