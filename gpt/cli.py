@@ -15,7 +15,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import gpt
-from gpt.commands import launching, studies, tools, training
+from gpt.commands import bench, launching, studies, tools, training
 from gpt.commands.surroundings import keep_imports, open_streams
 from gpt.errors import RENAMED, InputError
 from gpt.runner.launch.exit_codes import BAD_INPUT, DONE, OUTPUT_CLOSED, STOPPED, end_process
@@ -129,6 +129,18 @@ COMMANDS = (
         argument("--out", "folder for gradient_parity.json and gradient_parity.md", type=Path),
         DEVICE,
     ]),
+    Command("bench", bench.run,
+        "measure what a run costs on this machine: steps, seeds together, everything besides; any field can be set", [
+        argument("run", type=Path, metavar="RUN.yaml"),
+        argument("--against", "a checkout of nanoGPT, whose own training loop is timed in turns with ours", type=Path,
+            metavar="NANOGPT"),
+        argument("--seeds", "most seeds trained together, by powers of two (default: 4 on a CPU, 256 on a GPU)",
+            type=whole, metavar="N"),
+        argument("--threads", "CPU threads (default: 1)", type=whole, default=1),
+        argument("--quick", "a few samples of each: to see that it works, not how fast it is", action="store_true"),
+        DEVICE,
+        JSON,
+    ]),
     Command("verify", tools.verify_folder,
         "check every checksum and record, and that every planned run is there", [
         argument("folder", type=Path, metavar="DIR"),
@@ -203,7 +215,7 @@ def read_arguments(arguments: Sequence[str]) -> argparse.Namespace:
     launched: list[str] = []
     if words[:1] == ["launch"]:
         own, launched = launching.split(words)
-    elif words[:1] == ["train"]:
+    elif words[:1] in (["train"], ["bench"]):
         own, overrides = training.split(words)
     parser = build_parser()
     options, unknown = parser.parse_known_args(own)

@@ -28,6 +28,7 @@ MAY_IMPORT = {
     "wandb_sync": CONFIGURATION | {"records", "study", "analysis"},
     "runner": CONFIGURATION | {"data", "model", "probes", "train", "records", "study", "analysis"},
 }
+MAY_IMPORT["bench"] = MAY_IMPORT["runner"] | {"runner", "commands"}
 MAY_IMPORT["commands"] = set(MAY_IMPORT)
 MAY_IMPORT["api"] = set(MAY_IMPORT)
 LIGHT_ROOMS = (

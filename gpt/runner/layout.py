@@ -70,8 +70,7 @@ def resolve_layout(
     Raises:
         InputError: names the option or field whose value does not fit.
     """
-    if not 1 <= wishes.threads <= MOST_THREADS:
-        raise InputError(f"--threads: got {wishes.threads}, must be at least 1 and at most {MOST_THREADS}")
+    check_threads(wishes.threads)
     if not 0 < wishes.timeout <= LONGEST_TIMEOUT:
         raise InputError(f"--timeout: got {wishes.timeout:g} seconds, must be above 0 and at most {LONGEST_TIMEOUT}")
     kind = engine_kinds()[launch.engine if launch else DEFAULT]
@@ -92,6 +91,16 @@ def resolve_layout(
     if launch is None:
         processes = ranks * max(1, min(processes // ranks, len(seed_batches_of(runs, seeds))))
     return Layout(processes, ranks, seeds, wishes.threads, wishes.timeout)
+
+
+def check_threads(threads: int) -> None:
+    """Refuse a number of threads that torch may not start.
+
+    Raises:
+        InputError: names the option.
+    """
+    if not 1 <= threads <= MOST_THREADS:
+        raise InputError(f"--threads: got {threads}, must be at least 1 and at most {MOST_THREADS}")
 
 
 def _ranks_per_run(wish: int | None, launch: Launch | None, kind: EngineKind) -> int:

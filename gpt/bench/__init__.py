@@ -1,0 +1,1 @@
+"""What a run costs on the machine at hand, measured."""

@@ -1,0 +1,146 @@
+"""What a run does besides its steps: evaluations, probes, records, checkpoints, and what is made once at its end."""
+
+import itertools
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import torch
+
+from gpt.bench.spread import Arm, Effort, Spread, alternate, stopwatch
+from gpt.bench.steps import TrainingSteps
+from gpt.data.batches import repeated_windows, validation_windows
+from gpt.model.with_weights import with_weights
+from gpt.probes.protocol import PROBES, Probe, probes_of
+from gpt.records.run_folder import RunFolder
+from gpt.train.context_use import measure_long_range
+from gpt.train.run_writer import FLUSH_EVERY, RunWriter
+from gpt.train.sampling import sample_text
+
+Work = Callable[[], object]
+
+
+@dataclass(frozen=True)
+class Part:
+    """One thing that a run does besides its steps."""
+
+    name: str
+    seconds: Spread
+    """of doing it once"""
+    times: float
+    """how often a run does it"""
+    share: float
+    """of the time that all steps of a run take"""
+
+
+def measure_parts(steps: TrainingSteps, step_seconds: float, effort: Effort) -> list[Part]:
+    """Time, on an engine that has trained a little, everything that the run of its configuration does beside steps.
+
+    Args:
+        step_seconds: of one step, for the shares.
+    """
+    config, count = steps.config, steps.config.train.steps
+    evaluations = len({0, count, *range(0, count + 1, config.train.eval_every)})
+    probed = len({0, count, *range(0, count + 1, config.probes.every)}) if config.probes.every else 0
+    checkpoints = len({count, *range(config.train.checkpoint_every, count + 1, config.train.checkpoint_every)})
+    with _writer(steps) as writer:
+        works: list[tuple[str, float, Work]] = [("evaluation", evaluations, _evaluate(steps))]
+        if probed:
+            works += [(name, probed, work) for name, work in _probes(steps).items()]
+        works += [
+            (f"recording {FLUSH_EVERY} steps", count / FLUSH_EVERY, _record(steps, writer)),
+            ("checkpoint", checkpoints, _checkpoint(writer)),
+            *((name, 1, work) for name, work in _at_the_end(steps).items()),
+        ]
+        arms = [(name, times, stopwatch(work, steps.synchronize)) for name, times, work in works]
+        if probed:
+            arms.append(("update ratios", probed, _update_ratios(steps)))
+        parts = []
+        for name, times, arm in arms:
+            arm()  # the first time is slower
+            (seconds,) = alternate([arm], effort)
+            parts.append(Part(name, seconds, times, times * seconds.median / (count * step_seconds)))
+        return parts
+
+
+@contextmanager
+def _writer(steps: TrainingSteps) -> Iterator[RunWriter]:
+    """The loop's own sink, into folders that are removed again."""
+    with tempfile.TemporaryDirectory() as folder:
+        folders = [RunFolder(Path(folder) / str(seed)) for seed in steps.seeds]
+        with closing(RunWriter(folders, steps.config, steps.data, steps.engine)) as writer:
+            yield writer
+
+
+def _evaluate(steps: TrainingSteps) -> Work:
+    windows_NT = torch.from_numpy(validation_windows(steps.data.val, steps.config.model.context))
+    return lambda: steps.engine.evaluate(windows_NT).double().mean(dim=1).tolist()
+
+
+def _probes(steps: TrainingSteps) -> dict[str, Work]:
+    """Each probe with a forward pass of its own, although those that read the same windows share one."""
+    config, data, engine = steps.config, steps.data, steps.engine
+    windows_NT = torch.from_numpy(validation_windows(data.val, config.model.context))
+    repeated_NT = repeated_windows(config.probes.windows, config.model.context, data.tokenizer.vocabulary_size)
+    read = {"text": windows_NT[: config.probes.windows, :-1], "repeated": torch.from_numpy(repeated_NT)}
+    names = {cls: name for name, cls in PROBES.items()}
+
+    def all_probes() -> None:
+        for windows, read_NT in read.items():
+            asking = [probe for probe in probes_of(config.probes) if probe.windows == windows]
+            intermediates = engine.observe(read_NT, frozenset().union(*(probe.capture for probe in asking)))
+            for probe in asking:
+                to_cpu(probe.measure(intermediates))
+
+    def to_cpu(arrays: dict[str, torch.Tensor]) -> None:
+        for array in arrays.values():
+            array.cpu()
+
+    def measure(probe: Probe) -> None:
+        to_cpu(probe.measure(engine.observe(read[probe.windows], probe.capture)))
+
+    works: dict[str, Work] = {"all probes": all_probes}
+    for probe in probes_of(config.probes):
+        works[f"probe {names[type(probe)]}"] = partial(measure, probe)
+    return works
+
+
+def _update_ratios(steps: TrainingSteps) -> Arm:
+    """What a step takes longer that also measures the size of its update."""
+    plain, measuring = (stopwatch(partial(steps.take, 1, measure), steps.synchronize) for measure in (False, True))
+    return lambda: measuring() - plain()
+
+
+def _record(steps: TrainingSteps, writer: RunWriter) -> Work:
+    """As many rows as are written in one go."""
+    number = itertools.count(1)
+
+    def record() -> None:
+        for _ in range(FLUSH_EVERY):
+            writer.step(next(number), 0.0, steps.outs[0])
+
+    record()  # these wait until the next are there
+    return record
+
+
+def _checkpoint(writer: RunWriter) -> Work:
+    number = itertools.count(1)
+    return lambda: writer.checkpoint(next(number))
+
+
+def _at_the_end(steps: TrainingSteps) -> dict[str, Work]:
+    """What one seed's trained models are asked for."""
+    config, data, model = steps.config, steps.data, steps.engine.whole_model()
+    weights = {name: value[:1] for name, value in steps.engine.weights().items()}
+    works: dict[str, Work] = {}
+    if config.sample.characters:
+        asked = config.sample.prompt, config.sample.characters, config.sample.temperature
+        works["sample"] = lambda: sample_text(
+            with_weights(model, weights), data.tokenizer, config.model.context, *asked, steps.seeds[0]
+        )
+    if config.probes.long_range_windows:
+        works["use of context"] = lambda: measure_long_range(config, data, model, weights)
+    return works

@@ -1,0 +1,42 @@
+"""What a run costs on this machine."""
+
+import argparse
+import os
+from pathlib import Path
+
+from gpt.commands.answer import answer
+from gpt.commands.workspace import find_device, open_corpora
+from gpt.config import read_run_file
+from gpt.errors import InputError
+from gpt.runner.launch.exit_codes import DONE, WRONG
+
+SEEDS = {"cpu": 4, "cuda": 256}
+"""most seeds trained together, by type of device; a GPU's memory may hold fewer"""
+
+
+def run(options: argparse.Namespace) -> int:
+    """Measure one run; exit code 1 where its losses are not nanoGPT's."""
+    config = read_run_file(options.run, options.overrides)
+    import torch
+
+    from gpt.bench.measure import Wanted, measure
+    from gpt.runner.checks.variants import check_variants
+    from gpt.runner.layout import check_threads
+    from gpt.runner.workspace import Workspace
+
+    check_variants(config)
+    device = find_device(options.device)
+    check_threads(options.threads)
+    most = SEEDS[device.type] if options.seeds is None else options.seeds
+    if most < 1:
+        raise InputError(f"--seeds: got {most}, must be at least 1")
+    if "RANK" in os.environ:
+        raise InputError("gpt bench: measures one process, must not be started by a launcher")
+    corpora = open_corpora()
+    data = corpora.load(config)
+    torch.set_num_threads(options.threads)
+    together = [2**power for power in range(1, most.bit_length())]
+    wanted = Wanted(options.run, options.overrides, together, options.against, options.quick)
+    bench = measure(config, data, Workspace(Path(), corpora, device), wanted)
+    answer(bench, options.json)
+    return WRONG if bench.against and not bench.against.losses.agree else DONE
