@@ -1,4 +1,7 @@
-"""Errors that are the user's to fix."""
+"""Errors that are the user's to fix, and what is said of others."""
+
+import traceback
+from pathlib import Path
 
 RENAMED = {
     "blocks": "settings",
@@ -11,3 +14,11 @@ RENAMED = {
 
 class InputError(Exception):
     """Bad input, said in one line: where (file, key or line), what was got, what must hold. Leads to exit code 2."""
+
+
+def what_failed(error: BaseException) -> str:
+    """`ValueError: no such axis (gradients.py, line 31)`."""
+    frames = traceback.extract_tb(error.__traceback__)
+    ours = [frame for frame in frames if "site-packages" not in frame.filename] or frames
+    where = "".join(f" ({Path(frame.filename).name}, line {frame.lineno})" for frame in ours[-1:])
+    return f"{type(error).__name__}: {error}{where}"

@@ -60,7 +60,7 @@ def show_status(options: argparse.Namespace) -> int:
 def report_studies(options: argparse.Namespace) -> int:
     """Write the reports of a folder's studies again and print their findings."""
     from gpt.report.build import print_findings
-    from gpt.runner.checks.verify import refuse_corrupt
+    from gpt.study.folder import refuse_corrupt
 
     folders = started(options.out)
     refuse_corrupt(folders)
@@ -71,7 +71,7 @@ def report_studies(options: argparse.Namespace) -> int:
 def publish_studies(options: argparse.Namespace) -> int:
     """Copy the reports of a folder's finished studies to results/ and renew the findings on its page."""
     from gpt.report.publish import check_place, marked, publish, update
-    from gpt.runner.checks.verify import refuse_corrupt
+    from gpt.study.folder import refuse_corrupt
     from gpt.study.status import study_status
 
     page = options.readme or options.results / "README.md"

@@ -126,8 +126,7 @@ def _escaped(character: str) -> str:
 def run_studies(options: argparse.Namespace) -> int:
     """Train every missing run of the studies, then report; run again, it does only what is missing."""
     from gpt.report.build import print_findings
-    from gpt.runner.checks.verify import refuse_corrupt
-    from gpt.study.folder import StudyFolder, run_at
+    from gpt.study.folder import StudyFolder, refuse_corrupt, run_at
     from gpt.wandb_sync.start import synced
 
     to = destination(options)

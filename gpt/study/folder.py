@@ -1,7 +1,7 @@
 """Where a study keeps itself: OUT/studies/<name>/, beside the runs that all studies of OUT share."""
 
 import io
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ from ruamel.yaml import YAML
 from gpt.config import WITHOUT_EFFECT
 from gpt.errors import InputError
 from gpt.records.files import read_json, write_atomic, write_json
-from gpt.records.manifest import MANIFEST, write_manifest
+from gpt.records.manifest import MANIFEST, differences, write_manifest
 from gpt.records.run_folder import RunFolder
 from gpt.study.plan import PlannedRun, Setting
 from gpt.study.spec import Scalar, Study
@@ -151,3 +151,15 @@ def studies_in(out: Path) -> list[StudyFolder]:
     """
     refuse_old_layout(out)
     return [StudyFolder(out, path.parent.name) for path in sorted(out.glob("studies/*/runs.json"))]
+
+
+def refuse_corrupt(folders: Iterable[StudyFolder]) -> None:
+    """Refuse studies with a finished run that is not as it was written: a report would make its numbers look whole.
+
+    Raises:
+        InputError: names the first such file.
+    """
+    runs = {run.root: run for folder in folders for run in folder.runs()}
+    for run in runs.values():
+        if run.finished and (changed := differences(run.root, run.results())):
+            raise InputError(f"{changed[0]}; move {run.root} away and run the study again")

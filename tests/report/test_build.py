@@ -1,12 +1,15 @@
 import re
+import sys
 
 import pytest
 import reported as reported_studies
 import synthetic
+from commands import run_command
 from synthetic import Outcome
 
 from gpt.analysis.findings import Findings
 from gpt.records.formatting import fixed, p_run, signed
+from gpt.records.manifest import write_manifest
 from gpt.report.build import build_report, print_findings
 from gpt.report.publish import publish, published, render
 from gpt.report.text.sentences import sentence
@@ -251,3 +254,19 @@ def test_a_setting_is_named_by_what_differs_between_settings_and_the_rest_is_sai
     said = r"All runs at optim.warmup\_steps = 3."
     assert (tmp_path / "results" / planned.name / "report.md").read_text().splitlines()[4] == said
     assert said in render(published(tmp_path / "results"), "results").splitlines()
+
+
+def test_a_report_needs_neither_torch_nor_matplotlib_and_leaves_nothing_to_complain_of(tmp_path):
+    planned = synthetic.study(seeds=2)
+    folder = synthetic.write_study(tmp_path / "out", planned, lambda run: Outcome(probes=False, long_range=False))
+    for run in folder.runs():
+        write_manifest(run.root, run.results())
+    program = (
+        "import sys, gpt.cli; end = gpt.cli.end_process; heavy = {'torch', 'matplotlib', 'wandb'}; "
+        "gpt.cli.end_process = lambda code: (print(heavy & sys.modules.keys()), end(code)); "
+        "sys.argv[1:] = ['study', 'report', 'out']; gpt.cli.main()"
+    )
+    code, said = run_command([sys.executable, "-c", program], tmp_path)
+    assert (code, said.splitlines()[-1]) == (0, "set()")
+    assert "Warning" not in said
+    assert (folder.report / "figures" / "loss.png").exists()

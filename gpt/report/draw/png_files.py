@@ -4,21 +4,24 @@ import hashlib
 import multiprocessing
 import os
 import signal
-import threading
 from collections.abc import Mapping
-from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from functools import cache
 from importlib import metadata
+from multiprocessing.connection import Connection
 from pathlib import Path
+from queue import SimpleQueue
 
+from gpt.errors import what_failed
 from gpt.records.files import make_folder, write_atomic
 from gpt.report.draw.encoding import sha256
-from gpt.report.figures.catalogue import what_failed
 from gpt.report.figures.spec import Figure
 
 DRAWN_BY = ("png.py", "../figures/spec.py")
 HEAD = 256
 """bytes of a file within which its key is"""
+PROCESSES = len(os.sched_getaffinity(0))
 
 
 class PngFiles:
@@ -37,18 +40,17 @@ class PngFiles:
         for name, figure in figures.items():
             key, path = key_of(figure), folder / name
             if not (path.exists() and key.encode() in path.read_bytes()[:HEAD]):
-                self._files[path] = _pool().submit(_write, path, figure, key)
+                self._files[path] = _threads().submit(_ask, path, figure, key)
         for old in {path.name for path in folder.glob("*.png")} - figures.keys():
             (folder / old).unlink(missing_ok=True)  # another command may report at the same time
 
     def wait(self) -> dict[Path, str]:
         """The files that could not be drawn, and why; what they showed before is gone."""
         try:
-            ends = {path: _why(file) for path, file in self._files.items()}
+            failed = {path: why for path, file in self._files.items() if (why := file.result())}
         finally:
             for file in self._files.values():
                 file.cancel()  # where the wait was interrupted
-        failed = {path: why for path, why in ends.items() if why}
         for path in failed:
             path.unlink(missing_ok=True)
         self._files.clear()
@@ -67,36 +69,58 @@ def _drawn_by() -> str:
 
 
 @cache
-def _pool() -> ProcessPoolExecutor:
-    """As many processes as cores, for the life of this one."""
+def _threads() -> ThreadPoolExecutor:
+    """One for each process that draws, to wait for it."""
+    _free()  # made here, for two threads would make two
+    return ThreadPoolExecutor(PROCESSES)
+
+
+@cache
+def _free() -> "SimpleQueue[Connection]":
+    """Processes with nothing to draw, for the life of this one."""
+    free: SimpleQueue[Connection] = SimpleQueue()
+    for _ in range(PROCESSES):
+        free.put(_process())
+    return free
+
+
+def _process() -> Connection:
+    """A new process that draws. It ends with this connection, and so with the process that reports, however that ends;
+    a pool would leave semaphores behind.
+    """
     context = multiprocessing.get_context("spawn")
-    return ProcessPoolExecutor(len(os.sched_getaffinity(0)), context, initializer=_leave_with_parent)
+    ours, theirs = context.Pipe()
+    context.Process(target=_draw, args=(theirs,), daemon=True).start()
+    theirs.close()
+    return ours
 
 
-def _leave_with_parent() -> None:
-    """End when the process that reports does, however that ends."""
-    parent = multiprocessing.parent_process()
-    assert parent is not None
+def _ask(path: Path, figure: Figure, key: str) -> str:
+    """Have one figure drawn; gives what went wrong, or nothing."""
+    process = _free().get()
+    try:
+        process.send((path, figure, key))
+        return str(process.recv())
+    except (EOFError, OSError) as error:  # the process was killed
+        process = _process()
+        return what_failed(error)
+    finally:
+        _free().put(process)
 
-    def watch() -> None:
-        parent.join()
-        os._exit(1)
 
+def _draw(connection: Connection) -> None:
+    """Draw what is asked for, until nobody asks any more."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the one that reports says what was interrupted
-    threading.Thread(target=watch, daemon=True).start()
+    with suppress(EOFError, OSError):
+        while True:
+            connection.send(_write(*connection.recv()))
 
 
 def _write(path: Path, figure: Figure, key: str) -> str:
-    """Draw one figure; gives what went wrong, or nothing."""
-    from gpt.report.draw.png import png
-
     try:
+        from gpt.report.draw.png import png
+
         write_atomic(path, png(figure, key))
     except Exception as error:  # one figure's fault must not cost the others
         return what_failed(error)
     return ""
-
-
-def _why(file: Future[str]) -> str:
-    error = file.exception()
-    return what_failed(error) if error else file.result()

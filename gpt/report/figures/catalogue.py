@@ -2,7 +2,6 @@
 
 import importlib
 import pkgutil
-import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
@@ -10,6 +9,7 @@ from pathlib import Path
 
 from gpt.analysis.collect import Results, SettingResults
 from gpt.analysis.findings import Findings, SettingFindings, StudyFindings
+from gpt.errors import what_failed
 from gpt.records.formatting import decimals, slug
 from gpt.report.figures.spec import Figure
 
@@ -130,11 +130,3 @@ def _drawn(entry: Entry, view: View, index: int | None) -> Drawn:
         return Drawn(entry, index, label, ENTRIES[entry](view))
     except Exception as error:  # one figure's fault must cost neither the findings nor the other figures
         return Drawn(entry, index, label, None, what_failed(error))
-
-
-def what_failed(error: BaseException) -> str:
-    """`ValueError: no such axis (gradients.py, line 31)`."""
-    frames = traceback.extract_tb(error.__traceback__)
-    ours = [frame for frame in frames if "site-packages" not in frame.filename] or frames
-    where = "".join(f" ({Path(frame.filename).name}, line {frame.lineno})" for frame in ours[-1:])
-    return f"{type(error).__name__}: {error}{where}"

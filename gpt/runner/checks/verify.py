@@ -83,18 +83,6 @@ def _each(places: Iterable[Path], check: Callable[[Path], Iterator[str]]) -> lis
     return wrong
 
 
-def refuse_corrupt(folders: Iterable[StudyFolder]) -> None:
-    """Refuse studies with a finished run that is not as it was written: a report would make its numbers look whole.
-
-    Raises:
-        InputError: names the first such file.
-    """
-    runs = {run.root: run for folder in folders for run in folder.runs()}
-    for run in runs.values():
-        if run.finished and (changed := differences(run.root, run.results())):
-            raise InputError(f"{changed[0]}; move {run.root} away and run the study again")
-
-
 def _output(out: Path) -> Verdict:
     runs, studies = _folders(out / "runs"), _folders(out / "studies")
     wrong = _each(runs, _run) + _each(studies, _study)
