@@ -21,18 +21,19 @@ if TYPE_CHECKING:
     from gpt.api.training import verdicts as verdicts
     from gpt.config import ModelConfig as ModelConfig
     from gpt.config import RunConfig as RunConfig
-    from gpt.config import read_run_file as read_run_file
     from gpt.errors import InputError as InputError
     from gpt.model.gpt import GPT as GPT
     from gpt.model.gpt import build_model as build_model
+    from gpt.run_file import read_run_file as read_run_file
 else:
     _HOMES = {
         "gpt.analysis.findings": ("Findings",),
         "gpt.api.run": ("Difference", "Run", "compare_runs", "load_run"),
         "gpt.api.training": ("load_findings", "run_study", "train_run", "verdicts"),
-        "gpt.config": ("ModelConfig", "RunConfig", "read_run_file"),
+        "gpt.config": ("ModelConfig", "RunConfig"),
         "gpt.errors": ("InputError",),
         "gpt.model.gpt": ("GPT", "build_model"),
+        "gpt.run_file": ("read_run_file",),
     }
     __all__ = [name for names in _HOMES.values() for name in names]
 

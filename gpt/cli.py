@@ -59,6 +59,7 @@ def argument(name: str, meaning: str | None = None, **options: Any) -> Argument:
 
 
 JSON = argument("--json", "answer in JSON", action="store_true")
+PLUGIN = argument("--plugin", "a file of variants to load", type=Path, action="append", default=[], metavar="FILE")
 DEVICE = argument("--device", "cpu, cuda or auto (default)", default="auto")
 PUBLISHED_OUT = argument("out", "folder of runs and studies", type=Path, metavar="OUT")
 OUT = argument("out", "folder of runs and studies (default: out)", type=Path, nargs="?", default=Path("out"),
@@ -91,6 +92,7 @@ class Command:
 COMMANDS = (
     Command("data", tools.fetch_data, "fetch and check a corpus, and print where it is", [
         argument("source", "corpus name, or a text file to check", nargs="?", default="tiny_shakespeare"),
+        PLUGIN,
         JSON,
     ]),
     Command("train", training.train, "train one run; any field can be set as --optim.lr 3e-4", [
@@ -159,8 +161,7 @@ COMMANDS = (
         argument("--characters", type=whole, default=300),
         argument("--temperature", type=number, default=0.8),
         argument("--seed", type=whole, default=0),
-        argument("--plugin", "a file of variants that the run was made with", type=Path, action="append",
-            metavar="FILE"),
+        PLUGIN,
     ]),
 )  # fmt: skip
 GROUPS = {"study": "check, run and report studies", "wandb": "sync records with Weights & Biases"}

@@ -3,43 +3,18 @@
 Every field that can change a number is here and nowhere else; no module reads a global or an environment variable.
 """
 
-import hashlib
-import re
-from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Literal, Self, get_args, get_origin
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from gpt.errors import InputError
-from gpt.plugins import Plugin, load_plugin, read_plugin
+from gpt.fields import set_value
+from gpt.plugins import Plugin
 from gpt.registry import unknown
-from gpt.yaml_file import (
-    Document,
-    FieldError,
-    Strict,
-    canonical,
-    flatten,
-    parse,
-    read_overrides,
-    read_yaml,
-    set_value,
-)
+from gpt.yaml_file import FieldError, Strict, parse
 
-WITHOUT_EFFECT = frozenset({"train.checkpoint_every", "data.source"})
-"""fields that cannot change a number: how often a run is made durable, and a name for data that count by their hash"""
-
-TINY_SHAKESPEARE = "tiny_shakespeare"
-CORPORA = frozenset({TINY_SHAKESPEARE})
-"""corpora known by name; every other `data.source` is the path of a file"""
-
-LATER: tuple[tuple[str, Any], ...] = (
-    ("data.tokenizer", "characters"),
-    ("optim.optimizer", "adamw"),
-    ("optim.schedule", "cosine"),
-    ("probes.extra", []),
-)
-"""fields that came after the first runs, with the values that those had: with these, a run is still the same one"""
+SOURCE = "data.source"
+"""the field whose value may also be the path of a file"""
 
 Positive = Annotated[int, Field(ge=1)]
 Count = Annotated[int, Field(ge=0)]
@@ -60,8 +35,8 @@ def _off_is_none(value: Any) -> Any:
 
 
 class DataConfig(Strict):
-    source: str = TINY_SHAKESPEARE
-    """`tiny_shakespeare`, or the path of a UTF-8 text file, relative to the file that names it"""
+    source: Annotated[Literal["tiny_shakespeare"] | str, Registered()] = "tiny_shakespeare"
+    """a text that has a name, or the path of a UTF-8 text file, relative to the file that names it"""
     val_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.1
     """share of the text, at its end, that is held out for validation"""
     tokenizer: Annotated[Literal["characters"] | str, Registered()] = "characters"
@@ -230,7 +205,7 @@ class RunConfig(Strict):
 
     @model_validator(mode="after")
     def _names_are_known(self) -> Self:
-        for field, name in chosen(self):
+        for field, name in self.chosen():
             if name not in (known := self.names(field)):
                 raise FieldError(field, unknown(name, known))
         for section in OPEN_SECTIONS:
@@ -243,6 +218,24 @@ class RunConfig(Strict):
     def names(self, field: str) -> list[str]:
         """The values that a field may have whose values name classes: the package's, and those of the plug-ins."""
         return [*BUILT_IN[field], *(name for plugin in self.plugins.values() for name in plugin.names(field))]
+
+    def chosen(self) -> Iterator[tuple[str, str]]:
+        """Every class that the run chooses, as field and name."""
+        for field in BUILT_IN:
+            section, key = field.split(".")
+            value = getattr(getattr(self, section), key)
+            for name in (value,) if isinstance(value, str) else value:
+                if field != SOURCE or name in self.names(field):
+                    yield field, name
+
+    def used_plugins(self) -> dict[str, Plugin]:
+        """The files that bring something that the run has chosen."""
+        names = list(self.chosen())
+        return {
+            file: plugin
+            for file, plugin in self.plugins.items()
+            if any(name in plugin.names(field) for field, name in names)
+        }
 
 
 def _registered() -> dict[str, tuple[str, ...]]:
@@ -264,98 +257,9 @@ OPEN_SECTIONS = ("model", "optim", "probes")
 """sections with `options`, whose keys are those that the classes of plug-ins read"""
 
 
-def chosen(config: RunConfig) -> Iterator[tuple[str, str]]:
-    """Every class that a run chooses, as field and name."""
-    for field in BUILT_IN:
-        section, key = field.split(".")
-        value = getattr(getattr(config, section), key)
-        for name in (value,) if isinstance(value, str) else value:
-            yield field, name
-
-
 def with_values(config: RunConfig, values: Mapping[str, Any], where: str) -> RunConfig:
     """The same run with some fields, named by dotted keys, changed; validated as a file is."""
     data = config.model_dump(mode="json")
     for key, value in values.items():
         set_value(data, key, value, where)
     return parse(RunConfig, data, where)
-
-
-def read_run_file(path: Path, overrides: Sequence[str] = ()) -> RunConfig:
-    """Read a run file and lay `--key value` pairs over it; only the whole must be valid.
-
-    A text file's path is relative to the run file, and to the current folder where it is given by `--data.source`; it
-    is made absolute, so that it means the same wherever the configuration is read again.
-
-    Raises:
-        InputError: see `read_yaml`, `read_overrides` and `parse`.
-    """
-    given = read_overrides(RunConfig, overrides)
-    document = read_yaml(path)
-    if "plugins" in document.data:
-        document.data["plugins"] = load_plugins(document)
-    words = {key: word for key, (word, _) in given.items()}
-    document = document.changed(
-        {key: value for key, (_, value) in given.items()},
-        lambda keys: f"{path} with {' '.join(f'--{key} {words[key]}' for key in keys)}",
-    )
-    config = parse(RunConfig, document.data, document)
-    if config.data.source in CORPORA:
-        return config
-    folder = Path() if "data.source" in given else path.parent
-    return with_values(config, {"data.source": str((folder / config.data.source).absolute())}, str(path))
-
-
-def load_plugins(document: Document) -> dict[str, Any]:
-    """Load the files of variants that a run file names, each relative to it.
-
-    Raises:
-        InputError: they are no list of files; see also `load_plugin`.
-    """
-    files = document.data["plugins"]
-    if not isinstance(files, list) or not all(isinstance(file, str) for file in files) or len(set(files)) < len(files):
-        raise InputError(f"{document.where(('plugins',))}: plugins: got {files!r}, must be a list of different files")
-    plugins = {}
-    for index, file in enumerate(files):
-        try:
-            plugins[file] = load_plugin(read_plugin(document.path.parent / file), BUILT_IN).model_dump(mode="json")
-        except InputError as error:
-            raise InputError(f"{document.where(('plugins', index))}: {error}") from None
-    return plugins
-
-
-_PLUGIN_KEY = re.compile(r"plugins\.|\w+\.options\.")
-
-
-def used_plugins(config: RunConfig) -> dict[str, Plugin]:
-    """The files that bring something that a run has chosen."""
-    names = list(chosen(config))
-    return {
-        file: plugin
-        for file, plugin in config.plugins.items()
-        if any(name in plugin.names(field) for field, name in names)
-    }
-
-
-def _fields_of_plugins(config: RunConfig) -> dict[str, Any]:
-    """The hashes of the files that a run uses, and the options that the classes read which it has chosen."""
-    used = used_plugins(config)
-    fields: dict[str, Any] = {"plugins": sorted({plugin.sha256 for plugin in used.values()})} if used else {}
-    for field, name in chosen(config):
-        section = field.partition(".")[0]
-        given = getattr(getattr(config, section), "options", {})
-        read = [key for plugin in used.values() for key in plugin.provides.get(field, {}).get(name, ())]
-        fields |= {f"{section}.options.{key}": given[key] for key in read if key in given}
-    return fields
-
-
-def fingerprint(config: RunConfig, data_sha256: str) -> str:
-    """16 hex digits over everything that can change the numbers of a run; two equal runs are one run."""
-    fields = {
-        key: value
-        for key, value in flatten(config).items()
-        if key not in WITHOUT_EFFECT and (key, value) not in LATER and not _PLUGIN_KEY.match(key)
-    }
-    fields |= _fields_of_plugins(config)
-    fields["data.order_seed"] = config.data.order_of(config.seed)  # said or left out, it is the same run
-    return hashlib.sha256(canonical({"config": fields, "data": data_sha256}).encode()).hexdigest()[:16]

@@ -1,23 +1,20 @@
 """Files of a user's own variants, which a run file names under `plugins`.
 
 Loading one runs it, and it registers its classes as the package's do. What runs know of it afterwards is what it
-provides, and its SHA-256; so a resolved configuration can be read anywhere, and no folder that is read brings code.
+provides, its text and its SHA-256; so a resolved configuration can be read anywhere, and no folder that is read brings
+code.
 """
 
 import hashlib
 import sys
 import traceback
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 
 from gpt.errors import InputError
+from gpt.read_file import read_text
 from gpt.registry import REGISTRIES
 from gpt.yaml_file import Strict
-
-FieldNames = dict[str, dict[str, tuple[str, ...]]]
-"""field of the configuration -> its values -> the options that each reads"""
 
 
 class Plugin(Strict):
@@ -27,8 +24,8 @@ class Plugin(Strict):
     """of the file's bytes, hex"""
     text: str
     """the file, for whoever runs it again; what is read from a folder is never run"""
-    provides: FieldNames
-    """the values that it adds to fields of the configuration, each with the options that it reads"""
+    provides: dict[str, dict[str, tuple[str, ...]]]
+    """field of the configuration -> the values that it adds to it -> the options that each reads"""
 
     def names(self, field: str) -> list[str]:
         """The values that it adds to a field."""
@@ -40,69 +37,41 @@ class Plugin(Strict):
         return [option for names in inside for options in names.values() for option in options]
 
 
-@dataclass(frozen=True)
-class Source:
-    """A file as it was when it was loaded, for the processes that this one starts."""
-
-    path: Path
-    text: str
-
-    @property
-    def sha256(self) -> str:
-        return hashlib.sha256(self.text.encode()).hexdigest()
+_LOADED: dict[str, tuple[Path, Plugin]] = {}
+"""by SHA-256, with the place of each"""
 
 
-_LOADED: dict[str, tuple[Source, Plugin]] = {}
-
-
-def read_plugin(path: Path) -> Source:
-    """Read a file of variants.
-
-    Raises:
-        InputError: there is none, or it cannot be read.
-    """
-    try:
-        return Source(path.resolve(), path.read_bytes().decode())
-    except FileNotFoundError:
-        raise InputError(f"plugins: {path}: no such file") from None
-    except UnicodeDecodeError as error:
-        raise InputError(f"plugins: {path}: not UTF-8 text (byte {error.start})") from None
-    except OSError as error:
-        raise InputError(f"plugins: {path}: cannot be read: {error.strerror}") from None
-
-
-def load_plugin(source: Source, built_in: Mapping[str, Collection[str]]) -> Plugin:
+def load_plugin(file: Path, text: str | None = None) -> Plugin:
     """Run a file of variants, once in this process.
 
     Args:
-        built_in: the values of each field that the package itself brings.
+        text: what the process that started this one has read in it.
 
     Raises:
-        InputError: it cannot be run, registers nothing or a name that is taken, or is another version of one that is
-            loaded; the line says which line of the file.
+        InputError: it cannot be read or run, registers nothing or a name that is taken, or is another version of one
+            that is loaded; the line says which line of the file.
     """
-    if source.sha256 in _LOADED:
-        return _LOADED[source.sha256][1]
-    where = f"plugins: {source.path}"
-    if any(source.path == loaded.path for loaded, _ in _LOADED.values()):
-        raise InputError(f"{where}: has changed since this process loaded it; start another process")
-    module = _module(source.sha256)
+    path, where = file.resolve(), f"plugins: {file.resolve()}"
     try:
-        _run(source, module, where)
-        provides = {field: registry.from_module(module) for field, registry in REGISTRIES.items()}
-        for field, classes in provides.items():
-            for name in set(classes) & set(built_in.get(field, ())):
-                raise InputError(f"{where}: {field}: {name} is built in; each variant needs a name of its own")
+        text = read_text(path) if text is None else text
+    except InputError as error:
+        raise InputError(f"plugins: {error}") from None
+    sha256 = hashlib.sha256(text.encode()).hexdigest()
+    if sha256 in _LOADED:
+        return _LOADED[sha256][1]
+    if any(path == loaded for loaded, _ in _LOADED.values()):
+        raise InputError(f"{where}: has changed since this process loaded it; start another process")
+    try:
+        _run(path, text, _module(sha256))
+        provides = {field: registry.from_module(_module(sha256)) for field, registry in REGISTRIES.items()}
         if not any(provides.values()):
             raise InputError(f"{where}: registers nothing, must register a class of its own, such as a norm or a probe")
     except InputError:
-        forget_plugin(source.sha256)
+        forget_plugin(sha256)
         raise
     options = {f: {n: tuple(c.Options.model_fields) for n, c in classes.items()} for f, classes in provides.items()}
-    plugin = Plugin(
-        sha256=source.sha256, text=source.text, provides={field: names for field, names in options.items() if names}
-    )
-    _LOADED[source.sha256] = source, plugin
+    plugin = Plugin(sha256=sha256, text=text, provides={field: names for field, names in options.items() if names})
+    _LOADED[sha256] = path, plugin
     return plugin
 
 
@@ -118,17 +87,18 @@ def _module(sha256: str) -> str:
     return f"gpt_plugin_{sha256[:16]}"
 
 
-def _run(source: Source, name: str, where: str) -> None:
+def _run(path: Path, text: str, name: str) -> None:
     module = sys.modules[name] = ModuleType(name)
-    module.__file__ = str(source.path)
+    module.__file__ = str(path)
     try:
-        exec(compile(source.text, str(source.path), "exec"), module.__dict__)
+        exec(compile(text, str(path), "exec"), module.__dict__)
     except SyntaxError as error:
-        raise InputError(f"{where}:{error.lineno or 1}: not valid Python: {error.msg}") from None
+        raise InputError(f"plugins: {path}:{error.lineno or 1}: not valid Python: {error.msg}") from None
     except (Exception, SystemExit) as error:
-        lines = [f.lineno for f in traceback.extract_tb(error.__traceback__) if f.filename == str(source.path)]
+        lines = [f.lineno for f in traceback.extract_tb(error.__traceback__) if f.filename == str(path)]
         kind = "" if isinstance(error, InputError) else f"{type(error).__name__}: "
-        raise InputError(f"{where}:{lines[-1] if lines else 1}: {kind}{' '.join(str(error).split())}") from None
+        why = " ".join(str(error).split())
+        raise InputError(f"plugins: {path}:{lines[-1] if lines else 1}: {kind}{why}") from None
 
 
 def check_loaded(file: str, sha256: str, where: str) -> None:
@@ -141,6 +111,6 @@ def check_loaded(file: str, sha256: str, where: str) -> None:
         raise InputError(f"{where}: made with {file}, SHA-256 {sha256[:12]}, which must be given: --plugin {file}")
 
 
-def sources() -> list[Source]:
-    """What this process has loaded, in the order in which it did."""
-    return [source for source, _ in _LOADED.values()]
+def loaded_plugins() -> list[tuple[Path, str]]:
+    """The files that this process has loaded, in the order in which it did, with their texts."""
+    return [(path, plugin.text) for path, plugin in _LOADED.values()]

@@ -2,8 +2,10 @@
 
 import difflib
 import importlib
+import inspect
 import json
 import pkgutil
+from abc import ABC
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar, TypeVar
 
@@ -11,7 +13,7 @@ from gpt.errors import InputError
 from gpt.yaml_file import Strict, parse
 
 
-class Variant:
+class Variant(ABC):  # noqa: B024  # its bases have the abstract methods
     """Base of the classes that a value of the configuration stands for; each says itself what it needs."""
 
     Options: ClassVar[type[Strict]] = Strict
@@ -20,7 +22,7 @@ class Variant:
     always: ClassVar[bool] = False
     """whether every run has it, named or not; for fields that name several"""
 
-    @classmethod
+    @classmethod  # noqa: B027  # most need nothing
     def check(cls, config: Any) -> None:
         """Look at the field's section of a configuration.
 
@@ -56,7 +58,7 @@ class Registry(Mapping[str, type[Base]]):
         """Decorator: the value `name` of the field stands for the class that follows.
 
         Raises:
-            InputError: it already stands for another, or what follows is of another kind.
+            InputError: it already stands for another, or what follows is of another kind or lacks a method.
         """
 
         def add(cls: type[Base]) -> type[Base]:
@@ -64,6 +66,8 @@ class Registry(Mapping[str, type[Base]]):
                 raise InputError(f"{self.field}: {name} is registered already; each variant needs a name of its own")
             if not (isinstance(cls, type) and issubclass(cls, self._base)):
                 raise InputError(f"{self.field}: {name} must be a class derived from {self._base.__name__}, got {cls}")
+            if inspect.isabstract(cls):
+                raise InputError(f"{self.field}: {name} must define {', '.join(sorted(cls.__abstractmethods__))}")
             self._classes[name] = cls
             return cls
 

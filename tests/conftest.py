@@ -11,8 +11,9 @@ from tally import Tally
 from tiny import write_run, write_study
 
 from gpt.commands.workspace import cache_folder
-from gpt.config import RunConfig, read_run_file
+from gpt.config import RunConfig
 from gpt.data.corpus import load_text
+from gpt.run_file import read_run_file
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -21,13 +21,13 @@ from gpt.commands.training import NAMED, run_planned
 from gpt.commands.workspace import check_writable
 from gpt.config import RunConfig
 from gpt.errors import InputError
+from gpt.fields import keys_of
 from gpt.runner.inputs import Corpora
 from gpt.runner.launch.exit_codes import RUNS_FAILED
 from gpt.runner.layout import Layout
 from gpt.runner.ranks.local import Outcome
 from gpt.runner.workspace import Workspace
 from gpt.study.plan import PlannedRun
-from gpt.yaml_file import keys_of
 
 
 def gpt(capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> tuple[int, str, str]:

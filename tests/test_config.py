@@ -5,9 +5,11 @@ from pathlib import Path
 import pytest
 from files import edited
 
-from gpt.config import RunConfig, fingerprint, read_run_file, with_values
+from gpt.config import RunConfig, with_values
 from gpt.errors import InputError
-from gpt.yaml_file import flatten, keys_of
+from gpt.fields import flatten, keys_of
+from gpt.fingerprint import fingerprint
+from gpt.run_file import read_run_file
 
 
 def refused(path: Path, *overrides: str) -> str:

@@ -17,10 +17,10 @@ import gpt
 from gpt.cli import read_arguments
 from gpt.commands.workspace import open_corpora
 from gpt.config import RunConfig
+from gpt.fields import keys_of
 from gpt.runner.checks.preflight import preflight
 from gpt.study.plan import plan
 from gpt.study.study_file import load_study
-from gpt.yaml_file import keys_of
 
 PAGES = sorted(
     path.relative_to(REPOSITORY).as_posix()

@@ -19,13 +19,15 @@ from reference import model_config, normal, random_tokens, run_config, text
 
 import gpt.runner.checks.variants  # noqa: F401  # imports what registers
 from gpt import load_findings
-from gpt.config import BUILT_IN, OptimConfig, RunConfig, read_run_file
+from gpt.config import BUILT_IN, OptimConfig, RunConfig
 from gpt.data.batches import training_batch
+from gpt.data.corpus import load_text
 from gpt.model.gpt import build_model
 from gpt.model.intermediates import Intermediates
-from gpt.plugins import Plugin, forget_plugin, load_plugin, read_plugin
+from gpt.plugins import Plugin, forget_plugin, load_plugin
 from gpt.records.run_folder import RunFolder
 from gpt.registry import REGISTRIES
+from gpt.run_file import read_run_file
 from gpt.train.engines.single_process import SingleProcessEngine
 from gpt.train.optim.schedule import learning_rate
 from gpt.yaml_file import parse
@@ -49,7 +51,7 @@ def plugin(folder: Path) -> Iterator[Callable[[str], Plugin]]:
     loaded: list[Plugin] = []
 
     def load(name: str) -> Plugin:
-        loaded.append(load_plugin(read_plugin(folder / name), BUILT_IN))
+        loaded.append(load_plugin(folder / name))
         return loaded[-1]
 
     yield load
@@ -169,6 +171,17 @@ def test_the_schedule_is_a_straight_line(plugin: Callable[[str], Plugin]) -> Non
     np.testing.assert_allclose(rates, np.linspace(1e-2, 1e-3, 100))
 
 
+def test_the_text_is_made_once_and_kept(plugin: Callable[[str], Plugin], tmp_path: Path) -> None:
+    assert plugin("sums.py").provides == {"data.source": {"sums": ()}}
+    text, sha256 = load_text("sums", tmp_path)
+    assert sha256 == REGISTRIES["data.source"]["sums"].sha256
+    for line in text.splitlines():
+        a, plus, b, equals, c = line.split()
+        assert (plus, equals, int(a) + int(b)) == ("+", "=", int(c))
+    assert len(set(text.splitlines())) == 10_000
+    assert (tmp_path / "sums.txt").read_bytes() == text.encode()
+
+
 def test_the_tokenizer_gives_back_what_it_was_given(plugin: Callable[[str], Plugin]) -> None:
     plugin("utf8_bytes.py")
     kind = REGISTRIES["data.tokenizer"]["utf8_bytes"]
@@ -204,6 +217,7 @@ def test_the_pages_commands_train_what_they_say(out: Path) -> None:
     others = [(config.optim.optimizer, config.optim.schedule, config.data.tokenizer) for config in chosen]
     for one in (("lion", "cosine", "characters"), ("adamw", "linear", "characters"), ("adamw", "cosine", "utf8_bytes")):
         assert others.count(one) == 1
+    assert [config.data.source for config in chosen].count("sums") == 1
     assert [config.probes.extra for config in chosen if config.probes.extra] == [("turning",)]
     for study in ("squared-relu", "rotary-share"):
         findings = load_findings(out / "studies" / study)

@@ -9,13 +9,20 @@ from pathlib import Path
 
 import pytest
 
-CONFIGURATION = {"yaml_file", "config", "errors", "plugins", "randomness", "registry"}
+CONFIGURATION = {
+    "config", "errors", "fields", "fingerprint", "plugins", "randomness", "read_file", "registry", "run_file",
+    "yaml_file",
+}  # fmt: skip
 MAY_IMPORT = {
     "errors": set(),
     "randomness": set(),
-    "yaml_file": {"errors"},
-    "plugins": {"errors", "registry", "yaml_file"},
-    "config": {"errors", "plugins", "registry", "yaml_file"},
+    "read_file": {"errors"},
+    "fields": {"errors"},
+    "yaml_file": {"errors", "fields", "read_file"},
+    "plugins": {"errors", "read_file", "registry", "yaml_file"},
+    "config": {"fields", "plugins", "registry", "yaml_file"},
+    "fingerprint": {"config", "fields"},
+    "run_file": {"config", "errors", "fields", "plugins", "yaml_file"},
     "registry": {"errors", "yaml_file"},
     "data": CONFIGURATION,
     "model": CONFIGURATION,
@@ -34,8 +41,10 @@ MAY_IMPORT["api"] = set(MAY_IMPORT)
 LIGHT_ROOMS = (
     "errors",
     "randomness",
+    "fields",
     "yaml_file",
     "config",
+    "run_file",
     "records",
     "study",
     "analysis",

@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 from files import edited
 
-from gpt.config import BUILT_IN, RunConfig, fingerprint
+from gpt.config import BUILT_IN, RunConfig
 from gpt.errors import InputError
+from gpt.fingerprint import fingerprint
 from gpt.yaml_file import parse
 
 VARIANTS = """
@@ -57,6 +58,9 @@ class Lower(CharTokenizer):
 @PROBES.register("nothing")
 class Nothing(Probe):
     capture = frozenset({"residual"})
+
+    def measure(self, intermediates):
+        return {}
 """
 
 
@@ -76,7 +80,8 @@ def run_file(tmp_path: Path, tiny_file: Path) -> Path:
 READ = """
 import json, sys
 from pathlib import Path
-from gpt.config import fingerprint, read_run_file
+from gpt.fingerprint import fingerprint
+from gpt.run_file import read_run_file
 for overrides in json.load(sys.stdin):
     config = read_run_file(Path("run.yaml"), overrides)
     print(json.dumps({"fingerprint": fingerprint(config, "data"), "config": config.model_dump(mode="json")}))
@@ -152,6 +157,7 @@ def test_names_are_checked_where_they_are_read(run_file: Path) -> None:
         ("import torch\n", "import torch\n1 / 0\n", 3, "ZeroDivisionError: division by zero"),
         ("import torch\n", "import torch, sys\nsys.exit('no')\n", 3, "SystemExit: no"),
         ('"squared"', '"gelu"', 13, "model.mlp: gelu is registered already; each variant needs a name of its own"),
+        ("def hidden", "def hide", 13, "model.mlp: squared must define hidden"),
         ('OPTIMIZERS.register("mine")', 'MLPS.register("mine")', 25, "mine must be a class derived from FeedForward"),
     ],
 )
@@ -174,16 +180,16 @@ def test_a_file_that_cannot_be_loaded_is_answered_with_its_line(
         ("[3]", "must be a list of different files"),
         ("[empty.py]", "registers nothing, must register a class of its own"),
         ("[mine.py, other.py]", "model.mlp: squared is registered already"),
-        ("[adamw.py]", "optim.optimizer: adamw is built in; each variant needs a name of its own"),
+        ("[adamw.py]", "optim.optimizer: adamw is registered already; each variant needs a name of its own"),
     ],
 )
 def test_a_wrong_list_of_plugins_is_refused(run_file: Path, plugins: str, expected: str) -> None:
     for name, text in {
         "empty.py": "x = 1\n",
         "other.py": VARIANTS + "x = 1\n",
-        # before the package's own file that has the name is imported
-        "adamw.py": "from gpt.registry import Registry, Variant\n"
-        "@Registry('optim.optimizer', Variant).register('adamw')\nclass Mine(Variant): pass\n",
+        # the package's own is in another file than its registry
+        "adamw.py": "from gpt.train.optim.optimizer import OPTIMIZERS, SeedOptimizer\n"
+        "@OPTIMIZERS.register('adamw')\nclass Mine(SeedOptimizer): pass\n",
     }.items():
         (run_file.parent / name).write_text(text)
     assert expected in refused(edited(run_file, "[mine.py]", plugins))

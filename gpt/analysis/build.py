@@ -31,9 +31,9 @@ from gpt.analysis.seed_variance import decompose
 from gpt.analysis.statistics.contrasts import Contrast, CorrectedContrast, compare, correct
 from gpt.analysis.statistics.paired import mean_interval, paired_contrast
 from gpt.analysis.summaries import summaries
+from gpt.fields import canonical, flatten
 from gpt.records.catalogue import Array, Entry
 from gpt.study.spec import Scalar, Study
-from gpt.yaml_file import canonical, flatten
 
 
 def build_findings(results: Results) -> Findings:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from gpt.analysis.secondary import secondary_scalars
 from gpt.errors import InputError
+from gpt.fields import canonical
 from gpt.records.catalogue import Array, arrays_of, axis_names
 from gpt.records.files import read_bytes, read_json
 from gpt.records.formatting import count
@@ -23,7 +24,6 @@ from gpt.records.schema import MICRO_BATCH_GRAD_NORM
 from gpt.study.folder import StudyFolder, run_at
 from gpt.study.plan import Setting, fields_text, label, settings_of
 from gpt.study.spec import Scalar, Study
-from gpt.yaml_file import canonical
 
 Curve = tuple[NDArray[np.int64], NDArray[np.float64]]
 """steps (N,) and values (N,) or (N, layers)"""

@@ -16,12 +16,12 @@ from numpy.typing import NDArray
 
 from gpt.analysis.collect import Group, Results, RunReader, SettingResults
 from gpt.analysis.findings import ClippingFindings, Control, LayoutFindings, Treatment
-from gpt.config import WITHOUT_EFFECT
+from gpt.fields import canonical
+from gpt.fingerprint import WITHOUT_EFFECT
 from gpt.records.formatting import listed
 from gpt.records.schema import CLIP_SCALE, GRAD_NORM, TRAIN_LOSS, VAL_LOSS
 from gpt.study.plan import label
 from gpt.study.spec import ORDER_SEED
-from gpt.yaml_file import canonical
 
 CLIP_ROUNDING = 1e-4
 """relative error allowed between a clipped norm and its limit"""

@@ -11,13 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gpt.analysis.collect import RunReader
-from gpt.config import BUILT_IN, RunConfig
+from gpt.config import RunConfig
 from gpt.errors import InputError
-from gpt.plugins import load_plugin, read_plugin
+from gpt.fields import flatten
+from gpt.plugins import load_plugin
 from gpt.records.metric import parse_metric
 from gpt.records.run_folder import RunFolder, Status
 from gpt.records.schema import VAL_LOSS
-from gpt.yaml_file import flatten, parse
+from gpt.yaml_file import parse
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -199,7 +200,7 @@ def load_run(folder: str | Path, plugins: Sequence[str | Path] = ()) -> Run:
         InputError: the folder holds no run, or a plug-in cannot be loaded.
     """
     for path in plugins:
-        load_plugin(read_plugin(Path(path)), BUILT_IN)
+        load_plugin(Path(path))
     return Run(folder)
 
 

@@ -12,8 +12,10 @@ from typing import Any
 from gpt.analysis.findings import Findings
 from gpt.api.run import Run
 from gpt.commands.surroundings import import_path
-from gpt.config import RunConfig, fingerprint, read_run_file, with_values
+from gpt.config import RunConfig, with_values
 from gpt.errors import InputError
+from gpt.fingerprint import fingerprint
+from gpt.run_file import read_run_file
 from gpt.runner.launch.exit_codes import BAD_INPUT
 from gpt.study.folder import StudyFolder, run_at
 

@@ -6,8 +6,8 @@ import sys
 
 from gpt.commands.answer import answer
 from gpt.commands.workspace import cache_folder, check_writable, find_device
-from gpt.config import BUILT_IN, SampleConfig, Seed
-from gpt.plugins import load_plugin, read_plugin
+from gpt.config import SampleConfig, Seed
+from gpt.plugins import load_plugin
 from gpt.runner.launch.exit_codes import DONE, RUNS_FAILED, WRONG
 from gpt.yaml_file import parse
 
@@ -16,6 +16,8 @@ def fetch_data(options: argparse.Namespace) -> int:
     """Fetch and verify a corpus, and print where it is."""
     from gpt.data.corpus import fetch
 
+    for file in options.plugin:
+        load_plugin(file)
     answer(fetch(options.source, cache_folder()), options.json)
     return DONE
 
@@ -68,8 +70,8 @@ def sample_run(options: argparse.Namespace) -> int:
 
     wanted = {name: getattr(options, name) for name in Wanted.model_fields}
     parse(Wanted, wanted, "gpt sample")
-    for path in options.plugin or ():
-        load_plugin(read_plugin(path), BUILT_IN)
+    for file in options.plugin:
+        load_plugin(file)
     torch.set_num_threads(1)  # small products, which more threads only slow down
     model, tokenizer, context = load_model(RunFolder(options.run).model)
     print(sample_text(

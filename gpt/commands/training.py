@@ -12,11 +12,13 @@ from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin
 
 from gpt.commands.studies import open_study
 from gpt.commands.workspace import find_launch, is_main, make_layout, make_workspace, open_corpora
-from gpt.config import BUILT_IN, RunConfig, fingerprint, read_run_file
+from gpt.config import BUILT_IN, RunConfig
 from gpt.errors import InputError
+from gpt.fields import field_of, flatten, keys_of
+from gpt.fingerprint import fingerprint
 from gpt.records.schema import VAL_LOSS
+from gpt.run_file import read_run_file
 from gpt.runner.launch.exit_codes import DONE, RUNS_FAILED, STOPPED
-from gpt.yaml_file import field_of, flatten, keys_of
 
 if TYPE_CHECKING:
     from gpt.records.run_folder import RunFolder

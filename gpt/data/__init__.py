@@ -1,0 +1,5 @@
+"""Texts by name, tokenizers, batches."""
+
+from gpt.registry import import_modules
+
+import_modules(__name__, __path__)

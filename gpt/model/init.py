@@ -5,6 +5,7 @@ So two variants that share a parameter share its initial value, whatever else di
 """
 
 import math
+from abc import abstractmethod
 from dataclasses import dataclass
 
 import numpy as np
@@ -51,11 +52,11 @@ class Initialisation(Variant):
     def __init__(self, config: ModelConfig):
         self.config = config
 
-    def table_std(self) -> float:
-        raise NotImplementedError
+    @abstractmethod
+    def table_std(self) -> float: ...
 
-    def matrix_std(self, matrix: Matrix) -> float:
-        raise NotImplementedError
+    @abstractmethod
+    def matrix_std(self, matrix: Matrix) -> float: ...
 
 
 INITIALISATIONS = Registry("model.init", Initialisation)

@@ -1,5 +1,7 @@
 """The feed-forward sublayer, by the kind of its nonlinearity."""
 
+from abc import abstractmethod
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -23,9 +25,9 @@ class FeedForward(nn.Module, Variant):
         """F."""
         return 4 * config.width
 
+    @abstractmethod
     def hidden(self, x_SBTD: Tensor) -> Tensor:
         """(S, B, T, F): the hidden units, after the nonlinearity."""
-        raise NotImplementedError
 
     def forward(self, x_SBTD: Tensor, intermediates: Intermediates) -> Tensor:
         hidden_SBTF = self.hidden(x_SBTD)

@@ -1,5 +1,6 @@
 """Normalisation over the last dimension, with one gain (and shift) for each seed."""
 
+from abc import abstractmethod
 from collections.abc import Mapping
 from typing import ClassVar
 
@@ -23,8 +24,8 @@ class Norm(nn.Module, Variant):
         super().__init__()
         self.weight = nn.Parameter(torch.empty(seeds, width))
 
-    def forward(self, x: Tensor) -> Tensor:
-        raise NotImplementedError
+    @abstractmethod
+    def forward(self, x: Tensor) -> Tensor: ...
 
 
 NORMS = Registry("model.norm", Norm)

@@ -1,5 +1,6 @@
 """How a sublayer is joined to the residual stream, and where its norms stand."""
 
+from abc import abstractmethod
 from collections.abc import Callable
 from typing import ClassVar
 
@@ -23,8 +24,8 @@ class ResidualPlacement(nn.Module, Variant):
         super().__init__()
         self.norm = new_norm(config, seeds)
 
-    def forward(self, x_SBTD: Tensor, sublayer: Sublayer) -> Tensor:
-        raise NotImplementedError
+    @abstractmethod
+    def forward(self, x_SBTD: Tensor, sublayer: Sublayer) -> Tensor: ...
 
 
 PLACEMENTS = Registry("model.norm_placement", ResidualPlacement)

@@ -1,5 +1,6 @@
 """What a probe is: the windows and intermediates it asks for, and a pure function of them."""
 
+from abc import abstractmethod
 from typing import ClassVar, Literal
 
 from torch import Tensor
@@ -23,9 +24,9 @@ class Probe(Variant):
     def __init__(self, config: ProbeConfig):
         self.config = config
 
+    @abstractmethod
     def measure(self, intermediates: Intermediates) -> dict[str, Tensor]:
         """Arrays by name, each leading with the seed axis."""
-        raise NotImplementedError
 
 
 PROBES = Registry("probes.extra", Probe)

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from gpt.errors import InputError
+from gpt.read_file import read_bytes
 
 _NOT_WRITABLE = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR}
 
@@ -93,20 +94,6 @@ def remove_leftovers(folder: Path) -> None:
     """Remove what writers that were killed inside `write_atomic` left; only while nobody writes there."""
     for temporary in folder.glob(".*.tmp"):
         temporary.unlink(missing_ok=True)
-
-
-def read_bytes(path: Path) -> bytes:
-    """The whole file.
-
-    Raises:
-        InputError: missing or unreadable.
-    """
-    try:
-        return path.read_bytes()
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file") from None
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read: {error.strerror}") from None
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -18,6 +18,7 @@ from safetensors.numpy import load, save
 
 from gpt.config import Count
 from gpt.errors import InputError
+from gpt.fields import canonical
 from gpt.records.files import (
     make_folder,
     os_errors_with_path,
@@ -27,7 +28,6 @@ from gpt.records.files import (
     write_atomic,
     write_json,
 )
-from gpt.yaml_file import canonical
 
 State = Literal["planned", "running", "done", "diverged", "failed", "preempted"]
 FINISHED: tuple[State, ...] = ("done", "diverged")

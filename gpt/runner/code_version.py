@@ -18,8 +18,8 @@ from typing import Any
 
 import gpt
 from gpt.config import RunConfig
+from gpt.fields import flatten
 from gpt.runner.numeric_source import Numeric, imports, is_registry
-from gpt.yaml_file import flatten
 
 ENTRY_POINTS = (
     "gpt.config.DataConfig",

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 import torch
 
 from gpt.errors import InputError
+from gpt.fields import canonical, flatten
 from gpt.runner.launch.accelerate import Launch
 from gpt.study.plan import PlannedRun
 from gpt.train.engines.kinds import DEFAULT, EngineKind, engine_kinds
 from gpt.train.engines.micro_batches import micro_batches
 from gpt.train.engines.ranks import Ranks
-from gpt.yaml_file import canonical, flatten
 
 LONGEST_TIMEOUT = 86_400
 """seconds"""

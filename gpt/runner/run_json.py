@@ -4,9 +4,10 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from gpt.config import RunConfig, fingerprint
+from gpt.config import RunConfig
 from gpt.data.dataset import Dataset
 from gpt.errors import InputError
+from gpt.fingerprint import fingerprint
 from gpt.model.gpt import layer_names
 from gpt.records.catalogue import described
 from gpt.records.files import jsonable, read_json, write_json

@@ -8,14 +8,15 @@ from typing import Any
 
 from ruamel.yaml import YAML
 
-from gpt.config import WITHOUT_EFFECT
 from gpt.errors import InputError
+from gpt.fields import flatten
+from gpt.fingerprint import WITHOUT_EFFECT
 from gpt.records.files import read_json, write_atomic, write_json
 from gpt.records.manifest import MANIFEST, differences, write_manifest
 from gpt.records.run_folder import RunFolder
 from gpt.study.plan import PlannedRun, Setting
 from gpt.study.spec import Scalar, Study
-from gpt.yaml_file import flatten, parse, read_yaml
+from gpt.yaml_file import parse, read_yaml
 
 
 def run_at(out: Path, fingerprint: str) -> RunFolder:

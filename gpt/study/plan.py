@@ -4,7 +4,8 @@ import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from gpt.config import RunConfig, fingerprint, with_values
+from gpt.config import RunConfig, with_values
+from gpt.fingerprint import fingerprint
 from gpt.study.spec import Scalar, Study
 
 Setting = tuple[tuple[str, Scalar], ...]

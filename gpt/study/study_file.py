@@ -6,12 +6,15 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field
 
-from gpt.config import WITHOUT_EFFECT, RunConfig, Seed, read_run_file
+from gpt.config import RunConfig, Seed
 from gpt.errors import InputError
+from gpt.fields import flatten, is_key, nearest_key
+from gpt.fingerprint import WITHOUT_EFFECT
 from gpt.records.metric import parse_metric
+from gpt.run_file import read_run_file
 from gpt.study.plan import Setting, fields_text, settings_of
 from gpt.study.spec import Name, Scalar, Study
-from gpt.yaml_file import Document, Strict, flatten, is_key, nearest_key, parse, read_yaml
+from gpt.yaml_file import Document, Strict, parse, read_yaml
 
 NOT_FACTORS = WITHOUT_EFFECT | {"seed", "data.val_fraction", "data.tokenizer", "train.eval_every"}
 """fields whose values cannot be compared: they change nothing, or what is measured"""

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from gpt.config import RunConfig, used_plugins
+from gpt.config import RunConfig
 from gpt.data.dataset import Dataset
 from gpt.records.files import read_json, write_atomic, write_json
 from gpt.records.manifest import write_manifest
@@ -47,7 +47,7 @@ class RunWriter:
             folders: one for each of the engine's seeds; none on the other ranks.
         """
         self._config, self._engine = config, engine
-        self._plugins = {"plugins": {file: plugin.sha256 for file, plugin in used_plugins(config).items()}}
+        self._plugins = {"plugins": {file: plugin.sha256 for file, plugin in config.used_plugins().items()}}
         self._tokenizer = {"kind": config.data.tokenizer, "state": data.tokenizer.state()}
         self._before = [folder.read_status() for folder in folders]
         self._began = time.monotonic()

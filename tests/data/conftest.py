@@ -1,8 +1,8 @@
 import pytest
 
-from gpt.data.corpus import TINY_SHAKESPEARE, default_cache, load_text
+from gpt.data.corpus import default_cache, load_text
 
 
 @pytest.fixture(scope="session")
 def tiny_shakespeare() -> str:
-    return load_text(TINY_SHAKESPEARE, default_cache())[0]
+    return load_text("tiny_shakespeare", default_cache())[0]

@@ -13,10 +13,12 @@ from commands import records
 from tally import Tally
 from tiny import SMALLEST, write_run
 
-from gpt.config import RunConfig, fingerprint, read_run_file, with_values
+from gpt.config import RunConfig, with_values
 from gpt.data.corpus import default_cache
+from gpt.fingerprint import fingerprint
 from gpt.records.jsonl import read_jsonl
 from gpt.records.run_folder import RunFolder
+from gpt.run_file import read_run_file
 from gpt.runner.inputs import Corpora
 from gpt.runner.ranks.group import RankGroup, RankPosition
 from gpt.runner.worker import work

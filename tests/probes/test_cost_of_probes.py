@@ -7,10 +7,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from gpt.config import ProbeConfig, read_run_file
+from gpt.config import ProbeConfig
 from gpt.data.batches import repeated_windows, training_batch, validation_windows
 from gpt.data.corpus import default_cache
 from gpt.probes.protocol import probes_of
+from gpt.run_file import read_run_file
 from gpt.runner.inputs import Corpora
 from gpt.train.context_use import measure_long_range
 from gpt.train.engines.single_process import SingleProcessEngine

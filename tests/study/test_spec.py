@@ -6,11 +6,11 @@ import pytest
 from files import edited
 
 from gpt.errors import InputError
+from gpt.fields import flatten
 from gpt.records.run_folder import RunFolder
 from gpt.study.folder import StudyFolder
 from gpt.study.plan import plan
 from gpt.study.study_file import load_study
-from gpt.yaml_file import flatten
 
 
 def refused(path: Path) -> str:

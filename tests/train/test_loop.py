@@ -11,11 +11,12 @@ import numpy as np
 import pytest
 import torch
 
-from gpt.config import RunConfig, fingerprint, with_values
+from gpt.config import RunConfig, with_values
 from gpt.data.batches import training_batch
 from gpt.data.corpus import default_cache
 from gpt.data.dataset import Dataset, load_dataset
 from gpt.errors import InputError
+from gpt.fingerprint import fingerprint
 from gpt.model.gpt import GPT, build_model, token_losses
 from gpt.records.files import read_json, write_json
 from gpt.records.run_folder import RunFolder, load_arrays

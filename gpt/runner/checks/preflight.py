@@ -12,6 +12,7 @@ from gpt.analysis.statistics.variance import detectable_sd, sd_factors
 from gpt.config import RunConfig
 from gpt.data.batches import training_batch
 from gpt.data.dataset import Dataset
+from gpt.fields import canonical, keys_of
 from gpt.model.flops import parameter_count, training_flops_per_token
 from gpt.model.gpt import GPT
 from gpt.records.formatting import count
@@ -19,7 +20,6 @@ from gpt.runner.inputs import Corpora
 from gpt.study.plan import PlannedRun, fields_text, label, settings_of
 from gpt.study.spec import Kind, Scalar, Study
 from gpt.train.engines.single_process import SingleProcessEngine
-from gpt.yaml_file import canonical, keys_of
 
 VARIANTS: dict[Kind, str] = {"contrasts": "variants", "components": "order seeds"}
 TIMED_STEPS = 3

@@ -4,7 +4,7 @@ import gpt.data.tokenizer
 import gpt.model.gpt
 import gpt.probes
 import gpt.train.optim  # noqa: F401  # these register what they define
-from gpt.config import RunConfig, chosen
+from gpt.config import RunConfig
 from gpt.errors import InputError
 from gpt.registry import REGISTRIES
 
@@ -15,7 +15,7 @@ def check_variants(config: RunConfig) -> None:
     Raises:
         InputError: names the field, what was got and what must hold.
     """
-    for field, name in chosen(config):
+    for field, name in config.chosen():
         variant, section = REGISTRIES[field][name], getattr(config, field.partition(".")[0])
         try:
             variant.options(section)

@@ -12,6 +12,7 @@ from typing import Any
 import torch.distributed as dist
 
 from gpt.errors import InputError
+from gpt.fields import canonical
 from gpt.runner.code_version import this_code
 from gpt.runner.launch.accelerate import Launch
 from gpt.runner.launch.exit_codes import RANK_LOST, end_process
@@ -24,7 +25,6 @@ from gpt.runner.ranks.local import POLL_SECONDS, Outcome, outcome, run_rank
 from gpt.runner.stack import describe_stack
 from gpt.runner.workspace import Workspace
 from gpt.study.plan import PlannedRun
-from gpt.yaml_file import canonical
 
 OTHERS_POLL_SECONDS = 0.1
 

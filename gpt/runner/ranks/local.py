@@ -8,12 +8,12 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from multiprocessing import connection
 from multiprocessing.process import BaseProcess
+from pathlib import Path
 
 import torch
 import torch.distributed as dist
 
-from gpt.config import BUILT_IN
-from gpt.plugins import Source, load_plugin, sources
+from gpt.plugins import load_plugin, loaded_plugins
 from gpt.runner.launch.exit_codes import RANK_LOST, end_process
 from gpt.runner.launch.signals import LAUNCHER_ENDED, STOP_SIGNALS, stop_on_signals
 from gpt.runner.layout import Layout
@@ -54,10 +54,8 @@ def run_locally(
     They end when this process does, however it does.
     """
     store = dist.TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
-    workers = [
-        CONTEXT.Process(target=_rank, args=(sources(), seed_batches, workspace, layout, rank, store.port), daemon=True)
-        for rank in range(layout.processes)
-    ]
+    shared = loaded_plugins(), seed_batches, workspace, layout, store.port
+    workers = [CONTEXT.Process(target=_rank, args=(*shared, rank), daemon=True) for rank in range(layout.processes)]
     with stop_on_signals(*STOP_SIGNALS, LAUNCHER_ENDED) as stop, progress:
         start_fork_server()
         for worker in workers:
@@ -86,15 +84,15 @@ def run_locally(
 
 
 def _rank(
-    plugins: Sequence[Source],
+    plugins: Sequence[tuple[Path, str]],
     seed_batches: Sequence[Sequence[PlannedRun]],
     workspace: Workspace,
     layout: Layout,
-    rank: int,
     port: int,
+    rank: int,
 ) -> None:
-    for source in plugins:
-        load_plugin(source, BUILT_IN)
+    for file, text in plugins:
+        load_plugin(file, text)
     torch.set_num_threads(layout.threads)
     workspace = replace(workspace, device=device_of(workspace.device, rank))
     if not command_is_alive():  # killed while this one was starting

@@ -1,5 +1,6 @@
 """What an engine asks of an optimizer: a torch optimizer over parameters that lead with the seed axis."""
 
+from abc import abstractmethod
 from collections.abc import Mapping
 from typing import Any, ClassVar, Self
 
@@ -26,9 +27,9 @@ class SeedOptimizer(torch.optim.Optimizer, Variant):
     """whether an element's update depends on that element alone, so that an engine may pass flattened shards"""
 
     @classmethod
+    @abstractmethod
     def build(cls, groups: list[dict[str, Any]], optim: OptimConfig) -> Self:
         """The optimizer of parameter groups that bring their `weight_decay`."""
-        raise NotImplementedError
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
         self.param_groups.append({**self.defaults, **param_group})

@@ -1,6 +1,7 @@
 """The learning rate as a pure function of the step."""
 
 import math
+from abc import abstractmethod
 
 from gpt.config import OptimConfig
 from gpt.registry import Registry, Variant
@@ -10,9 +11,9 @@ class Schedule(Variant):
     """How the learning rate falls, once the warm-up is over."""
 
     @classmethod
+    @abstractmethod
     def share(cls, progress: float, optim: OptimConfig) -> float:
         """Share of the peak rate, at a progress from 0 (the first step after the warm-up) to 1 (the last one)."""
-        raise NotImplementedError
 
 
 SCHEDULES = Registry("optim.schedule", Schedule)
