@@ -130,6 +130,7 @@ COMMANDS = (
         "compare the gradient norms of every engine and layout with one process", [
         argument("--out", "folder for gradient_parity.json and gradient_parity.md", type=Path),
         DEVICE,
+        JSON,
     ]),
     Command("bench", bench.run,
         "measure what a run costs on this machine: steps, seeds together, everything besides; any field can be set", [
@@ -162,6 +163,7 @@ COMMANDS = (
         argument("--temperature", type=number, default=0.8),
         argument("--seed", type=whole, default=0),
         PLUGIN,
+        JSON,
     ]),
 )  # fmt: skip
 GROUPS = {"study": "check, run and report studies", "wandb": "sync records with Weights & Biases"}

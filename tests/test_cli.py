@@ -186,6 +186,9 @@ def test_train_check_sample_and_status_work_together(
     assert said.startswith("First")
     assert len(said) == len("First") + 9 + 1
     assert said == gpt(capsys, "sample", run, "--prompt", "First", "--characters", "9")[1]
+    as_json = json.loads(gpt(capsys, "sample", run, "--prompt", "First", "--characters", "9", "--json")[1])
+    assert as_json == {"run": run.name, "prompt": "First", "characters": 9, "temperature": 0.8, "seed": 0,
+                       "text": said.removesuffix("\n")}  # fmt: skip
     assert "'é'" in refused(capsys, "sample", run, "--prompt", "é")
     for option, value in (
         ("--characters", "-5"),

@@ -1,6 +1,8 @@
 """Claims about what lies around the command: streams, terminals, the current folder, the environment."""
 
+import json
 import os
+import re
 import shlex
 import subprocess
 import sys
@@ -57,15 +59,39 @@ def test_text_beyond_ascii_is_shown_on_an_ascii_terminal(tiny_file: Path, tmp_pa
     assert (ended.returncode, ended.stdout[:6]) == (0, "\\u2603"), ended.stderr
 
 
-def test_optimised_python_has_help_and_trains(tiny_file: Path, tiny_study: Path, tmp_path: Path) -> None:
-    optimised = {"PYTHONOPTIMIZE": "2"}
-    for words in ([], ["train"], ["study", "check"], ["launch"], ["verify"]):
-        ended = shell([*words, "--help"], **optimised)
-        assert (ended.returncode, "usage: gpt" in ended.stdout) == (0, True), ended.stderr
-    assert "peak learning rate" in shell(["train", tiny_file, "--fields"], **optimised).stdout
-    assert shell(["study", "check", tiny_study], **optimised).returncode == 0
-    ended = shell(["study", "run", tiny_study, "--out", tmp_path / "out", "--seeds", "2"], **optimised)
-    assert ended.returncode == 0, ended.stderr
+SEVERAL = """
+import json, sys
+from gpt.cli import main
+for words in json.load(sys.stdin):
+    try:
+        main(words)
+    except SystemExit as ended:
+        print(f"exit code {ended.code or 0}", flush=True)
+"""
+
+
+def optimised(*commands: Sequence[str | Path]) -> list[str]:
+    """What each of several commands says and ends with, in one process that has neither assertions nor docstrings."""
+    words = json.dumps([list(map(str, command)) for command in commands])
+    ended = subprocess.run(
+        [sys.executable, "-OO", "-c", SEVERAL], input=words, capture_output=True, text=True,
+        env={**os.environ, "PYTHONOPTIMIZE": "2"},
+    )  # fmt: skip
+    parts = re.split(r"exit code (\d+)\n", ended.stdout)
+    assert parts[1::2] == ["0"] * len(commands), ended
+    return parts[:-1:2]
+
+
+def test_optimised_python_has_help(tiny_file: Path) -> None:
+    helps = [[*words, "--help"] for words in ([], ["train"], ["study", "check"], ["launch"], ["verify"])]
+    *said, fields = optimised(*helps, ["train", tiny_file, "--fields"])
+    assert all("usage: gpt" in one for one in said)
+    assert "peak learning rate" in fields
+
+
+@pytest.mark.slow  # torch and all the rest are compiled anew
+def test_optimised_python_trains(tiny_study: Path, tmp_path: Path) -> None:
+    optimised(["study", "check", tiny_study], ["study", "run", tiny_study, "--out", tmp_path / "out", "--seeds", "2"])
 
 
 @pytest.mark.parametrize("environment", [{"RANK": "abc"}, {"GPT_RANK_REGISTRY": "/nowhere"}], ids=str)
@@ -90,11 +116,13 @@ def test_files_in_the_current_folder_are_not_imported(
     tiny_study: Path, shadows: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MPLBACKEND", "nonsense")
+    (shadows / "matplotlibrc").write_bytes(b"no.such.key: 3\nfont.size: big\naxes.grid\n\xff")
     words = ["study", "run", tiny_study, "--out", shadows / "out", "--processes", "2", "--wandb", "offline"]
     code, said = run_command([GPT_SCRIPT, *words], shadows)
     assert (code, "own file" in said) == (0, False), said
     assert "own file" not in (shadows / "out/wandb/sync.log").read_text()
     assert "have not arrived" not in said
+    assert "matplotlib" not in said
     assert list(shadows.glob("out/studies/tiny/report/figures/*.png"))
 
 

@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 from gpt.analysis.secondary import secondary_scalars
 from gpt.errors import InputError
 from gpt.fields import canonical
+from gpt.read_file import read_bytes
 from gpt.records.catalogue import Array, arrays_of, axis_names
-from gpt.records.files import read_bytes, read_json
+from gpt.records.files import read_json
 from gpt.records.formatting import count
 from gpt.records.jsonl import read_jsonl
 from gpt.records.metric import Metric, parse_metric

@@ -24,7 +24,7 @@ from gpt.bench.device import synchronize
 from gpt.config import RunConfig
 from gpt.data.dataset import Dataset
 from gpt.errors import InputError
-from gpt.yaml_file import flatten
+from gpt.fields import flatten
 
 SAME = {
     "model.position": "learned",

@@ -61,7 +61,7 @@ def main() -> None:
     from gpt.bench.device import peak_memory
     from gpt.bench.steps import TrainingSteps
     from gpt.commands.workspace import open_corpora
-    from gpt.config import read_run_file
+    from gpt.run_file import read_run_file
     from gpt.runner.checks.variants import check_variants
     from gpt.runner.workspace import Workspace
 

@@ -4,8 +4,8 @@ import json
 from typing import Any
 
 
-def answer(value: Any, as_json: bool) -> None:
-    """Print a dataclass, or a list of them: its own text, or with `--json` all that it holds.
+def answer(value: Any, as_json: bool, text: str | None = None) -> None:
+    """Print a value: its own text, of a list one after the other, or `text`; with `--json` all that it holds.
 
     JSON is written in ASCII, which every terminal shows and every program reads.
     """
@@ -13,5 +13,7 @@ def answer(value: Any, as_json: bool) -> None:
 
     if as_json:
         print(json.dumps(jsonable(value), indent=2, allow_nan=False))
+    elif text is not None:
+        print(text)
     else:
         print("\n".join(map(str, value)) if isinstance(value, list) else value)

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from gpt.commands.answer import answer
 from gpt.commands.workspace import find_device, open_corpora
-from gpt.config import read_run_file
 from gpt.errors import InputError
+from gpt.run_file import read_run_file
 from gpt.runner.launch.exit_codes import DONE, WRONG
 
 SEEDS = {"cpu": 4, "cuda": 256}

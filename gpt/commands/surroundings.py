@@ -28,7 +28,6 @@ def open_streams() -> None:
 def keep_imports() -> None:
     """Let the processes that this one starts import what it does, see `import_path`."""
     os.environ.update(import_path())
-    os.environ.pop("MPLBACKEND", None)  # matplotlib does not import where there is no such backend
 
 
 def import_path() -> dict[str, str]:

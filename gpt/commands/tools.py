@@ -3,6 +3,7 @@
 import argparse
 import os
 import sys
+from dataclasses import asdict
 
 from gpt.commands.answer import answer
 from gpt.commands.workspace import cache_folder, check_writable, find_device
@@ -38,10 +39,10 @@ def check_gradients(options: argparse.Namespace) -> int:
     if len(fitting) < len(cases()):
         print(f"left out: {len(cases()) - len(fitting)} cases that need more than {places} GPUs", file=sys.stderr)
     parity = check_parity(device.type, fitting)
-    print(table(parity))
+    answer({"holds": parity.holds, **asdict(parity)}, options.json, table(parity))
     if options.out:
         save(parity, options.out, describe_stack(device))
-        print(options.out / "gradient_parity.md")
+        print(options.out / "gradient_parity.md", file=sys.stderr if options.json else sys.stdout)
     return DONE if parity.holds else WRONG
 
 
@@ -74,9 +75,8 @@ def sample_run(options: argparse.Namespace) -> int:
         load_plugin(file)
     torch.set_num_threads(1)  # small products, which more threads only slow down
     model, tokenizer, context = load_model(RunFolder(options.run).model)
-    print(sample_text(
-        model, tokenizer, context, options.prompt, options.characters, options.temperature, options.seed
-    ))  # fmt: skip
+    text = sample_text(model, tokenizer, context, options.prompt, options.characters, options.temperature, options.seed)
+    answer({"run": options.run.name, **wanted, "text": text}, options.json, text)
     return DONE
 
 

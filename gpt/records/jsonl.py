@@ -9,16 +9,8 @@ from types import TracebackType
 from typing import Any, Self
 
 from gpt.errors import InputError
-from gpt.records.files import (
-    jsonable,
-    make_folder,
-    os_errors_with_path,
-    parse_json,
-    read_bytes,
-    sync_folder,
-    utf8,
-    write_all,
-)
+from gpt.read_file import read_bytes
+from gpt.records.files import jsonable, make_folder, os_errors_with_path, parse_json, sync_folder, utf8, write_all
 from gpt.records.manifest import entry
 
 NOTHING = entry(b"")

@@ -19,15 +19,8 @@ from safetensors.numpy import load, save
 from gpt.config import Count
 from gpt.errors import InputError
 from gpt.fields import canonical
-from gpt.records.files import (
-    make_folder,
-    os_errors_with_path,
-    read_bytes,
-    read_json,
-    remove_leftovers,
-    write_atomic,
-    write_json,
-)
+from gpt.read_file import read_bytes
+from gpt.records.files import make_folder, os_errors_with_path, read_json, remove_leftovers, write_atomic, write_json
 
 State = Literal["planned", "running", "done", "diverged", "failed", "preempted"]
 FINISHED: tuple[State, ...] = ("done", "diverged")

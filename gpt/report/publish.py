@@ -7,7 +7,8 @@ from typing import Any
 
 from gpt.analysis.findings import Findings
 from gpt.errors import InputError
-from gpt.records.files import make_folder, read_bytes, utf8, write_atomic, write_json
+from gpt.read_file import read_bytes
+from gpt.records.files import make_folder, utf8, write_atomic, write_json
 from gpt.records.manifest import files_below, write_manifest
 from gpt.report.build import INTERACTIVE, Built, build_report
 from gpt.report.pages.combined import findings_table, main_figures

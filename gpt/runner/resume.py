@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from gpt.errors import InputError
-from gpt.records.files import read_bytes
+from gpt.read_file import read_bytes
 from gpt.records.manifest import entry
 from gpt.records.run_folder import RunFolder, load_arrays
 from gpt.train import checkpoint

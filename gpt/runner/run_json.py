@@ -94,8 +94,9 @@ def check_stack(run: RunFolder, config: RunConfig, stack: dict[str, Any]) -> Non
     for engine in engine_classes():
         now_known |= this_code().engine_part(engine)
     made_by |= {f"code of {part}": version for part, version in code.items()}
-    for key, now in {**stack, **{f"code of {part}": now_known.get(part) for part in code}}.items():
-        if made_by.get(key) != now:
+    here = {**stack, **{f"code of {part}": now_known.get(part) for part in code}}
+    for key in {**here, **made_by}:
+        if made_by.get(key) != (now := here.get(key)):
             raise InputError(
                 f"{run.run_json}: made with {key} = {made_by.get(key)!r}, now it is {now!r}; "
                 "results of the two are not merged: use another --out, or remove the run"

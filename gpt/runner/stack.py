@@ -13,10 +13,17 @@ import torch
 import gpt
 from gpt.model.linear import matmul_backend
 
+NUMERIC_VARIABLES = (
+    "DNNL_DEFAULT_FPMATH_MODE", "DNNL_MAX_CPU_ISA", "MKL_CBWR", "MKL_ENABLE_INSTRUCTIONS", "NVIDIA_TF32_OVERRIDE",
+    "ONEDNN_DEFAULT_FPMATH_MODE", "ONEDNN_MAX_CPU_ISA", "TORCH_ALLOW_TF32_CUBLAS_OVERRIDE",
+)  # fmt: skip
+"""what torch's libraries read from the environment that picks other kernels, and so other roundings"""
+
 
 def describe_stack(device: torch.device) -> dict[str, Any]:
-    """Packages, device and threads: what two runs of the same code must share to be compared bit by bit."""
+    """Packages, device, threads and settings: what two runs of the same code must share to be compared bit by bit."""
     return {
+        **{name: os.environ[name] for name in NUMERIC_VARIABLES if name in os.environ},
         "python": platform.python_version(),
         "torch": torch.__version__,
         "numpy": np.__version__,

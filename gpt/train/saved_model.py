@@ -14,7 +14,8 @@ from gpt.data.tokenizer import TOKENIZERS, Tokenizer
 from gpt.errors import InputError
 from gpt.model.gpt import GPT
 from gpt.plugins import check_loaded
-from gpt.records.files import make_folder, read_bytes, read_json, sync_folder, write_atomic, write_json
+from gpt.read_file import read_bytes
+from gpt.records.files import make_folder, read_json, sync_folder, write_atomic, write_json
 from gpt.yaml_file import parse
 
 WEIGHTS = "model.safetensors"

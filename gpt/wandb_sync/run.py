@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from gpt.analysis.collect import RunReader
-from gpt.records.files import read_bytes
+from gpt.read_file import read_bytes
 from gpt.records.run_folder import Status
 from gpt.records.schema import VAL_LOSS
 from gpt.wandb_sync.rows import Row, heatmap_due, heatmaps, probed, scalars

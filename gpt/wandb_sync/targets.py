@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from gpt.errors import InputError
-from gpt.records.files import read_bytes, read_json, write_json
+from gpt.read_file import read_bytes
+from gpt.records.files import read_json, write_json
 from gpt.records.run_folder import FINISHED, RunFolder, Status
 from gpt.study.folder import StudyFolder, run_at, studies_in
 from gpt.study.plan import name_arm

@@ -15,8 +15,8 @@ from tiny import SMALLEST, write_run
 
 from gpt.bench.nanogpt import SAME, NanoGPT, check_comparable
 from gpt.commands.workspace import open_corpora
-from gpt.config import read_run_file
 from gpt.errors import InputError
+from gpt.run_file import read_run_file
 from gpt.train.optim.schedule import learning_rate
 
 CPU = torch.device("cpu")

@@ -49,6 +49,22 @@ def test_a_run_begun_by_another_stack_is_refused_by_name(faults: Tally, one: Sma
             assert run.metrics.read_bytes() == before
 
 
+def test_a_run_begun_with_another_setting_of_the_kernels_is_refused(
+    one: Small, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one.train_until(tmp_path, 9)
+    run, cpu = one.run(tmp_path), torch.device("cpu")
+    check_stack(run, one.runs[0].config, describe_stack(cpu))
+    edit_json(run.run_json, lambda run: run["stack"].update(ONEDNN_MAX_CPU_ISA="AVX2"))
+    with pytest.raises(InputError, match="made with ONEDNN_MAX_CPU_ISA = 'AVX2', now it is None"):
+        check_stack(run, one.runs[0].config, describe_stack(cpu))
+    monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", "AVX2")
+    check_stack(run, one.runs[0].config, describe_stack(cpu))
+    monkeypatch.setenv("TORCH_ALLOW_TF32_CUBLAS_OVERRIDE", "1")
+    with pytest.raises(InputError, match="made with TORCH_ALLOW_TF32_CUBLAS_OVERRIDE = None, now it is '1'"):
+        check_stack(run, one.runs[0].config, describe_stack(cpu))
+
+
 @pytest.mark.fault("another configuration in run.json when a run goes on", sampled=True)
 def test_a_run_whose_configuration_was_edited_is_refused_by_name(faults: Tally, one: Small, tmp_path: Path) -> None:
     one.train_until(tmp_path / "whole", 9)

@@ -101,7 +101,7 @@ MUTATIONS = {
         ("tests/records/test_run_folder.py",),
     ),
     "the stack is not compared": Mutation(
-        "runner/run_json.py", "if made_by.get(key) != now:", "if False:", (f"{STACK}[sample]",)
+        "runner/run_json.py", "if made_by.get(key) != (now := here.get(key)):", "if False:", (f"{STACK}[sample]",)
     ),
 }
 

@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 import torch
 
+from gpt.cli import main
+from gpt.runner.checks import gradient_parity
 from gpt.runner.checks.gradient_parity import (
     BOUND,
     REFERENCE,
@@ -142,6 +144,19 @@ def test_windows_left_out_of_the_evaluation_break_the_parity(references: dict[st
     results = references | computed_here("2 seeds together")
     results["2 seeds together"]["evaluation"][0][5] = 0.0
     assert not compare(BY_NAME["2 seeds together"], results).holds
+
+
+def test_the_command_answers_in_json(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    one = [case for case in cases() if case.name in (REFERENCE, "2 seeds together")]
+    monkeypatch.setattr(gradient_parity, "cases", lambda: one)
+    with pytest.raises(SystemExit) as ended:
+        main(["check-gradients", "--device", "cpu", "--json", "--out", str(tmp_path)])
+    answer = json.loads(capsys.readouterr().out)
+    assert (ended.value.code, answer["holds"]) == (0, True)
+    assert answer["lines"] == json.loads((tmp_path / "gradient_parity.json").read_text())["lines"]
+    assert [line["case"] for line in answer["lines"]] == [case.name for case in one]
 
 
 @pytest.mark.launch

@@ -6,7 +6,7 @@ import os
 import signal
 from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import chdir, suppress
 from functools import cache
 from importlib import metadata
 from multiprocessing.connection import Connection
@@ -109,7 +109,11 @@ def _ask(path: Path, figure: Figure, key: str) -> str:
 
 
 def _draw(connection: Connection) -> None:
-    """Draw what is asked for, until nobody asks any more."""
+    """Draw what is asked for, until nobody asks any more; none of a user's settings of matplotlib is read."""
+    os.environ["MATPLOTLIBRC"] = os.devnull
+    os.environ.pop("MPLBACKEND", None)  # matplotlib does not import where there is no such backend
+    with chdir(os.sep):  # a matplotlibrc of the current folder comes before the one that is named
+        import matplotlib  # noqa: F401
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the one that reports says what was interrupted
     with suppress(EOFError, OSError):
         while True:

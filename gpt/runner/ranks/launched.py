@@ -74,9 +74,10 @@ def _difference(store: dist.Store, rank: int, about: dict[str, Any]) -> str:
         other = json.loads(store.get(f"about/{rank}"))
     except dist.DistStoreError:
         return f"rank {rank} did not come: all ranks of the launch must run the same command"
-    for key, value in about.items():
-        if other[key] != value:
-            what = "" if key in ("code", "runs") else f" {other[key]!r} on rank {rank}, {value!r} on rank 0"
+    for key in {**about, **other}:
+        theirs, own = other.get(key), about.get(key)
+        if theirs != own:
+            what = "" if key in ("code", "runs") else f" {theirs!r} on rank {rank}, {own!r} on rank 0"
             return f"ranks differ in {key}{what}; all ranks of a launch must be alike"
     return ""
 
