@@ -205,14 +205,14 @@ def test_the_table_of_the_readme_is_that_of_the_findings() -> None:
     rows = []
     for name in ("baseline", "clipping", "normalization", "positions", "warmup"):
         for each in map(row, corrected(name)):
-            difference = "-" if each.interval == "-" else f"{each.difference} {each.interval}"
+            interval = each["95 % interval"]
             cells = (
                 f"[{name}](results/{name}/report.md)",
-                each.comparison,
-                difference,
-                each.p,
-                each.diverged,
-                each.verdict,
+                each["comparison"],
+                "-" if interval == "-" else f"{each['difference']} {interval}",
+                each["corrected p"],
+                each["diverged"],
+                each["verdict"],
             )
             rows.append(f"| {' | '.join(cells)} |")
     shown = [

@@ -18,6 +18,7 @@ from gpt.analysis.statistics.variance import Components, Shared
 from gpt.errors import InputError
 from gpt.records.catalogue import Array, Entry
 from gpt.records.files import read_json
+from gpt.records.formatting import decimals
 from gpt.records.run_folder import FINISHED, State
 from gpt.study.spec import Kind, Scalar, kind_of
 
@@ -31,6 +32,11 @@ def _null_is_nan(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: _null_is_nan(item) for key, item in value.items()}
     return math.nan if value is None else value
+
+
+def at(setting: str) -> str:
+    """` at optim.lr = 0.001`, in a sentence; empty where a study has one setting."""
+    return f" at {setting}" if setting else ""
 
 
 T = TypeVar("T")
@@ -69,6 +75,11 @@ class StudyFindings:
     @property
     def kind(self) -> Kind:
         return kind_of(self.factor)
+
+    @property
+    def places(self) -> int:
+        """Decimals of the metric."""
+        return decimals(self.smallest_effect)
 
     @property
     def held(self) -> dict[str, Scalar]:
@@ -326,6 +337,15 @@ class ContrastFindings:
     verdict: Verdict
     secondary: dict[str, MeanDifference]
 
+    @property
+    def places(self) -> int:
+        """Decimals of the metric."""
+        return decimals(self.smallest_effect)
+
+    @property
+    def at(self) -> str:
+        return at(self.setting)
+
 
 @dataclass(frozen=True)
 class Pairs:
@@ -377,6 +397,10 @@ class SettingFindings:
     components: SpreadFindings | None = None
     """of a study of seeds, in place of contrasts"""
     treatment: Treatment
+
+    @property
+    def at(self) -> str:
+        return at(self.label)
 
 
 @dataclass(frozen=True)

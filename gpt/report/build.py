@@ -7,7 +7,7 @@ from pathlib import Path
 
 from gpt.analysis.build import build_findings
 from gpt.analysis.collect import Results, RunReader, collect
-from gpt.analysis.findings import FigureFindings, Findings, LeftOutFigure
+from gpt.analysis.findings import FigureFindings, Findings, LeftOutFigure, at
 from gpt.records.files import utf8, write_atomic, write_json
 from gpt.records.manifest import files_below, write_manifest
 from gpt.report.draw.png_files import PngFiles
@@ -95,8 +95,10 @@ def finish_reports(many: Sequence[Built], files: PngFiles) -> list[Built]:
             built = built.with_figures([replace(d, error=errors.get(d.file, d.error)) for d in built.drawn])
             built.write()
         for each in built.findings.left_out_figures:
-            where = f" at {each.setting}" if each.setting else ""
-            print(f"gpt: figure {each.name}{where} of {built.folder.name} left out: {each.error}", file=sys.stderr)
+            print(
+                f"gpt: figure {each.name}{at(each.setting)} of {built.folder.name} left out: {each.error}",
+                file=sys.stderr,
+            )
         write_manifest(built.folder.report, files_below(built.folder.report))
         done.append(built)
     return done

@@ -11,16 +11,14 @@ from gpt.read_file import read_bytes
 from gpt.records.files import make_folder, utf8, write_atomic, write_json
 from gpt.records.manifest import files_below, write_manifest
 from gpt.report.build import INTERACTIVE, Built, build_report
-from gpt.report.pages.combined import findings_table, main_figures
+from gpt.report.pages.combined import answer_lines, findings_table, main_figures
 from gpt.report.pages.markup import held, plain
 from gpt.report.pages.provenance import STUDY, rerun_files
 from gpt.report.pages.runs_csv import runs_csv
-from gpt.report.pages.seed_variance import answers
 from gpt.report.pages.study import RunLinks
 from gpt.report.pages.summary_table import explained, summary_table
 from gpt.report.text.literature import papers_table
 from gpt.report.text.observations import observations
-from gpt.report.text.sentences import sentence
 from gpt.report.text.takeaways import best_setting, takeaway
 from gpt.study.folder import StudyFolder, changes
 from gpt.study.study_file import load_study
@@ -124,8 +122,7 @@ def render(studies: Sequence[Findings], root: str) -> str:
     lines = findings_table(studies, lambda name: f"{root}/{name}/report.md")
     for findings in studies:
         lines += ["", f"### {plain(findings.study.question)}", *held(findings.study), ""]
-        lines += [f"- {sentence(each, findings.study.metric)}" for each in findings.contrasts]
-        lines += [*answers(findings), *_figures(findings, root)]
+        lines += [*answer_lines(findings), *_figures(findings, root)]
         if observed := _observations(findings):
             lines += ["", *observed]
     return "\n".join(lines) + "\n"

@@ -10,7 +10,7 @@ from pathlib import Path
 from gpt.analysis.collect import Results, SettingResults
 from gpt.analysis.findings import Findings, SettingFindings, StudyFindings
 from gpt.errors import what_failed
-from gpt.records.formatting import decimals, slug
+from gpt.records.formatting import slug
 from gpt.report.figures.spec import Figure
 
 METRIC, TRAINING, INSIDE, CONTEXT = SECTIONS = ("The metric", "Training", "Inside the model", "Use of context")
@@ -41,11 +41,6 @@ class View:
     @property
     def labels(self) -> list[str]:
         return [group.label for group in self.setting.groups]
-
-    @property
-    def places(self) -> int:
-        """Decimals of the metric."""
-        return decimals(self.study.smallest_effect)
 
     @property
     def metric_label(self) -> str:

@@ -6,10 +6,11 @@ from typing import Any
 import numpy as np
 
 from gpt.analysis.findings import ContrastFindings
-from gpt.records.formatting import fixed, interval, signed
+from gpt.records.formatting import fixed, signed
 from gpt.report.figures.catalogue import METRIC, Entry, View
 from gpt.report.figures.series import linear_axis, named_axis, scattered
 from gpt.report.figures.spec import Axis, Bars, Figure, Floats, Level, Line, Mark, Note, Panel, Points, Zone, variant
+from gpt.report.text.sentences import size
 
 BETTER = "\N{LEFTWARDS ARROW} better", "better \N{RIGHTWARDS ARROW}"
 WORSE = "\N{LEFTWARDS ARROW} worse", "worse \N{RIGHTWARDS ARROW}"
@@ -40,7 +41,7 @@ def seed_points(view: View, index: int, values_S: Floats, at: float, room: float
         at: where they are on the x axis, over so much room.
     """
     there = np.flatnonzero(np.isfinite(values_S))
-    of = [f"{view.labels[index]}, seed {view.study.seeds[s]}: {fixed(values_S[s], view.places)}" for s in there]
+    of = [f"{view.labels[index]}, seed {view.study.seeds[s]}: {fixed(values_S[s], view.study.places)}" for s in there]
     x = scattered(at, len(there), room)
     return Points(x=x, y=values_S[there], color=variant(index), words=of, **look)
 
@@ -58,7 +59,7 @@ def _slopes(view: View) -> Panel:
         if found.mean.n:
             left = i == 0 and len(variants) == 2
             side = -1 if left else 1
-            words = fixed(found.mean.mean, view.places)
+            words = fixed(found.mean.mean, view.study.places)
             marks.append(Line(x=[i, i + 0.2 * side], y=[found.mean.mean] * 2, color=variant(i), width=2.5))
             marks.append(Note(text=words, x=i + 0.24 * side, y=found.mean.mean, color=variant(i),
                               align="right" if left else "left"))  # fmt: skip
@@ -79,7 +80,7 @@ def _differences(view: View) -> Panel:
     marks: list[Mark] = [Zone(low=-effect, high=effect, upright=True), Level(at=0, upright=True, dash="solid")]
     for row, contrast in enumerate(contrasts):
         marks += difference_marks(view, contrast, row, row + 0.22, 0.14, across=True)
-        words = f"{contrast.b}: {contrast.verdict}\n{_size(view, contrast)}"
+        words = f"{contrast.b}: {contrast.verdict}\n{_size(contrast)}"
         color = variant(view.labels.index(contrast.b))
         marks.append(Note(text=words, x=0.5, x_share=True, y=row, valign="bottom", raised=8, color=color))
     if (lower := view.study.metric.lower_is_better) is not None:
@@ -109,7 +110,7 @@ def difference_marks(
     found, color = contrast.paired, variant(view.labels.index(contrast.b))
     each = np.array(found.differences, dtype=np.float64)
     there = np.flatnonzero(np.isfinite(each))
-    of = [f"{contrast.b}, seed {contrast.seeds[i]}: {signed(each[i], view.places)}" for i in there]
+    of = [f"{contrast.b}, seed {contrast.seeds[i]}: {signed(each[i], view.study.places)}" for i in there]
     x, y = each[there], scattered(beside, len(there), room)
     x, y = (x, y) if across else (y, x)
     marks: list[Mark] = [Points(x=x, y=y, color=color, words=of, size=4, opacity=0.55)]
@@ -117,16 +118,14 @@ def difference_marks(
         marks.append(Bars(at=[at], low=[found.low], high=[found.high], color=color, width=3, across=across))
     if found.n:
         place = [[found.mean_difference], [at]] if across else [[at], [found.mean_difference]]
-        words = f"{contrast.b}, mean: {_size(view, contrast)}"
+        words = f"{contrast.b}, mean: {_size(contrast)}"
         marks.append(
             Points(x=place[0], y=place[1], color=color, words=[words], size=8, filled=not contrast.among_survivors)
         )
     return marks
 
 
-def _size(view: View, contrast: ContrastFindings) -> str:
-    found, places = contrast.paired, view.places
-    if not found.n:
+def _size(contrast: ContrastFindings) -> str:
+    if not contrast.paired.n:
         return "no seed survived in both" if contrast.among_survivors else "no seed has finished in both"
-    size = f"{signed(found.mean_difference, places)} {interval(found.low, found.high, places)}".removesuffix(" -")
-    return f"{size}, survivors only" if contrast.among_survivors else size
+    return f"{size(contrast)}, survivors only" if contrast.among_survivors else size(contrast)

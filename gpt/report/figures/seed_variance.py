@@ -32,7 +32,7 @@ def components(view: View) -> Figure | None:
         f"{count(found.finished, 'run')}, bars 95 % intervals.",
         panels=[
             _intervals("share of the variance between runs, %", names, shares, 0, " %"),
-            _intervals(sd, [*names, "one run"], spreads, view.places),
+            _intervals(sd, [*names, "one run"], spreads, view.study.places),
         ],
     )
 
@@ -66,7 +66,7 @@ def crossed(view: View) -> Figure | None:
     finite = values_SO[done_SO]
     mean = float(finite.mean()) if len(finite) else 0.0
     far = float(np.abs(finite - mean).max(initial=0)) or 1.0
-    words = [[fixed(float(value), view.places) for value in row] for row in whole]
+    words = [[fixed(float(value), view.study.places) for value in row] for row in whole]
     for s, o in zip(*np.nonzero(~done_SO), strict=True):
         words[s][o] = variants[o].states[s]
     y = named_axis([*map(str, seeds), "mean"], "initialisation seed")

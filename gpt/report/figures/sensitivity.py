@@ -87,7 +87,7 @@ def _best(view: View) -> str:
         mean, best, where = (min if lower else max)(means, key=lambda each: each[0])
         lost = sum(best.diverged)
         alone = f" ({lost} of {count(best.finished, 'run')} diverged there)" if lost else ""
-        parts.append(f"`{name}` is best at {where}, {fixed(mean, view.places)}{alone}")
+        parts.append(f"`{name}` is best at {where}, {fixed(mean, view.study.places)}{alone}")
     return sentence(listed(parts))
 
 

@@ -5,15 +5,11 @@ from collections.abc import Callable, Sequence
 from gpt.analysis.findings import Findings
 from gpt.records.formatting import count
 from gpt.report.pages.markup import plain, progress_note, table
-from gpt.report.pages.seed_variance import answers, crossed_table
-from gpt.report.pages.tables import row, tests_note, warnings
+from gpt.report.pages.seed_variance import crossed_table
+from gpt.report.pages.tables import COLUMNS, answers, contrast_notes, row, tests_note, units, warnings
 from gpt.report.text.seed_variance import decomposed
-from gpt.report.text.sentences import sentence
 
-HEADER = (
-    "study", "comparison", "difference", "95 % interval", "corrected p", "d_z", "pair correlation", "seeds", "diverged",
-    "verdict",
-)  # fmt: skip
+SHOWN = [name for name in COLUMNS if name not in ("P(better)", "detectable")]
 Link = Callable[[str], str]
 """name of a study -> relative path"""
 
@@ -36,22 +32,16 @@ def findings_table(studies: Sequence[Findings], report: Link) -> list[str]:
     rows, notes = [], []
     for findings in studies:
         name = findings.study.name
-        progress = progress_note(findings)
-        for each in findings.contrasts:
-            shown = row(each)
-            rows.append([
-                f"[{name}]({report(name)}){progress}", shown.comparison, shown.difference, shown.interval, shown.p,
-                shown.d_z, shown.correlation, shown.seeds, shown.diverged, shown.verdict,
-            ])  # fmt: skip
-            notes += [f"- {plain(shown.note)}"] if shown.note else []
+        study = f"[{name}]({report(name)}){progress_note(findings)}"
+        rows += [[study, *(cells[column] for column in SHOWN)] for cells in map(row, findings.contrasts)]
+        notes += [f"- {plain(note)}" for note in contrast_notes(findings.contrasts)]
         notes += [f"- **{plain(warning)}**" for warning in warnings(findings)]
-    units = sorted({findings.study.metric.unit for findings in studies if findings.contrasts})
     about = (
-        f"Difference: first minus second, {' or '.join(units)}; d_z: mean difference over its standard deviation; "
+        f"Difference: first minus second, {units(studies)}; d_z: mean difference over its standard deviation; "
         f"diverged: runs of first / second."
     )
     every = [each for findings in studies for each in findings.contrasts]
-    contrasts = [*table(HEADER, rows), "", f"{about} {tests_note(every)}"] if rows else []
+    contrasts = [*table(("study", *SHOWN), rows), "", f"{about} {tests_note(every)}"] if rows else []
     parts = [part for part in (contrasts, crossed_table(studies, report), notes) if part]
     return [line for part in parts for line in ["", *part]][1:]
 
@@ -67,12 +57,17 @@ def study_section(
     lines = [
         f"## {plain(study.question)}",
         "",
-        *(f"- {sentence(each, study.metric)}" for each in findings.contrasts),
-        *answers(findings),
+        *answer_lines(findings),
     ]
     for figure in main_figures(findings, figures):
         lines += embedded(findings, figure, figures_of)
     return [*lines, "", f"[The whole report of {study.name}]({report(study.name)})"]
+
+
+def answer_lines(findings: Findings) -> list[str]:
+    """The study's answers in sentences; a spread's has its verdict before it."""
+    said = answers(findings)
+    return [f"- {text}" if findings.contrasts else f"- **{verdict}**: {text}" for verdict, text in said]
 
 
 def main_figures(findings: Findings, of_contrasts: Sequence[str]) -> Sequence[str]:

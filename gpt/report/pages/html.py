@@ -13,16 +13,14 @@ from typing import Any
 from gpt.analysis.collect import Results
 from gpt.analysis.findings import Findings
 from gpt.records.files import utf8
-from gpt.records.formatting import MISSING, decimals, fixed
+from gpt.records.formatting import MISSING, fixed
 from gpt.report.draw.html import page_data
 from gpt.report.figures.catalogue import SECTIONS, Drawn, entries_of
 from gpt.report.pages.provenance import made_of, rerun_files
-from gpt.report.pages.tables import CONTRAST_HEADER, contrast_entries, row, tests_note, warnings
+from gpt.report.pages.tables import COLUMNS, answers, contrast_notes, row, tests_note, warnings
 from gpt.report.text.limitations import limitations
 from gpt.report.text.observations import observations
 from gpt.report.text.proof import LIMITS, control_text, treatment_texts
-from gpt.report.text.seed_variance import decomposed, spread_sentences, spread_verdict
-from gpt.report.text.sentences import sentence
 from gpt.study.plan import fields_text
 
 SCRIPTS = ("marks.js", "page.js")
@@ -43,19 +41,14 @@ def html_page(results: Results, findings: Findings, drawn: Sequence[Drawn]) -> b
     labels = [group.label for group in results.settings[0].groups]
     data = page_data(drawn, labels, names)
     header, contrasts = _contrasts(findings, names)
-    verdicts = [(row(each).verdict, sentence(each, study.metric)) for each in findings.contrasts]
-    verdicts += [
-        (spread_verdict(found), " ".join(spread_sentences(study, setting, found)))
-        for setting, found in decomposed(findings)
-    ]
     text = template.render(
         findings=findings,
         study=study,
-        verdicts=verdicts,
+        verdicts=answers(findings),
         warnings=warnings(findings),
         header=header,
         contrasts=contrasts,
-        notes=[note for each in findings.contrasts if (note := row(each).note)],
+        notes=contrast_notes(findings.contrasts),
         tests_note=tests_note(findings.contrasts),
         variants=labels,
         setting_names=names,
@@ -81,7 +74,7 @@ def html_page(results: Results, findings: Findings, drawn: Sequence[Drawn]) -> b
 
 def run_rows(results: Results, findings: Findings) -> Iterator[dict[str, Any]]:
     """One row of the table of runs for each planned run, in words."""
-    places = decimals(findings.study.smallest_effect)
+    places = findings.study.places
     for index, setting in enumerate(results.settings):
         for group, found in zip(setting.groups, findings.settings[index].variants, strict=True):
             for seed, run, value in zip(results.study.seeds, group.runs, found.values, strict=True):
@@ -102,14 +95,15 @@ def run_rows(results: Results, findings: Findings) -> Iterator[dict[str, Any]]:
 
 def _contrasts(findings: Findings, names: Sequence[str]) -> tuple[list[str], list[list[str]]]:
     """Header and rows of the table of findings: the verdict early, settings in a column of their own if several."""
-    settings = [name for name, setting in zip(names, findings.settings, strict=True) for _ in setting.contrasts]
-    rows = [list(CONTRAST_HEADER), *(contrast_entries(row(each)) for each in findings.contrasts)]
-    first = [["setting"], *([setting] for setting in settings)] if len(names) > 1 else [[] for _ in rows]
-    compared = [CONTRAST_HEADER[0], *(f"{each.b} vs {each.a}" for each in findings.contrasts)]
-    header, *shown = [
-        [what, *where, entries[-1], *entries[1:-1]] for what, where, entries in zip(compared, first, rows, strict=True)
-    ]
-    return header, shown
+    first, *others, last = COLUMNS
+    several = len(names) > 1
+    rows = []
+    for name, setting in zip(names, findings.settings, strict=True):
+        for each in setting.contrasts:
+            cells = row(each)
+            where = [name] if several else []
+            rows.append([f"{each.b} vs {each.a}", *where, cells[last], *(cells[column] for column in others)])
+    return [first, *(["setting"] if several else []), last, *others], rows
 
 
 def packed(data: bytes) -> str:

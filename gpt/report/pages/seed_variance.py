@@ -10,9 +10,9 @@ from gpt.analysis.findings import Findings, Source, SpreadFindings, StudyFinding
 from gpt.analysis.seed_variance import SHARED, SOURCES
 from gpt.analysis.statistics.variance import Component, Components, Spread
 from gpt.records.catalogue import Entry
-from gpt.records.formatting import MISSING, count, decimals, fixed, p_run, short
+from gpt.records.formatting import MISSING, count, fixed, p_run, short
 from gpt.report.pages.markup import progress_note, table
-from gpt.report.text.seed_variance import decomposed, source_names, spread_sentences, spread_verdict
+from gpt.report.text.seed_variance import decomposed, source_names, spread_sentences
 
 HEADER = ("source", "share", "95 % interval", "sd", "95 % interval", "variance", "F", "p", "df")
 SUMMARY = ("study", "runs", "diverged", "initial weights", "data order", "residual", "sd of one run")
@@ -22,14 +22,6 @@ SHARING = {
     "order": "data order",
     "both": "both",
 }
-
-
-def answers(findings: Findings) -> list[str]:
-    """A line for each setting: which seed matters, and how much of the spread is whose."""
-    return [
-        f"- **{spread_verdict(found)}**: {' '.join(spread_sentences(findings.study, setting, found))}"
-        for setting, found in decomposed(findings)
-    ]
 
 
 def crossed_section(findings: Findings) -> list[str]:
@@ -48,7 +40,7 @@ def crossed_section(findings: Findings) -> list[str]:
             continue
         lines += [
             "",
-            *_components(found.split, names, decimals(study.smallest_effect)),
+            *_components(found.split, names, study.places),
             "",
             *_sharing(found.split, found, study),
             "",
@@ -90,7 +82,7 @@ def crossed_terminal(studies: Sequence[Findings], width: int) -> list[str]:
 
 
 def _summary(study: StudyFindings, found: SpreadFindings) -> list[str]:
-    places, split = decimals(study.smallest_effect), found.split
+    places, split = study.places, found.split
     runs = str(found.finished)
     if found.finished < found.planned:
         runs += f" of {found.planned}"
@@ -130,7 +122,7 @@ def _components(split: Components, words: Mapping[Source, str], places: int) -> 
 
 
 def _sharing(split: Components, found: SpreadFindings, study: StudyFindings) -> list[str]:
-    places = decimals(study.smallest_effect)
+    places = study.places
     header = ("two variants share", "sd of a difference", "95 % interval", f"pairs for {study.smallest_effect:g}",
               "95 % interval")  # fmt: skip
     rows = []

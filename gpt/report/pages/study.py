@@ -9,17 +9,16 @@ from gpt.analysis.findings import Findings, MeanDifference, StudyFindings, Varia
 from gpt.analysis.statistics.contrasts import ALPHA
 from gpt.analysis.statistics.paired import MeanInterval
 from gpt.records.catalogue import Entry
-from gpt.records.formatting import MISSING, count, decimals, fixed, percent, short, signed
+from gpt.records.formatting import MISSING, count, fixed, percent, short, signed
 from gpt.report.pages.markup import fenced, held, plain, table
 from gpt.report.pages.noise_scale import noise_section
 from gpt.report.pages.provenance import made
-from gpt.report.pages.seed_variance import answers, crossed_section
-from gpt.report.pages.tables import CONTRAST_HEADER, contrast_entries, row, warnings
+from gpt.report.pages.seed_variance import crossed_section
+from gpt.report.pages.tables import COLUMNS, answers, contrast_notes, row, warnings
 from gpt.report.text.limitations import limitations
 from gpt.report.text.observations import observations
 from gpt.report.text.proof import LIMITS, control_text, treatment_texts
 from gpt.report.text.seed_variance import decomposed
-from gpt.report.text.sentences import sentence
 
 
 @dataclass(frozen=True)
@@ -70,8 +69,7 @@ def _answer(findings: Findings) -> list[str]:
     if not findings.complete:
         done = f"{findings.runs.finished} of {findings.runs.planned} runs have finished"
         lines += [f"> **Incomplete: {done}.** What follows rests on those alone.", ""]
-    verdicts = [f"- **{row(j).verdict}**: {sentence(j, findings.study.metric)}" for j in findings.contrasts]
-    return [*lines, *verdicts, *answers(findings)]
+    return [*lines, *(f"- **{verdict}**: {text}" for verdict, text in answers(findings))]
 
 
 def _table(findings: Findings) -> list[str]:
@@ -79,19 +77,17 @@ def _table(findings: Findings) -> list[str]:
         return []
     study, metric = findings.study, findings.study.metric
     first = findings.settings[0].variants[0].label
-    shown = [row(j) for j in findings.contrasts]
     effect = f"{study.smallest_effect:g} {metric.unit}"
     exact = all(j.paired.sign_flip_exact for j in findings.contrasts)
     flips = "exact sign-flip test" if exact else "sign-flip test (random flips above 20 pairs)"
     family = f"Holm's correction over the {count(findings.family, 'primary contrast')} of this study"
     better = {True: "lower is better", False: "higher is better", None: "neither direction is better"}
-    notes = [note for note in (s.note for s in shown) if note]
     return [
         "## Findings",
         "",
-        *table(CONTRAST_HEADER, [contrast_entries(s) for s in shown]),
+        *table(COLUMNS, [list(row(each).values()) for each in findings.contrasts]),
         "",
-        *(f"{plain(note)}\n" for note in notes),
+        *(f"{plain(note)}\n" for note in contrast_notes(findings.contrasts)),
         f"- **Metric**, named before the run: {metric.title} (`{metric.name}`: {metric.meaning}), in "
         f"{metric.unit}; {better[metric.lower_is_better]}. The **smallest difference that matters** was set to "
         f"{effect}.",
@@ -111,7 +107,7 @@ def _table(findings: Findings) -> list[str]:
 
 def _seeds(findings: Findings, links: RunLinks) -> list[str]:
     study = findings.study
-    places = decimals(study.smallest_effect)
+    places = study.places
     lines = ["## Every seed", ""]
     for setting in findings.settings:
         variants = setting.variants
@@ -173,8 +169,7 @@ def _proof(findings: Findings) -> list[str]:
     ]
     for setting in findings.settings:
         treatment = setting.treatment
-        where = f" at {setting.label}" if setting.label else ""
-        lines += ["", f"**The factor acted{where}: {marks[treatment.holds]}.**", ""]
+        lines += ["", f"**The factor acted{setting.at}: {marks[treatment.holds]}.**", ""]
         lines += [f"- {text}" for text in treatment_texts(findings, setting)]
         if treatment.holds is not None:
             lines += ["", LIMITS]

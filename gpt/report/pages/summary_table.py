@@ -4,14 +4,14 @@ import math
 
 from gpt.analysis.findings import Findings, VariantFindings
 from gpt.records.catalogue import Entry
-from gpt.records.formatting import MISSING, decimals, fixed, percent, short
+from gpt.records.formatting import MISSING, fixed, percent, short
 from gpt.report.pages.markup import table
 
 
 def summary_table(findings: Findings) -> list[str]:
     """A row for each setting and variant; a scalar that no run recorded has no column."""
     study, settings = findings.study, findings.settings
-    places = decimals(study.smallest_effect)
+    places = study.places
     shown = [
         entry
         for entry in findings.secondary

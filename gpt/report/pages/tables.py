@@ -1,81 +1,72 @@
-"""Findings as rows of text, one for each contrast, and as a table for a terminal."""
+"""Findings as columns of text, one row for each contrast, and as a table for a terminal."""
 
 import textwrap
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from gpt.analysis.findings import ContrastFindings, Findings
-from gpt.records.formatting import count, decimals, fixed, interval, p_run, signed
+from gpt.records.formatting import count, fixed, interval, p_run, signed
 from gpt.report.pages.markup import progress_note
 from gpt.report.pages.seed_variance import crossed_terminal
 from gpt.report.text.proof import control_text
+from gpt.report.text.seed_variance import decomposed, spread_sentences, spread_verdict
+from gpt.report.text.sentences import NO_PAIR, sentence
 
 TERMINAL_WIDTH = 100
-NOTHING = "no pair yet"
-"""in place of a verdict where no seed has finished in both variants"""
-CONTRAST_HEADER = (
+COLUMNS = (
     "comparison", "difference", "95 % interval", "corrected p", "d_z", "pair correlation", "P(better)", "seeds",
     "diverged", "detectable", "verdict",
 )  # fmt: skip
-SHORT_VERDICT = {"different but smaller than matters": "different, small"}
+"""of a page's table of findings"""
+TERMINAL_COLUMNS = ("comparison", "difference", "95 % interval", "corrected p", "seeds", "diverged", "verdict")
+SHORT = {"corrected p": "p", "different but smaller than matters": "different, small"}
+"""what a terminal has no room for"""
 
 
-@dataclass(frozen=True)
-class Row:
-    """A contrast as tables show it."""
-
-    comparison: str
-    difference: str
-    interval: str
-    p: str
-    d_z: str
-    correlation: str
-    better: str
-    seeds: str
-    diverged: str
-    detectable: str
-    verdict: str
-    note: str
-    """what the numbers leave unsaid; empty for a contrast without diverged or missing runs"""
+def row(contrast: ContrastFindings) -> dict[str, str]:
+    """Numbers of one contrast, b minus a, by `COLUMNS`."""
+    paired, places = contrast.paired, contrast.places
+    cells = (
+        named(contrast), signed(paired.mean_difference, places), interval(paired.low, paired.high, places),
+        p_run(contrast.p_adjusted), signed(paired.d_z, 2), fixed(paired.correlation, 2),
+        fixed(contrast.rank.probability_b_better, 2), str(len(contrast.seeds)),
+        f"{contrast.divergence.diverged_b} / {contrast.divergence.diverged_a}",
+        fixed(paired.minimum_detectable_difference, places), verdict(contrast),
+    )  # fmt: skip
+    return dict(zip(COLUMNS, cells, strict=True))
 
 
-def row(contrast: ContrastFindings) -> Row:
-    """Numbers of one contrast, b minus a."""
-    paired = contrast.paired
-    places = decimals(contrast.smallest_effect)
-    setting = f", {contrast.setting}" if contrast.setting else ""
-    notes = []
-    if contrast.among_survivors:
-        alone = f"the difference speaks of the {count(paired.n, 'surviving pair')} alone"
-        notes.append(
-            f"{contrast.b} vs {contrast.a}{setting}: a run diverged; p is the sign test's with divergence as the worst "
-            f"outcome, {alone if paired.n else 'no pair survived to take a difference of'}."
-        )
-    if len(contrast.seeds) < contrast.planned:
-        pairs = count(contrast.planned, "pair")
-        notes.append(f"{contrast.b} vs {contrast.a}{setting}: incomplete, {len(contrast.seeds)} of {pairs}.")
-    return Row(
-        comparison=f"{contrast.b} vs {contrast.a}{setting}",
-        difference=signed(paired.mean_difference, places),
-        interval=interval(paired.low, paired.high, places),
-        p=p_run(contrast.p_adjusted),
-        d_z=signed(paired.d_z, 2),
-        correlation=fixed(paired.correlation, 2),
-        better=fixed(contrast.rank.probability_b_better, 2),
-        seeds=str(len(contrast.seeds)),
-        diverged=f"{contrast.divergence.diverged_b} / {contrast.divergence.diverged_a}",
-        detectable=fixed(paired.minimum_detectable_difference, places),
-        verdict=contrast.verdict if contrast.seeds else NOTHING,
-        note=" ".join(notes),
-    )
+def named(contrast: ContrastFindings) -> str:
+    return f"{contrast.b} vs {contrast.a}" + (f", {contrast.setting}" if contrast.setting else "")
 
 
-def contrast_entries(shown: Row) -> list[str]:
-    """The runs of a page's table of findings, under `CONTRAST_HEADER`."""
-    return [
-        shown.comparison, shown.difference, shown.interval, shown.p, shown.d_z, shown.correlation, shown.better,
-        shown.seeds, shown.diverged, shown.detectable, shown.verdict,
-    ]  # fmt: skip
+def verdict(contrast: ContrastFindings) -> str:
+    return contrast.verdict if contrast.seeds else NO_PAIR
+
+
+def answers(findings: Findings) -> list[tuple[str, str]]:
+    """What the study answers: verdicts in a word or two, and in a sentence."""
+    study = findings.study
+    contrasts = [(verdict(each), sentence(each, study.metric)) for each in findings.contrasts]
+    spreads = [(spread_verdict(found), " ".join(spread_sentences(study, setting, found)))
+               for setting, found in decomposed(findings)]  # fmt: skip
+    return contrasts + spreads
+
+
+def contrast_notes(contrasts: Sequence[ContrastFindings]) -> list[str]:
+    """What the numbers of contrasts with diverged or missing runs leave unsaid, a line for each."""
+    lines = []
+    for each in contrasts:
+        notes = []
+        if each.among_survivors:
+            alone = f"the difference speaks of the {count(each.paired.n, 'surviving pair')} alone"
+            notes.append(
+                f"{named(each)}: a run diverged; p is the sign test's with divergence as the worst outcome, "
+                f"{alone if each.paired.n else 'no pair survived to take a difference of'}."
+            )
+        if len(each.seeds) < each.planned:
+            notes.append(f"{named(each)}: incomplete, {len(each.seeds)} of {count(each.planned, 'pair')}.")
+        lines += [" ".join(notes)] if notes else []
+    return lines
 
 
 def tests_note(contrasts: Sequence[ContrastFindings]) -> str:
@@ -89,10 +80,9 @@ def tests_note(contrasts: Sequence[ContrastFindings]) -> str:
 
 def terminal(studies: Sequence[Findings]) -> str:
     """The findings of several studies, in at most 100 columns."""
-    compared = [findings for findings in studies if findings.contrasts]
     warned = [warning for findings in studies for warning in warnings(findings)]
     lines = [
-        *(_contrasts(compared) if compared else []),
+        *_contrasts([findings for findings in studies if findings.contrasts]),
         *crossed_terminal(studies, TERMINAL_WIDTH),
         *(line for warning in warned for line in textwrap.wrap(warning, TERMINAL_WIDTH)),
     ]
@@ -101,54 +91,53 @@ def terminal(studies: Sequence[Findings]) -> str:
 
 def _contrasts(studies: Sequence[Findings]) -> list[str]:
     """A table of all contrasts, and what its numbers are."""
-    header = ("comparison", "difference", "95 % interval", "p", "seeds", "diverged", "verdict")
-    shown = [[_entries(row(contrast)) for contrast in findings.contrasts] for findings in studies]
-    every = [header, *(entries for rows in shown for entries in rows)]
-    widths = [max(len(entries[i]) for entries in every) for i in range(len(header))]
-    widths[0] = min(widths[0], max(len(header[0]), TERMINAL_WIDTH - 2 - sum(widths[1:]) - 2 * len(widths[1:])))
-    lines = _aligned(header, widths)
-    for findings, rows in zip(studies, shown, strict=True):
-        progress = progress_note(findings)
-        study = findings.study
-        lines += textwrap.wrap(f"{study.name}{progress}: {study.question}", TERMINAL_WIDTH)
-        for entries in rows:
-            lines += _aligned(entries, widths)
     contrasts = [contrast for findings in studies for contrast in findings.contrasts]
-    units = sorted({findings.study.metric.unit for findings in studies})
+    if not contrasts:
+        return []
+    rows = [{name: SHORT.get(text, text) for name, text in row(each).items()} for each in contrasts]
+    header = {name: SHORT.get(name, name) for name in TERMINAL_COLUMNS}
+    widths = {name: max(len(each[name]) for each in (header, *rows)) for name in TERMINAL_COLUMNS}
+    first, *others = TERMINAL_COLUMNS
+    room = TERMINAL_WIDTH - 2 - sum(widths[name] + 2 for name in others)
+    widths[first] = min(widths[first], max(len(first), room))
+    lines, left = _aligned(header, widths), iter(rows)
+    for findings in studies:
+        lines += textwrap.wrap(f"{findings.study.name}{progress_note(findings)}: {findings.study.question}",
+                               TERMINAL_WIDTH)  # fmt: skip
+        lines += [line for _ in findings.contrasts for line in _aligned(next(left), widths)]
     notes = [
-        f"difference: first minus second, {' or '.join(units)}; diverged: runs of first / second.",
+        f"difference: first minus second, {units(studies)}; diverged: runs of first / second.",
         tests_note(contrasts),
-        *(row(contrast).note for contrast in contrasts),
+        *contrast_notes(contrasts),
     ]
     return [*lines, *(line for note in notes for line in textwrap.wrap(note, TERMINAL_WIDTH))]
 
 
-def _entries(shown: Row) -> tuple[str, ...]:
-    verdict = SHORT_VERDICT.get(shown.verdict, shown.verdict)
-    return (
-        shown.comparison, shown.difference, shown.interval, shown.p, shown.seeds, shown.diverged, verdict
-    )  # fmt: skip
+def units(studies: Sequence[Findings]) -> str:
+    """Of the metrics that contrasts are in."""
+    return " or ".join(sorted({findings.study.metric.unit for findings in studies if findings.contrasts}))
 
 
-def _aligned(entries: Sequence[str], widths: Sequence[int]) -> list[str]:
-    """One line, or two where the first run is too long for its column."""
-    first, *middle, last = entries
-    numbers = "  ".join(run.rjust(width) for run, width in zip(middle, widths[1:-1], strict=True))
-    before = [] if len(first) <= widths[0] else textwrap.wrap(first, TERMINAL_WIDTH - 2)
-    start = "" if before else first
-    return [*(f"  {line}" for line in before), f"  {start.ljust(widths[0])}  {numbers}  {last}"]
+def _aligned(cells: dict[str, str], widths: dict[str, int]) -> list[str]:
+    """One line, or more where the comparison is too long for its column."""
+    first, *middle, last = TERMINAL_COLUMNS
+    numbers = "  ".join(cells[name].rjust(widths[name]) for name in middle)
+    before = [] if len(cells[first]) <= widths[first] else textwrap.wrap(cells[first], TERMINAL_WIDTH - 2)
+    start = "" if before else cells[first]
+    return [*(f"  {line}" for line in before), f"  {start.ljust(widths[first])}  {numbers}  {cells[last]}"]
 
 
 def warnings(findings: Findings) -> list[str]:
     """What a reader must know before any number of this study is believed."""
-    name, found = findings.study.name, []
+    name, lines = findings.study.name, []
     if findings.control.holds is False:
-        found.append(f"WARNING: {name} is not a controlled comparison. {control_text(findings)}")
-    for setting in findings.settings:
-        if setting.treatment.holds is False:
-            where = f" at {setting.label}" if setting.label else ""
-            found.append(f"WARNING: {name}: the records do not show that the factor acted as it should{where}.")
+        lines.append(f"WARNING: {name} is not a controlled comparison. {control_text(findings)}")
+    lines += [
+        f"WARNING: {name}: the records do not show that the factor acted as it should{setting.at}."
+        for setting in findings.settings
+        if setting.treatment.holds is False
+    ]
     if findings.stack_differences:
         keys = ", ".join(findings.stack_differences)
-        found.append(f"WARNING: {name}: its runs were made by different stacks ({keys} differ).")
-    return found
+        lines.append(f"WARNING: {name}: its runs were made by different stacks ({keys} differ).")
+    return lines

@@ -16,11 +16,10 @@ def limitations(findings: Findings) -> list[str]:
 
 def _detectable(findings: Findings) -> Iterator[str]:
     for contrast in findings.contrasts:
-        where = f" at {contrast.setting}" if contrast.setting else ""
         size = contrast.paired.minimum_detectable_difference
         if math.isfinite(size):
             yield (
-                f"`{contrast.b}` against `{contrast.a}`{where}: with {count(contrast.paired.n, 'pair')} and the "
+                f"`{contrast.b}` against `{contrast.a}`{contrast.at}: with {count(contrast.paired.n, 'pair')} and the "
                 f"observed spread, a true difference of {size:.2g} is found with a power of 80 % (before correction); "
                 f"smaller ones are mostly missed."
             )

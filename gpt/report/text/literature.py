@@ -3,14 +3,15 @@
 import math
 from collections.abc import Callable, Sequence
 
-from gpt.analysis.findings import Findings
-from gpt.records.formatting import decimals, fixed, interval, listed, percent, short, signed
+from gpt.analysis.findings import Findings, VariantFindings
+from gpt.records.formatting import fixed, listed, percent, short
 from gpt.report.pages.markup import table
-from gpt.report.pages.tables import NOTHING
 from gpt.report.text.papers import CLAIMS, Claim
+from gpt.report.text.sentences import NO_PAIR, size
 from gpt.report.text.takeaways import divergences
 
 HEADER = ("paper", "what it claims", "what was measured here", "why the two may differ")
+Measure = Callable[[Findings], str]
 NONE_PUBLISHED = "None of the studies that bear on these papers is published yet."
 
 
@@ -20,9 +21,9 @@ def papers_table(studies: Sequence[Findings]) -> list[str]:
     rows = []
     for claim in CLAIMS:
         name = next((name for name in (claim.study, f"quick-{claim.study}") if name in published), None)
-        if name and (said := _measured(claim, published[name])):
+        if name and (text := _measured(claim, published[name])):
             paper = f"[{claim.paper}](https://arxiv.org/abs/{claim.arxiv})"
-            rows.append([paper, claim.claim, f"*{name}*: {said}", claim.scales])
+            rows.append([paper, claim.claim, f"*{name}*: {text}", claim.scales])
     return [line.replace("---:", "---") for line in table(HEADER, rows)] if rows else [NONE_PUBLISHED]
 
 
@@ -33,90 +34,82 @@ def _measured(claim: Claim, findings: Findings) -> str:
 
 
 def _differences(findings: Findings) -> str:
-    said = []
-    for contrast in findings.contrasts:
-        paired = contrast.paired
-        places = decimals(contrast.smallest_effect)
-        where = f" at {contrast.setting}" if contrast.setting else ""
-        size = f"{signed(paired.mean_difference, places)} {interval(paired.low, paired.high, places)}"
-        shown = size.removesuffix(" -") if paired.n else "no pair survived" if contrast.seeds else NOTHING
-        said.append(f"`{contrast.b}` minus `{contrast.a}`{where} {shown} ({contrast.verdict})")
-    return f"Lowest validation loss: {'; '.join(said)}" if said else ""
+    parts = [
+        f"`{c.b}` minus `{c.a}`{c.at} {size(c) or ('no pair survived' if c.seeds else NO_PAIR)} ({c.verdict})"
+        for c in findings.contrasts
+    ]
+    return _sentence("Lowest validation loss", parts)
 
 
 def _first_gradients(findings: Findings) -> str:
     """How the gradient of the last layer compares with that of the first before any update, which no rate changes."""
-    said = []
+    parts = []
     for variant in findings.settings[0].variants:
         if variant.gradient_quantiles is None:
             continue
-        norms = dict(zip(variant.layers, variant.gradient_quantiles.first_step, strict=True))
-        by_layer = [norm for name, norm in norms.items() if name.startswith("layer ")]
+        norms = zip(variant.layers, variant.gradient_quantiles.first_step, strict=True)
+        by_layer = [norm for name, norm in norms if name.startswith("layer ")]
         if len(by_layer) > 1 and by_layer[0] > 0:
-            said.append(
+            parts.append(
                 f"with `{variant.label}` {short(by_layer[0])} in the first layer and {short(by_layer[-1])} in "
                 f"the last (ratio {by_layer[-1] / by_layer[0]:.2f})"
             )
-    return f"Gradient norm at the first step: {'; '.join(said)}" if said else ""
-
-
-def _clipped(findings: Findings) -> str:
-    return _means(findings, "clipped_share", "Steps whose gradient was scaled down", percent)
+    return _sentence("Gradient norm at the first step", parts)
 
 
 def _rate_sensitivity(findings: Findings) -> str:
-    found = findings.rate_sensitivity
-    if not found:
+    sensitivity = findings.rate_sensitivity
+    if not sensitivity or not any(math.isfinite(v.mean.mean) for v in sensitivity.variants):
         return ""
-    said = [f"{fixed(v.mean.mean, 3)} with `{v.label}`" for v in found.variants if math.isfinite(v.mean.mean)]
-    rates = listed([f"{value:g}" for value in found.values])
-    return f"Mean loss above the best rate's, over {rates}: {listed(said)} nats per character" if said else ""
+    each = [f"{fixed(v.mean.mean, 3)} with `{v.label}`" for v in sensitivity.variants if math.isfinite(v.mean.mean)]
+    rates = listed([f"{value:g}" for value in sensitivity.values])
+    return f"Mean loss above the best rate's, over {rates}: {listed(each)} nats per character"
 
 
-def _means(findings: Findings, name: str, title: str, show: Callable[[float], str] = short) -> str:
-    """A secondary scalar of each variant, setting by setting."""
-    said = []
-    for setting in findings.settings:
-        where = f" at {setting.label}" if setting.label else ""
-        each = [
-            f"{show(mean)} with `{variant.label}`"
-            for variant in setting.variants
-            if name in variant.secondary and math.isfinite(mean := variant.secondary[name].mean.mean)
-        ]
-        if each:
-            said.append(f"{listed(each)}{where}")
-    return f"{title}: {'; '.join(said)}" if said else ""
+def _by_variant(
+    title: str, number: Callable[[VariantFindings], float], show: Callable[[float], str] = short
+) -> Measure:
+    """A number of each variant that has it, setting by setting."""
+
+    def text(findings: Findings) -> str:
+        parts = []
+        for setting in findings.settings:
+            numbers = [(number(variant), variant.label) for variant in setting.variants]
+            each = [f"{show(value)} with `{label}`" for value, label in numbers if math.isfinite(value)]
+            parts += [f"{listed(each)}{setting.at}"] if each else []
+        return _sentence(title, parts)
+
+    return text
 
 
-def _scalar(name: str, title: str) -> Callable[[Findings], str]:
-    return lambda findings: _means(findings, name, title)
+def _mean_of(name: str) -> Callable[[VariantFindings], float]:
+    """Of a secondary scalar."""
+    return lambda v: v.secondary[name].mean.mean if name in v.secondary else math.nan
 
 
-def _distance(findings: Findings) -> str:
-    said = []
-    for setting in findings.settings:
-        where = f" at {setting.label}" if setting.label else ""
-        each = []
-        for variant in setting.variants:
-            if (array := variant.arrays.get("attention_distance")) and (rows := array.ranked):
-                back = [distance for row in rows for distance in row]
-                each.append(f"{sum(back) / len(back):.1f} with `{variant.label}`")
-        if each:
-            said.append(f"{listed(each)}{where}")
-    return f"Mean distance that heads look back, characters: {'; '.join(said)}" if said else ""
+def _distance(variant: VariantFindings) -> float:
+    array = variant.arrays.get("attention_distance")
+    back = [distance for row in array.ranked or () for distance in row] if array else []
+    return sum(back) / len(back) if back else math.nan
 
 
-MEASURES: dict[str, Callable[[Findings], str]] = {
+def _sentence(title: str, parts: Sequence[str]) -> str:
+    return f"{title}: {'; '.join(parts)}" if parts else ""
+
+
+MEASURES: dict[str, Measure] = {
     "differences": _differences,
     "divergences": divergences,
     "first_gradients": _first_gradients,
-    "clipped": _clipped,
+    "clipped": _by_variant("Steps whose gradient was scaled down", _mean_of("clipped_share"), percent),
     "rate_sensitivity": _rate_sensitivity,
-    "attention_distance": _distance,
-    "median_lookback": _scalar("median_lookback", "Characters that hold half of the gradient with respect to the past"),
-    "beyond_context": _scalar(
-        "beyond_context", "Loss beyond the trained context minus that within, nats per character"
+    "attention_distance": _by_variant("Mean distance that heads look back, characters", _distance, "{:.1f}".format),
+    "median_lookback": _by_variant(
+        "Characters that hold half of the gradient with respect to the past", _mean_of("median_lookback")
     ),
-    "attention_logit_max": _scalar("attention_logit_max", "Largest attention logit of a run"),
+    "beyond_context": _by_variant(
+        "Loss beyond the trained context minus that within, nats per character", _mean_of("beyond_context")
+    ),
+    "attention_logit_max": _by_variant("Largest attention logit of a run", _mean_of("attention_logit_max")),
 }
 """What a claim may name to have set beside it: a text made from findings and contrasts, empty if not recorded."""

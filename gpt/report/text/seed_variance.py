@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from gpt.analysis.findings import Findings, SettingFindings, Source, SpreadFindings, StudyFindings
 from gpt.analysis.statistics.contrasts import ALPHA
 from gpt.analysis.statistics.variance import Component, Components
-from gpt.records.formatting import count, decimals, fixed, p_text
+from gpt.records.formatting import count, fixed, p_text
 
 NOT_DECOMPOSED = "not decomposed"
 
@@ -61,7 +61,7 @@ def _not_whole(setting: SettingFindings, found: SpreadFindings) -> str:
 
 
 def _where_from(study: StudyFindings, split: Components, names: Mapping[Source, str], runs: int) -> str:
-    places, name, unit = decimals(study.smallest_effect), study.metric.title, study.metric.unit
+    places, name, unit = study.places, study.metric.title, study.metric.unit
     if split.run.sd == 0:
         return f"The {name} does not vary: all {runs} runs have {fixed(split.mean, places)} {unit}."
     init, order = (
@@ -82,7 +82,7 @@ def _sharing(study: StudyFindings, found: SpreadFindings, split: Components) -> 
     """What pairing by seed can be worth to a comparison of two variants."""
     if split.run.sd == 0:
         return "With no spread there is nothing that sharing seeds could take away."
-    places = decimals(study.smallest_effect)
+    places = study.places
     sds = {shared: fixed(spread.sd, places) for shared, spread in split.differences.items()}
     saved = 1 - split.differences["both"].sd / split.differences["nothing"].sd
     fewer, more = pairs_text(found.pairs["both"].sd), pairs_text(found.pairs["nothing"].sd)

@@ -5,7 +5,10 @@ import math
 from gpt.analysis.findings import ContrastFindings, MetricFindings
 from gpt.analysis.statistics.contrasts import ALPHA
 from gpt.analysis.statistics.paired import PairedContrast
-from gpt.records.formatting import count, decimals, fixed, p_text
+from gpt.records.formatting import count, fixed, interval, p_text, signed
+
+NO_PAIR = "no pair yet"
+"""in place of a verdict where no seed has finished in both variants"""
 
 
 def sentence(contrast: ContrastFindings, metric: MetricFindings) -> str:
@@ -19,9 +22,17 @@ def sentence(contrast: ContrastFindings, metric: MetricFindings) -> str:
     return setting + partial + finding(contrast, metric)
 
 
+def size(contrast: ContrastFindings) -> str:
+    """`+0.0123 [+0.0110, +0.0145]`; empty where no pair has both values."""
+    paired, places = contrast.paired, contrast.places
+    if not paired.n:
+        return ""
+    return f"{signed(paired.mean_difference, places)} {interval(paired.low, paired.high, places)}".removesuffix(" -")
+
+
 def _by_difference(contrast: ContrastFindings, metric: MetricFindings) -> str:
     paired = contrast.paired
-    places, matters = decimals(contrast.smallest_effect), f"{contrast.smallest_effect:g}"
+    places, matters = contrast.places, f"{contrast.smallest_effect:g}"
     size = _change(paired.mean_difference, places, metric.unit)
     better = _better(metric, paired.mean_difference, places) if contrast.verdict.startswith("different") else ""
     change = f"with `{contrast.b}` the {metric.title} is {size}{better}"
@@ -62,7 +73,7 @@ def _by_rank(contrast: ContrastFindings, metric: MetricFindings) -> str:
     if paired.n == 0:
         survivors = "no seed survived in both, so no size can be given"
     else:
-        places = decimals(contrast.smallest_effect)
+        places = contrast.places
         size = _change(paired.mean_difference, places, metric.unit)
         alone = f"among survivors alone, {count(paired.n, 'pair')}"
         words = f"the {metric.title} with `{contrast.b}` is {size}"

@@ -4,8 +4,9 @@ import math
 from collections.abc import Sequence
 
 from gpt.analysis.findings import ContrastFindings, Findings, SettingFindings
-from gpt.records.formatting import count, decimals, fixed, interval, listed, signed
+from gpt.records.formatting import count, fixed, listed
 from gpt.report.text.seed_variance import decomposed, spread_sentences
+from gpt.report.text.sentences import NO_PAIR, size
 
 
 def takeaway(findings: Findings) -> str:
@@ -18,8 +19,8 @@ def takeaway(findings: Findings) -> str:
 
 def _of_contrasts(findings: Findings) -> str:
     labels = list(dict.fromkeys(contrast.b for contrast in findings.contrasts))
-    said = [_of_variant([contrast for contrast in findings.contrasts if contrast.b == label]) for label in labels]
-    parts = [*said, divergences(findings), best_settings(findings), sensitivity(findings)]
+    parts = [_of_variant([contrast for contrast in findings.contrasts if contrast.b == label]) for label in labels]
+    parts += [divergences(findings), best_settings(findings), sensitivity(findings)]
     return " ".join(f"{part}." for part in parts if part)
 
 
@@ -27,76 +28,62 @@ def _of_variant(contrasts: Sequence[ContrastFindings]) -> str:
     """`post` against `pre`: **different** at optim.lr = 0.001 (+0.07 [..]) and ...; **inconclusive** at ..."""
     verdicts: dict[str, list[ContrastFindings]] = {}
     for each in contrasts:
-        verdicts.setdefault(each.verdict if each.seeds else "no pair yet", []).append(each)
-    parts = [
-        f"**{verdict}**{_where(of)}" if of[0].setting else f"**{verdict}**, {_size(of[0])}"
-        for verdict, of in verdicts.items()
-    ]
+        verdicts.setdefault(each.verdict if each.seeds else NO_PAIR, []).append(each)
+    parts = []
+    for verdict, of in verdicts.items():
+        where = listed([f"{each.setting} ({_size(each)})" for each in of])
+        parts.append(f"**{verdict}** at {where}" if of[0].setting else f"**{verdict}**, {_size(of[0])}")
     return f"`{contrasts[0].b}` against `{contrasts[0].a}`: {'; '.join(parts)}"
 
 
-def _where(contrasts: Sequence[ContrastFindings]) -> str:
-    return f" at {listed([f'{contrast.setting} ({_size(contrast)})' for contrast in contrasts])}"
-
-
 def _size(contrast: ContrastFindings) -> str:
-    paired, places = contrast.paired, decimals(contrast.smallest_effect)
-    if not paired.n:
-        return "no pair survived" if contrast.seeds else "no pair"
-    alone = f", {count(paired.n, 'surviving pair')} alone" if contrast.among_survivors else ""
-    size = f"{signed(paired.mean_difference, places)} {interval(paired.low, paired.high, places)}"
-    return size.removesuffix(" -") + alone
+    alone = f", {count(contrast.paired.n, 'surviving pair')} alone" if contrast.among_survivors else ""
+    return f"{size(contrast)}{alone}" if contrast.paired.n else "no pair survived" if contrast.seeds else "no pair"
 
 
 def divergences(findings: Findings) -> str:
     """Which variants diverged, how often and where."""
-    said, runs = [], 0
-    for setting in findings.settings:
-        where = f" at {setting.label}" if setting.label else ""
-        for variant in setting.variants:
-            runs += variant.finished
-            if lost := sum(variant.diverged):
-                said.append(f"{lost} of {count(variant.finished, 'run')} with `{variant.label}`{where}")
-    if not runs:
-        return ""
-    return f"Diverged: {listed(said)}; no other" if said else f"None of {count(runs, 'run')} diverged"
+    each = [(setting, variant) for setting in findings.settings for variant in setting.variants]
+    parts = [
+        f"{sum(variant.diverged)} of {count(variant.finished, 'run')} with `{variant.label}`{setting.at}"
+        for setting, variant in each
+        if any(variant.diverged)
+    ]
+    if parts:
+        return f"Diverged: {listed(parts)}; no other"
+    runs = sum(variant.finished for _, variant in each)
+    return f"None of {count(runs, 'run')} diverged" if runs else ""
 
 
 def best_settings(findings: Findings) -> str:
     """Each variant's best setting by its mean over the runs that did not diverge; empty for a single setting."""
-    study, settings = findings.study, findings.settings
-    if len(settings) < 2:
+    if len(findings.settings) < 2:
         return ""
-    places = decimals(study.smallest_effect)
-    said = []
-    for index, first in enumerate(settings[0].variants):
-        best = best_setting(findings, index)
-        if best is not None:
-            said.append(f"`{first.label}` {fixed(best.variants[index].mean.mean, places)} at {best.label}")
-    return f"Each at its best: {listed(said)}" if said else ""
+    parts = []
+    for index, first in enumerate(findings.settings[0].variants):
+        if best := best_setting(findings, index):
+            mean = fixed(best.variants[index].mean.mean, findings.study.places)
+            parts.append(f"`{first.label}` {mean} at {best.label}")
+    return f"Each at its best: {listed(parts)}" if parts else ""
 
 
 def best_setting(findings: Findings, index: int) -> SettingFindings | None:
     """The setting with the best mean of a variant; one in which runs diverged only where all settings have such."""
     sign = 1 if findings.study.metric.lower_is_better is not False else -1
-    found = [
-        (sum(setting.variants[index].diverged) > 0, sign * mean, place)
+    means = [
+        (any(setting.variants[index].diverged), sign * mean, place)
         for place, setting in enumerate(findings.settings)
         if math.isfinite(mean := setting.variants[index].mean.mean)
     ]
-    return findings.settings[min(found)[2]] if found else None
+    return findings.settings[min(means)[2]] if means else None
 
 
 def sensitivity(findings: Findings) -> str:
     """How much is lost on average at a rate that is not the best one, see `gpt.analysis.rate_sensitivity`."""
-    found = findings.rate_sensitivity
-    if not found:
+    rates = findings.rate_sensitivity
+    if not rates:
         return ""
-    places = max(0, decimals(findings.study.smallest_effect) - 1)
-    said = [
-        f"{fixed(variant.mean.mean, places)} with `{variant.label}`"
-        for variant in found.variants
-        if math.isfinite(variant.mean.mean)
-    ]
-    rates = count(len(found.values), "rate")
-    return f"Averaged over the {rates}, the loss lies above that at the best of them by {listed(said)}" if said else ""
+    places = max(0, findings.study.places - 1)
+    means = [f"{fixed(v.mean.mean, places)} with `{v.label}`" for v in rates.variants if math.isfinite(v.mean.mean)]
+    over = count(len(rates.values), "rate")
+    return f"Averaged over the {over}, the loss lies above that at the best of them by {listed(means)}" if means else ""
