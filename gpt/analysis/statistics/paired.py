@@ -7,7 +7,7 @@ counts every run.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Literal
@@ -189,16 +189,21 @@ def sign_flip_p(differences: ArrayLike, rounding: float = 0.0) -> float:
         return math.nan
     limit = abs(values.sum()) - 1e-12 * np.abs(values).sum() - n * rounding
     if n > EXACT_PAIRS:
-        bits = np.random.Philox(key=0)
         sums = np.zeros(DRAWS)
-        for value in values:
-            heads = np.unpackbits(bits.random_raw(DRAWS // 64 + 1).view(np.uint8))[:DRAWS]
+        for value, heads in zip(values, drawn_heads(n), strict=True):
             sums += np.where(heads, value, -value)
         return (int(np.sum(np.abs(sums) >= limit)) + 1) / (DRAWS + 1)
     sums = values[:1]  # the first sign stays: flipping all signs changes no absolute sum
     for value in values[1:]:
         sums = np.concatenate([sums + value, sums - value])
     return float(np.mean(np.abs(sums) >= limit))
+
+
+def drawn_heads(n: int) -> Iterator[NDArray[np.bool_]]:
+    """For each of n differences, in which of the DRAWS flips it keeps its sign; always the same ones."""
+    bits = np.random.Philox(key=0)
+    for _ in range(n):
+        yield np.unpackbits(bits.random_raw(DRAWS // 64 + 1).view(np.uint8))[:DRAWS].astype(bool)
 
 
 def smallest_p(n: int, ties: int = 0) -> float:
