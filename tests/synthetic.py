@@ -9,8 +9,7 @@ from typing import Any
 import numpy as np
 
 from gpt.config import RunConfig
-from gpt.probes import activations, attention, long_range  # noqa: F401  # they declare their arrays
-from gpt.records.catalogue import described
+from gpt.probes.declared import declared_arrays
 from gpt.records.files import write_atomic, write_json
 from gpt.records.jsonl import JsonlWriter
 from gpt.records.run_folder import Status, save_arrays
@@ -116,7 +115,7 @@ def write_run(out: Path, planned: PlannedRun, outcome: Outcome) -> None:
         "hardware": {"cpu": "Abacus", "cores": 2, "gpu": None, "system": "Wood"},
         "final_weights_sha256": hashlib.sha256(planned.fingerprint.encode()).hexdigest(),
     }
-    info["arrays"] = described(planned.config.model.context)
+    info["arrays"] = declared_arrays(planned.config)
     write_json(run.run_json, {**info, **outcome.changes})
     last = outcome.nan_at or (STEPS // 2 if outcome.state in ("running", "failed") else STEPS)
     with JsonlWriter(run.metrics) as rows:

@@ -27,7 +27,7 @@ MAY_IMPORT = {
     "data": CONFIGURATION,
     "model": CONFIGURATION,
     "records": CONFIGURATION,
-    "probes": {"config", "registry", "records", "model"},
+    "probes": {"config", "errors", "registry", "records", "model"},
     "train": CONFIGURATION | {"data", "model", "probes", "records"},
     "study": CONFIGURATION | {"records"},
     "analysis": CONFIGURATION | {"records", "study"},

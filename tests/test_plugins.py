@@ -59,6 +59,9 @@ class Lower(CharTokenizer):
 class Nothing(Probe):
     capture = frozenset({"residual"})
 
+    def arrays(self, context):
+        return ()
+
     def measure(self, intermediates):
         return {}
 """
@@ -215,3 +218,45 @@ def test_every_field_whose_values_register_offers_what_is_registered() -> None:
     assert set(REGISTRIES) == set(BUILT_IN)
     for field, names in BUILT_IN.items():
         assert set(names) == {name for name, cls in REGISTRIES[field].items() if not cls.always}, field
+
+
+BREAKING = """
+import torch
+from gpt.probes.protocol import PROBES, Probe
+from gpt.records.catalogue import Array
+
+
+@PROBES.register("breaking")
+class Breaking(Probe):
+    capture = frozenset({{"residual"}})
+
+    def arrays(self, context):
+        return [Array(name="{declared}", axes=("depth",))]
+
+    def measure(self, intermediates):
+        sizes = torch.stack([x.abs().mean((1, 2, 3)) for x in intermediates["residual"]], dim=1)
+        return {{{measured}}}
+"""
+
+
+@pytest.mark.parametrize(
+    ("declared", "measured", "line"),
+    [
+        ("size", "'sizes': sizes", "probe Breaking: declares but does not measure size; "),
+        ("size", "'size': sizes, 'sizes': sizes", "probe Breaking: measures but does not declare sizes; "),
+        ("size", "'size': sizes.mean(1)", "probe Breaking: size has the shape [1], must have the axes (seed, depth)"),
+    ],
+)
+def test_a_probe_that_measures_something_else_than_it_declares_fails_with_its_name_and_the_arrays(
+    run_file: Path, declared: str, measured: str, line: str
+) -> None:
+    (run_file.parent / "mine.py").write_text(BREAKING.format(declared=declared, measured=measured))
+    done = gpt("train", run_file.name, "--probes.extra", "[breaking]", folder=run_file.parent)
+    assert done.returncode == 3
+    assert "Traceback" not in done.stderr
+    assert [line in text for text in done.stderr.splitlines()].count(True) == 1
+
+
+def test_a_probe_whose_array_has_the_name_of_another_is_refused(run_file: Path) -> None:
+    (run_file.parent / "mine.py").write_text(BREAKING.format(declared="dead_share", measured="'dead_share': sizes"))
+    assert "array dead_share: declared twice" in refused(run_file, "--probes.extra", "[breaking]")

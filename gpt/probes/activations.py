@@ -3,11 +3,13 @@
 Shapes: S seed, B window, T position, D model width, F feed-forward width, L layer.
 """
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
 from gpt.probes.protocol import PROBES, Intermediates, Probe
-from gpt.records.catalogue import Array, Summary, declare
+from gpt.records.catalogue import Array, Summary
 
 DEAD = 0.01
 """a hidden unit is dead if it never exceeds this share of its layer's root mean square"""
@@ -17,12 +19,45 @@ DEAD = 0.01
 class ResidualStatistics(Probe):
     """The stream's root mean square, largest absolute value and excess kurtosis, after the embedding and each layer.
 
-    Each array has shape (S, L+1). Excess kurtosis is the fourth central moment over the squared variance, less the 3
-    of a normal distribution: high where a few values stand out from the rest.
+    Excess kurtosis is the fourth central moment over the squared variance, less the 3 of a normal distribution: high
+    where a few values stand out from the rest.
     """
 
     always = True
     capture = frozenset({"residual"})
+
+    def arrays(self, context: int) -> Sequence[Array]:
+        growth = Summary(
+            name="residual_growth",
+            title="growth of the stream",
+            unit="factor",
+            meaning="size of the residual stream after the last layer over that after the embedding",
+            over="growth",
+        )
+        kurtosis = Summary(
+            unit="excess kurtosis", meaning="of the residual stream at the end, largest over its places", over="max"
+        )
+        return (
+            Array(
+                name="residual_rms",
+                axes=("depth",),
+                title="root mean square of the stream",
+                meaning="1 is where normalisation puts it",
+                scale="log",
+                neutral=1.0,
+                summaries=(growth,),
+            ),
+            Array(name="residual_max", axes=("depth",), title="largest absolute value of the stream", scale="log"),
+            Array(
+                name="residual_kurtosis",
+                axes=("depth",),
+                title="excess kurtosis of the stream",
+                meaning="above 0, few values are far larger than the others",
+                scale="symlog",
+                neutral=0.0,
+                summaries=(kurtosis,),
+            ),
+        )
 
     def measure(self, intermediates: Intermediates) -> dict[str, Tensor]:
         streams = [x_SBTD.float().flatten(1) for x_SBTD in intermediates["residual"]]
@@ -41,10 +76,23 @@ def excess_kurtosis(x_SN: Tensor) -> Tensor:
 
 @PROBES.register("dead_units")
 class DeadUnits(Probe):
-    """`dead_share` (S, L): share of each layer's hidden feed-forward units that are dead on every probed character."""
+    """Share of each layer's hidden feed-forward units that are dead on every probed character."""
 
     always = True
     capture = frozenset({"mlp"})
+
+    def arrays(self, context: int) -> Sequence[Array]:
+        last = Summary(title="dead units", meaning="feed-forward units that are dead at the end")
+        return (
+            Array(
+                name="dead_share",
+                axes=("layer",),
+                unit="share of units",
+                title="dead feed-forward units",
+                meaning="they stay below 1 % of their layer's size on all probed text",
+                summaries=(last,),
+            ),
+        )
 
     def measure(self, intermediates: Intermediates) -> dict[str, Tensor]:
         shares = []
@@ -53,60 +101,3 @@ class DeadUnits(Probe):
             rms_S = hidden_SBTF.float().square().mean((1, 2, 3)).sqrt()
             shares.append((largest_SF < DEAD * rms_S[:, None]).float().mean(1))
         return {"dead_share": torch.stack(shares, dim=1)}
-
-
-declare(
-    Array(
-        name="residual_rms",
-        axes=("depth",),
-        title="root mean square of the stream",
-        meaning="1 is where normalisation puts it",
-        scale="log",
-        neutral=1.0,
-        summaries=(
-            Summary(
-                name="residual_growth",
-                title="growth of the stream",
-                unit="factor",
-                meaning="size of the residual stream after the last layer over that after the embedding",
-                over="growth",
-            ),
-        ),
-    )
-)
-declare(Array(name="residual_max", axes=("depth",), title="largest absolute value of the stream", scale="log"))
-declare(
-    Array(
-        name="residual_kurtosis",
-        axes=("depth",),
-        title="excess kurtosis of the stream",
-        meaning="above 0, few values are far larger than the others",
-        scale="symlog",
-        neutral=0.0,
-        summaries=(
-            Summary(
-                name="residual_kurtosis",
-                unit="excess kurtosis",
-                meaning="of the residual stream at the end, largest over its places",
-                over="max",
-            ),
-        ),
-    )
-)
-declare(
-    Array(
-        name="dead_share",
-        axes=("layer",),
-        unit="share of units",
-        title="dead feed-forward units",
-        meaning="they stay below 1 % of their layer's size on all probed text",
-        summaries=(
-            Summary(
-                name="dead_share",
-                title="dead units",
-                unit="share of units",
-                meaning="feed-forward units that are dead at the end",
-            ),
-        ),
-    )
-)

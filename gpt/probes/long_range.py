@@ -11,10 +11,37 @@ from torch import Tensor
 
 from gpt.model.gpt import token_losses
 from gpt.probes.protocol import Intermediates
-from gpt.records.catalogue import NATS, Array, declare
+from gpt.records.catalogue import NATS, Array
 
 Forward = Callable[[Tensor, Collection[str]], tuple[Tensor, Intermediates]]
 """a model: (1, N, X) characters and wanted intermediates -> (1, N, X, V) logits and intermediates"""
+
+
+LONG_RANGE_ARRAYS = (
+    Array(
+        name="loss_by_position",
+        axes=("position",),
+        unit=NATS,
+        title="loss",
+        meaning="at each position of a window, some beyond the trained context",
+    ),
+    Array(
+        name="context_loss",
+        axes=("context_lengths",),
+        unit=NATS,
+        title="loss",
+        meaning="of the same characters, seeing only so many before each",
+    ),
+    Array(
+        name="dependency",
+        axes=("distance",),
+        unit="loss per embedding",
+        title="gradient",
+        meaning="norm of the gradient of the last loss by the embedding so many characters back",
+        scale="log",
+    ),
+)
+"""what `long_range` measures; `context_lengths` beside them are the coordinates of an axis"""
 
 
 def long_range(forward: Forward, windows_NX: Tensor, context: int, together: int) -> dict[str, Tensor]:
@@ -60,33 +87,3 @@ def dependency(forward: Forward, windows_NX: Tensor) -> Tensor:
         last_SN1 = token_losses(logits_SNXV[:, :, -1:], windows_NX[None, :, -1:])
         (gradient_SNXD,) = torch.autograd.grad(last_SN1.sum(), intermediates["residual"][0])
     return torch.linalg.vector_norm(gradient_SNXD[0], dim=-1).flip(-1)
-
-
-declare(
-    Array(
-        name="loss_by_position",
-        axes=("position",),
-        unit=NATS,
-        title="loss",
-        meaning="at each position of a window, some beyond the trained context",
-    )
-)
-declare(
-    Array(
-        name="context_loss",
-        axes=("context_lengths",),
-        unit=NATS,
-        title="loss",
-        meaning="of the same characters, seeing only so many before each",
-    )
-)
-declare(
-    Array(
-        name="dependency",
-        axes=("distance",),
-        unit="loss per embedding",
-        title="gradient",
-        meaning="norm of the gradient of the last loss by the embedding so many characters back",
-        scale="log",
-    )
-)

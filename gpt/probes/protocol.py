@@ -1,11 +1,15 @@
-"""What a probe is: the windows and intermediates it asks for, and a pure function of them."""
+"""What a probe is: the windows and intermediates it asks for, what it records, and a pure function from one to the
+other."""
 
 from abc import abstractmethod
+from collections.abc import Sequence
 from typing import ClassVar, Literal
 
 from torch import Tensor
 
 from gpt.config import ProbeConfig
+from gpt.errors import InputError
+from gpt.records.catalogue import Array
 from gpt.registry import Registry, Variant
 
 Intermediates = dict[str, list[Tensor]]
@@ -25,13 +29,34 @@ class Probe(Variant):
         self.config = config
 
     @abstractmethod
+    def arrays(self, context: int) -> Sequence[Array]:
+        """What it measures; neutral levels may depend on how many characters the model can look back on."""
+
+    @abstractmethod
     def measure(self, intermediates: Intermediates) -> dict[str, Tensor]:
-        """Arrays by name, each leading with the seed axis."""
+        """The arrays by name, each leading with the seed axis."""
+
+    def checked(self, measured: dict[str, Tensor], context: int) -> dict[str, Tensor]:
+        """What `measure` returned, which must be what `arrays` declares.
+
+        Raises:
+            InputError: names an array that is missing, undeclared, or has other axes.
+        """
+        declared = {array.name: array.axes for array in self.arrays(context)}
+        where = f"probe {type(self).__name__}"
+        for name in sorted(declared.keys() ^ measured.keys()):
+            missing = "declares but does not measure" if name in declared else "measures but does not declare"
+            raise InputError(f"{where}: {missing} {name}; `arrays` and `measure` must name the same arrays")
+        for name, axes in declared.items():
+            if measured[name].dim() != 1 + len(axes):
+                shape, must = list(measured[name].shape), ", ".join(["seed", *axes])
+                raise InputError(f"{where}: {name} has the shape {shape}, must have the axes ({must})")
+        return measured
 
 
 PROBES = Registry("probes.extra", Probe)
 
 
 def probes_of(config: ProbeConfig) -> list[Probe]:
-    """What is measured on the probe windows; nothing where probes are off."""
-    return [PROBES[name](config) for name in PROBES.chosen(config.extra)] if config.every else []
+    """What a run measures on the probe windows, where it probes at all."""
+    return [PROBES[name](config) for name in PROBES.chosen(config.extra)]

@@ -1,19 +1,27 @@
 """What runs record, declared once: tables, figures, the interactive page, CSV and W&B all derive from these entries.
 
 A probe, the package's or a plug-in's, declares its arrays beside the measurement. A run keeps the entries of all that
-was declared in its run.json, so that its records can be read without the code that made them.
+it may record in its run.json, so that its records can be read without the code that made them.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import TypeAdapter
 
-from gpt.errors import InputError
-from gpt.records.schema import CLIP_SCALE, GRAD_NORM, LAYER_GRAD_NORM, LR, MICRO_BATCH_GRAD_NORM, TRAIN_LOSS, VAL_LOSS
+from gpt.records.schema import (
+    CLIP_SCALE,
+    GRAD_NORM,
+    LAYER_GRAD_NORM,
+    LR,
+    MICRO_BATCH_GRAD_NORM,
+    TRAIN_LOSS,
+    UPDATE_RATIO,
+    VAL_LOSS,
+)
 
 NATS = "nats per character"
 BY_LAYER = ("layer", "depth", "module")
@@ -47,8 +55,12 @@ class Scalar(Entry):
 
 @dataclass(frozen=True, kw_only=True)
 class Summary(Entry):
-    """One number of a whole run, made of an array; only with a title it is a column where settings share a table."""
+    """One number of a whole run, made of an array, whose name and unit it has unless it is given others.
 
+    Only with a title it is a column where settings share a table.
+    """
+
+    name: str = ""
     steps: Literal["last", "all"] = "last"
     """probed steps that it is made of"""
     over: Literal["mean", "max", "growth"] = "mean"
@@ -69,6 +81,10 @@ class Array(Entry):
     neutral_title: str = ""
     """of that level"""
     summaries: tuple[Summary, ...] = ()
+
+    def __post_init__(self) -> None:
+        own = tuple(replace(s, name=s.name or self.name, unit=s.unit or self.unit) for s in self.summaries)
+        object.__setattr__(self, "summaries", own)
 
     @property
     def is_heatmap(self) -> bool:
@@ -105,32 +121,32 @@ SCALARS: dict[str, Scalar] = {
 }
 """numbers of a row"""
 
-_DECLARED: dict[str, tuple[Array, Callable[[int], float] | None]] = {}
-
-
-def declare(array: Array, neutral: Callable[[int], float] | None = None) -> None:
-    """Add an array to what runs describe.
-
-    Args:
-        neutral: its neutral level where that depends on the context, in characters.
-
-    Raises:
-        InputError: another one has its name.
-    """
-    if array.name in _DECLARED:
-        raise InputError(f"array {array.name}: declared already; each recorded array needs a name of its own")
-    _DECLARED[array.name] = array, neutral
-
-
-def described(context: int) -> list[dict[str, Any]]:
-    """Everything declared so far, for run.json.
-
-    Args:
-        context: characters that the run's model can look back on.
-    """
-    arrays = [replace(array, neutral=neutral(context)) if neutral else array for array, neutral in _DECLARED.values()]
-    return [asdict(array) for array in arrays]
-
+TRAINING_ARRAYS = (
+    Array(
+        name=LAYER_GRAD_NORM,
+        axes=("module",),
+        unit="loss per weight",
+        title="gradient norm of the layer",
+        meaning="before clipping",
+        scale="log",
+    ),
+    Array(
+        name=MICRO_BATCH_GRAD_NORM,
+        axes=("micro-batch",),
+        unit="loss per weight",
+        title="gradient norm of the micro-batch",
+        meaning="of the mean gradient of each equal part of the batch",
+        scale="log",
+    ),
+    Array(
+        name=UPDATE_RATIO,
+        axes=("module",),
+        title="update / weight",
+        meaning="norm of one step's change over the norm of the weights: layers far apart learn at different speeds",
+        scale="log",
+    ),
+)
+"""what training records whether or not anything is probed"""
 
 _ARRAYS = TypeAdapter(list[Array])
 
@@ -139,7 +155,7 @@ def arrays_of(run_json: Mapping[str, Any]) -> dict[str, Array]:
     """The arrays that a run describes, by name.
 
     Raises:
-        ValueError: they are not described as `described` does.
+        ValueError: they are no `Array`s.
     """
     return {array.name: array for array in _ARRAYS.validate_python(run_json.get("arrays", []))}
 
@@ -173,34 +189,3 @@ def coordinates(axis: str, arrays: Mapping[str, NDArray[np.floating]], size: int
         return Coordinates("characters", arrays[axis].tolist())
     title, first = {"distance": ("characters back", 0), "position": ("position", 1)}.get(axis, (axis, 0))
     return Coordinates(title, list(range(first, first + size)))
-
-
-declare(
-    Array(
-        name=LAYER_GRAD_NORM,
-        axes=("module",),
-        unit="loss per weight",
-        title="gradient norm of the layer",
-        meaning="before clipping",
-        scale="log",
-    )
-)
-declare(
-    Array(
-        name=MICRO_BATCH_GRAD_NORM,
-        axes=("micro-batch",),
-        unit="loss per weight",
-        title="gradient norm of the micro-batch",
-        meaning="of the mean gradient of each equal part of the batch",
-        scale="log",
-    )
-)
-declare(
-    Array(
-        name="update_ratio",
-        axes=("module",),
-        title="update / weight",
-        meaning="norm of one step's change over the norm of the weights: layers far apart learn at different speeds",
-        scale="log",
-    )
-)

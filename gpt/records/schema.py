@@ -12,6 +12,10 @@ LAYER_GRAD_NORM = "grad/layer_norm"
 MICRO_BATCH_GRAD_NORM = "grad/micro_batch_norm"
 """Key of a list: the norm of the mean gradient of each part of the batch, a rank's micro-batch; parts have one size."""
 
+UPDATE_RATIO = "update_ratio"
+ATTENTION_ENTROPY = "attention_entropy"
+"""Arrays of probed steps that training itself makes, or makes events of."""
+
 NONFINITE = "nonfinite"
 SPIKE = "spike"
 LEARNED_NOTHING = "learned_nothing"

@@ -4,9 +4,12 @@ import ast
 from collections.abc import Iterator
 from typing import Any
 
+DESCRIPTIONS = frozenset({"Array", "Summary"})
+"""what says how a reader is shown numbers, see `gpt.records.catalogue`"""
+
 
 class Numeric(ast.NodeTransformer):
-    """A definition without annotations, docstrings, imports, assertions, and what its errors say.
+    """A definition without annotations, docstrings, imports, assertions, what its errors say and arrays are called.
 
     Of a configuration's models only what is computed from their fields is left: the fields' values are in a run's
     fingerprint. The tree that is given is changed.
@@ -36,6 +39,11 @@ class Numeric(ast.NodeTransformer):
     def visit_Expr(self, node: ast.Expr) -> ast.AST | None:
         is_text = isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
         return None if is_text else self.generic_visit(node)
+
+    def visit_Call(self, node: ast.Call) -> ast.AST:
+        if _last_word(node.func) in DESCRIPTIONS:
+            return ast.Constant(None)
+        return self.generic_visit(node)
 
     def visit_Raise(self, node: ast.Raise) -> ast.AST:
         return ast.Raise(node.exc.func if isinstance(node.exc, ast.Call) else node.exc)

@@ -9,7 +9,7 @@ from gpt.data.dataset import Dataset
 from gpt.errors import InputError
 from gpt.fingerprint import fingerprint
 from gpt.model.gpt import layer_names
-from gpt.records.catalogue import described
+from gpt.probes.declared import declared_arrays
 from gpt.records.files import jsonable, read_json, write_json
 from gpt.records.run_folder import RunFolder
 from gpt.runner.code_version import this_code
@@ -57,7 +57,7 @@ def describe_run(planned: PlannedRun, run: RunFolder, data: Dataset, engine: Eng
     stack = describe_stack(engine.device)
     if not run.run_json.exists():
         made_by = {"code": this_code().parts(config), "stack": stack, "source": describe_source()}
-        arrays = described(config.model.context)
+        arrays = declared_arrays(config)
         hardware = describe_hardware(engine.device)
         write_json(run.run_json, {**info, **made_by, "hardware": hardware, "arrays": arrays})
         return

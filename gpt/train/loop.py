@@ -10,6 +10,7 @@ from gpt.data.batches import repeated_windows, training_batch, validation_window
 from gpt.data.dataset import Dataset
 from gpt.model.with_weights import with_weights
 from gpt.probes.protocol import Probe
+from gpt.records.schema import UPDATE_RATIO
 from gpt.train.context_use import measure_long_range
 from gpt.train.engines.engine import Engine
 from gpt.train.optim.schedule import learning_rate
@@ -53,7 +54,7 @@ def train(
             capture = frozenset().union(*(probe.capture for probe in asking))
             intermediates = engine.observe(read_NT, capture) if capture else {}
             for probe in asking:
-                arrays |= probe.measure(intermediates)
+                arrays |= probe.checked(probe.measure(intermediates), model.context)
         writer.probed(step, arrays)
 
     writer.progress(start)
@@ -71,7 +72,7 @@ def train(
         if plan.is_eval_step(step):
             evaluate(step)
         if out.update_ratio_SL is not None:
-            observe(step, {"update_ratio": out.update_ratio_SL})
+            observe(step, {UPDATE_RATIO: out.update_ratio_SL})
         stopping = engine.ranks.any(stop() or writer.all_ended)
         if stopping or step % plan.checkpoint_every == 0 or step == plan.steps:
             writer.checkpoint(step)

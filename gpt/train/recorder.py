@@ -7,6 +7,7 @@ from typing import Any
 from gpt.config import RunConfig
 from gpt.records.jsonl import NOTHING, JsonlWriter, read_jsonl
 from gpt.records.run_folder import RunFolder
+from gpt.records.schema import VAL_LOSS
 from gpt.train.events import EventDetector
 
 
@@ -25,7 +26,7 @@ class RunRecorder:
         for row in read_jsonl(run.metrics):
             self.detector.observe(row)
             if not self.ended:
-                self.best_loss = min(self.best_loss, row.get("val/loss", math.inf))
+                self.best_loss = min(self.best_loss, row.get(VAL_LOSS, math.inf))
         run.drop_probes_after(start)
 
     @property
@@ -44,7 +45,7 @@ class RunRecorder:
             kept.append(row)
         self._rows.append(kept)
         self._events.append(events)
-        last_loss = kept[-1].get("val/loss", math.inf) if kept and not self.ended else math.inf
+        last_loss = kept[-1].get(VAL_LOSS, math.inf) if kept and not self.ended else math.inf
         improved = last_loss < self.best_loss
         self.best_loss = min(self.best_loss, last_loss)
         return improved

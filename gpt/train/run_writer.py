@@ -16,7 +16,16 @@ from gpt.data.dataset import Dataset
 from gpt.records.files import read_json, write_atomic, write_json
 from gpt.records.manifest import write_manifest
 from gpt.records.run_folder import RunFolder, State, Status, save_arrays
-from gpt.records.schema import MICRO_BATCH_GRAD_NORM
+from gpt.records.schema import (
+    ATTENTION_ENTROPY,
+    CLIP_SCALE,
+    GRAD_NORM,
+    LAYER_GRAD_NORM,
+    LR,
+    MICRO_BATCH_GRAD_NORM,
+    TRAIN_LOSS,
+    VAL_LOSS,
+)
 from gpt.train import checkpoint
 from gpt.train.engines.engine import Engine, StepOut
 from gpt.train.recorder import RunRecorder
@@ -90,8 +99,8 @@ class RunWriter:
         for index, run in enumerate(self._runs):
             if run.ended:
                 continue
-            if "attention_entropy" in arrays:
-                run.on_attention_entropy(step, arrays["attention_entropy"].mean(2)[index].tolist())
+            if ATTENTION_ENTROPY in arrays:
+                run.on_attention_entropy(step, arrays[ATTENTION_ENTROPY].mean(2)[index].tolist())
             kept = {name: value[index].cpu().numpy() for name, value in arrays.items()}
             save_arrays(run.folder.probe_file(step), kept, {"step": str(step)})
 
@@ -150,7 +159,7 @@ class RunWriter:
             for rows, val_loss in zip(rows_S, val_loss_S.tolist(), strict=True):
                 if not rows:
                     rows.append({"step": step})
-                rows[-1]["val/loss"] = val_loss
+                rows[-1][VAL_LOSS] = val_loss
         return [run.write(rows) for run, rows in zip(self._runs, rows_S, strict=True)]
 
     def _write_status(self, index: int, state: State, step: int, why: str = "") -> None:
@@ -171,17 +180,17 @@ def _rows(waiting: Sequence[tuple[int, float, StepOut]], seeds: int) -> list[lis
         return [[] for _ in range(seeds)]
     steps, lrs, outs = zip(*waiting, strict=True)
     columns = {
-        "train/loss": torch.stack([o.loss_S for o in outs], dim=1),
-        "grad/norm": torch.stack([o.grad_norm_S for o in outs], dim=1),
-        "grad/clip_scale": torch.stack([o.clip_scale_S for o in outs], dim=1),
-        "grad/layer_norm": torch.stack([o.layer_grad_norm_SL for o in outs], dim=1),
+        TRAIN_LOSS: torch.stack([o.loss_S for o in outs], dim=1),
+        GRAD_NORM: torch.stack([o.grad_norm_S for o in outs], dim=1),
+        CLIP_SCALE: torch.stack([o.clip_scale_S for o in outs], dim=1),
+        LAYER_GRAD_NORM: torch.stack([o.layer_grad_norm_SL for o in outs], dim=1),
     }
     if outs[0].micro_batch_norm_SM is not None:
         columns[MICRO_BATCH_GRAD_NORM] = torch.stack([o.micro_batch_norm_SM for o in outs], dim=1)
     values = {key: column.tolist() for key, column in columns.items()}
     return [
         [
-            {"step": step, "lr": lr, **{key: value[s][i] for key, value in values.items()}}
+            {"step": step, LR: lr, **{key: value[s][i] for key, value in values.items()}}
             for i, (step, lr) in enumerate(zip(steps, lrs, strict=True))
         ]
         for s in range(seeds)

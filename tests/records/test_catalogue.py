@@ -5,35 +5,43 @@ import json
 import numpy as np
 import pytest
 
+from gpt.config import RunConfig
 from gpt.errors import InputError
-from gpt.probes import activations, attention, long_range  # noqa: F401  # they declare their arrays
-from gpt.records import catalogue
-from gpt.records.catalogue import Array, arrays_of, axis_names, coordinates, declare, described
+from gpt.probes import declared
+from gpt.probes.declared import declared_arrays
+from gpt.records.catalogue import Array, Summary, arrays_of, axis_names, coordinates
+from gpt.records.files import jsonable
 
 MODULES = ["embedding", "layer 0", "layer 1", "head"]
 
 
-def test_a_run_keeps_what_was_declared_and_reads_it_back():
-    again = arrays_of(json.loads(json.dumps({"arrays": described(32)})))
-    assert list(again) == list(catalogue._DECLARED)
-    for name, (array, neutral) in catalogue._DECLARED.items():
-        level = neutral(32) if neutral else array.neutral
-        assert again[name] == Array(**{**vars(array), "neutral": level})
+def test_a_run_keeps_what_was_declared_and_reads_it_back(tiny: RunConfig):
+    tiny = tiny.model_copy(update={"model": tiny.model.model_copy(update={"context": 32})})
+    declared = declared_arrays(tiny)
+    again = arrays_of(json.loads(json.dumps(jsonable({"arrays": declared}))))
+    assert list(again.values()) == declared
     assert again["attention_entropy"].neutral == pytest.approx(2.5487, abs=5e-5)
 
 
-def test_every_array_says_what_it_is():
-    for array in arrays_of({"arrays": described(8)}).values():
+def test_every_array_says_what_it_is(tiny: RunConfig):
+    for array in declared_arrays(tiny):
         assert array.title
         assert array.axes
         assert array.unit or array.name.startswith(("residual_", "update_ratio"))
 
 
-def test_names_are_declared_once(monkeypatch):
-    monkeypatch.setattr(catalogue, "_DECLARED", {})
-    declare(Array(name="twice", axes=("layer",)))
-    with pytest.raises(InputError, match="array twice: declared already"):
-        declare(Array(name="twice", axes=("depth",)))
+def test_names_are_declared_once(monkeypatch, tiny: RunConfig):
+    monkeypatch.setattr(declared, "LONG_RANGE_ARRAYS", (Array(name="dead_share", axes=("layer",)),))
+    with pytest.raises(InputError, match="array dead_share: declared twice"):
+        declared_arrays(tiny)
+
+
+def test_a_summary_has_its_arrays_name_and_unit_unless_it_has_its_own():
+    plain, own = Summary(meaning="the mean"), Summary(name="most", unit="factor", over="max")
+    assert Array(name="size", unit="nats", axes=("layer",), summaries=(plain, own)).summaries == (
+        Summary(name="size", unit="nats", meaning="the mean"),
+        own,
+    )
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,7 @@ OWN = '''
 import torch
 
 from gpt.probes.protocol import PROBES, Probe
-from gpt.records.catalogue import Array, Summary, declare
+from gpt.records.catalogue import Array, Summary
 
 
 @PROBES.register("sharpness")
@@ -30,6 +30,17 @@ class Sharpness(Probe):
     """Largest weight of each row of attention, and the sign of the stream."""
 
     capture = frozenset({"attention", "residual"})
+
+    def arrays(self, context):
+        sharpest = Summary(name="sharpest", title="sharpest head", meaning="sharpest head at the end", over="max")
+        return [
+            Array(name="sharpness", axes=("layer", "head"), unit="weight", title="sharpness of a head",
+                  meaning="1, a head looks at one character", summaries=(sharpest,)),
+            Array(name="sharpness_by_position", axes=("position",), title="sharpness along the text"),
+            Array(name="positive_share", axes=("depth",), unit="share of values", title="values above 0", neutral=0.5),
+            Array(name="stream_mean", axes=(), title="mean of the stream"),
+            Array(name="squared_weights", axes=("layer", "head", "position", "key"), title="squared attention"),
+        ]
 
     def measure(self, intermediates):
         weights = [w_SBHTU.float() for w_SBHTU in intermediates["attention"]]
@@ -42,16 +53,6 @@ class Sharpness(Probe):
             "stream_mean": stream.mean((1, 2, 3, 4)),
             "squared_weights": torch.stack([w[:, 0].square() for w in weights], dim=1),
         }
-
-
-SHARPEST = Summary(name="sharpest", title="sharpest head", unit="weight", meaning="sharpest head at the end",
-                   over="max")
-declare(Array(name="sharpness", axes=("layer", "head"), unit="weight", title="sharpness of a head",
-              meaning="1, a head looks at one character", summaries=(SHARPEST,)))
-declare(Array(name="sharpness_by_position", axes=("position",), title="sharpness along the text"))
-declare(Array(name="positive_share", axes=("depth",), unit="share of values", title="values above 0", neutral=0.5))
-declare(Array(name="stream_mean", axes=(), title="mean of the stream"))
-declare(Array(name="squared_weights", axes=("layer", "head", "position", "key"), title="squared attention"))
 '''
 STEPS = (0, 20, 40)
 """probed"""

@@ -103,6 +103,7 @@ HARMLESS = [
     ("train/run_writer.py", "FLUSH_EVERY = 50", "FLUSH_EVERY = 51"),
     ("train/engines/micro_batches.py", "must be a multiple of", "has to be a multiple of"),
     ("config.py", "heads: Positive\n", "head_count: Positive = 1\n    heads: Positive\n"),
+    ("probes/attention.py", "how far back a head looks, weighted", "how far a head looks back, weighted"),
     ("train/loop.py", "windows_NT = torch", "# a remark\n    windows_NT = torch"),
 ]
 

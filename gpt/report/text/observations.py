@@ -9,7 +9,7 @@ import numpy as np
 from gpt.analysis.findings import SettingFindings, StudyFindings, VariantFindings
 from gpt.analysis.secondary import SHORT_CONTEXT
 from gpt.records.formatting import count, listed, percent, short
-from gpt.records.schema import LEARNED_NOTHING, NONFINITE
+from gpt.records.schema import ENTROPY_COLLAPSE, LEARNED_NOTHING, NONFINITE, SPIKE
 
 HEADS = {"attention_distance", "attention_previous", "attention_first", "attention_induction"}
 """arrays that the sentence on heads needs"""
@@ -45,7 +45,7 @@ def _stability(variants: Sequence[VariantFindings]) -> str:
             how = [f"{v.events[kind].runs} {words}" for kind, words in kinds if v.events[kind].runs]
             when = f"at step {lost[0]}" if lost[0] == lost[-1] else f"at steps {lost[0]} to {lost[-1]}"
             said += f" ({'; '.join([*how, when])})"
-        spikes, collapses = (v.events[kind] for kind in ("spike", "entropy_collapse"))
+        spikes, collapses = (v.events[kind] for kind in (SPIKE, ENTROPY_COLLAPSE))
         said += f", {count(spikes.count, 'loss spike')}"
         if collapses.runs:
             said += f", attention collapsed in {count(collapses.runs, 'run')}"

@@ -6,11 +6,12 @@ import gpt.probes
 import gpt.train.optim  # noqa: F401  # these register what they define
 from gpt.config import RunConfig
 from gpt.errors import InputError
+from gpt.probes.declared import declared_arrays
 from gpt.registry import REGISTRIES
 
 
 def check_variants(config: RunConfig) -> None:
-    """Ask every class that a run chooses whether it can be built.
+    """Ask every class that a run chooses whether it can be built, and all of its arrays for names of their own.
 
     Raises:
         InputError: names the field, what was got and what must hold.
@@ -22,3 +23,4 @@ def check_variants(config: RunConfig) -> None:
             variant.check(section)
         except InputError as error:
             raise InputError(f"{field}: {error}") from None
+    declared_arrays(config)

@@ -1,13 +1,15 @@
 """Is everything there, and is it what was written? Every checksum, record and planned run; nothing is changed."""
 
 import contextlib
+import itertools
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from gpt.analysis.collect import RunReader, collect
+from gpt.analysis.findings import Findings
 from gpt.errors import InputError
 from gpt.records.files import jsonable, read_json
 from gpt.records.formatting import count
@@ -162,7 +164,7 @@ def _study(place: Path) -> Iterator[str]:
         yield from differences(folder.report, files_below(folder.report))
         results = collect(folder)
         values = [run.value(results.metric) for _, _, _, run in results.places()]
-        yield from _findings(folder.findings, jsonable(values))
+        yield from _values(folder.findings, Findings.read(folder.findings), values)
 
 
 def _published(folder: Path) -> Iterator[str]:
@@ -172,16 +174,16 @@ def _published(folder: Path) -> Iterator[str]:
         return
     if not (folder / "study.yaml").exists():
         return
-    found = read_json(folder / "findings.json")
+    findings = Findings.read(folder / "findings.json")
     study, runs = load_study(folder / "study.yaml", None), read_json(folder / "runs.json")
-    yield from _table(folder / "runs.json", plan(study, found["data"]["sha256"]), runs)
+    yield from _table(folder / "runs.json", plan(study, findings.data.sha256), runs)
     metric = str(parse_metric(study.metric))
     yield from (
         f"{folder / 'runs.json'}: run {run['run']} is not finished: {run['state']}"
         for run in runs
         if run["state"] not in FINISHED
     )
-    yield from _findings(folder / "findings.json", [run["values"][metric] for run in runs])
+    yield from _values(folder / "findings.json", findings, [run["values"][metric] for run in runs])
 
 
 def _table(place: Path, planned: list[PlannedRun], table: Any) -> Iterator[str]:
@@ -199,15 +201,14 @@ def _table(place: Path, planned: list[PlannedRun], table: Any) -> Iterator[str]:
             yield f"{place}: {describe(run)} is run {found}, must be {run.fingerprint}"
 
 
-def _findings(path: Path, values: list[float | None]) -> Iterator[str]:
+def _values(path: Path, findings: Findings, values: Sequence[float | None]) -> Iterator[str]:
     """Whether the findings' values are those of the runs, which come setting by setting, variant by variant."""
-    found = read_json(path)
-    reported = [
-        value for setting in found["settings"] for variant in setting["variants"] for value in variant["values"]
-    ]
-    if reported != values:
-        where = next((i for i, (mine, theirs) in enumerate(zip(reported, values, strict=False)) if mine != theirs), -1)
-        yield f"{path}: says other values than the runs (number {where + 1}); `gpt study report` writes it again"
+    reported = [value for setting in findings.settings for variant in setting.variants for value in variant.values]
+    pairs = itertools.zip_longest(jsonable(reported), jsonable(values), fillvalue="missing")  # NaN is None in JSON
+    for number, (mine, theirs) in enumerate(pairs, start=1):
+        if mine != theirs:
+            yield f"{path}: says other values than the runs (number {number}); `gpt study report` writes it again"
+            return
 
 
 def _is_run(folder: Path) -> bool:
