@@ -1,7 +1,7 @@
 """How a trained model uses its context: what is read off the arrays of a run's `long_range.safetensors`.
 
 T is the trained context. `loss_by_position` (2T,), or (T,) where positions are learned; `context_lengths` and
-`context_loss` (K,); `dependency` (T,), by distance, 0 being the last character itself.
+`context_loss` (K,); `dependency` (T,), the gradient by distance, 0 being the last character itself.
 """
 
 import math
@@ -13,18 +13,18 @@ from numpy.typing import NDArray
 Arrays = Mapping[str, NDArray[np.float64]]
 
 
-def median_lookback(dependency_T: NDArray[np.float64]) -> float:
+def median_lookback(gradient_T: NDArray[np.float64]) -> float:
     """The fewest last characters that hold half of the gradient with respect to the past; NaN without a gradient."""
-    total = dependency_T.sum()
+    total = gradient_T.sum()
     if not (math.isfinite(total) and total > 0):
         return math.nan
-    return float(np.argmax(np.cumsum(dependency_T) >= total / 2) + 1)
+    return float(np.argmax(np.cumsum(gradient_T) >= total / 2) + 1)
 
 
-def reach(dependency_T: NDArray[np.float64]) -> NDArray[np.float64]:
+def cumulative_share(gradient_T: NDArray[np.float64]) -> NDArray[np.float64]:
     """(T,) share of the gradient that lies within so many characters, 1 to T; NaN without a gradient."""
-    total = dependency_T.sum()
-    return np.cumsum(dependency_T) / total if total > 0 else np.full(len(dependency_T), math.nan)
+    total = gradient_T.sum()
+    return np.cumsum(gradient_T) / total if total > 0 else np.full(len(gradient_T), math.nan)
 
 
 def loss_added_by_cut(arrays: Arrays, characters: int) -> float:

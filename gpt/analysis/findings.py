@@ -22,7 +22,7 @@ from gpt.records.formatting import decimals
 from gpt.records.run_folder import FINISHED, State
 from gpt.study.spec import Kind, Scalar, kind_of
 
-Source = Literal["init", "order", "rest"]
+Source = Literal["init", "order", "residual"]
 """of the variance between runs: seed of the weights, seed of the batches, what belongs to a pair of them"""
 
 
@@ -201,7 +201,7 @@ class LongRange:
     context_lengths: list[int]
     """characters that the model sees, for `context_loss`"""
     context_loss: Measured[MeanCurve]
-    reach: Measured[MeanCurve]
+    cumulative_share: Measured[MeanCurve]
     """share of the gradient with respect to the past that lies within 1, 2, ... characters"""
 
 
@@ -369,7 +369,7 @@ class SpreadDuringTraining:
     steps: list[int]
     init: Measured[list[float]]
     order: Measured[list[float]]
-    rest: Measured[list[float]]
+    residual: Measured[list[float]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -481,7 +481,7 @@ class Findings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
-    version: Literal[2] = 2
+    version: Literal[3] = 3
     study: StudyFindings
     runs: RunCounts
     family: int
@@ -519,8 +519,8 @@ class Findings(BaseModel):
             InputError: the file is missing, no JSON, or of another version.
         """
         data = read_json(path)
-        if not isinstance(data, dict) or data.get("version") != 2:
-            raise InputError(f"{path}: must be findings of version 2; `gpt study report OUT` writes them again")
+        if not isinstance(data, dict) or data.get("version") != 3:
+            raise InputError(f"{path}: must be findings of version 3; `gpt study report OUT` writes them again")
         try:
             return cls.model_validate(data)
         except ValidationError as error:

@@ -28,7 +28,7 @@ from gpt.records.schema import VAL_LOSS
 
 Floats = NDArray[np.float64]
 
-SOURCES: tuple[Source, ...] = ("init", "order", "rest")
+SOURCES: tuple[Source, ...] = ("init", "order", "residual")
 SHARED: tuple[Shared, ...] = ("nothing", "init", "order", "both")
 
 

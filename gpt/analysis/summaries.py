@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gpt.analysis.collect import Group, RunReader
-from gpt.analysis.context_use import reach
+from gpt.analysis.context_use import cumulative_share
 from gpt.analysis.controls import mean_probe
 from gpt.analysis.findings import ArrayFindings, EventCount, GradientQuantiles, LongRange, MeanCurve
 from gpt.analysis.statistics.paired import mean_interval
@@ -106,7 +106,7 @@ def _long_range(runs: Sequence[RunReader]) -> LongRange | None:
         loss_by_position=_curve(np.stack([a["loss_by_position"] for a in arrays])),
         context_lengths=[int(length) for length in arrays[0]["context_lengths"]],
         context_loss=_curve(np.stack([a["context_loss"] for a in arrays])),
-        reach=_curve(np.stack([reach(a["dependency"]) for a in arrays])),
+        cumulative_share=_curve(np.stack([cumulative_share(a["dependency"]) for a in arrays])),
     )
 
 

@@ -3,7 +3,7 @@ import math
 import numpy as np
 import pytest
 
-from gpt.analysis.context_use import loss_added_beyond, loss_added_by_cut, median_lookback, reach
+from gpt.analysis.context_use import cumulative_share, loss_added_beyond, loss_added_by_cut, median_lookback
 
 
 @pytest.mark.parametrize(
@@ -15,14 +15,14 @@ def test_the_half_length_is_the_fewest_characters_that_hold_half_of_the_gradient
     assert median_lookback(curve) == length
     naive = min(k for k in range(1, len(curve) + 1) if sum(dependency[:k]) >= sum(dependency) / 2)
     assert median_lookback(curve) == naive
-    assert reach(curve)[length - 1] >= 0.5
-    assert reach(curve)[-1] == 1
+    assert cumulative_share(curve)[length - 1] >= 0.5
+    assert cumulative_share(curve)[-1] == 1
 
 
 def test_without_a_gradient_there_is_no_half_length():
     assert math.isnan(median_lookback(np.zeros(4)))
     assert math.isnan(median_lookback(np.array([1.0, np.nan])))
-    assert np.isnan(reach(np.zeros(4))).all()
+    assert np.isnan(cumulative_share(np.zeros(4))).all()
 
 
 def arrays(context, positions):

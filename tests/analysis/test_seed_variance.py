@@ -36,7 +36,7 @@ def test_components_are_those_of_the_table_of_init_seeds_by_order_seeds(tmp_path
     expected = variance_components(TABLE)
     assert components.split.init.estimate == pytest.approx(expected.init.estimate)
     assert components.split.order.estimate == pytest.approx(expected.order.estimate)
-    assert components.split.rest.spread.high == pytest.approx(expected.rest.spread.high)
+    assert components.split.residual.spread.high == pytest.approx(expected.residual.spread.high)
     assert components.split.init.share > components.split.order.share
     assert (components.planned, components.finished, components.diverged) == (25, 25, 0)
 
@@ -124,7 +124,7 @@ def test_other_numbers_and_every_evaluation_are_taken_apart_too(tmp_path):
     assert "clip_scale_mean" not in components.secondary  # no run has one
     during = components.during_training
     assert during.steps == [0, 10, 20, 30, 40]
-    assert during.order[0] == during.rest[0] == 0
+    assert during.order[0] == during.residual[0] == 0
     assert during.init[0] == pytest.approx(np.std(seeds.INIT, ddof=1))
     assert (during.init[-1], during.order[-1]) == pytest.approx(component_sds(TABLE)[:2])
 

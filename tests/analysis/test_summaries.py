@@ -73,8 +73,10 @@ def test_long_range_curves_are_means_with_intervals(tmp_path):
     half = 4.302652729749464 * 0.01 / np.sqrt(3)
     assert loss.high[0] - loss.low[0] == pytest.approx(2 * half, rel=1e-3)
     assert found.context_loss.mean == pytest.approx([3.0, 2.5, 2.25, 2.125])
-    assert found.reach.mean[:2] == pytest.approx([(2 / 3.5 + 1 / 4.5) / 3, (3 / 3.5 + 3 / 4.5) / 3], rel=1e-5)
-    assert found.reach.mean[-1] == 1
+    assert found.cumulative_share.mean[:2] == pytest.approx(
+        [(2 / 3.5 + 1 / 4.5) / 3, (3 / 3.5 + 3 / 4.5) / 3], rel=1e-5
+    )
+    assert found.cumulative_share.mean[-1] == 1
 
 
 def test_what_was_not_recorded_is_not_there(tmp_path):

@@ -27,12 +27,12 @@ SHROUT_FLEISS = np.array(
 
 
 def table(shape, sds, seed):
-    """A table drawn from the model with these standard deviations of rows, columns and rest."""
+    """A table drawn from the model with these standard deviations of rows, columns and residual."""
     rows, columns = shape
     z = normal(seed, "variance test", rows + columns + rows * columns)
-    init, order, rest = sds
+    init, order, residual = sds
     rest_SO = z[rows + columns :].reshape(shape)
-    return 5 + init * z[:rows, None] + order * z[rows : rows + columns] + rest * rest_SO
+    return 5 + init * z[:rows, None] + order * z[rows : rows + columns] + residual * rest_SO
 
 
 def naive_mean_squares(values):
@@ -51,7 +51,7 @@ def naive_mean_squares(values):
 
 def everything(found):
     """Every spread of a result by a name of its own."""
-    parts = {name: getattr(found, name).spread for name in ("init", "order", "rest")}
+    parts = {name: getattr(found, name).spread for name in ("init", "order", "residual")}
     return {**parts, "run": found.run, **{f"share {name}": spread for name, spread in found.differences.items()}}
 
 
@@ -63,9 +63,9 @@ def test_mean_squares_are_those_of_sums_over_every_run(shape):
 
 def test_shrout_and_fleiss_ratings_have_their_published_mean_squares_f_and_agreement():
     found = variance_components(SHROUT_FLEISS)
-    squares = [found.init.mean_square, found.order.mean_square, found.rest.mean_square]
+    squares = [found.init.mean_square, found.order.mean_square, found.residual.mean_square]
     assert squares == pytest.approx([11.24, 32.49, 1.02], abs=0.005)
-    assert (found.init.df, found.order.df, found.rest.df) == (5, 3, 15)
+    assert (found.init.df, found.order.df, found.residual.df) == (5, 3, 15)
     assert found.init.share == pytest.approx(0.29, abs=0.005)  # ICC(2,1), table 4
     assert found.init.f == pytest.approx(11.03, abs=0.01)
     assert found.init.p == pytest.approx(stats.f.sf(found.init.f, 5, 15))
@@ -75,8 +75,10 @@ def test_shrout_and_fleiss_ratings_have_their_published_mean_squares_f_and_agree
 
 def test_estimates_come_back_from_a_large_table():
     found = variance_components(table((300, 200), (2.0, 1.0, 0.5), 2))
-    assert [found.init.spread.sd, found.order.spread.sd, found.rest.spread.sd] == pytest.approx([2, 1, 0.5], rel=0.1)
-    assert [found.init.share, found.order.share, found.rest.share] == pytest.approx(
+    assert [found.init.spread.sd, found.order.spread.sd, found.residual.spread.sd] == pytest.approx(
+        [2, 1, 0.5], rel=0.1
+    )
+    assert [found.init.share, found.order.share, found.residual.share] == pytest.approx(
         [4 / 5.25, 1 / 5.25, 0.25 / 5.25], rel=0.15
     )
     assert found.run.sd == pytest.approx(math.sqrt(5.25), rel=0.1)
@@ -84,18 +86,21 @@ def test_estimates_come_back_from_a_large_table():
 
 def test_what_a_shared_seed_adds_is_left_out_of_a_difference():
     found = variance_components(table((5, 5), (1.0, 0.7, 0.4), 3))
-    init, order, rest = (getattr(found, name).estimate for name in ("init", "order", "rest"))
+    init, order, residual = (getattr(found, name).estimate for name in ("init", "order", "residual"))
     squared = {name: spread.sd**2 for name, spread in found.differences.items()}
     assert squared == pytest.approx({
-        "nothing": 2 * (init + order + rest), "init": 2 * (order + rest), "order": 2 * (init + rest), "both": 2 * rest
+        "nothing": 2 * (init + order + residual),
+        "init": 2 * (order + residual),
+        "order": 2 * (init + residual),
+        "both": 2 * residual,
     })  # fmt: skip
-    assert found.run.sd**2 == pytest.approx(init + order + rest)
+    assert found.run.sd**2 == pytest.approx(init + order + residual)
 
 
 def test_the_rests_interval_is_the_exact_chi_square_interval():
     found = variance_components(table((5, 4), (1.0, 1.0, 1.0), 4))
     low, high = sd_factors(12)
-    spread = found.rest.spread
+    spread = found.residual.spread
     assert (spread.low / spread.sd, spread.high / spread.sd) == pytest.approx((low, high), rel=2e-3)
     assert (low, high) == pytest.approx((math.sqrt(12 / 23.337), math.sqrt(12 / 4.404)), rel=1e-4)  # printed tables
 
@@ -116,9 +121,9 @@ def test_a_negative_estimate_is_reported_and_counts_as_none():
     values = np.array([[1.0, 2.0, 3.0], [2.0, 3.0, 1.0], [3.0, 1.0, 2.0]])  # rows and columns have equal means
     found = variance_components(values)
     assert found.init.mean_square == found.order.mean_square == 0
-    assert found.init.estimate == pytest.approx(-found.rest.mean_square / 3)
+    assert found.init.estimate == pytest.approx(-found.residual.mean_square / 3)
     assert found.init.spread.sd == found.init.share == found.init.share_low == 0
-    assert found.rest.share == 1
+    assert found.residual.share == 1
     assert (found.init.f, found.init.p) == (0, 1)
 
 
@@ -153,7 +158,7 @@ def test_runs_that_do_not_differ_have_no_spread_and_no_shares():
 def test_rounding_is_not_taken_for_a_rest():
     values = np.array([0.1, 0.2, 0.7])[:, None] + np.array([1.3, 1.1, 1.7])
     found = variance_components(values)
-    assert found.rest.mean_square == found.rest.spread.high == 0
+    assert found.residual.mean_square == found.residual.spread.high == 0
     assert found.init.f == math.inf
     assert found.init.p == 0
 
@@ -189,19 +194,19 @@ def test_95_percent_intervals_cover_the_truth_as_often_as_they_say(monkeypatch, 
     """Of 600 tables; 92 % lies three standard errors below 95 %."""
     monkeypatch.setattr(variance, "POINTS", 2**10)
     variance._chi_squares.cache_clear()
-    init, order, rest = (sd**2 for sd in sds)
-    total = init + order + rest
+    init, order, residual = (sd**2 for sd in sds)
+    total = init + order + residual
     truth = {
-        "init": init, "order": order, "rest": rest, "run": total, "share nothing": 2 * total,
-        "share init": 2 * (order + rest), "share order": 2 * (init + rest), "share both": 2 * rest,
+        "init": init, "order": order, "residual": residual, "run": total, "share nothing": 2 * total,
+        "share init": 2 * (order + residual), "share order": 2 * (init + residual), "share both": 2 * residual,
     }  # fmt: skip
-    missed = dict.fromkeys([*truth, "init's", "order's", "rest's"], 0)
+    missed = dict.fromkeys([*truth, "init's", "order's", "residual's"], 0)
     tables = 600
     for seed in range(tables):
         found = variance_components(table(shape, sds, seed))
         for name, spread in everything(found).items():
             missed[name] += not spread.low <= math.sqrt(truth[name]) <= spread.high
-        for name, part in (("init", init), ("order", order), ("rest", rest)):
+        for name, part in (("init", init), ("order", order), ("residual", residual)):
             component = getattr(found, name)
             missed[f"{name}'s"] += not component.share_low <= part / total <= component.share_high
     variance._chi_squares.cache_clear()
@@ -214,8 +219,8 @@ def test_the_f_test_finds_the_effect_that_it_is_said_to_find_as_often_as_said():
     sd = detectable_sd(5, 6)
     p = []
     for seed in range(1500):
-        init, _, rest = mean_squares(table((5, 6), (sd, 0.4, 1.0), seed))[0]
-        p.append(stats.f.sf(init / rest, 4, 20))
+        init, _, residual = mean_squares(table((5, 6), (sd, 0.4, 1.0), seed))[0]
+        p.append(stats.f.sf(init / residual, 4, 20))
     assert np.mean(np.array(p) <= 0.05) == pytest.approx(0.8, abs=0.035)
     assert detectable_sd(10, 6) < sd < detectable_sd(5, 3)
 
@@ -232,4 +237,4 @@ def test_the_pairs_needed_are_the_fewest_with_the_power():
 def test_estimates_alone_are_those_that_have_intervals():
     values = table((5, 4), (0.3, 0.1, 1.0), 8)
     found = variance_components(values)
-    assert component_sds(values) == (found.init.spread.sd, found.order.spread.sd, found.rest.spread.sd)
+    assert component_sds(values) == (found.init.spread.sd, found.order.spread.sd, found.residual.spread.sd)

@@ -235,5 +235,5 @@ def test_a_study_of_seeds_shows_where_its_spread_comes_from_in_place_of_differen
     shares, _ = panels_of(made.text, "components")
     split = made.findings.settings[0].components.split
     assert [mark["x"][0] for mark in shares["marks"] if mark["kind"] == "Points"] == [
-        100 * part.share for part in (split.init, split.order, split.rest)
+        100 * part.share for part in (split.init, split.order, split.residual)
     ]

@@ -209,7 +209,7 @@ def test_findings_of_another_version_are_refused_in_one_line(published, tmp_path
     (tmp_path / "results" / "old").mkdir(parents=True)
     for version in (None, 1):
         (tmp_path / "results" / "old" / "findings.json").write_text(json.dumps({**old, "version": version}))
-        with pytest.raises(InputError, match="must be findings of version 2"):
+        with pytest.raises(InputError, match="must be findings of version 3"):
             rendered(tmp_path)
 
 

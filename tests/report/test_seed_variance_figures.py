@@ -60,12 +60,12 @@ def test_the_answer_comes_first_and_no_part_speaks_of_contrasts(written):
 
 def test_the_tables_show_the_numbers_of_findings_json(written):
     _, folder = written
-    header, init, order, rest, run, *_ = rows_below(
+    header, init, order, residual, run, *_ = rows_below(
         (folder.report / "report.md").read_text(), "Where the spread comes from"
     )
     split = split_of(folder)
     assert header[:4] == ["source", "share", "95 % interval", "sd"]
-    for row, source in ((init, "init"), (order, "order"), (rest, "rest")):
+    for row, source in ((init, "init"), (order, "order"), (residual, "residual")):
         part = getattr(split, source)
         assert row[1] == f"{100 * part.share:.0f} %"
         assert row[2] == f"[{100 * part.share_low:.0f}, {100 * part.share_high:.0f}]"

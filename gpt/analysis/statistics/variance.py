@@ -1,16 +1,16 @@
-"""Where the spread between runs comes from: initial weights, the order of the batches, or the rest.
+"""Where the spread between runs comes from: initial weights, the order of the batches, or neither.
 
 Letters of shapes: S initialisation seed, O order seed, N point of a quadrature.
 
 Every initialisation seed is run with every order seed, once: a run with the same two seeds has the same bits. The model
 is value_SO = mean + init_S + order_O + rest_SO, the three parts independent and normal with variances of their own:
 two-way crossed random effects without replication (Searle, Casella and McCulloch 1992, Variance Components, chapter 4).
-`rest` is what belongs to a pair of seeds alone, their interaction. Estimates are those of the analysis of variance.
+`residual` is what belongs to a pair of seeds alone, their interaction. Estimates are those of the analysis of variance.
 
 Intervals are generalized confidence intervals (Weerahandi 1993, JASA 88:899; Hannig, Iyer and Patterson 2006, JASA
 101:254): a sum of squares over its expected mean square is chi-square, so the sums observed, divided by chi-squares,
 are what the expected mean squares may be, and a quantile of any function of them is an end of that function's interval.
-For the rest that is the exact chi-square interval. The 95 % intervals of all that is reported covered the truth in 93
+For the residual that is the exact chi-square interval. The 95 % intervals of what is reported covered the truth in 93
 to 98.5 % of 1,500 simulated tables, at 3 by 3, 5 by 5 and 10 by 10 seeds and seven sets of standard deviations, 0 among
 them, and at 3 by 8 seeds and four of them; tests/study/test_variance.py measures it again.
 """
@@ -62,9 +62,9 @@ class Component:
     share_low: float
     share_high: float
     f: float
-    """mean square over that of the rest; NaN for the rest itself"""
+    """mean square over that of the residual; NaN for the residual itself"""
     p: float
-    """of the exact F test that the source adds nothing; NaN for the rest itself"""
+    """of the exact F test that the source adds nothing; NaN for the residual itself"""
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ class Components:
     """over all runs, metric units"""
     init: Component
     order: Component
-    rest: Component
+    residual: Component
     run: Spread
     """of one run with a new pair of seeds, about the mean over all seeds"""
     differences: dict[Shared, Spread]
@@ -127,14 +127,14 @@ def variance_components(values_SO: ArrayLike, confidence: float = 0.95) -> Compo
         mean=float(values_SO.mean()),
         init=component(0),
         order=component(1),
-        rest=component(2),
+        residual=component(2),
         run=spread(float(estimated["run"]), possible["run"]),
         differences=differences,
     )
 
 
 def mean_squares(values_SO: Floats) -> tuple[tuple[float, float, float], tuple[int, int, int]]:
-    """Mean squares of rows, columns and rest, and their degrees of freedom; what is only rounding counts as 0."""
+    """Mean squares of rows, columns and residual, and their degrees of freedom; what is only rounding counts as 0."""
     seeds, orders = values_SO.shape
     init_S = values_SO.mean(axis=1) - values_SO.mean()
     order_O = values_SO.mean(axis=0) - values_SO.mean()
@@ -142,19 +142,19 @@ def mean_squares(values_SO: Floats) -> tuple[tuple[float, float, float], tuple[i
     dfs = seeds - 1, orders - 1, (seeds - 1) * (orders - 1)
     sums = orders * init_S @ init_S, seeds * order_O @ order_O, (rest_SO**2).sum()
     negligible = rounding_of(values_SO.ravel()) ** 2
-    init, order, rest = (float(s / df) if s / df > negligible else 0.0 for s, df in zip(sums, dfs, strict=True))
-    return (init, order, rest), dfs
+    init, order, residual = (float(s / df) if s / df > negligible else 0.0 for s, df in zip(sums, dfs, strict=True))
+    return (init, order, residual), dfs
 
 
 def component_sds(values_SO: Floats) -> tuple[float, float, float]:
-    """Estimated standard deviations of init, order and rest, without intervals; 0 where the estimate is negative."""
+    """Estimated standard deviations of init, order and residual; 0 where the estimate is negative."""
     squares, _ = mean_squares(values_SO)
-    init, order, rest = np.sqrt(np.maximum(_components(np.array(squares), *values_SO.shape), 0.0))
-    return float(init), float(order), float(rest)
+    init, order, residual = np.sqrt(np.maximum(_components(np.array(squares), *values_SO.shape), 0.0))
+    return float(init), float(order), float(residual)
 
 
 def detectable_sd(levels: int, others: int, power: float = 0.8, alpha: float = 0.05) -> float:
-    """The standard deviation of one seed's effect, as a multiple of the rest's, that its F test finds with `power`.
+    """The standard deviation of one seed's effect, as a multiple of the residual's, that its F test finds with `power`.
 
     Args:
         levels: values of the seed in question.
@@ -211,9 +211,9 @@ def _table(values_SO: ArrayLike) -> Floats:
 
 
 def _components(expected_3: Floats, seeds: int, orders: int) -> Floats:
-    """Variances of init, order and rest from expected mean squares (3, ...)."""
-    init, order, rest = expected_3
-    return np.array([(init - rest) / orders, (order - rest) / seeds, rest])
+    """Variances of init, order and residual from expected mean squares (3, ...)."""
+    init, order, residual = expected_3
+    return np.array([(init - residual) / orders, (order - residual) / seeds, residual])
 
 
 def _derived(components_3: Floats) -> dict[str, Floats]:
@@ -222,19 +222,19 @@ def _derived(components_3: Floats) -> dict[str, Floats]:
     Each is a sum of expected mean squares with positive factors, so none can be negative, and a negative component in
     it is right: to count it as 0 would make the sum too large on average.
     """
-    init, order, rest = components_3
+    init, order, residual = components_3
     return {
-        "run": init + order + rest,
-        "nothing": 2 * (init + order + rest),
-        "init": 2 * (order + rest),
-        "order": 2 * (init + rest),
-        "both": 2 * rest,
+        "run": init + order + residual,
+        "nothing": 2 * (init + order + residual),
+        "init": 2 * (order + residual),
+        "order": 2 * (init + residual),
+        "both": 2 * residual,
     }
 
 
-def _ratio(square: float, rest: float) -> float:
-    if rest > 0:
-        return square / rest
+def _ratio(square: float, residual: float) -> float:
+    if residual > 0:
+        return square / residual
     return math.inf if square > 0 else math.nan
 
 

@@ -1,4 +1,4 @@
-"""The figure on long-range use of context: by position, with the context cut short, and by the gradient's reach."""
+"""The figure on long-range use of context: by position, with the context cut short, and by the gradient."""
 
 import math
 from dataclasses import dataclass
@@ -48,7 +48,7 @@ def long_range(view: View) -> Figure | None:
         "last loss with respect to the embeddings, the share that falls within the last characters, with marks where "
         f"half of it is reached, and the share of each character by its distance. Means over {over}, with 95 % t "
         "intervals.",
-        panels=[_by_position(drawn), _cut(drawn), _reach(drawn), _by_distance(drawn)],
+        panels=[_by_position(drawn), _cut(drawn), _cumulative(drawn), _by_distance(drawn)],
         columns=2,
     )
 
@@ -93,10 +93,11 @@ def _cut(drawn: list[Measured]) -> Panel:
     return Panel(title="loss with the context cut", x=x, y=y, marks=lines)
 
 
-def _reach(drawn: list[Measured]) -> Panel:
+def _cumulative(drawn: list[Measured]) -> Panel:
     marks: list[Mark] = [Level(at=50)]
     for row, each in enumerate(drawn):
-        ends = 100 * np.array([each.means.reach.mean, each.means.reach.low, each.means.reach.high], dtype=np.float64)
+        share = each.means.cumulative_share
+        ends = 100 * np.array([share.mean, share.low, share.high], dtype=np.float64)
         marks.append(curve(np.arange(1, each.means.context + 1), ends, each.color, each.group.label))
         half = each.found.secondary["median_lookback"].mean.mean
         if math.isfinite(half):
@@ -111,9 +112,9 @@ def _reach(drawn: list[Measured]) -> Panel:
 def _by_distance(drawn: list[Measured]) -> Panel:
     lines = []
     for each in drawn:
-        dependency_ST = each.stacked("dependency")
-        total = dependency_ST.sum(axis=1, keepdims=True)
-        share_ST = 100 * dependency_ST / np.where(total > 0, total, np.nan)
+        gradient_ST = each.stacked("dependency")
+        total = gradient_ST.sum(axis=1, keepdims=True)
+        share_ST = 100 * gradient_ST / np.where(total > 0, total, np.nan)
         back, log = np.arange(1, share_ST.shape[1] + 1), bool((share_ST > 0).all())
         lines.append(banded(back, share_ST, each.color, each.group.label, log))
     x = doubling_axis("characters back, 1 the last one", _context(drawn))

@@ -21,7 +21,7 @@ def source_names(study: StudyFindings, setting: SettingFindings) -> dict[Source,
     return {
         "init": "initial weights and dropout" if dropout else "initial weights",
         "order": "data order",
-        "rest": "residual",
+        "residual": "residual",
     }
 
 
@@ -71,8 +71,8 @@ def _where_from(study: StudyFindings, split: Components, names: Mapping[Source, 
     spread = split.run
     return (
         f"{_share(split.init)} of the variance of the {name} between runs comes {init}, {_share(split.order)} {order} "
-        f"and {_share(split.rest)} is residual, which belongs to a pair of seeds and to neither alone "
-        f"({_interval(split.rest)}). One run lies about the mean of {fixed(split.mean, places)} with a standard "
+        f"and {_share(split.residual)} is residual, which belongs to a pair of seeds and to neither alone "
+        f"({_interval(split.residual)}). One run lies about the mean of {fixed(split.mean, places)} with a standard "
         f"deviation of {fixed(spread.sd, places)} {unit} (95 % interval {fixed(spread.low, places)} to "
         f"{fixed(spread.high, places)}); none of the {runs} runs diverged."
     )
