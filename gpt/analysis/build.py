@@ -28,9 +28,11 @@ from gpt.analysis.noise_scale import noise_scale
 from gpt.analysis.rate_sensitivity import rate_sensitivity
 from gpt.analysis.secondary import OF_CONTEXT, OF_ROWS, secondary_entries
 from gpt.analysis.seed_variance import decompose
-from gpt.analysis.statistics.contrasts import Contrast, CorrectedContrast, compare, correct
+from gpt.analysis.statistics.contrasts import CorrectedContrast
+from gpt.analysis.statistics.noise_floor import noise_floor
 from gpt.analysis.statistics.paired import mean_interval, paired_contrast
 from gpt.analysis.summaries import summaries
+from gpt.analysis.verdicts import corrected_contrasts, looks_of
 from gpt.fields import canonical, flatten
 from gpt.records.catalogue import Array, Entry
 from gpt.study.spec import Scalar, Study
@@ -42,7 +44,7 @@ def build_findings(results: Results) -> Findings:
     finished = [run for run in runs if run.finished]
     states = Counter(run.status.state for run in runs)
     stack, stack_differences = stack_of(finished)
-    corrected = iter(correct([contrast for setting in results.settings for contrast in contrasts(results, setting)]))
+    corrected = iter(corrected_contrasts(results))
     entries = _entries(finished)
     settings = [_setting(results, setting, corrected, list(entries)) for setting in results.settings]
     return Findings(
@@ -59,22 +61,8 @@ def build_findings(results: Results) -> Findings:
         stack_differences=stack_differences,
         layouts=layouts_of(finished),
         hardware=_distinct([run.info["hardware"] for run in finished]),
+        looks=looks_of(results),
     )
-
-
-def contrasts(results: Results, setting: SettingResults) -> list[Contrast]:
-    """Every variant against the first; none where the answer is no difference between variants."""
-    first, *others = setting.groups if results.study.kind == "contrasts" else setting.groups[:1]
-    found = []
-    for other in others:
-        pairs = [
-            (seed, a.value(results.metric), b.value(results.metric), a.diverged, b.diverged)
-            for seed, a, b in zip(results.study.seeds, first.runs, other.runs, strict=True)
-            if a.finished and b.finished
-        ]
-        effect, planned = results.study.smallest_effect, len(results.study.seeds)
-        found.append(compare(first.label, other.label, setting.label, results.metric, effect, planned, pairs))
-    return found
 
 
 def shown_config(study: Study) -> dict[str, Scalar]:
@@ -101,6 +89,8 @@ def _study(results: Results) -> StudyFindings:
         ),
         smallest_effect=study.smallest_effect,
         base=shown_config(study),
+        looks=list(study.looks),
+        planned_seeds=list(results.planned_seeds) if study.looks else [],
     )
 
 
@@ -115,6 +105,7 @@ def _setting(
         contrasts=[_contrast(setting, g, next(corrected), names) for g in setting.groups[1:] if not components],
         components=decompose(results, setting, names) if components else None,
         treatment=treatment(setting, results.study.factor),
+        noise_floor=None if components else noise_floor([_survived(results, group) for group in setting.groups]),
     )
 
 
@@ -132,13 +123,15 @@ def _contrast(
         family=corrected.family,
         verdict=corrected.verdict,
         secondary=_secondary_differences(setting.groups[0], group, names),
+        simultaneous=corrected.simultaneous,
+        equivalence=corrected.equivalence,
+        shape=corrected.shape,
     )
 
 
 def _variant(results: Results, group: Group, names: Sequence[str]) -> VariantFindings:
     whole = [run for run in group.runs if run.finished]
     values = [run.value(results.metric) for run in group.runs]
-    survived = [math.nan if run.diverged else v for run, v in zip(group.runs, values, strict=True) if run.finished]
     return VariantFindings(
         label=group.label,
         value=group.variant,
@@ -148,13 +141,18 @@ def _variant(results: Results, group: Group, names: Sequence[str]) -> VariantFin
         values=values,
         diverged=[run.diverged for run in group.runs],
         why=[run.status.why if run.diverged else "" for run in group.runs],
-        mean=mean_interval(survived),
+        mean=mean_interval(_survived(results, group)),
         parameters=whole[0].info["parameters"] if whole else None,
         training_flops_per_token=whole[0].info["training_flops_per_token"] if whole else None,
         secondary={name: _secondary(group, name) for name in names},
         noise_scale=noise_scale(group),
         **summaries(group),
     )
+
+
+def _survived(results: Results, group: Group) -> list[float]:
+    """The metric of every finished run; NaN of one that diverged."""
+    return [math.nan if run.diverged else run.value(results.metric) for run in group.runs if run.finished]
 
 
 def _secondary(group: Group, name: str) -> Secondary:

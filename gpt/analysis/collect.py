@@ -4,7 +4,7 @@ import itertools
 import math
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -265,10 +265,20 @@ class Results:
     study: Study
     data_sha256: str
     settings: tuple[SettingResults, ...]
+    planned_seeds: tuple[int, ...]
+    """all that the study may take; fewer are of interest where a look has ended it"""
 
     @property
     def metric(self) -> Metric:
         return parse_metric(self.study.metric)
+
+    def first_seeds(self, seeds: int) -> "Results":
+        """The same of the study's first seeds alone."""
+        settings = tuple(
+            replace(setting, groups=tuple(replace(group, runs=group.runs[:seeds]) for group in setting.groups))
+            for setting in self.settings
+        )
+        return replace(self, study=self.study.model_copy(update={"seeds": self.study.seeds[:seeds]}), settings=settings)
 
     def places(self) -> Iterator[tuple[SettingResults, Group, int, RunReader]]:
         """Every planned run with its setting, variant and seed."""
@@ -313,7 +323,7 @@ def collect(folder: StudyFolder, known: dict[str, RunReader] | None = None) -> R
         )
         for setting in settings_of(study.settings)
     )
-    return Results(folder, study, data_sha256, settings)
+    return Results(folder, study, data_sha256, settings, study.seeds)
 
 
 def _key(variant: Scalar, setting: dict[str, Scalar], seed: int) -> str:

@@ -12,8 +12,11 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
 from pydantic.json_schema import GenerateJsonSchema
 from pydantic_core import core_schema
 
+from gpt.analysis.statistics.contrasts import Equivalence
 from gpt.analysis.statistics.failures import DivergenceContrast, RankContrast
-from gpt.analysis.statistics.paired import MeanInterval, PairedContrast, Verdict
+from gpt.analysis.statistics.noise_floor import NoiseFloor
+from gpt.analysis.statistics.paired import Interval, MeanInterval, PairedContrast, Verdict
+from gpt.analysis.statistics.skewness import Skewness
 from gpt.analysis.statistics.variance import Components, Shared
 from gpt.errors import InputError
 from gpt.records.catalogue import Array, Entry
@@ -71,6 +74,10 @@ class StudyFindings:
     """metric units"""
     base: dict[str, Any]
     """the base run by dotted names"""
+    looks: list[int] = field(default_factory=list)
+    """numbers of seeds at which the contrasts are judged; empty: when every run is done"""
+    planned_seeds: list[int] = field(default_factory=list)
+    """where there are looks, all that they may take; `seeds` are those up to the look that ended the study"""
 
     @property
     def kind(self) -> Kind:
@@ -336,6 +343,12 @@ class ContrastFindings:
     """contrasts corrected for together"""
     verdict: Verdict
     secondary: dict[str, MeanDifference]
+    simultaneous: Measured[Interval] | None = None
+    """of the difference, together with the others of the family; an end is NaN where there is none, see
+    `gpt.analysis.statistics.simultaneous`"""
+    equivalence: Measured[Equivalence] | None = None
+    shape: Measured[Skewness] | None = None
+    """of the differences"""
 
     @property
     def places(self) -> int:
@@ -345,6 +358,19 @@ class ContrastFindings:
     @property
     def at(self) -> str:
         return at(self.setting)
+
+
+@dataclass(frozen=True)
+class LookFindings:
+    """A planned look at a study's contrasts; see `gpt.analysis.statistics.sequential`."""
+
+    pairs: int
+    bound_first: float
+    """p at or below which a contrast is different at this look, as the first of its family by Holm's method"""
+    bound_last: float
+    """the same as the last of its family"""
+    verdicts: list[Verdict]
+    """what every contrast allowed to say, setting by setting; empty of a look that was not made"""
 
 
 @dataclass(frozen=True)
@@ -396,6 +422,8 @@ class SettingFindings:
     """every variant against the first"""
     components: SpreadFindings | None = None
     """of a study of seeds, in place of contrasts"""
+    noise_floor: Measured[NoiseFloor] | None = None
+    """of the primary metric, over the runs that did not diverge; of a study of contrasts"""
     treatment: Treatment
 
     @property
@@ -499,6 +527,8 @@ class Findings(BaseModel):
     """every value of what they do not"""
     layouts: list[LayoutFindings]
     hardware: list[dict[str, Scalar]]
+    looks: list[LookFindings] = []
+    """every one that the study plans"""
     figures: list[FigureFindings] = []
     left_out_figures: list[LeftOutFigure] = []
 

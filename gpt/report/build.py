@@ -8,6 +8,7 @@ from pathlib import Path
 from gpt.analysis.build import build_findings
 from gpt.analysis.collect import Results, RunReader, collect
 from gpt.analysis.findings import FigureFindings, Findings, LeftOutFigure, at
+from gpt.analysis.verdicts import needed
 from gpt.records.files import utf8, write_atomic, write_json
 from gpt.records.manifest import files_below, write_manifest
 from gpt.report.draw.png_files import PngFiles
@@ -77,7 +78,7 @@ def begin_report(folder: StudyFolder, files: PngFiles, known: dict[str, RunReade
     Raises:
         InputError: a record is corrupt, or the folder cannot be written to.
     """
-    results = collect(folder, known)
+    results = needed(collect(folder, known))
     findings = build_findings(results)
     built = Built(folder, results, findings, [], samples(results)).with_figures(draw_all(results, findings))
     built.write()

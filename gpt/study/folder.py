@@ -105,7 +105,7 @@ class StudyFolder:
         table = [{"variant": c.variant, "setting": dict(c.setting), "seed": c.seed, "run": c.fingerprint} for c in runs]
         if not self.runs_json.exists():
             stream = io.StringIO()
-            YAML(typ="safe", pure=True).dump(study.model_dump(mode="json"), stream)
+            YAML(typ="safe", pure=True).dump(fields_of(study), stream)
             write_atomic(self.study_yaml, stream.getvalue().encode())
             write_json(self.runs_json, {"data_sha256": data_sha256, "runs": table})
         if not (self.root / MANIFEST).exists():
@@ -135,6 +135,11 @@ class StudyFolder:
             return str(read_json(self.runs_json)["data_sha256"])
         except (KeyError, TypeError):
             raise InputError(f"{self.runs_json}: corrupt, must hold the data's hash") from None
+
+
+def fields_of(study: Study) -> dict[str, Any]:
+    """The resolved study as its file holds it: looks only where there are some."""
+    return study.model_dump(mode="json", exclude=None if study.looks else {"looks"})
 
 
 def changes(old: Study, new: Study) -> list[tuple[str, Any, Any]]:

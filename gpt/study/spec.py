@@ -1,6 +1,7 @@
 """A study: a question, a base run, one factor, its variants, seeds and the metric named before the run."""
 
 import re
+from itertools import pairwise
 from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, model_validator
@@ -40,6 +41,8 @@ class Study(Strict):
     seeds: tuple[Seed, ...]
     metric: str
     smallest_effect: float
+    looks: tuple[int, ...] = ()
+    """pairs at which the contrasts are looked at, the last of them all; none: when every run is done"""
 
     @property
     def kind(self) -> Kind:
@@ -61,6 +64,18 @@ class Study(Strict):
             raise ValueError(f"seeds {list(self.seeds)} hold a duplicate; each seed must be named once")
         if len(self.seeds) < 2:
             raise ValueError(f"got {len(self.seeds)} seed; a difference needs at least 2 seeds")
+        return self
+
+    @model_validator(mode="after")
+    def _looks_end_with_the_seeds(self) -> Self:
+        if not self.looks:
+            return self
+        if self.kind == "components":
+            raise ValueError(f"looks {list(self.looks)}: a study of {ORDER_SEED} has no contrasts to look at")
+        if any(b <= a for a, b in pairwise((1, *self.looks))) or self.looks[-1] != len(self.seeds):
+            raise ValueError(
+                f"looks {list(self.looks)} must be rising numbers of seeds, from 2 to all {len(self.seeds)} of `seeds`"
+            )
         return self
 
     @model_validator(mode="after")

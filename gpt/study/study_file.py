@@ -52,6 +52,8 @@ class StudyFile(Strict):
     """primary metric: a recorded number and how a run's values become one"""
     smallest_effect: Annotated[float, Field(gt=0, allow_inf_nan=False)]
     """smallest difference of the metric that would matter, in the metric's unit"""
+    looks: list[int] = Field(default_factory=list)
+    """numbers of seeds at which contrasts are judged, the last being all; the study ends where each has a verdict"""
 
 
 def load_study(path: Path, seeds: int | None = None) -> Study:

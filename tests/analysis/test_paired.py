@@ -351,9 +351,9 @@ def test_equivalence_is_rarely_claimed_for_a_difference_as_large_as_what_matters
     assert claimed < 0.05 + 4 * math.sqrt(0.05 * 0.95 / len(d))
 
 
-def corrected(differences: list[float], effect: float | None, p_adjusted: float | None = None) -> str:
+def corrected(differences: list[float], effect: float | None, p_adjusted: float | None = None, family: int = 1) -> str:
     contrast = paired_contrast(np.zeros(len(differences)), differences, effect)
-    return verdict(contrast, contrast.p_sign_flip if p_adjusted is None else p_adjusted, effect)
+    return verdict(contrast, contrast.p_sign_flip if p_adjusted is None else p_adjusted, contrast.p_equivalence, family)
 
 
 SMALL = [0.010, 0.012, 0.009, 0.011, 0.010, 0.012, 0.008]
@@ -376,6 +376,14 @@ def test_equivalence_needs_as_many_pairs_as_a_difference():
         assert corrected([0.0001, 0.0002, 0.0001, 0.0002, 0.0001][:pairs], 0.05) == "inconclusive"
         assert corrected([0.0] * pairs, 0.05) == "inconclusive"
     assert corrected([0.0001, -0.0002, 0.0001, -0.0002, 0.0001, -0.0002], 0.05) == "equivalent"
+
+
+def test_in_a_larger_family_equivalence_needs_more_pairs():
+    agreeing = [0.0001, -0.0002] * 4
+    assert [corrected(agreeing[:7], 0.05, family=family) for family in (1, 3, 4)] == ["equivalent"] * 2 + [
+        "inconclusive"
+    ]
+    assert corrected(agreeing, 0.05, family=6) == "equivalent"
 
 
 def test_five_seeds_can_never_be_different_however_far_apart():
@@ -503,7 +511,6 @@ def test_minimum_detectable_difference_is_what_the_power_formula_detects():
         (lambda: mean_interval([1.0], 1.0), "confidence: got 1"),
         (lambda: mean_interval(3.0), "values: must be one number per seed"),
         (lambda: holm([0.5, 1.5]), r"p_values: got 1\.5"),
-        (lambda: verdict(paired_contrast([1.0], [1.0], None), 0.5, -1.0), "smallest_effect: got -1"),
         (lambda: verdict(paired_contrast([1.0], [1.0], None), 0.5, 1.0, alpha=0.0), "alpha: got 0"),
         (lambda: power(-1, 1.0), "n: got -1"),
         (lambda: power(5, math.inf), "effect: got inf"),

@@ -5,9 +5,10 @@ import pytest
 import seeds
 from synthetic import Outcome
 
-from gpt.analysis.build import build_findings, contrasts
+from gpt.analysis.build import build_findings
 from gpt.analysis.collect import collect
 from gpt.analysis.statistics.variance import component_sds, pairs_needed, variance_components
+from gpt.analysis.verdicts import contrasts
 from gpt.config import RunConfig
 from gpt.report.text.limitations import limitations
 from gpt.report.text.proof import treatment_texts

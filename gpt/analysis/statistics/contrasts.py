@@ -6,7 +6,19 @@ from dataclasses import dataclass
 from typing import Literal
 
 from gpt.analysis.statistics.failures import DivergenceContrast, RankContrast, divergence_contrast, rank_contrast
-from gpt.analysis.statistics.paired import PairedContrast, Verdict, holm, paired_contrast, verdict
+from gpt.analysis.statistics.paired import (
+    Interval,
+    PairedContrast,
+    Verdict,
+    fewest_pairs,
+    holm,
+    mean_interval,
+    paired_contrast,
+    verdict,
+)
+from gpt.analysis.statistics.sequential import bounds, sequential_p
+from gpt.analysis.statistics.simultaneous import sign_flip_interval
+from gpt.analysis.statistics.skewness import Skewness, skewness
 from gpt.records.metric import Metric
 
 ALPHA = 0.05
@@ -90,22 +102,85 @@ def compare(
 
 
 @dataclass(frozen=True)
+class Equivalence:
+    """Whether a difference is smaller than what matters, by two one-sided t tests."""
+
+    low: float
+    """of the 90 % t interval, metric units: within the smallest effect exactly where both tests, at 0.05, say so"""
+    high: float
+    p: float
+    """the larger of the two; where a study has looks, over all of them so far"""
+    p_adjusted: float
+    """by Holm's method over the same tests of the family: of equal claims, any is false with at most 5 %"""
+    fewest_pairs: int
+    """that the claim takes: as many as a difference does in this family"""
+
+
+@dataclass(frozen=True)
 class CorrectedContrast:
     """A contrast among the contrasts that it is reported with."""
 
     contrast: Contrast
     p_adjusted: float
-    """the contrast's p after Holm's correction over the family"""
+    """the contrast's p, where a study has looks over all of them so far, after Holm's correction over the family"""
     family: int
     """contrasts that were corrected for together"""
     verdict: Verdict
+    simultaneous: Interval
+    """sign-flip interval of the difference, at the last look that was made; those of the family, over all looks, cover
+    all differences together with 95 %; NaN where a run diverged, infinite where so few pairs exclude nothing"""
+    equivalence: Equivalence
+    shape: Skewness
 
 
-def correct(contrasts: Sequence[Contrast]) -> list[CorrectedContrast]:
-    """Correct for all contrasts that are reported together, and say what each allows to say."""
-    adjusted = holm([contrast.p for contrast in contrasts])
+def correct(
+    contrasts: Sequence[Contrast], looks: tuple[int, ...] = (), made: Sequence[Sequence[Contrast]] = ()
+) -> list[CorrectedContrast]:
+    """Correct for all contrasts that are reported together, and say what each allows to say.
+
+    Args:
+        looks: pairs at each look that the study plans; none where it has no looks.
+        made: the same contrasts at each look that was made.
+    """
+    own, equal = [each.p for each in contrasts], [each.paired.p_equivalence for each in contrasts]
+    if looks:
+        own = [sequential_p([look[i].p for look in made], looks) for i in range(len(contrasts))]
+        equal = [sequential_p([_equal_at(look[i]) for look in made], looks, sides=1) for i in range(len(contrasts))]
+    adjusted, adjusted_equal = holm(own), holm(equal)
     family = sum(not math.isnan(p) for p in adjusted)
+    level = ALPHA / max(1, family)
+    fewest = fewest_pairs(level)
+    of_interval: Sequence[Contrast | None] = contrasts
+    if looks:
+        of_interval = made[-1] if made else [None] * len(contrasts)
+        level = bounds(looks, level)[len(made) - 1]
     return [
-        CorrectedContrast(c, p, family, verdict(c.paired, p, c.smallest_effect, ALPHA))
-        for c, p in zip(contrasts, adjusted, strict=True)
+        CorrectedContrast(
+            contrast=each,
+            p_adjusted=p,
+            family=family,
+            verdict=verdict(each.paired, p, p_equal, family, ALPHA),
+            simultaneous=_simultaneous(whole, level),
+            equivalence=Equivalence(*_interval_90(each), alone, p_equal, fewest),
+            shape=skewness(each.paired.differences),
+        )
+        for each, whole, p, alone, p_equal in zip(contrasts, of_interval, adjusted, equal, adjusted_equal, strict=True)
     ]
+
+
+def _equal_at(contrast: Contrast) -> float:
+    """P of equivalence at a look; NaN where a pair was left out or so few pairs can find no difference."""
+    paired = contrast.paired
+    return math.nan if paired.left_out or paired.n < fewest_pairs(ALPHA) else paired.p_equivalence
+
+
+def _simultaneous(contrast: Contrast | None, level: float) -> Interval:
+    """None before the first look, and where a run diverged: the test that decides is then one of ranks."""
+    if contrast is None or contrast.among_survivors:
+        return Interval(math.nan, math.nan)
+    return sign_flip_interval(contrast.paired.differences, level)
+
+
+def _interval_90(contrast: Contrast) -> tuple[float, float]:
+    found = mean_interval(contrast.paired.differences, 1 - 2 * ALPHA)
+    return found.low, found.high

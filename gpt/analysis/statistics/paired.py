@@ -252,14 +252,16 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return adjusted
 
 
-def verdict(contrast: PairedContrast, p_adjusted: float, smallest_effect: float | None, alpha: float = 0.05) -> Verdict:
+def verdict(
+    contrast: PairedContrast, p_adjusted: float, p_equivalence: float, family: int = 1, alpha: float = 0.05
+) -> Verdict:
     """What the contrast allows to say. Two questions are asked, each with its own test at level `alpha`:
 
     - is the difference not zero? Yes if `p_adjusted` <= alpha.
-    - is it smaller than what matters? Yes if two one-sided t tests against `smallest_effect` give p <= alpha, no pair
-      was left out, for which the survivors cannot vouch, and there are as many pairs as the first question needs to be
-      answered yes: two seeds that happen to agree show nothing, and a study that can find no difference must not be
-      able to find equality. This p is not corrected for the number of contrasts.
+    - is it smaller than what matters? Yes if two one-sided t tests give `p_equivalence` <= alpha, no pair was left out,
+      for which the survivors cannot vouch, and there are as many pairs as the first question needs to be answered yes
+      in a family of that size: two seeds that happen to agree show nothing, and a study that can find no difference
+      must not be able to find equality.
 
     yes, no: "different"; whether the difference matters is then for the interval to say. yes, yes: "different but
     smaller than matters". no, yes: "equivalent". no, no: "inconclusive", which is never evidence of no difference. A
@@ -267,17 +269,16 @@ def verdict(contrast: PairedContrast, p_adjusted: float, smallest_effect: float 
     survivors.
 
     Args:
-        p_adjusted: the sign-flip p after Holm's correction over the study's primary contrasts.
-        smallest_effect: the smallest difference that matters, metric units, or None.
+        p_adjusted: the leading test's p after Holm's correction over the study's contrasts.
+        p_equivalence: that of the two one-sided tests against the smallest effect, corrected in the same way.
+        family: contrasts that were corrected for together.
 
     Raises:
-        InputError: `smallest_effect` is not a positive number, or `alpha` is not between 0 and 1.
+        InputError: `alpha` is not between 0 and 1.
     """
     check_share("alpha", alpha)
-    _check_effect(smallest_effect)
     different = p_adjusted <= alpha
-    p_equivalence = _equivalence_p(contrast.mean_difference, contrast.sd_difference, contrast.n, smallest_effect)
-    small = p_equivalence <= alpha and contrast.left_out == 0 and contrast.n >= fewest_pairs(alpha)
+    small = p_equivalence <= alpha and contrast.left_out == 0 and contrast.n >= fewest_pairs(alpha / max(1, family))
     if different:
         return "different but smaller than matters" if small else "different"
     return "equivalent" if small else "inconclusive"

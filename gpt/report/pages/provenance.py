@@ -80,7 +80,10 @@ def rerun_files(study: StudyFindings) -> dict[str, str]:
         inner[last] = value
     plain: dict[str, Any] = {"name": study.name, "question": study.question}
     plain |= {"base": BASE, "factor": study.factor, "variants": study.variants, "settings": study.settings}
-    plain |= {"seeds": study.seeds, "metric": study.metric.name, "smallest_effect": study.smallest_effect}
+    plain |= {"seeds": study.planned_seeds or study.seeds}
+    plain |= {"metric": study.metric.name, "smallest_effect": study.smallest_effect}
+    if study.looks:
+        plain["looks"] = study.looks
     if plugins:
         base["plugins"] = list(plugins)
     return {STUDY: _yaml(plain, lists_on_a_line=True), BASE: _yaml(base, lists_on_a_line=False), **plugins}
