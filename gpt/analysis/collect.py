@@ -288,17 +288,17 @@ class Results:
                     yield setting, group, seed, run
 
 
-def collect(folder: StudyFolder, known: dict[str, RunReader] | None = None) -> Results:
+def collect(folder: StudyFolder, cache: dict[str, RunReader] | None = None) -> Results:
     """Find the runs of a study.
 
     Args:
-        known: runs that were read for another study of the same folder, by fingerprint; this study's are added.
+        cache: runs that were read for another study of the same folder, by fingerprint; this study's are added.
 
     Raises:
         InputError: the study's files are missing or corrupt, or name no run for a variant, setting and seed.
     """
     study = folder.read()
-    known = {} if known is None else known
+    cache = {} if cache is None else cache
     table = read_json(folder.runs_json)
     try:
         fingerprints = {_key(c["variant"], c["setting"], c["seed"]): str(c["run"]) for c in table["runs"]}
@@ -311,9 +311,9 @@ def collect(folder: StudyFolder, known: dict[str, RunReader] | None = None) -> R
         if fingerprint is None:
             where = f"{study.factor} = {label(variant)}, seed {seed}"
             raise InputError(f"{folder.runs_json}: corrupt, names no run for {where}")
-        if fingerprint not in known:
-            known[fingerprint] = RunReader(run_at(folder.out, fingerprint))
-        return known[fingerprint]
+        if fingerprint not in cache:
+            cache[fingerprint] = RunReader(run_at(folder.out, fingerprint))
+        return cache[fingerprint]
 
     settings = tuple(
         SettingResults(

@@ -55,8 +55,8 @@ class Built:
             if each.figure and not each.error
         ]
         left_out = [LeftOutFigure(e.entry.name, e.label, e.entry.title, e.error) for e in drawn if e.error]
-        found = self.findings.model_copy(update={"figures": figures, "left_out_figures": left_out})
-        return replace(self, findings=found, drawn=list(drawn))
+        findings = self.findings.model_copy(update={"figures": figures, "left_out_figures": left_out})
+        return replace(self, findings=findings, drawn=list(drawn))
 
     def write(self) -> None:
         """findings.json, report.html, runs.csv and report.md."""
@@ -69,16 +69,16 @@ class Built:
         write_atomic(self.folder.report / "report.md", utf8(self.page(TO_FOLDERS)))
 
 
-def begin_report(folder: StudyFolder, files: PngFiles, known: dict[str, RunReader] | None = None) -> Built:
+def begin_report(folder: StudyFolder, files: PngFiles, cache: dict[str, RunReader] | None = None) -> Built:
     """Write the findings and pages of a study, finished or not, and begin to draw the figures of report.md.
 
     Args:
-        known: runs that were read for another study of the same folder, see `collect`.
+        cache: runs that were read for another study of the same folder, see `collect`.
 
     Raises:
         InputError: a record is corrupt, or the folder cannot be written to.
     """
-    results = needed(collect(folder, known))
+    results = needed(collect(folder, cache))
     findings = build_findings(results)
     built = Built(folder, results, findings, [], samples(results)).with_figures(draw_all(results, findings))
     built.write()
@@ -113,19 +113,19 @@ def build_report(folder: StudyFolder) -> Built:
 
 def samples(results: Results) -> dict[str, str]:
     """What the first seed's models wrote, by variant and setting."""
-    found = {}
+    texts = {}
     for setting in results.settings:
         for group in setting.groups:
             if text := group.runs[0].sample:
-                found[f"{group.label}, {setting.label}" if setting.label else group.label] = text
-    return found
+                texts[f"{group.label}, {setting.label}" if setting.label else group.label] = text
+    return texts
 
 
 def print_findings(out: Path, folders: Sequence[StudyFolder]) -> None:
     """Build the report of each study and a page for all of them, and print one table of all findings."""
-    known: dict[str, RunReader] = {}
+    cache: dict[str, RunReader] = {}
     files, path = PngFiles(), out / "report.md"
-    many = [begin_report(folder, files, known) for folder in folders]
+    many = [begin_report(folder, files, cache) for folder in folders]
     print(terminal([built.findings for built in many]))
     print(f"\nreport: {path}")
     print("\n".join(f"page:   {built.folder.report / INTERACTIVE}" for built in many), flush=True)

@@ -130,8 +130,8 @@ def render(studies: Sequence[Findings], root: str) -> str:
 
 def render_takeaways(studies: Sequence[Findings], root: str) -> str:
     """What each study comes to."""
-    said = [(findings.study.name, takeaway(findings)) for findings in studies]
-    each = "".join(f"- [{name}]({root}/{name}/report.md): {text}\n" for name, text in said if text)
+    texts = [(findings.study.name, takeaway(findings)) for findings in studies]
+    each = "".join(f"- [{name}]({root}/{name}/report.md): {text}\n" for name, text in texts if text)
     return f"Differences of the primary metric with 95 % intervals; verdicts as in the table of findings.\n\n{each}"
 
 
@@ -176,8 +176,8 @@ def _observations(findings: Findings) -> list[str]:
     if len(settings) == 1 or best is None or findings.study.kind == "components":
         return [f"- {text}" for setting in settings for text in observations(findings.study, setting)]
     where = f"At {best.label}, where `{best.variants[0].label}` does best:"
-    said = [f"- {text}" for text in observations(findings.study, best)]
-    return [*summary_table(findings), "", f"<sub>{explained(findings)}</sub>", "", where, "", *said]
+    observed = (f"- {text}" for text in observations(findings.study, best))
+    return [*summary_table(findings), "", f"<sub>{explained(findings)}</sub>", "", where, "", *observed]
 
 
 def marked(readme: Path) -> tuple[str, list[str]]:
@@ -186,15 +186,15 @@ def marked(readme: Path) -> tuple[str, list[str]]:
     Raises:
         InputError: it cannot be read, or a marker is missing or stands twice.
     """
-    text, found = read_bytes(readme).decode("utf-8") if readme.exists() else _empty_page(), []
+    text, sections = read_bytes(readme).decode("utf-8") if readme.exists() else _empty_page(), []
     for name in SECTIONS:
         begin, end = _markers(name)
         if name != "findings" and begin not in text and end not in text:
             continue
         if text.count(begin) != 1 or text.count(end) != 1 or text.index(begin) > text.index(end):
             raise InputError(f"{readme}: must hold {begin} and, below it, {end}, each once")
-        found.append(name)
-    return text, found
+        sections.append(name)
+    return text, sections
 
 
 def _empty_page() -> str:
@@ -219,8 +219,8 @@ def update(readme: Path, results: Path, check: bool = False) -> None:
     root = Path(os.path.relpath(results, readme.parent)).as_posix()
     for name in sections:
         begin, end = _markers(name)
-        before, _, rest = new.partition(begin)
-        _, _, after = rest.partition(end)
+        before, _, old = new.partition(begin)
+        _, _, after = old.partition(end)
         new = f"{before}{begin}\n{SECTIONS[name](studies, root)}{end}{after}"
     if new == text:
         return

@@ -94,14 +94,14 @@ def scalars(row: Mapping[str, Any], reader: RunReader) -> dict[str, float]:
 
     NaN stands for a number that was not finite, which JSON has as null.
     """
-    found: dict[str, float] = {}
+    series: dict[str, float] = {}
     for key, value in row.items():
         if isinstance(value, list):
             numbers = np.array(value, dtype=np.float64)  # null is NaN
-            found |= {f"{key}/{place}": number for place, number in _entries(key, numbers, reader)}
+            series |= {f"{key}/{place}": number for place, number in _entries(key, numbers, reader)}
         else:
-            found[key] = math.nan if value is None else value
-    return found
+            series[key] = math.nan if value is None else value
+    return series
 
 
 def probed(step: int, reader: RunReader) -> dict[str, float]:
@@ -113,11 +113,11 @@ def probed(step: int, reader: RunReader) -> dict[str, float]:
     path = reader.folder.probe_file(step)
     if not path.exists():
         return {}
-    found: dict[str, float] = {}
+    series: dict[str, float] = {}
     for name, values in load_arrays(path).items():
         if not reader.array(name).is_heatmap and values.size <= MOST_SERIES:
-            found |= {f"probe/{name}/{place}".rstrip("/"): number for place, number in _entries(name, values, reader)}
-    return found
+            series |= {f"probe/{name}/{place}".rstrip("/"): number for place, number in _entries(name, values, reader)}
+    return series
 
 
 def _entries(name: str, values: NDArray[Any], reader: RunReader) -> Iterator[tuple[str, float]]:

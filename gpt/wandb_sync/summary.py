@@ -40,20 +40,20 @@ def tables(reader: RunReader) -> dict[str, Table]:
     Raises:
         InputError: a file is corrupt.
     """
-    found: dict[str, Table] = {}
+    shown: dict[str, Table] = {}
     arrays = reader.long_range or {}
     for name, values in arrays.items():
         if entry := reader.arrays.get(name):
             axis = coordinates(entry.axes[0], arrays, len(values))
             rows = [[at, value] for at, value in zip(axis.at, values.tolist(), strict=True)]
-            found[f"long_range/{name}"] = ([axis.title, entry.title], rows)
+            shown[f"long_range/{name}"] = ([axis.title, entry.title], rows)
     if events := _events(reader.folder):
         about = [json.dumps({k: v for k, v in event.items() if k not in ("step", "kind")}) for event in events]
-        found["events"] = (
+        shown["events"] = (
             ["step", "kind", "about"],
             [[event["step"], event["kind"], text] for event, text in zip(events, about, strict=True)],
         )
-    return found
+    return shown
 
 
 def summary_of(run: RunFolder, status: Status) -> dict[str, Any]:
@@ -78,13 +78,13 @@ def summary_of(run: RunFolder, status: Status) -> dict[str, Any]:
 
 
 def _scalars(record: RunReader) -> dict[str, float]:
-    found = {f"scalar/{name.replace('.', '/')}": value for name, value in record.secondary.items()}
+    numbers = {f"scalar/{name.replace('.', '/')}": value for name, value in record.secondary.items()}
     quantiles = gradient_quantiles([record]) if record.status.state == "done" else None
     if quantiles is not None:
         for layer, values in zip(record.info["layers"], quantiles.by_layer, strict=True):
             for level, value in zip(quantiles.levels, values, strict=True):
-                found[f"{LAYER_GRAD_NORM}_quantile/{layer}/{level:.0%}"] = value
-    return {name: value for name, value in found.items() if math.isfinite(value)}
+                numbers[f"{LAYER_GRAD_NORM}_quantile/{layer}/{level:.0%}"] = value
+    return {name: value for name, value in numbers.items() if math.isfinite(value)}
 
 
 def _events(run: RunFolder) -> list[dict[str, Any]]:

@@ -103,10 +103,10 @@ class Destination:
         Raises:
             InputError: a study's files are missing or corrupt.
         """
-        found: dict[tuple[str, str], WandbTarget] = {}
+        targets: dict[tuple[str, str], WandbTarget] = {}
         for target in (*self._of_studies(), *self._standalone()):
-            found.setdefault((target.project, target.folder.root.name), target)
-        return list(found.values())
+            targets.setdefault((target.project, target.folder.root.name), target)
+        return list(targets.values())
 
     def _of_studies(self) -> Iterator[WandbTarget]:
         for name in self.studies:

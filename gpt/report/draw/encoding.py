@@ -19,8 +19,8 @@ BLANK = 255
 def encoded(value: Any, weights: bytearray) -> Json:
     """A spec in JSON's types: of a mark its kind and what is not its default, of an array a list, None for NaN."""
     if isinstance(value, Grid) and not value.diverging:
-        found = _fields(value, weights, without=("values", "words"))
-        return {**found, "shape": value.values.shape, "at": _packed(value, weights)}
+        spec = _fields(value, weights, without=("values", "words"))
+        return {**spec, "shape": value.values.shape, "at": _packed(value, weights)}
     if is_dataclass(value):
         return _fields(value, weights)
     if isinstance(value, np.ndarray | np.generic):

@@ -40,7 +40,7 @@ class PngFiles:
         for name, figure in figures.items():
             key, path = key_of(figure), folder / name
             if not (path.exists() and key.encode() in path.read_bytes()[:HEAD]):
-                self._files[path] = _threads().submit(_ask, path, figure, key)
+                self._files[path] = _threads().submit(_ask, path.absolute(), figure, key)
         for old in {path.name for path in folder.glob("*.png")} - figures.keys():
             (folder / old).unlink(missing_ok=True)  # another command may report at the same time
 

@@ -35,7 +35,7 @@ class View:
         return self.results.settings[self.index]
 
     @property
-    def found(self) -> SettingFindings:
+    def setting_findings(self) -> SettingFindings:
         return self.findings.settings[self.index]
 
     @property
@@ -114,9 +114,9 @@ def draw_all(results: Results, findings: Findings) -> list[Drawn]:
     """Every figure that the finished runs give something to, and every one that failed; setting by setting."""
     views = [View(results, findings, index) for index in range(len(results.settings))]
     kept = entries_of(results)
-    found = [_drawn(entry, views[0], None) for entry in kept if entry.whole_study]
-    found += [_drawn(entry, view, view.index) for view in views for entry in kept if not entry.whole_study]
-    return [drawn for drawn in found if drawn.figure or drawn.error]
+    figures = [_drawn(entry, views[0], None) for entry in kept if entry.whole_study]
+    figures += [_drawn(entry, view, view.index) for view in views for entry in kept if not entry.whole_study]
+    return [drawn for drawn in figures if drawn.figure or drawn.error]
 
 
 def _drawn(entry: Entry, view: View, index: int | None) -> Drawn:

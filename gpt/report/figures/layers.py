@@ -55,13 +55,13 @@ def updates(view: View) -> Figure | None:
 
 def layer_norms(setting: SettingResults) -> list[Layered]:
     """Gradient norm of each layer before clipping: geometric means over windows of steps."""
-    found = []
+    norms = []
     for index, group in series.drawn_groups(setting):
         if (over := series.stacked(group.shown, LAYER_GRAD_NORM)) is not None:
             with np.errstate(divide="ignore", invalid="ignore"):  # a norm of 0 makes its window's mean 0
                 ends, smooth_NSL = series.windows(over[0], np.log(over[1]).swapaxes(0, 1), series.TRAIN_WINDOWS)
-            found.append((index, group, ends, np.exp(smooth_NSL).swapaxes(0, 1)))
-    return found
+            norms.append((index, group, ends, np.exp(smooth_NSL).swapaxes(0, 1)))
+    return norms
 
 
 def _by_name(measured: Layered) -> dict[str, Floats]:

@@ -22,7 +22,7 @@ class Measured:
 
     color: Color
     group: Group
-    found: VariantFindings
+    findings: VariantFindings
     means: LongRange
 
     def stacked(self, name: str) -> Floats:
@@ -33,8 +33,8 @@ class Measured:
 @Entry("long-range", "How far back the trained model makes use of the text", CONTEXT, 10,
        "Not recorded: no run that finished without divergence measured its use of context.")  # fmt: skip
 def long_range(view: View) -> Figure | None:
-    pairs = zip(view.setting.groups, view.found.variants, strict=True)
-    drawn = [Measured(variant(i), g, found, found.long_range) for i, (g, found) in enumerate(pairs) if found.long_range]
+    pairs = zip(view.setting.groups, view.setting_findings.variants, strict=True)
+    drawn = [Measured(variant(i), g, f, f.long_range) for i, (g, f) in enumerate(pairs) if f.long_range]
     if not drawn:
         return None
     over = listed([f"{count(each.means.n, 'run')} with `{each.group.label}`" for each in drawn])
@@ -99,7 +99,7 @@ def _cumulative(drawn: list[Measured]) -> Panel:
         share = each.means.cumulative_share
         ends = 100 * np.array([share.mean, share.low, share.high], dtype=np.float64)
         marks.append(curve(np.arange(1, each.means.context + 1), ends, each.color, each.group.label))
-        half = each.found.secondary["median_lookback"].mean.mean
+        half = each.findings.secondary["median_lookback"].mean.mean
         if math.isfinite(half):
             words = f"half within {fixed(half, 1)}"
             marks.append(Points(x=[half], y=[50], color=each.color, size=8, words=[words]))

@@ -17,7 +17,7 @@ def loss(view: View) -> Figure | None:
     level = next(run.info["data"]["unigram_loss"] for _, g in groups for run in g.runs if run.finished)
     panels = [_curves(view, VAL_LOSS, "validation loss", level), _curves(view, TRAIN_LOSS, "training loss", level)]
     right = ""
-    if view.found.contrasts and (differences := loss_differences(view.setting)):
+    if view.setting_findings.contrasts and (differences := loss_differences(view.setting)):
         matters = view.study.metric.name.startswith("val/loss.")
         panels.append(_differences(view, differences, view.study.smallest_effect if matters else None))
         right = (
@@ -79,7 +79,7 @@ def loss_differences(setting: SettingResults) -> Differences:
     Returns:
         Index and variant, steps (N,), differences (S, N); only of variants that have a pair.
     """
-    first, found = setting.groups[0], []
+    first, differences = setting.groups[0], []
     for index, group in enumerate(setting.groups[1:], 1):
         rows = []
         for a, b in zip(first.runs, group.runs, strict=True):
@@ -88,8 +88,8 @@ def loss_differences(setting: SettingResults) -> Differences:
                 rows.append((steps, b.curve(VAL_LOSS)[1][in_b] - a.curve(VAL_LOSS)[1][in_a]))
         if rows:
             shared = min(len(steps) for steps, _ in rows)
-            found.append((index, group, rows[0][0][:shared], np.stack([d[:shared] for _, d in rows])))
-    return found
+            differences.append((index, group, rows[0][0][:shared], np.stack([d[:shared] for _, d in rows])))
+    return differences
 
 
 def _differences(view: View, differences: Differences, smallest_effect: float | None) -> Panel:

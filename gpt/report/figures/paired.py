@@ -19,8 +19,8 @@ WORSE = "\N{LEFTWARDS ARROW} worse", "worse \N{RIGHTWARDS ARROW}"
 @Entry("paired", "The primary metric, seed by seed", METRIC, 30, "No run has finished yet.", kinds=("contrasts",))
 def paired(view: View) -> Figure | None:
     """Left: a line for each seed from variant to variant. Right: differences with interval and smallest effect."""
-    contrasts = view.found.contrasts
-    if not any(each.finished for each in view.found.variants):
+    contrasts = view.setting_findings.contrasts
+    if not any(each.finished for each in view.setting_findings.variants):
         return None
     right = (
         f" Right: the difference from `{view.labels[0]}`, small marks for single seeds, the large mark and bar for the "
@@ -47,24 +47,24 @@ def seed_points(view: View, index: int, values_S: Floats, at: float, room: float
 
 
 def _slopes(view: View) -> Panel:
-    variants = view.found.variants
+    variants = view.setting_findings.variants
     values_VS = np.array([
-        [value if state == "done" else math.nan for value, state in zip(found.values, found.states, strict=True)]
-        for found in variants
+        [value if state == "done" else math.nan for value, state in zip(findings.values, findings.states, strict=True)]
+        for findings in variants
     ])  # fmt: skip
     across = range(len(variants))
     marks: list[Mark] = [Line(x=across, y=values_V, width=0.9, opacity=0.55) for values_V in values_VS.T]
-    for i, found in enumerate(variants):
+    for i, findings in enumerate(variants):
         marks.append(seed_points(view, i, values_VS[i], i, 0, size=5.5))
-        if found.mean.n:
+        if findings.mean.n:
             left = i == 0 and len(variants) == 2
             side = -1 if left else 1
-            words = fixed(found.mean.mean, view.study.places)
-            marks.append(Line(x=[i, i + 0.2 * side], y=[found.mean.mean] * 2, color=variant(i), width=2.5))
-            marks.append(Note(text=words, x=i + 0.24 * side, y=found.mean.mean, color=variant(i),
+            words = fixed(findings.mean.mean, view.study.places)
+            marks.append(Line(x=[i, i + 0.2 * side], y=[findings.mean.mean] * 2, color=variant(i), width=2.5))
+            marks.append(Note(text=words, x=i + 0.24 * side, y=findings.mean.mean, color=variant(i),
                               align="right" if left else "left"))  # fmt: skip
-        if lost := sum(found.diverged):
-            words = f"{lost} of {found.finished} diverged"
+        if lost := sum(findings.diverged):
+            words = f"{lost} of {findings.finished} diverged"
             marks.append(Note(text=words, x=i, y=1, y_share=True, valign="top", color=variant(i), bold=True))
     return Panel(
         title="every seed, and the means",
@@ -76,7 +76,7 @@ def _slopes(view: View) -> Panel:
 
 
 def _differences(view: View) -> Panel:
-    effect, contrasts = view.study.smallest_effect, view.found.contrasts
+    effect, contrasts = view.study.smallest_effect, view.setting_findings.contrasts
     marks: list[Mark] = [Zone(low=-effect, high=effect, upright=True), Level(at=0, upright=True, dash="solid")]
     for row, contrast in enumerate(contrasts):
         marks += difference_marks(view, contrast, row, row + 0.22, 0.14, across=True)
@@ -107,17 +107,17 @@ def difference_marks(
         at: where the mean is on the other axis; the seeds are beside it, over so much room.
         across: along the x axis.
     """
-    found, color = contrast.paired, variant(view.labels.index(contrast.b))
-    each = np.array(found.differences, dtype=np.float64)
+    pairs, color = contrast.paired, variant(view.labels.index(contrast.b))
+    each = np.array(pairs.differences, dtype=np.float64)
     there = np.flatnonzero(np.isfinite(each))
     of = [f"{contrast.b}, seed {contrast.seeds[i]}: {signed(each[i], view.study.places)}" for i in there]
     x, y = each[there], scattered(beside, len(there), room)
     x, y = (x, y) if across else (y, x)
     marks: list[Mark] = [Points(x=x, y=y, color=color, words=of, size=4, opacity=0.55)]
-    if math.isfinite(found.low):
-        marks.append(Bars(at=[at], low=[found.low], high=[found.high], color=color, width=3, across=across))
-    if found.n:
-        place = [[found.mean_difference], [at]] if across else [[at], [found.mean_difference]]
+    if math.isfinite(pairs.low):
+        marks.append(Bars(at=[at], low=[pairs.low], high=[pairs.high], color=color, width=3, across=across))
+    if pairs.n:
+        place = [[pairs.mean_difference], [at]] if across else [[at], [pairs.mean_difference]]
         words = f"{contrast.b}, mean: {_size(contrast)}"
         marks.append(
             Points(x=place[0], y=place[1], color=color, words=[words], size=8, filled=not contrast.among_survivors)

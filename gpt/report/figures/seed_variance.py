@@ -19,17 +19,17 @@ WHOLE = "Not decomposed: a run is missing or diverged."
 @Entry("components", "Where the spread between runs comes from", METRIC, 10, WHOLE, kinds=KIND)
 def components(view: View) -> Figure | None:
     """Left: shares of the variance. Right: standard deviations. Both with 95 % intervals."""
-    found = view.found.components
-    if found is None or found.split is None:
+    whole = view.setting_findings.components
+    if whole is None or whole.split is None:
         return None
-    split, names = found.split, list(source_names(view.study, view.found).values())
+    split, names = whole.split, list(source_names(view.study, view.setting_findings).values())
     parts = [getattr(split, source) for source in SOURCES]
     shares = [[100 * end for end in (p.share, p.share_low, p.share_high)] for p in parts if p.share is not None]
     spreads = [[spread.sd, spread.low, spread.high] for spread in [*(part.spread for part in parts), split.run]]
     sd = f"standard deviation, {view.study.metric.unit}"
     return Figure(
         caption="Left: shares of the variance. Right: standard deviations. Marks are estimates from "
-        f"{count(found.finished, 'run')}, bars 95 % intervals.",
+        f"{count(whole.finished, 'run')}, bars 95 % intervals.",
         panels=[
             _intervals("share of the variance between runs, %", names, shares, 0, " %"),
             _intervals(sd, [*names, "one run"], spreads, view.study.places),
@@ -58,9 +58,9 @@ def crossed(view: View) -> Figure | None:
     """Every run's value: rows are initialisation seeds, columns order seeds, margins their means."""
     if not view.findings.runs.finished:
         return None
-    variants, seeds = view.found.variants, view.study.seeds
-    done_SO = np.array([[state == "done" for state in found.states] for found in variants]).T
-    values_SO = np.where(done_SO, np.array([found.values for found in variants], dtype=np.float64).T, np.nan)
+    variants, seeds = view.setting_findings.variants, view.study.seeds
+    done_SO = np.array([[state == "done" for state in each.states] for each in variants]).T
+    values_SO = np.where(done_SO, np.array([each.values for each in variants], dtype=np.float64).T, np.nan)
     rows = np.column_stack([values_SO, values_SO.mean(axis=1)])  # NaN where a run is missing: no mean of other company
     whole = np.vstack([rows, rows.mean(axis=0)])
     finite = values_SO[done_SO]
@@ -94,11 +94,11 @@ def crossed(view: View) -> Figure | None:
 @Entry("during", "The spread during training", METRIC, 30, WHOLE, kinds=KIND)
 def during(view: View) -> Figure | None:
     """Standard deviation of the validation loss by source, at every evaluation."""
-    found = view.found.components
-    if found is None or found.during_training is None:
+    whole = view.setting_findings.components
+    if whole is None or whole.during_training is None:
         return None
-    steps, names = found.during_training.steps, source_names(view.study, view.found)
-    sds = {source: rounded(getattr(found.during_training, source)) for source in SOURCES}
+    steps, names = whole.during_training.steps, source_names(view.study, view.setting_findings)
+    sds = {source: rounded(getattr(whole.during_training, source)) for source in SOURCES}
     marks: list[Mark] = [
         Line(x=steps, y=sd, color=variant(i), label=names[source], markers=True)
         for i, (source, sd) in enumerate(sds.items())
@@ -108,7 +108,7 @@ def during(view: View) -> Figure | None:
     y = linear_axis("sd of the validation loss,\nnats per character", sds.values(), start=0)
     return Figure(
         caption="Standard deviation of the validation loss between runs, by source, at every evaluation of "
-        f"{count(found.finished, 'run')}; estimates without intervals, negative ones shown as 0. Before training only "
+        f"{count(whole.finished, 'run')}; estimates without intervals, negative ones shown as 0. Before training only "
         "the initial weights differ.",
         panels=[Panel(x=STEPS, y=y, marks=marks)],
         height=3.0,

@@ -45,10 +45,10 @@ def strips(settings: Sequence[SettingFindings]) -> list[Strip]:
     if not varied:
         return []
     field, *others = varied
-    found: dict[str, list[SettingFindings]] = {}
+    groups: dict[str, list[SettingFindings]] = {}
     for each in settings:
-        found.setdefault(", ".join(f"{key} = {label(each.setting[key])}" for key in others), []).append(each)
-    return [Strip(field, title, _places([each.setting[field] for each in of]), of) for title, of in found.items()]
+        groups.setdefault(", ".join(f"{key} = {label(each.setting[key])}" for key in others), []).append(each)
+    return [Strip(field, title, _places([each.setting[field] for each in of]), of) for title, of in groups.items()]
 
 
 def _places(values: Sequence[Any]) -> list[float]:
@@ -80,7 +80,7 @@ def _best(view: View) -> str:
     lower, parts = view.study.metric.lower_is_better is not False, []
     for i, name in enumerate(view.labels):
         shown = [(setting.variants[i], setting.label) for setting in view.findings.settings]
-        means = [(found.mean.mean, found, where) for found, where in shown if found.mean.n]
+        means = [(findings.mean.mean, findings, where) for findings, where in shown if findings.mean.n]
         if not means:
             parts.append(f"no run of `{name}` survived")
             continue
@@ -98,14 +98,14 @@ def _metric(view: View, strip: Strip) -> Panel:
     for index, name in enumerate(view.labels):
         x = np.array(strip.places) + strip.beside(index, len(view.labels))
         here = [setting.variants[index] for setting in strip.settings]
-        for place, found in zip(x, here, strict=True):
-            values = np.where(found.diverged, np.nan, np.array(found.values, dtype=np.float64))
+        for place, findings in zip(x, here, strict=True):
+            values = np.where(findings.diverged, np.nan, np.array(findings.values, dtype=np.float64))
             marks.append(seed_points(view, index, values, place, 0.1 * strip.step, size=3.5, opacity=0.45))
-            if any(found.diverged):
-                gone = f"\N{MULTIPLICATION X}\n{sum(found.diverged)} of {found.finished}"
+            if any(findings.diverged):
+                gone = f"\N{MULTIPLICATION X}\n{sum(findings.diverged)} of {findings.finished}"
                 lost.append(Note(text=gone, x=place, y=1, y_share=True, valign="top", color=variant(index), bold=True))
-            held += [values, found.mean.low, found.mean.high]
-        means = [found.mean for found in here]
+            held += [values, findings.mean.low, findings.mean.high]
+        means = [findings.mean for findings in here]
         marks.append(Bars(at=x, low=[m.low for m in means], high=[m.high for m in means], color=variant(index), width=4,
                           opacity=0.5))  # fmt: skip
         marks.append(Line(x=x, y=[m.mean for m in means], color=variant(index), label=name, markers=True))
@@ -121,10 +121,10 @@ def _differences(view: View, strip: Strip) -> Panel:
     for row in range(contrasts):
         x = [place + strip.beside(row, contrasts) for place in strip.places]
         for place, setting in zip(x, strip.settings, strict=True):
-            found = setting.contrasts[row].paired
+            pairs = setting.contrasts[row].paired
             marks += difference_marks(view, setting.contrasts[row], place, place + 0.11 * strip.step, 0.08 * strip.step)
-            held += [found.differences, found.low, found.high]
-            if not found.n:
+            held += [pairs.differences, pairs.low, pairs.high]
+            if not pairs.n:
                 of = variant(row + 1)
                 missing.append(Note(text="none", x=place, y=1, y_share=True, valign="top", color=of, bold=True))
         means = [setting.contrasts[row].paired.mean_difference for setting in strip.settings]

@@ -26,12 +26,12 @@ STEPS = Axis(label="step")
 
 def rounded(values: ArrayLike) -> Floats:
     """Numbers to a few significant digits; what is not finite is NaN."""
-    found = np.array(values, dtype=np.float64)
-    found[~np.isfinite(found)] = np.nan
+    numbers = np.array(values, dtype=np.float64)
+    numbers[~np.isfinite(numbers)] = np.nan
     with np.errstate(divide="ignore", invalid="ignore"):
-        size = np.where(found == 0, 0, np.floor(np.log10(np.abs(found))))
+        size = np.where(numbers == 0, 0, np.floor(np.log10(np.abs(numbers))))
     scale = 10.0 ** np.nan_to_num(DIGITS - 1 - size)
-    return np.round(found * scale) / scale
+    return np.round(numbers * scale) / scale
 
 
 def band(values_SN: Floats, log: bool = False) -> tuple[Floats, Floats, Floats]:
@@ -60,8 +60,8 @@ def curve(x: ArrayLike, ends: Iterable[ArrayLike], color: Color, label: str, **l
         ends: mean, low and high.
     """
     mean, low, high = map(rounded, ends)
-    known: dict[str, Any] = {"low": low, "high": high} if np.isfinite([low, high]).any() else {}
-    return Line(x=x, y=mean, color=color, label=label, **known, **look)
+    sides: dict[str, Any] = {"low": low, "high": high} if np.isfinite([low, high]).any() else {}
+    return Line(x=x, y=mean, color=color, label=label, **sides, **look)
 
 
 def banded(x: ArrayLike, values_SN: Floats, color: Color, label: str, log: bool = False, **look: Any) -> Line:
@@ -115,13 +115,13 @@ def recorded(setting: SettingResults, *axes: tuple[str, ...]) -> list[Array]:
 
 def probed(setting: SettingResults, name: str) -> list[tuple[int, Group, Steps, Floats]]:
     """Variants with a shown run that has a probe array: index, variant, steps (N,), values (S, N, ...)."""
-    found = []
+    groups = []
     for index, group in enumerate(setting.groups):
         arrays = [run.probes[name] for run in group.shown if name in run.probes]
         if arrays:
             length = min(len(steps) for steps, _ in arrays)
-            found.append((index, group, arrays[0][0][:length], np.stack([values[:length] for _, values in arrays])))
-    return found
+            groups.append((index, group, arrays[0][0][:length], np.stack([values[:length] for _, values in arrays])))
+    return groups
 
 
 def neutral_levels(setting: SettingResults, array: Array) -> list[Level]:
@@ -233,20 +233,20 @@ def runs_of(setting: SettingResults) -> str:
 
 def linear_axis(label: str, values: Iterable[ArrayLike], start: float | None = None, room: float = 0.06) -> Axis:
     """A linear axis that holds all values, and `start` near its end."""
-    found = _finite([*values, *([] if start is None else [start])])
-    if not len(found):
+    finite = _finite([*values, *([] if start is None else [start])])
+    if not len(finite):
         return Axis(label=label)
-    low, high = float(found.min()), float(found.max())
+    low, high = float(finite.min()), float(finite.max())
     margin = room * (high - low) if high > low else 0.1 * abs(high) or 1.0
     return Axis(label=label, limits=(low - (margin / 3 if low == start else margin), high + margin))
 
 
 def log_axis(label: str, values: Iterable[ArrayLike]) -> Axis:
     """A logarithmic axis that holds all values above 0, its numbers written out, at least two of them."""
-    found = _finite(values)
-    if not (found > 0).any():
+    finite = _finite(values)
+    if not (finite > 0).any():
         return Axis(label=label)
-    low, high = np.log10([found[found > 0].min(), found.max()])
+    low, high = np.log10([finite[finite > 0].min(), finite.max()])
     room = max(0.05, 0.06 * (high - low))
     low, high = low - room, high + room
     marks = (1,) if high - low > 2.5 else (1, 3) if high - low > 1.2 else (1, 2, 5)
@@ -259,8 +259,8 @@ def log_axis(label: str, values: Iterable[ArrayLike]) -> Axis:
 
 def symlog_axis(label: str, values: Iterable[ArrayLike]) -> Axis:
     """An axis that is linear up to 1 and logarithmic beyond, where outliers send it far."""
-    found = _finite(values)
-    ends = (float(min(-0.5, 1.3 * found.min(initial=0))), float(max(1.0, 1.3 * found.max(initial=0))))
+    finite = _finite(values)
+    ends = (float(min(-0.5, 1.3 * finite.min(initial=0))), float(max(1.0, 1.3 * finite.max(initial=0))))
     sizes = [1.0, 2.0, 5.0, *(m * 10.0**k for k in range(1, 10) for m in (1, 3))]
     ticks = [*(-size for size in reversed(sizes)), 0.0, *sizes]
     return Axis(label=label, scale="symlog", limits=ends, ticks=_inside(ticks, ends))
@@ -291,5 +291,5 @@ def _inside(ticks: Iterable[float], ends: tuple[float, float]) -> list[tuple[flo
 
 
 def _finite(values: Iterable[ArrayLike]) -> Floats:
-    found = np.concatenate([np.empty(0), *(np.ravel(np.asarray(each, dtype=np.float64)) for each in values)])
-    return found[np.isfinite(found)]
+    finite = np.concatenate([np.empty(0), *(np.ravel(np.asarray(each, dtype=np.float64)) for each in values)])
+    return finite[np.isfinite(finite)]

@@ -228,7 +228,7 @@ def shown(figure: Figure, chosen: Mapping[str, str] | None = None) -> list[Panel
     """The panels that choices select, without any `Pick`; what `chosen` does not name has its default."""
     chosen = {choice.name: choice.default for choice in figure.choices} | dict(chosen or {})
     order = {c.name: [value for value, _ in c.options] for c in figure.choices if c.ordered}
-    found = []
+    panels = []
     for panel in figure.panels:
         if all(chosen.get(name, option) == option for name, option in panel.when.items()):
             frames = [
@@ -236,8 +236,8 @@ def shown(figure: Figure, chosen: Mapping[str, str] | None = None) -> list[Panel
             ]
             marks = tuple(_indexed(frame.mark, chosen) for frame in frames if frame)
             words = [panel.title, *(frame.words for frame in frames if frame)]
-            found.append(replace(panel, title=", ".join(filter(None, words)), marks=marks))
-    return found
+            panels.append(replace(panel, title=", ".join(filter(None, words)), marks=marks))
+    return panels
 
 
 def _picked(pick: Pick, chosen: Mapping[str, str], order: Mapping[str, list[str]]) -> Frame | None:

@@ -10,7 +10,7 @@ from gpt.report.figures.spec import Axis, Figure, Line, Mark, Panel, Points, var
 @Entry("survival", "When runs diverged", METRIC, 20, "No run diverged.", whole_study=True, kinds=("contrasts",))
 def survival(view: View) -> Figure | None:
     """Share of the finished runs that have not diverged yet: a panel for each setting, a line for each variant."""
-    if not any(any(found.diverged) for setting in view.findings.settings for found in setting.variants):
+    if not any(any(each.diverged) for setting in view.findings.settings for each in setting.variants):
         return None
     return Figure(
         caption="Share of the runs that have not diverged, step by step; a cross is a divergence. A run that ends no "
@@ -23,17 +23,17 @@ def survival(view: View) -> Figure | None:
 def _panel(view: View, setting: SettingFindings) -> Panel:
     """Nothing hides: lines that lie on each other grow thinner from variant to variant."""
     marks: list[Mark] = []
-    last = max(view.study.config(setting, found)["train.steps"] for found in setting.variants)
-    for index, found in enumerate(setting.variants):
-        if not found.finished:
+    last = max(view.study.config(setting, each)["train.steps"] for each in setting.variants)
+    for index, each in enumerate(setting.variants):
+        if not each.finished:
             continue
-        lost = [s for s, gone in zip(found.steps_survived, found.diverged, strict=True) if gone and s is not None]
+        lost = [s for s, gone in zip(each.steps_survived, each.diverged, strict=True) if gone and s is not None]
         at, left = np.unique(np.array(lost, dtype=np.int64), return_counts=True)
-        alive = [100, *100 * (1 - np.cumsum(left) / found.finished)]
-        words = [f"{found.label}, step {step}: {n} diverged" for step, n in zip(at, left, strict=True)]
+        alive = [100, *100 * (1 - np.cumsum(left) / each.finished)]
+        words = [f"{each.label}, step {step}: {n} diverged" for step, n in zip(at, left, strict=True)]
         width = 1.6 + 1.8 * (len(setting.variants) - 1 - index)
         marks += [
-            Line(x=[0, *at, max(last, *at, 0)], y=[*alive, alive[-1]], color=variant(index), label=found.label,
+            Line(x=[0, *at, max(last, *at, 0)], y=[*alive, alive[-1]], color=variant(index), label=each.label,
                  stepped=True, width=width),
             Points(x=at, y=alive[1:], color=variant(index), words=words, size=7, cross=True),
         ]  # fmt: skip

@@ -66,8 +66,7 @@ def study_section(
 
 def answer_lines(findings: Findings) -> list[str]:
     """The study's answers in sentences; a spread's has its verdict before it."""
-    said = answers(findings)
-    return [f"- {text}" if findings.contrasts else f"- **{verdict}**: {text}" for verdict, text in said]
+    return [f"- {text}" if findings.contrasts else f"- **{verdict}**: {text}" for verdict, text in answers(findings)]
 
 
 def main_figures(findings: Findings, of_contrasts: Sequence[str]) -> Sequence[str]:

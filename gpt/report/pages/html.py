@@ -76,8 +76,8 @@ def run_rows(results: Results, findings: Findings) -> Iterator[dict[str, Any]]:
     """One row of the table of runs for each planned run, in words."""
     places = findings.study.places
     for index, setting in enumerate(results.settings):
-        for group, found in zip(setting.groups, findings.settings[index].variants, strict=True):
-            for seed, run, value in zip(results.study.seeds, group.runs, found.values, strict=True):
+        for group, of_variant in zip(setting.groups, findings.settings[index].variants, strict=True):
+            for seed, run, value in zip(results.study.seeds, group.runs, of_variant.values, strict=True):
                 kinds = Counter(event["kind"] for event in run.events)
                 yield {
                     "setting": index,

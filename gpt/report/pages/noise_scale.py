@@ -12,17 +12,15 @@ UNDETERMINED = "not determined"
 def noise_section(findings: Findings) -> list[str]:
     """A table for each setting, and how to read it; nothing where no run recorded what it takes."""
     lines = ["## Gradient noise scale"]
-    said = False
     for setting in findings.settings:
         variants = [(v.label, v.noise_scale) for v in setting.variants if v.noise_scale]
         if not variants:
             continue
-        said = True
         if setting.label:
             lines += ["", f"### {setting.label}"]
         header = ("", *(stretch.name for stretch in variants[0][1].stretches), "batch, in parts", "n")
         lines += ["", *table(header, [_row(label, noise) for label, noise in variants])]
-    return [*lines, "", *_notes()] if said else []
+    return [*lines, "", *_notes()] if len(lines) > 1 else []
 
 
 def _row(label: str, noise: NoiseScales) -> list[str]:

@@ -31,20 +31,20 @@ def crossed_section(findings: Findings) -> list[str]:
         return []
     study = findings.study
     lines = ["## Where the spread comes from"]
-    for setting, found in settings:
+    for setting, spreads in settings:
         if setting.label:
             lines += ["", f"### {setting.label}"]
         names = source_names(study, setting)
-        if found.split is None:
-            lines += ["", *spread_sentences(study, setting, found)]
+        if spreads.split is None:
+            lines += ["", *spread_sentences(study, setting, spreads)]
             continue
         lines += [
             "",
-            *_components(found.split, names, study.places),
+            *_components(spreads.split, names, study.places),
             "",
-            *_sharing(found.split, found, study),
+            *_sharing(spreads.split, spreads, study),
             "",
-            *_others(findings.secondary, found, names),
+            *_others(findings.secondary, spreads, names),
         ]
     return [*lines, "", *_notes(study)]
 
@@ -54,9 +54,9 @@ def crossed_table(studies: Sequence[Findings], report: Callable[[str], str]) -> 
     rows, units = [], set()
     for findings in studies:
         name = findings.study.name
-        for setting, found in decomposed(findings):
+        for setting, spreads in decomposed(findings):
             at = f", {setting.label}" if setting.label else ""
-            rows.append([f"[{name}]({report(name)}){at}", *_summary(findings.study, found)])
+            rows.append([f"[{name}]({report(name)}){at}", *_summary(findings.study, spreads)])
             units.add(findings.study.metric.unit)
     if not rows:
         return []
@@ -75,18 +75,18 @@ def crossed_terminal(studies: Sequence[Findings], width: int) -> list[str]:
         if settings:
             progress = progress_note(findings)
             lines += textwrap.wrap(f"{findings.study.name}{progress}: {findings.study.question}", width)
-        for setting, found in settings:
-            for sentence in spread_sentences(findings.study, setting, found):
+        for setting, spreads in settings:
+            for sentence in spread_sentences(findings.study, setting, spreads):
                 lines += textwrap.wrap(sentence, width, initial_indent="  ", subsequent_indent="  ")
     return lines
 
 
-def _summary(study: StudyFindings, found: SpreadFindings) -> list[str]:
-    places, split = study.places, found.split
-    runs = str(found.finished)
-    if found.finished < found.planned:
-        runs += f" of {found.planned}"
-    start = [runs, str(found.diverged)]
+def _summary(study: StudyFindings, spreads: SpreadFindings) -> list[str]:
+    places, split = study.places, spreads.split
+    runs = str(spreads.finished)
+    if spreads.finished < spreads.planned:
+        runs += f" of {spreads.planned}"
+    start = [runs, str(spreads.diverged)]
     if split is None:
         return [*start, *[MISSING] * 4]
     shares = [f"{share(getattr(split, source))} {share_interval(getattr(split, source))}" for source in SOURCES]
@@ -121,13 +121,13 @@ def _components(split: Components, words: Mapping[Source, str], places: int) -> 
     return table(HEADER, [*rows, [*whole, "", "", ""]])
 
 
-def _sharing(split: Components, found: SpreadFindings, study: StudyFindings) -> list[str]:
+def _sharing(split: Components, spreads: SpreadFindings, study: StudyFindings) -> list[str]:
     places = study.places
     header = ("two variants share", "sd of a difference", "95 % interval", f"pairs for {study.smallest_effect:g}",
               "95 % interval")  # fmt: skip
     rows = []
     for shared in SHARED:
-        spread, pairs = split.differences[shared], found.pairs[shared]
+        spread, pairs = split.differences[shared], spreads.pairs[shared]
         ends = f"[{_pairs(pairs.low)}, {_pairs(pairs.high)}]"
         rows.append([SHARING[shared], fixed(spread.sd, places), sd_interval(spread, places), _pairs(pairs.sd), ends])
     return table(header, rows)
@@ -137,12 +137,12 @@ def _pairs(pairs: int | None) -> str:
     return "> 10,000" if pairs is None else f"{pairs:,}"
 
 
-def _others(entries: Sequence[Entry], found: SpreadFindings, names: Mapping[Source, str]) -> list[str]:
+def _others(entries: Sequence[Entry], spreads: SpreadFindings, names: Mapping[Source, str]) -> list[str]:
     header = ("other recorded numbers", "mean", *(f"sd: {names[source]}" for source in SOURCES))
     rows = [
         [f"{entry.meaning} ({entry.unit})", short(each.mean), *(short(each.sds[s]) for s in SOURCES)]
         for entry in entries
-        if (each := found.secondary.get(entry.name))
+        if (each := spreads.secondary.get(entry.name))
     ]
     return table(header, rows) if rows else []
 

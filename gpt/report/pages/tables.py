@@ -47,8 +47,8 @@ def answers(findings: Findings) -> list[tuple[str, str]]:
     """What the study answers: verdicts in a word or two, and in a sentence."""
     study = findings.study
     contrasts = [(verdict(each), sentence(each, study.metric)) for each in findings.contrasts]
-    spreads = [(spread_verdict(found), " ".join(spread_sentences(study, setting, found)))
-               for setting, found in decomposed(findings)]  # fmt: skip
+    spreads = [(spread_verdict(spread), " ".join(spread_sentences(study, setting, spread)))
+               for setting, spread in decomposed(findings)]  # fmt: skip
     return contrasts + spreads
 
 

@@ -21,7 +21,7 @@ def observations(study: StudyFindings, setting: SettingFindings) -> list[str]:
     if study.kind == "components" or not variants:
         return []
     contexts = [study.config(setting, v)["model.context"] for v in variants]
-    said = [
+    sentences = [
         _stability(variants),
         _loss(variants),
         _gradients(variants),
@@ -32,38 +32,38 @@ def observations(study: StudyFindings, setting: SettingFindings) -> list[str]:
         _heads(variants, contexts),
         _long_range(variants),
     ]
-    return [sentence for sentence in said if sentence]
+    return [sentence for sentence in sentences if sentence]
 
 
 def _stability(variants: Sequence[VariantFindings]) -> str:
     each = []
     for v in variants:
         lost = sorted(s for s, gone in zip(v.steps_survived, v.diverged, strict=True) if gone and s is not None)
-        said = f"with `{v.label}` {sum(v.diverged)} of {count(v.finished, 'run')} diverged"
+        text = f"with `{v.label}` {sum(v.diverged)} of {count(v.finished, 'run')} diverged"
         if lost:
             kinds = [(NONFINITE, "became non-finite"), (LEARNED_NOTHING, "ended at the unigram loss")]
             how = [f"{v.events[kind].runs} {words}" for kind, words in kinds if v.events[kind].runs]
             when = f"at step {lost[0]}" if lost[0] == lost[-1] else f"at steps {lost[0]} to {lost[-1]}"
-            said += f" ({'; '.join([*how, when])})"
+            text += f" ({'; '.join([*how, when])})"
         spikes, collapses = (v.events[kind] for kind in (SPIKE, ENTROPY_COLLAPSE))
-        said += f", {count(spikes.count, 'loss spike')}"
+        text += f", {count(spikes.count, 'loss spike')}"
         if collapses.runs:
-            said += f", attention collapsed in {count(collapses.runs, 'run')}"
-        each.append((said, bool(lost or spikes.count or collapses.runs), v.finished))
+            text += f", attention collapsed in {count(collapses.runs, 'run')}"
+        each.append((text, bool(lost or spikes.count or collapses.runs), v.finished))
     if not any(unstable for _, unstable, _ in each):
         runs = count(sum(finished for _, _, finished in each), "run")
         return f"Stability: none of {runs} diverged, no training loss spiked and no attention collapsed."
-    return f"Stability: {'; '.join(said for said, _, _ in each)}."
+    return f"Stability: {'; '.join(text for text, _, _ in each)}."
 
 
 def _loss(variants: Sequence[VariantFindings]) -> str:
-    def said(v: VariantFindings) -> str:
+    def describe(v: VariantFindings) -> str:
         return (
             f"it is lowest at step {_of(v, 'best_step'):,.0f} on average and ends at {_of(v, 'val/loss.last'):.3f}, "
             f"beside a training loss of {_of(v, 'train/loss.last'):.3f} in the last batch"
         )
 
-    return _each("Loss on validation text", variants, lambda v: _has(v, "val/loss.last"), said)
+    return _each("Loss on validation text", variants, lambda v: _has(v, "val/loss.last"), describe)
 
 
 def _gradients(variants: Sequence[VariantFindings]) -> str:
@@ -81,11 +81,11 @@ def _gradients(variants: Sequence[VariantFindings]) -> str:
 def _gradients_by_layer(variants: Sequence[VariantFindings]) -> str:
     parts = []
     for v in variants:
-        if (found := v.gradient_quantiles) is None:
+        if (norms := v.gradient_quantiles) is None:
             continue
         names = v.layers
-        median = np.array(found.by_layer)[:, found.levels.index(0.5)]
-        first = np.array(found.first_step)
+        median = np.array(norms.by_layer)[:, norms.levels.index(0.5)]
+        first = np.array(norms.first_step)
         shown = np.flatnonzero(median > 0)
         if len(shown):
             parts.append(
@@ -103,7 +103,7 @@ def _extreme(names: Sequence[str], values: Any, shown: Any, which: Callable[[Any
 
 
 def _clipping(variants: Sequence[VariantFindings]) -> str:
-    def said(v: VariantFindings) -> str:
+    def describe(v: VariantFindings) -> str:
         scale, quarters = _of(v, "clip_scale_mean"), v.clipped_by_quarter
         by = f" (to {scale:.2f} of their length on average)" if math.isfinite(scale) else ""
         when = ""
@@ -112,11 +112,11 @@ def _clipping(variants: Sequence[VariantFindings]) -> str:
         return f"{percent(_of(v, 'clipped_share'))}{by}{when}"
 
     title = "Clipping, share of steps whose gradient it scaled down"
-    return _each(title, variants, lambda v: _has(v, "clipped_share"), said)
+    return _each(title, variants, lambda v: _has(v, "clipped_share"), describe)
 
 
 def _activations(variants: Sequence[VariantFindings]) -> str:
-    def said(v: VariantFindings) -> str:
+    def describe(v: VariantFindings) -> str:
         rms = v.arrays["residual_rms"].last
         words = (
             f"the stream's root mean square is {rms[0]:.3f} after the embedding and {rms[-1]:.3f} after the last layer"
@@ -130,11 +130,11 @@ def _activations(variants: Sequence[VariantFindings]) -> str:
         return words
 
     title = "Activations at the end of training"
-    return _each(title, variants, lambda v: "residual_rms" in v.arrays, said)
+    return _each(title, variants, lambda v: "residual_rms" in v.arrays, describe)
 
 
 def _entropy(variants: Sequence[VariantFindings], contexts: Sequence[int]) -> str:
-    def said(v: VariantFindings) -> str:
+    def describe(v: VariantFindings) -> str:
         entropy = v.arrays["attention_entropy"].last
         return (
             f"{min(entropy):.2f} (layer {int(np.argmin(entropy))}) to {max(entropy):.2f} "
@@ -146,11 +146,11 @@ def _entropy(variants: Sequence[VariantFindings], contexts: Sequence[int]) -> st
         f"attention spread evenly over {context} positions would have {level:.2f}"
         for context, (level,) in _even(variants, contexts, "attention_entropy")
     )
-    return _each(title, variants, lambda v: "attention_entropy" in v.arrays, said, even)
+    return _each(title, variants, lambda v: "attention_entropy" in v.arrays, describe, even)
 
 
 def _heads(variants: Sequence[VariantFindings], contexts: Sequence[int]) -> str:
-    def said(v: VariantFindings) -> str:
+    def describe(v: VariantFindings) -> str:
         back = v.arrays["attention_distance"].last
         near, far = int(np.argmin(back)), int(np.argmax(back))
         return (
@@ -167,18 +167,18 @@ def _heads(variants: Sequence[VariantFindings], contexts: Sequence[int]) -> str:
         for context, (back, previous) in _even(variants, contexts, "attention_distance", "attention_previous")
     )
     title = "Attention heads and heatmaps at the end of training"
-    return _each(title, variants, lambda v: v.arrays.keys() >= HEADS, said, about)
+    return _each(title, variants, lambda v: v.arrays.keys() >= HEADS, describe, about)
 
 
 def _even(variants: Sequence[VariantFindings], contexts: Sequence[int], *names: str) -> list[tuple[int, list[float]]]:
     """Of each context, what attention that is spread evenly would score in some arrays, where all were recorded."""
-    found = {}
+    even = {}
     for variant, context in zip(variants, contexts, strict=True):
         levels = [variant.arrays[name].neutral for name in names if name in variant.arrays]
-        known = [level for level in levels if level is not None]
-        if len(known) == len(names):
-            found[context] = known
-    return sorted(found.items())
+        given = [level for level in levels if level is not None]
+        if len(given) == len(names):
+            even[context] = given
+    return sorted(even.items())
 
 
 def _best(variant: VariantFindings, name: str) -> str:
@@ -188,7 +188,7 @@ def _best(variant: VariantFindings, name: str) -> str:
 
 
 def _long_range(variants: Sequence[VariantFindings]) -> str:
-    def said(v: VariantFindings) -> str:
+    def describe(v: VariantFindings) -> str:
         words = f"half of the gradient with respect to the past lies within {_mean(v, 'median_lookback')} characters"
         if _has(v, "truncation_loss"):
             words += f", seeing the last {SHORT_CONTEXT} alone costs {_mean(v, 'truncation_loss')} nats per character"
@@ -196,18 +196,18 @@ def _long_range(variants: Sequence[VariantFindings]) -> str:
             words += f", positions beyond the trained context cost {_mean(v, 'beyond_context')}"
         return words
 
-    return _each("Long-range use of context", variants, lambda v: _has(v, "median_lookback"), said)
+    return _each("Long-range use of context", variants, lambda v: _has(v, "median_lookback"), describe)
 
 
 def _each(
     title: str,
     variants: Iterable[VariantFindings],
     needs: Callable[[VariantFindings], bool],
-    said: Callable[[VariantFindings], str],
+    describe: Callable[[VariantFindings], str],
     about: str = "",
 ) -> str:
     """A sentence with a part for each variant that has what it needs; empty where none has."""
-    parts = [f"with `{v.label}` {said(v)}" for v in variants if needs(v)]
+    parts = [f"with `{v.label}` {describe(v)}" for v in variants if needs(v)]
     return f"{title}: {'; '.join([*parts, about] if about else parts)}." if parts else ""
 
 

@@ -113,15 +113,13 @@ def _clipping(setting: SettingFindings) -> Iterator[str]:
     """Every variant's share of scaled steps, and whether scaled gradients respect the limit."""
     clipping = setting.treatment.clipping or {}
     for variant in setting.variants:
-        found = clipping[variant.label]
-        steps = f"{found.scaled:,} of {found.steps:,} steps were scaled ({percent(found.scaled / max(1, found.steps))})"
+        own = clipping[variant.label]
+        steps = f"{own.scaled:,} of {own.steps:,} steps were scaled ({percent(own.scaled / max(1, own.steps))})"
         if not isinstance(variant.value, float | int):
             yield f"With `{variant.label}` {steps}, which must be none."
             continue
-        after = f"no gradient was longer than {found.largest_after:.4f} after clipping"
-        yield (
-            f"With the limit {variant.label}, {steps}, and {f'{found.missed} were missed' if found.missed else after}."
-        )
+        after = f"no gradient was longer than {own.largest_after:.4f} after clipping"
+        yield (f"With the limit {variant.label}, {steps}, and {f'{own.missed} were missed' if own.missed else after}.")
     if any(v.value is not None and clipping[v.label].share == 0 for v in setting.variants):
         yield "A limit that no gradient reached is no treatment: its runs are those without clipping."
 

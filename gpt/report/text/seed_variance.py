@@ -25,11 +25,11 @@ def source_names(study: StudyFindings, setting: SettingFindings) -> dict[Source,
     }
 
 
-def spread_verdict(found: SpreadFindings) -> str:
+def spread_verdict(spreads: SpreadFindings) -> str:
     """Which of the two seeds' effects is distinguishable from chance; two tests, not corrected."""
-    if found.split is None:
+    if spreads.split is None:
         return NOT_DECOMPOSED
-    clear = [component.p <= ALPHA for component in (found.split.init, found.split.order)]
+    clear = [component.p <= ALPHA for component in (spreads.split.init, spreads.split.order)]
     if all(clear):
         return "both seeds matter"
     if any(clear):
@@ -37,23 +37,23 @@ def spread_verdict(found: SpreadFindings) -> str:
     return "neither seed distinguishable from chance"
 
 
-def spread_sentences(study: StudyFindings, setting: SettingFindings, found: SpreadFindings) -> list[str]:
+def spread_sentences(study: StudyFindings, setting: SettingFindings, spreads: SpreadFindings) -> list[str]:
     """Where the variance comes from, and what pairing by seed can be worth; or why it was not decomposed."""
     at = f"At {setting.label}: " if setting.label else ""
-    if found.split is None:
-        return [at + _not_whole(setting, found)]
+    if spreads.split is None:
+        return [at + _not_whole(setting, spreads)]
     names = source_names(study, setting)
-    return [at + _where_from(study, found.split, names, found.finished), _sharing(study, found, found.split)]
+    return [at + _where_from(study, spreads.split, names, spreads.finished), _sharing(study, spreads, spreads.split)]
 
 
-def _not_whole(setting: SettingFindings, found: SpreadFindings) -> str:
-    planned = count(found.planned, "run")
-    if not found.diverged:
-        return f"{found.finished} of {planned} have finished; the variance is decomposed when all have."
+def _not_whole(setting: SettingFindings, spreads: SpreadFindings) -> str:
+    planned = count(spreads.planned, "run")
+    if not spreads.diverged:
+        return f"{spreads.finished} of {planned} have finished; the variance is decomposed when all have."
     by_order = [variant.diverged for variant in setting.variants]
     by_seed = list(zip(*by_order, strict=True))
     return (
-        f"{found.diverged} of {planned} diverged, with {sum(map(any, by_seed))} of "
+        f"{spreads.diverged} of {planned} diverged, with {sum(map(any, by_seed))} of "
         f"{count(len(by_seed), 'initialisation seed')} and {sum(map(any, by_order))} of "
         f"{count(len(by_order), 'order seed')}. A spread of the others would leave out the worst runs, so none is "
         f"given."
@@ -78,14 +78,14 @@ def _where_from(study: StudyFindings, split: Components, names: Mapping[Source, 
     )
 
 
-def _sharing(study: StudyFindings, found: SpreadFindings, split: Components) -> str:
+def _sharing(study: StudyFindings, spreads: SpreadFindings, split: Components) -> str:
     """What pairing by seed can be worth to a comparison of two variants."""
     if split.run.sd == 0:
         return "With no spread there is nothing that sharing seeds could take away."
     places = study.places
     sds = {shared: fixed(spread.sd, places) for shared, spread in split.differences.items()}
     saved = 1 - split.differences["both"].sd / split.differences["nothing"].sd
-    fewer, more = pairs_text(found.pairs["both"].sd), pairs_text(found.pairs["nothing"].sd)
+    fewer, more = pairs_text(spreads.pairs["both"].sd), pairs_text(spreads.pairs["nothing"].sd)
     clear = sum(component.p <= ALPHA for component in (split.init, split.order))
     doubt = (
         "; but neither seed's effect is distinguishable from chance here",

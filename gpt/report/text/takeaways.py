@@ -14,7 +14,7 @@ def takeaway(findings: Findings) -> str:
     spreads = decomposed(findings)
     if not spreads:
         return _of_contrasts(findings)
-    return " ".join(spread_sentences(findings.study, setting, found)[0] for setting, found in spreads)
+    return " ".join(spread_sentences(findings.study, setting, spread)[0] for setting, spread in spreads)
 
 
 def _of_contrasts(findings: Findings) -> str:

@@ -32,8 +32,8 @@ function paint(color) {
     const low = dark() ? 0.3 : 0, at = low + (1 - low) * ((color.index ?? 0) / Math.max(1, (color.of ?? 1) - 1));
     return `#${blend(depth.map((each, i) => [i / (depth.length - 1), each]), at).map((c) => c.toString(16).padStart(2, "0")).join("")}`;
   }
-  const found = colors[(color.index ?? 0) % colors.length];
-  return found === "#000000" ? css("--ink") : found;
+  const own = colors[(color.index ?? 0) % colors.length];
+  return own === "#000000" ? css("--ink") : own;
 }
 
 const symbol = (color) => (color.role === "variant" ? page.palette.symbols[(color.index ?? 0) % page.palette.symbols.length] : "circle");
