@@ -10,7 +10,7 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
-from gpt.analysis.collect import Group, Results, RunReader, SettingResults
+from gpt.analysis.collect import Group, Results, SettingResults
 from gpt.analysis.controls import control, layouts_of, stack_of, treatment
 from gpt.analysis.findings import (
     ContrastFindings,
@@ -26,6 +26,7 @@ from gpt.analysis.findings import (
 )
 from gpt.analysis.noise_scale import noise_scale
 from gpt.analysis.rate_sensitivity import rate_sensitivity
+from gpt.analysis.run_reader import RunReader
 from gpt.analysis.secondary import OF_CONTEXT, OF_ROWS, secondary_entries
 from gpt.analysis.seed_variance import decompose
 from gpt.analysis.statistics.contrasts import CorrectedContrast
@@ -176,7 +177,7 @@ def _secondary_differences(a: Group, b: Group, names: Sequence[str]) -> dict[str
 
 def _entries(finished: Sequence[RunReader]) -> dict[str, Entry]:
     """Every secondary scalar that a run has; before any has finished, those that all runs have."""
-    found = {each.entry.name: each.entry for each in (*OF_ROWS, *OF_CONTEXT)} if not finished else {}
+    found = {entry.name: entry for entry in (*OF_ROWS, *OF_CONTEXT)} if not finished else {}
     for run in finished:
         found = {**secondary_entries(run), **found}
     return found

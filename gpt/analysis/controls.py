@@ -14,8 +14,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gpt.analysis.collect import Group, Results, RunReader, SettingResults
+from gpt.analysis.collect import Group, Results, SettingResults
 from gpt.analysis.findings import ClippingFindings, Control, LayoutFindings, Treatment
+from gpt.analysis.run_reader import RunReader
 from gpt.fields import canonical
 from gpt.fingerprint import WITHOUT_EFFECT
 from gpt.records.formatting import listed

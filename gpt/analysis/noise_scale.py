@@ -21,8 +21,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from gpt.analysis.collect import Group, RunReader
+from gpt.analysis.collect import Group
 from gpt.analysis.findings import NoiseScale, NoiseScales, NoiseStretch, RunNoise
+from gpt.analysis.run_reader import RunReader
 from gpt.analysis.statistics.paired import MeanInterval, mean_interval
 from gpt.errors import InputError
 from gpt.records.schema import GRAD_NORM, MICRO_BATCH_GRAD_NORM

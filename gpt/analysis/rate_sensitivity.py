@@ -5,8 +5,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from gpt.analysis.collect import Group, Results, RunReader
+from gpt.analysis.collect import Results
 from gpt.analysis.findings import RateDifference, RateSensitivity, RateVariant
+from gpt.analysis.run_reader import RunReader
 from gpt.analysis.statistics.paired import mean_interval, paired_contrast
 from gpt.records.schema import NONFINITE, VAL_LOSS
 
@@ -22,31 +23,19 @@ def rate_sensitivity(results: Results) -> RateSensitivity | None:
     """
     if results.study.kind != "contrasts" or [*results.study.varied] != [RATE] or results.metric.key != VAL_LOSS:
         return None
-    each = [
-        [_of_seed(results, [setting.groups[i].runs[seed] for setting in results.settings]) for seed in _seeds(results)]
-        for i in range(len(results.settings[0].groups))
+    labels = [group.label for group in results.settings[0].groups]
+    losses = [
+        [_of_seed(results, runs) for runs in zip(*(group.runs for group in groups), strict=True)]
+        for groups in zip(*(setting.groups for setting in results.settings), strict=True)
     ]
     return RateSensitivity(
         field=RATE,
         values=list(results.study.settings[RATE]),
         variants=[
-            RateVariant(group.label, values, mean_interval(values))
-            for group, values in zip(_groups(results), each, strict=True)
+            RateVariant(label, values, mean_interval(values)) for label, values in zip(labels, losses, strict=True)
         ],
-        contrasts=[_difference(group, each[0], values) for group, values in _others(results, each)],
+        contrasts=[_difference(label, losses[0], values) for label, values in zip(labels[1:], losses[1:], strict=True)],
     )
-
-
-def _seeds(results: Results) -> range:
-    return range(len(results.study.seeds))
-
-
-def _groups(results: Results) -> Sequence[Group]:
-    return results.settings[0].groups
-
-
-def _others(results: Results, each: list[list[float]]) -> list[tuple[Group, list[float]]]:
-    return list(zip(_groups(results)[1:], each[1:], strict=True))
 
 
 def _of_seed(results: Results, runs: Sequence[RunReader]) -> float:
@@ -61,6 +50,6 @@ def _of_seed(results: Results, runs: Sequence[RunReader]) -> float:
     return float(np.mean(losses) - min(losses))
 
 
-def _difference(group: Group, a: Sequence[float], b: Sequence[float]) -> RateDifference:
+def _difference(label: str, a: Sequence[float], b: Sequence[float]) -> RateDifference:
     contrast = paired_contrast(a, b, None)
-    return RateDifference(group.label, contrast.n, contrast.mean_difference, contrast.low, contrast.high)
+    return RateDifference(label, contrast.n, contrast.mean_difference, contrast.low, contrast.high)

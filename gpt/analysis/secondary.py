@@ -6,7 +6,6 @@ arrays by the probes, in the run's own catalogue.
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,21 +16,42 @@ from gpt.records.catalogue import NATS, Entry, Summary
 from gpt.records.schema import CLIP_SCALE, ENTROPY_COLLAPSE, GRAD_NORM, SPIKE, TRAIN_LOSS, VAL_LOSS
 
 if TYPE_CHECKING:
-    from gpt.analysis.collect import RunReader
+    from gpt.analysis.run_reader import RunReader
 
 SHORT_CONTEXT = 8
 """characters that the model still sees in the scalar on cut contexts"""
 
 
-@dataclass(frozen=True)
-class Computed:
-    entry: Entry
-    of: "Callable[[RunReader], float]"
+Of = Callable[["RunReader"], float]
+"""NaN where there is nothing to tell"""
 
 
-def _last(run: "RunReader", key: str) -> float:
-    values = run.curve(key)[1]
-    return float(values[-1]) if len(values) else math.nan
+def _reduced(values: NDArray[np.float64], reduce: Callable[[NDArray[np.float64]], np.floating]) -> float:
+    return float(reduce(values)) if len(values) else math.nan
+
+
+def _of_curve(key: str, reduce: Callable[[NDArray[np.float64]], np.floating]) -> Of:
+    return lambda run: _reduced(run.curve(key)[1], reduce)
+
+
+def _of_norms(reduce: Callable[[NDArray[np.float64]], np.floating]) -> Of:
+    """Of the gradient norms that are finite."""
+
+    def of(run: "RunReader") -> float:
+        norm = run.curve(GRAD_NORM)[1]
+        return _reduced(norm[np.isfinite(norm)], reduce)
+
+    return of
+
+
+def _of_scaled(reduce: Callable[[NDArray[np.float64]], np.floating]) -> Of:
+    """Of the clipping factors below 1."""
+
+    def of(run: "RunReader") -> float:
+        scale = run.curve(CLIP_SCALE)[1]
+        return _reduced(scale[scale < 1], reduce)
+
+    return of
 
 
 def _best_step(run: "RunReader") -> float:
@@ -40,121 +60,70 @@ def _best_step(run: "RunReader") -> float:
     return float(steps[evaluated][np.argmin(loss[evaluated])]) if evaluated.any() else math.nan
 
 
-def _clipped_share(run: "RunReader") -> float:
-    scale = run.curve(CLIP_SCALE)[1]
-    return float((scale < 1).sum() / len(scale)) if len(scale) else math.nan
+def _events(kind: str) -> Of:
+    return lambda run: float(sum(event["kind"] == kind for event in run.events))
 
 
-def _of_scaled(run: "RunReader", reduce: Callable[[NDArray[np.float64]], np.floating]) -> float:
-    scale = run.curve(CLIP_SCALE)[1]
-    return _reduced(scale[scale < 1], reduce)
+def _of_context(number: Callable[[Arrays], float]) -> Of:
+    return lambda run: math.nan if run.long_range is None else number(run.long_range)
 
 
-def _of_norms(run: "RunReader", reduce: Callable[[NDArray[np.float64]], np.floating]) -> float:
-    norm = run.curve(GRAD_NORM)[1]
-    return _reduced(norm[np.isfinite(norm)], reduce)
-
-
-def _reduced(values: NDArray[np.float64], reduce: Callable[[NDArray[np.float64]], np.floating]) -> float:
-    return float(reduce(values)) if len(values) else math.nan
-
-
-def _events(run: "RunReader", kind: str) -> float:
-    return float(sum(event["kind"] == kind for event in run.events))
-
-
-def _of_context(run: "RunReader", number: Callable[[Arrays], float]) -> float:
-    return math.nan if run.long_range is None else number(run.long_range)
-
-
-OF_ROWS = (
-    Computed(
-        Entry(name="val/loss.last", unit=NATS, meaning="validation loss at the end"), lambda run: _last(run, VAL_LOSS)
+OF_ROWS: dict[Entry, Of] = {
+    Entry(name="val/loss.last", unit=NATS, meaning="validation loss at the end"): _of_curve(VAL_LOSS, lambda v: v[-1]),
+    Entry(name="train/loss.last", unit=NATS, meaning="training loss of the last batch"): _of_curve(
+        TRAIN_LOSS, lambda v: v[-1]
     ),
-    Computed(
-        Entry(name="train/loss.last", unit=NATS, meaning="training loss of the last batch"),
-        lambda run: _last(run, TRAIN_LOSS),
+    Entry(name="best_step", unit="step", meaning="step of the lowest validation loss"): _best_step,
+    Entry(
+        name="clipped_share",
+        title="steps clipped",
+        unit="share of steps",
+        meaning="steps whose gradient was scaled down",
+    ): _of_curve(CLIP_SCALE, lambda scale: (scale < 1).sum() / len(scale)),
+    Entry(name="clip_scale_mean", unit="factor", meaning="mean scale over the scaled steps"): _of_scaled(np.mean),
+    Entry(name="clip_scale_median", unit="factor", meaning="median scale over the scaled steps"): _of_scaled(np.median),
+    Entry(
+        name="grad_norm_median",
+        title="median gradient norm",
+        unit="loss per weight",
+        meaning="median gradient norm before clipping",
+    ): _of_norms(np.median),
+    Entry(name="grad_norm_max", unit="loss per weight", meaning="largest gradient norm before clipping"): _of_norms(
+        np.max
     ),
-    Computed(Entry(name="best_step", unit="step", meaning="step of the lowest validation loss"), _best_step),
-    Computed(
-        Entry(
-            name="clipped_share",
-            title="steps clipped",
-            unit="share of steps",
-            meaning="steps whose gradient was scaled down",
-        ),
-        _clipped_share,
-    ),
-    Computed(
-        Entry(name="clip_scale_mean", unit="factor", meaning="mean scale over the scaled steps"),
-        lambda run: _of_scaled(run, np.mean),
-    ),
-    Computed(
-        Entry(name="clip_scale_median", unit="factor", meaning="median scale over the scaled steps"),
-        lambda run: _of_scaled(run, np.median),
-    ),
-    Computed(
-        Entry(
-            name="grad_norm_median",
-            title="median gradient norm",
-            unit="loss per weight",
-            meaning="median gradient norm before clipping",
-        ),
-        lambda run: _of_norms(run, np.median),
-    ),
-    Computed(
-        Entry(name="grad_norm_max", unit="loss per weight", meaning="largest gradient norm before clipping"),
-        lambda run: _of_norms(run, np.max),
-    ),
-    Computed(
-        Entry(name="spikes", title="loss spikes", unit="count", meaning="jumps of the training loss"),
-        lambda run: _events(run, SPIKE),
-    ),
-    Computed(
-        Entry(
-            name="entropy_collapses",
-            unit="count",
-            meaning="times that a layer's attention collapsed onto single characters",
-        ),
-        lambda run: _events(run, ENTROPY_COLLAPSE),
-    ),
-)
-OF_CONTEXT = (
-    Computed(
-        Entry(
-            name="truncation_loss",
-            title="truncation loss",
-            unit=NATS,
-            meaning=f"loss added when the model sees the last {SHORT_CONTEXT} characters alone",
-        ),
-        lambda run: _of_context(run, lambda arrays: loss_added_by_cut(arrays, SHORT_CONTEXT)),
-    ),
-    Computed(
-        Entry(
-            name="beyond_context",
-            title="cost beyond the context",
-            unit=NATS,
-            meaning="loss beyond the trained context minus that in its later half",
-        ),
-        lambda run: _of_context(run, loss_added_beyond),
-    ),
-    Computed(
-        Entry(
-            name="median_lookback",
-            title="median lookback",
-            unit="characters",
-            meaning="nearest characters that hold half of the gradient with respect to the past",
-        ),
-        lambda run: _of_context(run, lambda arrays: median_lookback(arrays["dependency"])),
-    ),
-)
+    Entry(name="spikes", title="loss spikes", unit="count", meaning="jumps of the training loss"): _events(SPIKE),
+    Entry(
+        name="entropy_collapses",
+        unit="count",
+        meaning="times that a layer's attention collapsed onto single characters",
+    ): _events(ENTROPY_COLLAPSE),
+}
+OF_CONTEXT: dict[Entry, Of] = {
+    Entry(
+        name="truncation_loss",
+        title="truncation loss",
+        unit=NATS,
+        meaning=f"loss added when the model sees the last {SHORT_CONTEXT} characters alone",
+    ): _of_context(lambda arrays: loss_added_by_cut(arrays, SHORT_CONTEXT)),
+    Entry(
+        name="beyond_context",
+        title="cost beyond the context",
+        unit=NATS,
+        meaning="loss beyond the trained context minus that in its later half",
+    ): _of_context(loss_added_beyond),
+    Entry(
+        name="median_lookback",
+        title="median lookback",
+        unit="characters",
+        meaning="nearest characters that hold half of the gradient with respect to the past",
+    ): _of_context(lambda arrays: median_lookback(arrays["dependency"])),
+}
 
 
 def secondary_entries(run: "RunReader") -> dict[str, Entry]:
     """What each of a run's secondary scalars is, in the order of a table."""
     of_arrays = [summary for array in run.arrays.values() for summary in array.summaries]
-    found = [*(each.entry for each in OF_ROWS), *of_arrays, *(each.entry for each in OF_CONTEXT)]
-    return {entry.name: entry for entry in found}
+    return {entry.name: entry for entry in (*OF_ROWS, *of_arrays, *OF_CONTEXT)}
 
 
 def secondary_scalars(run: "RunReader") -> dict[str, float]:
@@ -164,11 +133,8 @@ def secondary_scalars(run: "RunReader") -> dict[str, float]:
         for array in run.arrays.values()
         for summary in array.summaries
     }
-    return {
-        **{each.entry.name: each.of(run) for each in OF_ROWS},
-        **of_arrays,
-        **{each.entry.name: each.of(run) for each in OF_CONTEXT},
-    }
+    of_rows, of_context = ({entry.name: of(run) for entry, of in each.items()} for each in (OF_ROWS, OF_CONTEXT))
+    return {**of_rows, **of_arrays, **of_context}
 
 
 def summarised(values: NDArray[np.float32] | None, summary: Summary) -> float:

@@ -10,7 +10,7 @@ from dataclasses import asdict
 import numpy as np
 from numpy.typing import NDArray
 
-from gpt.analysis.collect import Results, RunReader, SettingResults
+from gpt.analysis.collect import Results, SettingResults
 from gpt.analysis.findings import (
     Pairs,
     SecondarySpread,
@@ -18,6 +18,7 @@ from gpt.analysis.findings import (
     SpreadDuringTraining,
     SpreadFindings,
 )
+from gpt.analysis.run_reader import RunReader
 from gpt.analysis.statistics.variance import (
     Shared,
     component_sds,

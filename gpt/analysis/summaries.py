@@ -11,10 +11,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gpt.analysis.collect import Group, RunReader
+from gpt.analysis.collect import Group
 from gpt.analysis.context_use import cumulative_share
 from gpt.analysis.controls import mean_probe
 from gpt.analysis.findings import ArrayFindings, EventCount, GradientQuantiles, LongRange, MeanCurve
+from gpt.analysis.run_reader import RunReader
 from gpt.analysis.statistics.paired import mean_interval
 from gpt.records.catalogue import BY_LAYER
 from gpt.records.formatting import significant

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gpt.analysis.collect import RunReader
+from gpt.analysis.run_reader import RunReader
 from gpt.config import RunConfig
 from gpt.errors import InputError
 from gpt.fields import flatten

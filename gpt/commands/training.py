@@ -70,7 +70,7 @@ def print_best(folder: "RunFolder") -> None:
     """Say how low the validation loss of a finished run was, and when."""
     import numpy as np
 
-    from gpt.analysis.collect import RunReader
+    from gpt.analysis.run_reader import RunReader
 
     steps, losses = RunReader(folder).curve(VAL_LOSS)
     if np.isfinite(losses).any():

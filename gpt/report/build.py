@@ -6,8 +6,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from gpt.analysis.build import build_findings
-from gpt.analysis.collect import Results, RunReader, collect
+from gpt.analysis.collect import Results, collect
 from gpt.analysis.findings import FigureFindings, Findings, LeftOutFigure, at
+from gpt.analysis.run_reader import RunReader
 from gpt.analysis.verdicts import needed
 from gpt.records.files import utf8, write_atomic, write_json
 from gpt.records.manifest import files_below, write_manifest

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gpt.analysis.collect import RunReader
+from gpt.analysis.run_reader import RunReader
 from gpt.errors import InputError
 from gpt.records.files import parse_json
 from gpt.records.run_folder import load_arrays

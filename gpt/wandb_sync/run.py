@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from gpt.analysis.collect import RunReader
+from gpt.analysis.run_reader import RunReader
 from gpt.read_file import read_bytes
 from gpt.records.run_folder import Status
 from gpt.records.schema import VAL_LOSS

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from gpt.analysis.collect import RunReader
+from gpt.analysis.run_reader import RunReader
 from gpt.analysis.summaries import gradient_quantiles
 from gpt.records.catalogue import coordinates
 from gpt.records.files import read_json

@@ -7,7 +7,8 @@ import pytest
 import synthetic
 from synthetic import STEPS, Outcome
 
-from gpt.analysis.collect import collect, heatmap_steps
+from gpt.analysis.collect import collect
+from gpt.analysis.run_reader import heatmap_steps
 from gpt.errors import InputError
 from gpt.records.metric import parse_metric
 from gpt.records.run_folder import load_arrays, save_arrays

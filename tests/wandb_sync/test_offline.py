@@ -15,7 +15,7 @@ from expected import NOT_NUMBERS, expected_rows, same
 from synthetic import Outcome, study, write_study
 from wandb_files import OfflineRun, offline_runs
 
-from gpt.analysis.collect import RunReader
+from gpt.analysis.run_reader import RunReader
 from gpt.records.files import read_json
 from gpt.records.run_folder import RunFolder, load_arrays
 

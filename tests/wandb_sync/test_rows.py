@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from synthetic import LAYERS, STEPS, Outcome, study, write_study
 
-from gpt.analysis.collect import RunReader
+from gpt.analysis.run_reader import RunReader
 from gpt.errors import InputError
 from gpt.records.run_folder import RunFolder, load_arrays, save_arrays
 from gpt.wandb_sync.rows import PIXELS, RowReader, heatmap_due, heatmaps, probed, scalars

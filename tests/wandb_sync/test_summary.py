@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from synthetic import LAYERS, Outcome, study, write_study
 
-from gpt.analysis.collect import RunReader
+from gpt.analysis.run_reader import RunReader
 from gpt.records.run_folder import RunFolder, load_arrays
 from gpt.wandb_sync.summary import summary_of, tables
 

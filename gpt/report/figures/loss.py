@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from gpt.analysis.collect import Group, RunReader, SettingResults
+from gpt.analysis.collect import Group, SettingResults
+from gpt.analysis.run_reader import RunReader
 from gpt.records.schema import TRAIN_LOSS, VAL_LOSS
 from gpt.report.figures import series
 from gpt.report.figures.catalogue import TRAINING, Entry, View

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
-from gpt.analysis.collect import RunReader
+from gpt.analysis.run_reader import RunReader
 from gpt.records.catalogue import BY_LAYER, Array, coordinates
 from gpt.report.figures import series
 from gpt.report.figures.catalogue import INSIDE, Entry, View

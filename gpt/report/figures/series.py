@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from gpt.analysis.collect import Group, RunReader, SettingResults
+from gpt.analysis.collect import Group, SettingResults
+from gpt.analysis.run_reader import RunReader
 from gpt.records.catalogue import Array
 from gpt.records.formatting import listed
 from gpt.report.figures.spec import Axis, Choice, Color, Floats, Level, Line

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from gpt.analysis.collect import RunReader, collect
+from gpt.analysis.collect import collect
 from gpt.analysis.findings import Findings
+from gpt.analysis.run_reader import RunReader
 from gpt.errors import InputError
 from gpt.records.files import jsonable, read_json
 from gpt.records.formatting import count
