@@ -195,10 +195,10 @@ def say(text: str) -> None:
 def main() -> int:
     """Obey the orders on standard input; answer `ready`, or what is wrong, on standard output."""
     orders: dict[str, Any] = json.loads(sys.stdin.readline())
-    out, mode = Path(orders["out"]), orders["mode"]
-    destination = Destination(out, mode, orders["project"], orders["studies"], orders["standalone"])
+    alarm = Alarm(orders.pop("patience"), orders.pop("total"))
+    destination = Destination(Path(orders.pop("out")), **orders)
     answer = READY
-    if mode == "online":
+    if destination.mode == "online":
         try:
             check_account()
         except UnreachableError as error:
@@ -207,7 +207,6 @@ def main() -> int:
     if answer != READY:
         return NOT_REACHED
     os.nice(19)  # from here on, training goes first
-    alarm = Alarm(orders["patience"], orders["total"])
     for number in (signal.SIGINT, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, lambda *_: alarm.ended.set())

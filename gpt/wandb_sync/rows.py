@@ -110,11 +110,8 @@ def probed(step: int, reader: RunReader) -> dict[str, float]:
     Raises:
         InputError: the file is corrupt.
     """
-    path = reader.folder.probe_file(step)
-    if not path.exists():
-        return {}
     series: dict[str, float] = {}
-    for name, values in load_arrays(path).items():
+    for name, values in _arrays(step, reader).items():
         if not reader.array(name).is_heatmap and values.size <= MOST_SERIES:
             series |= {f"probe/{name}/{place}".rstrip("/"): number for place, number in _entries(name, values, reader)}
     return series
@@ -143,10 +140,14 @@ def heatmaps(step: int, reader: RunReader) -> dict[str, NDArray[np.uint8]]:
 
     White is no weight, black the largest weight of that head.
     """
+    shown = [(reader.array(name), values) for name, values in _arrays(step, reader).items() if values.size]
+    return {array.title: _picture(values) for array, values in shown if array.is_heatmap}
+
+
+def _arrays(step: int, reader: RunReader) -> dict[str, NDArray[Any]]:
+    """Those of a step; none where it was not probed."""
     path = reader.folder.probe_file(step)
-    arrays = load_arrays(path) if path.exists() else {}
-    shown = {name: values for name, values in arrays.items() if values.size and reader.array(name).is_heatmap}
-    return {reader.array(name).title: _picture(values) for name, values in shown.items()}
+    return load_arrays(path) if path.exists() else {}
 
 
 def _picture(weights_LHTU: NDArray[Any]) -> NDArray[np.uint8]:

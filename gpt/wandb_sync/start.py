@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from types import FrameType
 
 from gpt.errors import InputError
@@ -93,19 +93,9 @@ def _start(destination: Destination, patience: float, total: float) -> "subproce
     None where the system has no room for it, which is said and no reason not to train.
     """
     make_folder(destination.root)
-    orders = {
-        "out": str(destination.out),
-        "mode": destination.mode,
-        "project": destination.project,
-        "studies": destination.studies,
-        "standalone": destination.standalone,
-        "patience": patience,
-        "total": total,
-    }
+    orders = {**asdict(destination), "out": str(destination.out), "patience": patience, "total": total}
     inherited = {
-        name: value
-        for name, value in os.environ.items()
-        if not name.startswith(("WANDB_", "_WANDB_")) or name.startswith(ACCOUNT)
+        n: v for n, v in os.environ.items() if not n.startswith(("WANDB_", "_WANDB_")) or n.startswith(ACCOUNT)
     }
     settings = {"WANDB_MODE": destination.mode, "WANDB_SILENT": "true", "PYTHONIOENCODING": "utf-8"}
     try:

@@ -1,7 +1,6 @@
 """What the script of the interactive page draws: every figure's spec as JSON, the weights of its grids as bytes."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from gpt.report.draw.encoding import BLANK, LEVELS, Json, encoded
 from gpt.report.figures.catalogue import Drawn
@@ -20,17 +19,8 @@ PALETTE = {
 """plotly's names of the markers of `gpt.report.draw.png`, and colours as there"""
 
 
-@dataclass(frozen=True)
-class PageData:
-    """What a page's script reads."""
-
-    figures: Json
-    weights: bytes
-    """one byte for each number of the grids whose values are shares"""
-
-
-def page_data(drawn: Sequence[Drawn], labels: Sequence[str], settings: Sequence[str]) -> PageData:
-    """The data of all figures.
+def page_data(drawn: Sequence[Drawn], labels: Sequence[str], settings: Sequence[str]) -> tuple[Json, bytes]:
+    """The data of all figures, and one byte for each number of the grids whose values are shares.
 
     Args:
         labels: of the variants.
@@ -47,4 +37,4 @@ def page_data(drawn: Sequence[Drawn], labels: Sequence[str], settings: Sequence[
         "settings": list(settings),
         "figures": figures,
     }
-    return PageData(data, bytes(weights))
+    return data, bytes(weights)

@@ -10,47 +10,34 @@ from gpt.records.formatting import listed
 from gpt.records.schema import LAYER_GRAD_NORM
 from gpt.report.figures import series
 from gpt.report.figures.catalogue import TRAINING, Entry, View
-from gpt.report.figures.spec import Figure, Floats, Panel
+from gpt.report.figures.spec import Choice, Figure, Floats, Panel
 
 Layered = tuple[int, Group, series.Steps, Floats]
 """index and variant, steps (N,), values (S, N, L), by everything that has parameters"""
+Part = tuple[dict[str, str], str, Sequence[Layered]]
+"""choices that show it, label of the axis, and what is on it"""
 
 
 @Entry("gradients", "Gradient norm of each layer", TRAINING, 20,
        "Not recorded: no shown run kept its layers' gradient norms.")  # fmt: skip
 def gradients(view: View) -> Figure | None:
-    measured = layer_norms(view.setting)
     return _figure(
         view,
-        measured,
-        panels=_panels(measured, "gradient norm of the layer"),
-        meaning="Before clipping: lines far apart are layers that learn from gradients of very different size. Lines "
-        "are geometric means over windows of steps.",
+        [({}, "gradient norm of the layer", layer_norms(view.setting))],
+        "Before clipping: lines far apart are layers that learn from gradients of very different size. Lines are "
+        "geometric means over windows of steps.",
     )
 
 
 @Entry("updates", "Layers over training", TRAINING, 40, "Not recorded: the probes of updates were off.")
 def updates(view: View) -> Figure | None:
     arrays = series.recorded(view.setting, ("module",))
-    panels = [
-        panel
-        for array in arrays
-        for panel in _panels(
-            series.probed(view.setting, array.name), array.title, {"measure": array.name}, markers=True
-        )
-    ]
-    first = arrays[0] if arrays else None
-    return (
-        None
-        if first is None
-        else _figure(
-            view,
-            series.probed(view.setting, first.name),
-            panels=panels,
-            meaning=f"{series.sentence(f'{first.title}: {first.meaning}')} Lines are geometric means over runs.",
-            choices=[series.measures(arrays)],
-        )
-    )
+    if not arrays:
+        return None
+    parts = [({"measure": array.name}, array.title, series.probed(view.setting, array.name)) for array in arrays]
+    meaning = series.sentence(f"{arrays[0].title}: {arrays[0].meaning}")
+    lines = "Lines are geometric means over runs."
+    return _figure(view, parts, f"{meaning} {lines}", [series.measures(arrays)], markers=True)
 
 
 def layer_norms(setting: SettingResults) -> list[Layered]:
@@ -75,11 +62,26 @@ def _positive(values_SN: Floats) -> bool:
     return bool(np.isfinite(values_SN).all() and (values_SN > 0).all())
 
 
-def _panels(measured: Sequence[Layered], what: str, when: dict[str, str] | None = None, **look: Any) -> list[Panel]:
+def _figure(
+    view: View, parts: Sequence[Part], meaning: str, choices: Sequence[Choice] = (), **look: Any
+) -> Figure | None:
+    """The panels of all parts, with a word on the layers that a variant lacks, and on those without a place on them."""
+    panels = [panel for when, what, measured in parts for panel in _panels(what, measured, when, **look)]
+    if not any(panel.marks for panel in panels):
+        return None
+    layers = {each[1].label: _by_name(each) for each in parts[0][2]}
+    off = [f"{name} with `{label}`" for label, of in layers.items() for name in of if not _positive(of[name])]
+    not_drawn = f" Not drawn, for a norm of 0 or none at some step: {listed(off)}." if off else ""
+    lacks = series.lacking({label: list(of) for label, of in layers.items()})
+    caption = f"{meaning} All panels share a logarithmic axis. {series.bands_over(view.setting)}{lacks}{not_drawn}"
+    return Figure(caption=caption, panels=panels, choices=choices)
+
+
+def _panels(what: str, measured: Sequence[Layered], when: dict[str, str], **look: Any) -> list[Panel]:
     """A panel for each variant with a line for each layer, all on one logarithmic scale."""
-    layers = [_by_name(each) for each in measured]
-    names = series.names_of_all([list(each) for each in layers])
-    y = series.log_axis(what, [values_SN for each in layers for values_SN in each.values() if _positive(values_SN)])
+    layers = [{name: of for name, of in _by_name(each).items() if _positive(of)} for each in measured]
+    names = series.names_of_all([list(_by_name(each)) for each in measured])
+    y = series.log_axis(what, [values_SN for each in layers for values_SN in each.values()])
     return [
         Panel(
             title=f"{group.label}, {group.shown_runs}",
@@ -88,21 +90,9 @@ def _panels(measured: Sequence[Layered], what: str, when: dict[str, str] | None 
             marks=[
                 series.banded(steps, values_SN, series.depth(name, names), name, log=True, **look)
                 for name, values_SN in by_name.items()
-                if _positive(values_SN)
             ],
             variant=index,
-            when=when or {},
+            when=when,
         )
         for (index, group, steps, _), by_name in zip(measured, layers, strict=True)
     ]
-
-
-def _figure(view: View, measured: Sequence[Layered], panels: list[Panel], meaning: str, **more: Any) -> Figure | None:
-    """The figure, with a word on the layers that a variant lacks, and on those that have no place on its axis."""
-    layers = {group.label: _by_name((index, group, steps, v)) for index, group, steps, v in measured}
-    off = [f"{name} with `{label}`" for label, of in layers.items() for name in of if not _positive(of[name])]
-    not_drawn = f" Not drawn, for a norm of 0 or none at some step: {listed(off)}." if off else ""
-    lacks = series.lacking({label: list(of) for label, of in layers.items()})
-    caption = f"{meaning} All panels share a logarithmic axis. {series.bands_over(view.setting)}{lacks}{not_drawn}"
-    drawn = any(panel.marks for panel in panels)
-    return Figure(caption=caption, panels=panels, **more) if drawn else None

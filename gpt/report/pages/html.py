@@ -39,7 +39,7 @@ def html_page(results: Results, findings: Findings, drawn: Sequence[Drawn]) -> b
     study = findings.study
     names = [setting.label or "all runs" for setting in results.settings]
     labels = [group.label for group in results.settings[0].groups]
-    data = page_data(drawn, labels, names)
+    figures, weights = page_data(drawn, labels, names)
     header, contrasts = _contrasts(findings, names)
     text = template.render(
         findings=findings,
@@ -65,8 +65,8 @@ def html_page(results: Results, findings: Findings, drawn: Sequence[Drawn]) -> b
         files=rerun_files(study),
         style=Markup(_own("page.css")),
         script=Markup("\n".join(_own(name) for name in SCRIPTS)),
-        figures=packed(utf8(json.dumps(data.figures, separators=(",", ":"), allow_nan=False))),
-        weights=packed(data.weights),
+        figures=packed(utf8(json.dumps(figures, separators=(",", ":"), allow_nan=False))),
+        weights=packed(weights),
         plotly=_plotly(),
     )
     return utf8(text)

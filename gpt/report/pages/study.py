@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from gpt.analysis.findings import Findings, MeanDifference, StudyFindings, VariantFindings
 from gpt.analysis.statistics.contrasts import ALPHA
 from gpt.analysis.statistics.paired import MeanInterval
-from gpt.records.catalogue import Entry
 from gpt.records.formatting import MISSING, count, fixed, percent, short, signed
 from gpt.report.pages.markup import fenced, held, plain, table
 from gpt.report.pages.noise_scale import noise_section
@@ -150,9 +149,7 @@ def _value(variant: VariantFindings, i: int, places: int, links: RunLinks) -> st
 
 
 def _difference(a: VariantFindings, b: VariantFindings, i: int) -> float:
-    if a.states[i] == b.states[i] == "done":
-        return b.values[i] - a.values[i]
-    return math.nan
+    return b.values[i] - a.values[i] if a.states[i] == b.states[i] == "done" else math.nan
 
 
 def _mean_sd(mean: MeanInterval, places: int) -> str:
@@ -188,23 +185,17 @@ def _dynamics(findings: Findings) -> list[str]:
         header = ["", *(v.label for v in variants), *(f"{c.b} - {c.a}" for c in setting.contrasts)]
         rows = []
         for entry in findings.secondary:
-            means = [_mean(v.secondary[entry.name].mean, entry) for v in variants]
-            differences = [_paired_mean(c.secondary[entry.name], entry) for c in setting.contrasts]
+            show, show_difference = (percent, _points) if entry.is_share else (short, short)
+            means = [_with_interval(v.secondary[entry.name].mean, show) for v in variants]
+            differences = [_with_interval(c.secondary[entry.name], show_difference) for c in setting.contrasts]
             rows.append([f"{entry.meaning} ({entry.unit})", *means, *differences])
         lines += [*table(header, rows), ""]
     return [*lines, "Means over the runs that did not diverge, with 95 % t intervals, not corrected for their number."]
 
 
-def _mean(mean: MeanInterval, entry: Entry) -> str:
-    show = percent if entry.is_share else short
+def _with_interval(mean: MeanInterval | MeanDifference, show: Callable[[float], str]) -> str:
     text = show(mean.mean)
     return text if math.isnan(mean.low) else f"{text} [{show(mean.low)}, {show(mean.high)}]"
-
-
-def _paired_mean(difference: MeanDifference, entry: Entry) -> str:
-    show = _points if entry.is_share else short
-    text = show(difference.mean)
-    return text if math.isnan(difference.low) else f"{text} [{show(difference.low)}, {show(difference.high)}]"
 
 
 def _points(share: float) -> str:

@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
 
 import numpy as np
 
@@ -58,12 +57,14 @@ def _stability(variants: Sequence[VariantFindings]) -> str:
 
 def _loss(variants: Sequence[VariantFindings]) -> str:
     def describe(v: VariantFindings) -> str:
+        if not _has(v, "val/loss.last"):
+            return ""
         return (
             f"it is lowest at step {_of(v, 'best_step'):,.0f} on average and ends at {_of(v, 'val/loss.last'):.3f}, "
             f"beside a training loss of {_of(v, 'train/loss.last'):.3f} in the last batch"
         )
 
-    return _each("Loss on validation text", variants, lambda v: _has(v, "val/loss.last"), describe)
+    return _each("Loss on validation text", variants, describe)
 
 
 def _gradients(variants: Sequence[VariantFindings]) -> str:
@@ -79,31 +80,24 @@ def _gradients(variants: Sequence[VariantFindings]) -> str:
 
 
 def _gradients_by_layer(variants: Sequence[VariantFindings]) -> str:
-    parts = []
-    for v in variants:
+    def describe(v: VariantFindings) -> str:
         if (norms := v.gradient_quantiles) is None:
-            continue
-        names = v.layers
-        median = np.array(norms.by_layer)[:, norms.levels.index(0.5)]
-        first = np.array(norms.first_step)
+            return ""
+        median, first = np.array(norms.by_layer)[:, norms.levels.index(0.5)], np.array(norms.first_step)
         shown = np.flatnonzero(median > 0)
-        if len(shown):
-            parts.append(
-                f"with `{v.label}` from {_extreme(names, median, shown, np.argmin)} to "
-                f"{_extreme(names, median, shown, np.argmax)}, at the first step from "
-                f"{_extreme(names, first, shown, np.argmin)} to {_extreme(names, first, shown, np.argmax)}"
-            )
-    return f"Gradients by layer, median norm over the steps after warm-up: {'; '.join(parts)}." if parts else ""
+        if not len(shown):
+            return ""
+        ends = [f"{values[layer]:.3g} ({v.layers[layer]})" for values in (median, first)
+                for layer in (shown[np.argmin(values[shown])], shown[np.argmax(values[shown])])]  # fmt: skip
+        return "from {} to {}, at the first step from {} to {}".format(*ends)
 
-
-def _extreme(names: Sequence[str], values: Any, shown: Any, which: Callable[[Any], Any]) -> str:
-    """`0.13 (layer 2)`."""
-    layer = shown[which(values[shown])]
-    return f"{values[layer]:.3g} ({names[layer]})"
+    return _each("Gradients by layer, median norm over the steps after warm-up", variants, describe)
 
 
 def _clipping(variants: Sequence[VariantFindings]) -> str:
     def describe(v: VariantFindings) -> str:
+        if not _has(v, "clipped_share"):
+            return ""
         scale, quarters = _of(v, "clip_scale_mean"), v.clipped_by_quarter
         by = f" (to {scale:.2f} of their length on average)" if math.isfinite(scale) else ""
         when = ""
@@ -111,13 +105,14 @@ def _clipping(variants: Sequence[VariantFindings]) -> str:
             when = f", {percent(quarters[0])} in the first quarter of the run and {percent(quarters[-1])} in the last"
         return f"{percent(_of(v, 'clipped_share'))}{by}{when}"
 
-    title = "Clipping, share of steps whose gradient it scaled down"
-    return _each(title, variants, lambda v: _has(v, "clipped_share"), describe)
+    return _each("Clipping, share of steps whose gradient it scaled down", variants, describe)
 
 
 def _activations(variants: Sequence[VariantFindings]) -> str:
     def describe(v: VariantFindings) -> str:
-        rms = v.arrays["residual_rms"].last
+        if (stream := v.arrays.get("residual_rms")) is None:
+            return ""
+        rms = stream.last
         words = (
             f"the stream's root mean square is {rms[0]:.3f} after the embedding and {rms[-1]:.3f} after the last layer"
         )
@@ -129,28 +124,28 @@ def _activations(variants: Sequence[VariantFindings]) -> str:
             words += f", {percent(sum(dead.last) / len(dead.last))} of the feed-forward units are dead"
         return words
 
-    title = "Activations at the end of training"
-    return _each(title, variants, lambda v: "residual_rms" in v.arrays, describe)
+    return _each("Activations at the end of training", variants, describe)
 
 
 def _entropy(variants: Sequence[VariantFindings], contexts: Sequence[int]) -> str:
     def describe(v: VariantFindings) -> str:
-        entropy = v.arrays["attention_entropy"].last
-        return (
-            f"{min(entropy):.2f} (layer {int(np.argmin(entropy))}) to {max(entropy):.2f} "
-            f"(layer {int(np.argmax(entropy))})"
-        )
+        if (array := v.arrays.get("attention_entropy")) is None:
+            return ""
+        low, high = int(np.argmin(array.last)), int(np.argmax(array.last))
+        return f"{array.last[low]:.2f} (layer {low}) to {array.last[high]:.2f} (layer {high})"
 
     title = "Attention, entropy in nats at the end of training, averaged over a layer's heads"
     even = "; ".join(
         f"attention spread evenly over {context} positions would have {level:.2f}"
         for context, (level,) in _even(variants, contexts, "attention_entropy")
     )
-    return _each(title, variants, lambda v: "attention_entropy" in v.arrays, describe, even)
+    return _each(title, variants, describe, even)
 
 
 def _heads(variants: Sequence[VariantFindings], contexts: Sequence[int]) -> str:
     def describe(v: VariantFindings) -> str:
+        if not v.arrays.keys() >= HEADS:
+            return ""
         back = v.arrays["attention_distance"].last
         near, far = int(np.argmin(back)), int(np.argmax(back))
         return (
@@ -167,7 +162,7 @@ def _heads(variants: Sequence[VariantFindings], contexts: Sequence[int]) -> str:
         for context, (back, previous) in _even(variants, contexts, "attention_distance", "attention_previous")
     )
     title = "Attention heads and heatmaps at the end of training"
-    return _each(title, variants, lambda v: v.arrays.keys() >= HEADS, describe, about)
+    return _each(title, variants, describe, about)
 
 
 def _even(variants: Sequence[VariantFindings], contexts: Sequence[int], *names: str) -> list[tuple[int, list[float]]]:
@@ -189,6 +184,8 @@ def _best(variant: VariantFindings, name: str) -> str:
 
 def _long_range(variants: Sequence[VariantFindings]) -> str:
     def describe(v: VariantFindings) -> str:
+        if not _has(v, "median_lookback"):
+            return ""
         words = f"half of the gradient with respect to the past lies within {_mean(v, 'median_lookback')} characters"
         if _has(v, "truncation_loss"):
             words += f", seeing the last {SHORT_CONTEXT} alone costs {_mean(v, 'truncation_loss')} nats per character"
@@ -196,18 +193,14 @@ def _long_range(variants: Sequence[VariantFindings]) -> str:
             words += f", positions beyond the trained context cost {_mean(v, 'beyond_context')}"
         return words
 
-    return _each("Long-range use of context", variants, lambda v: _has(v, "median_lookback"), describe)
+    return _each("Long-range use of context", variants, describe)
 
 
 def _each(
-    title: str,
-    variants: Iterable[VariantFindings],
-    needs: Callable[[VariantFindings], bool],
-    describe: Callable[[VariantFindings], str],
-    about: str = "",
+    title: str, variants: Iterable[VariantFindings], describe: Callable[[VariantFindings], str], about: str = ""
 ) -> str:
-    """A sentence with a part for each variant that has what it needs; empty where none has."""
-    parts = [f"with `{v.label}` {describe(v)}" for v in variants if needs(v)]
+    """A sentence with a part for each variant that there is something to say of; empty where there is none."""
+    parts = [f"with `{v.label}` {words}" for v in variants if (words := describe(v))]
     return f"{title}: {'; '.join([*parts, about] if about else parts)}." if parts else ""
 
 
