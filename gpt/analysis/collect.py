@@ -1,6 +1,6 @@
 """What the runs of a study recorded, in the study's own order; every planned run is there, whatever became of it."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from gpt.analysis.run_reader import RunReader
@@ -9,8 +9,8 @@ from gpt.fields import canonical
 from gpt.records.catalogue import Array
 from gpt.records.formatting import count
 from gpt.records.metric import Metric, parse_metric
-from gpt.study.folder import StudyFolder, run_at
-from gpt.study.plan import Setting, fields_text, label, settings_of
+from gpt.study.folder import RunEntry, StudyFolder, run_at
+from gpt.study.plan import PlannedRun, Setting, fields_text, label, settings_of
 from gpt.study.spec import Scalar, Study
 
 
@@ -98,9 +98,19 @@ def collect(folder: StudyFolder, cache: dict[str, RunReader] | None = None) -> R
     Raises:
         InputError: the study's files are missing or corrupt, or name no run for a variant, setting and seed.
     """
-    study = folder.read()
-    cache = {} if cache is None else cache
-    fingerprints = {canonical([each.variant, dict(each.setting), each.seed]): each.run for each in folder.table()}
+    return _results(folder, folder.read(), folder.data_sha256(), folder.table(), {} if cache is None else cache)
+
+
+def collect_planned(folder: StudyFolder, study: Study, data_sha256: str, runs: Sequence[PlannedRun]) -> Results:
+    """The same before the study's own files are written, or where another process writes them."""
+    table = [RunEntry(run.variant, run.setting, run.seed, run.fingerprint) for run in runs]
+    return _results(folder, study, data_sha256, table, {})
+
+
+def _results(
+    folder: StudyFolder, study: Study, data_sha256: str, table: Sequence[RunEntry], cache: dict[str, RunReader]
+) -> Results:
+    fingerprints = {canonical([each.variant, dict(each.setting), each.seed]): each.run for each in table}
 
     def reader(variant: Scalar, setting: Setting, seed: int) -> RunReader:
         fingerprint = fingerprints.get(canonical([variant, dict(setting), seed]))
@@ -119,4 +129,4 @@ def collect(folder: StudyFolder, cache: dict[str, RunReader] | None = None) -> R
         )
         for setting in settings_of(study.settings)
     )
-    return Results(folder, study, folder.data_sha256(), settings, study.seeds)
+    return Results(folder, study, data_sha256, settings, study.seeds)

@@ -56,6 +56,21 @@ def needed(results: Results) -> Results:
     return results
 
 
+def look_text(results: Results) -> str:
+    """`look 2 of 3 (10 of 20 pairs) ended it`; empty of a study without looks.
+
+    Args:
+        results: as far as they are `needed`.
+    """
+    looks, pairs = results.study.looks, len(results.study.seeds)
+    if not looks:
+        return ""
+    place = f"look {looks.index(pairs) + 1} of {len(looks)} ({pairs} of {looks[-1]} pairs)"
+    if pairs not in _finished_looks(results):
+        return f"on the way to {place}"
+    return f"{place} ended it" if settled(results) else f"{place} was the last; not every contrast has a verdict"
+
+
 def _all(results: Results) -> list[Contrast]:
     return [contrast for setting in results.settings for contrast in contrasts(results, setting)]
 

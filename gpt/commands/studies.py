@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from gpt.study.folder import StudyFolder
     from gpt.study.plan import PlannedRun
     from gpt.study.spec import Study
+    from gpt.study.status import StudyStatus
 
 
 def check_study(options: argparse.Namespace) -> int:
@@ -51,10 +52,20 @@ def open_study(path: Path, seeds: int | None, corpora: "Corpora") -> "tuple[Stud
 
 def show_status(options: argparse.Namespace) -> int:
     """Say how far each study of a folder is."""
+    answer([status_of(folder) for folder in started(options.out)], options.json)
+    return DONE
+
+
+def status_of(folder: "StudyFolder") -> "StudyStatus":
+    """Of the runs that are needed, which are all but where a look has ended a study or is to be made first."""
+    from gpt.analysis.collect import collect
+    from gpt.analysis.verdicts import look_text, needed
     from gpt.study.status import study_status
 
-    answer([study_status(folder) for folder in started(options.out)], options.json)
-    return DONE
+    if not folder.read().looks:
+        return study_status(folder)
+    results = needed(collect(folder))
+    return study_status(folder, results.study.seeds, look_text(results))
 
 
 def report_studies(options: argparse.Namespace) -> int:
@@ -72,15 +83,15 @@ def publish_studies(options: argparse.Namespace) -> int:
     """Copy the reports of a folder's finished studies to results/ and renew the findings on its page."""
     from gpt.report.publish import check_place, marked, publish, update
     from gpt.study.folder import refuse_corrupt
-    from gpt.study.status import study_status
 
     page = options.readme or options.results / "README.md"
     marked(page)
     folders = started(options.out)
     refuse_corrupt(folders)
     for folder in folders:
-        if not all(run.finished for run in folder.runs()):
-            raise InputError(f"{study_status(folder).summary}; only finished studies are published")
+        status = status_of(folder)
+        if status.finished < status.runs:
+            raise InputError(f"{status.summary}; only finished studies are published")
         check_place(folder, options.results)
     for folder in folders:
         publish(folder, options.results)

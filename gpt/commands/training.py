@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import islice
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin
 
 from gpt.commands.studies import open_study
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from gpt.runner.layout import Layout
     from gpt.runner.workspace import Workspace
     from gpt.study.plan import PlannedRun
+    from gpt.study.spec import Study
     from gpt.wandb_sync.targets import Destination
 
 
@@ -145,12 +147,21 @@ def run_studies(options: argparse.Namespace) -> int:
     workspace = make_workspace(options, launch, corpora)
     layout = make_layout(options, workspace, launch, unique)
     folders = [StudyFolder(workspace.out, study.name) for study, _, _ in opened]
+    due = due_runs(opened, workspace.out)
     if is_main(launch):
         for folder, (study, runs, data_sha256) in zip(folders, opened, strict=True):
             folder.start(study, data_sha256, runs)
-    missing = sum(not run_at(workspace.out, run.fingerprint).finished for run in unique)
+    missing = sum(not run_at(workspace.out, run.fingerprint).finished for run in due)
     with synced(to(names), is_main(launch)) as syncing:
-        code = run_planned(unique, workspace, launch, layout)
+        code = run_planned(due, workspace, launch, layout)
+        while code == DONE and is_main(launch) and len(more := due_runs(opened, workspace.out)) > len(due):
+            print(f"not every contrast has a verdict: on to the next look, {len(more)} runs", file=sys.stderr)
+            if launch:
+                print("a launch makes one look; run the same command again for the next", file=sys.stderr)
+                code = STOPPED
+                break
+            due = more
+            code = run_planned(due, workspace, launch, layout)
         syncing.short_timeout = code == STOPPED
         if code == STOPPED or not is_main(launch):
             return code
@@ -164,6 +175,21 @@ def run_studies(options: argparse.Namespace) -> int:
             print(f"gpt: the report cannot be written: {error}; `gpt study report` writes it later", file=sys.stderr)
             code = RUNS_FAILED
     return code
+
+
+def due_runs(opened: "Sequence[tuple[Study, list[PlannedRun], str]]", out: Path) -> "list[PlannedRun]":
+    """The runs of the studies by seed, each once; of a study with looks those that the next one takes."""
+    from gpt.analysis.collect import collect_planned
+    from gpt.analysis.verdicts import needed
+    from gpt.study.folder import StudyFolder
+
+    due: dict[str, PlannedRun] = {}
+    for study, runs, data_sha256 in opened:
+        seeds = study.seeds
+        if study.looks:
+            seeds = needed(collect_planned(StudyFolder(out, study.name), study, data_sha256, runs)).study.seeds
+        due |= {run.fingerprint: run for run in runs if run.seed in seeds}
+    return sorted(due.values(), key=lambda run: run.seed)
 
 
 def prepare_ranks(options: argparse.Namespace, runs: "Sequence[PlannedRun]") -> None:

@@ -1,6 +1,7 @@
 """How far a study is."""
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from gpt.records.run_folder import FINISHED
@@ -42,10 +43,12 @@ class StudyStatus:
     runs: int
     variants: list[VariantStatus]
     failed: list[FailedRun]
+    look: str = ""
+    """at which look it is, and whether that ended it; empty of a study without looks"""
 
     @property
     def summary(self) -> str:
-        return f"{self.name}: {self.finished} of {self.runs} runs finished"
+        return f"{self.name}: {self.finished} of {self.runs} runs finished" + (f"; {self.look}" if self.look else "")
 
     def __str__(self) -> str:
         shown = [s for s in STATES if s in FINISHED or any(variant.states.get(s) for variant in self.variants)]
@@ -57,8 +60,12 @@ class StudyStatus:
         return "\n".join([*lines, *(f"  {run}" for run in self.failed)])
 
 
-def study_status(folder: StudyFolder) -> StudyStatus:
+def study_status(folder: StudyFolder, seeds: Sequence[int] | None = None, look: str = "") -> StudyStatus:
     """Look at the status of every planned run.
+
+    Args:
+        seeds: those that are looked at, where a study has looks; by default all.
+        look: what is said of it.
 
     Raises:
         InputError: the study's own files are corrupt; a run's corrupt status counts as failed.
@@ -67,6 +74,8 @@ def study_status(folder: StudyFolder) -> StudyStatus:
     counts = {label(variant): Counter[str]() for variant in study.variants}
     failed = []
     for entry in folder.table():
+        if seeds is not None and entry.seed not in seeds:
+            continue
         run, variant = run_at(folder.out, entry.run), label(entry.variant)
         status = run.read_status()
         killed = status.state == "running" and not run.in_use
@@ -80,4 +89,5 @@ def study_status(folder: StudyFolder) -> StudyStatus:
         sum(count.total() for count in counts.values()),
         [VariantStatus(variant, dict(count)) for variant, count in counts.items()],
         failed,
+        look,
     )

@@ -11,6 +11,7 @@ from typing import Any
 from gpt.analysis.collect import collect
 from gpt.analysis.findings import Findings
 from gpt.analysis.run_reader import RunReader
+from gpt.analysis.verdicts import needed
 from gpt.errors import InputError
 from gpt.records.files import jsonable, read_json
 from gpt.records.formatting import count
@@ -156,14 +157,15 @@ def _study(place: Path) -> Iterator[str]:
     planned = plan(study, folder.data_sha256())
     found = read_json(folder.runs_json)
     yield from _table(folder.runs_json, planned, found.get("runs") if isinstance(found, dict) else None)
-    for run in planned:
+    seeds = needed(collect(folder)).study.seeds if study.looks else study.seeds
+    for run in [run for run in planned if run.seed in seeds]:
         status = run_at(folder.out, run.fingerprint).read_status()
         if not status.finished and status.state != "failed":  # the run itself says so where it failed
             why = f" ({status.why})" if status.why else ""
             yield f"{folder.root}: {describe(run)}, run {run.fingerprint}, is not finished: {status.state}{why}"
     if folder.findings.exists():
         yield from differences(folder.report, files_below(folder.report))
-        results = collect(folder)
+        results = needed(collect(folder))
         values = [run.value(results.metric) for _, _, _, run in results.places()]
         yield from _values(folder.findings, Findings.read(folder.findings), values)
 
@@ -177,7 +179,11 @@ def _published(folder: Path) -> Iterator[str]:
         return
     findings = Findings.read(folder / "findings.json")
     study, runs = load_study(folder / "study.yaml", None), read_json(folder / "runs.json")
-    yield from _table(folder / "runs.json", plan(study, findings.data.sha256), runs)
+    seeds = findings.study.seeds
+    if len(seeds) not in (study.looks or [len(study.seeds)]):
+        yield f"{folder / 'findings.json'}: holds {len(seeds)} seeds, must hold those of a whole look"
+    planned = [run for run in plan(study, findings.data.sha256) if run.seed in seeds]
+    yield from _table(folder / "runs.json", planned, runs)
     metric = str(parse_metric(study.metric))
     yield from (
         f"{folder / 'runs.json'}: run {run['run']} is not finished: {run['state']}"
