@@ -12,8 +12,9 @@ from gpt.analysis.run_reader import RunReader
 from gpt.analysis.verdicts import needed
 from gpt.records.files import utf8, write_atomic, write_json
 from gpt.records.manifest import files_below, write_manifest
-from gpt.report.draw.png_files import PngFiles
+from gpt.report.draw.png_files import write_files
 from gpt.report.figures.catalogue import METRIC, Drawn, draw_all
+from gpt.report.figures.spec import Figure
 from gpt.report.pages.combined import combined_page
 from gpt.report.pages.runs_csv import runs_csv
 from gpt.report.pages.study import RunLinks, page
@@ -46,6 +47,12 @@ class Built:
     def figures(self) -> Path:
         return self.folder.report / "figures"
 
+    @property
+    def shown(self) -> dict[str, Figure]:
+        """The figures of report.md, by name of the file."""
+        files = {figure.file for figure in self.findings.figures}
+        return {each.file: each.figure for each in self.drawn if each.figure and each.file in files}
+
     def with_figures(self, drawn: Sequence[Drawn]) -> "Built":
         """The same with other figures, in the findings too."""
         # variants of a study of seeds are seeds: a panel for each says little, and there may be many
@@ -70,8 +77,8 @@ class Built:
         write_atomic(self.folder.report / "report.md", utf8(self.page(TO_FOLDERS)))
 
 
-def begin_report(folder: StudyFolder, files: PngFiles, cache: dict[str, RunReader] | None = None) -> Built:
-    """Write the findings and pages of a study, finished or not, and begin to draw the figures of report.md.
+def begin_report(folder: StudyFolder, cache: dict[str, RunReader] | None = None) -> Built:
+    """Write the findings and pages of a study, finished or not; the figures of report.md are still to be drawn.
 
     Args:
         cache: runs that were read for another study of the same folder, see `collect`.
@@ -83,14 +90,12 @@ def begin_report(folder: StudyFolder, files: PngFiles, cache: dict[str, RunReade
     findings = build_findings(results)
     built = Built(folder, results, findings, [], samples(results)).with_figures(draw_all(results, findings))
     built.write()
-    shown = {figure.file for figure in built.findings.figures}
-    files.begin(built.figures, {each.file: each.figure for each in built.drawn if each.figure and each.file in shown})
     return built
 
 
-def finish_reports(many: Sequence[Built], files: PngFiles) -> list[Built]:
-    """Wait for the figures; what could not be drawn is said in its report, and the rest is whole."""
-    failed, done = files.wait(), []
+def finish_reports(many: Sequence[Built]) -> list[Built]:
+    """Draw the figures; what could not be drawn is said in its report, and nothing else is missing from it."""
+    failed, done = write_files({built.figures: built.shown for built in many}), []
     for built in many:
         errors = {each.file: failed[path] for each in built.drawn if (path := built.figures / each.file) in failed}
         if errors:
@@ -108,8 +113,7 @@ def finish_reports(many: Sequence[Built], files: PngFiles) -> list[Built]:
 
 def build_report(folder: StudyFolder) -> Built:
     """Everything of a study's report; see `begin_report`."""
-    files = PngFiles()
-    return finish_reports([begin_report(folder, files)], files)[0]
+    return finish_reports([begin_report(folder)])[0]
 
 
 def samples(results: Results) -> dict[str, str]:
@@ -125,12 +129,12 @@ def samples(results: Results) -> dict[str, str]:
 def print_findings(out: Path, folders: Sequence[StudyFolder]) -> None:
     """Build the report of each study and a page for all of them, and print one table of all findings."""
     cache: dict[str, RunReader] = {}
-    files, path = PngFiles(), out / "report.md"
-    many = [begin_report(folder, files, cache) for folder in folders]
+    path = out / "report.md"
+    many = [begin_report(folder, cache) for folder in folders]
     print(terminal([built.findings for built in many]))
     print(f"\nreport: {path}")
     print("\n".join(f"page:   {built.folder.report / INTERACTIVE}" for built in many), flush=True)
-    studies = [built.findings for built in finish_reports(many, files)]
+    studies = [built.findings for built in finish_reports(many)]
     text = combined_page(
         studies, lambda name: f"studies/{name}/report/report.md", lambda name: f"studies/{name}/report"
     )

@@ -13,7 +13,7 @@ from synthetic import Outcome, study, write_study
 from gpt.report.build import build_report
 from gpt.report.draw import png as style
 from gpt.report.draw import png_files
-from gpt.report.draw.png_files import PngFiles, key_of
+from gpt.report.draw.png_files import key_of, write_files
 from gpt.report.figures.spec import (
     COLORS,
     MEAN,
@@ -188,14 +188,11 @@ def test_a_figures_key_depends_on_its_numbers_and_on_what_draws_it(monkeypatch):
 def test_a_figure_that_cannot_be_drawn_costs_no_other(tmp_path):
     wrong, right = of(Line(x=X, y=X[:2], color=variant(0))), of(Line(x=X, y=X, color=variant(0)))
     (tmp_path / "wrong.png").write_bytes(b"of an earlier report")
-    files = PngFiles()
-    files.begin(tmp_path, {"wrong.png": wrong, "right.png": right})
-    failed = files.wait()
+    failed = write_files({tmp_path: {"wrong.png": wrong, "right.png": right}})
     assert list(failed) == [tmp_path / "wrong.png"]
     assert failed[tmp_path / "wrong.png"].startswith("ValueError: x and y must have same first dimension")
     assert "(png.py, line" in failed[tmp_path / "wrong.png"]
     assert [path.name for path in tmp_path.iterdir()] == ["right.png"]
-    assert files.wait() == {}
 
 
 def test_a_report_says_which_figure_could_not_be_drawn(tmp_path, monkeypatch):

@@ -24,37 +24,32 @@ HEAD = 256
 PROCESSES = len(os.sched_getaffinity(0))
 
 
-class PngFiles:
-    """Files on their way; begin as many folders as there are, then wait once."""
+def write_files(folders: Mapping[Path, Mapping[str, Figure]]) -> dict[Path, str]:
+    """Draw what is new or changed, and take away what an earlier report had and this one has not.
 
-    def __init__(self) -> None:
-        self._files: dict[Path, Future[str]] = {}
+    Args:
+        folders: of each the figures, by name of the file.
 
-    def begin(self, folder: Path, figures: Mapping[str, Figure]) -> None:
-        """Draw what is new or changed, and take away what an earlier report had and this one has not.
-
-        Args:
-            figures: by name of the file.
-        """
+    Returns:
+        The files that could not be drawn, and why; what they showed before is gone.
+    """
+    files: dict[Path, Future[str]] = {}
+    for folder, figures in folders.items():
         make_folder(folder)
         for name, figure in figures.items():
             key, path = key_of(figure), folder / name
             if not (path.exists() and key.encode() in path.read_bytes()[:HEAD]):
-                self._files[path] = _threads().submit(_ask, path.absolute(), figure, key)
+                files[path] = _threads().submit(_ask, path.absolute(), figure, key)
         for old in {path.name for path in folder.glob("*.png")} - figures.keys():
             (folder / old).unlink(missing_ok=True)  # another command may report at the same time
-
-    def wait(self) -> dict[Path, str]:
-        """The files that could not be drawn, and why; what they showed before is gone."""
-        try:
-            failed = {path: why for path, file in self._files.items() if (why := file.result())}
-        finally:
-            for file in self._files.values():
-                file.cancel()  # where the wait was interrupted
-        for path in failed:
-            path.unlink(missing_ok=True)
-        self._files.clear()
-        return failed
+    try:
+        failed = {path: why for path, file in files.items() if (why := file.result())}
+    finally:
+        for file in files.values():
+            file.cancel()  # where the wait was interrupted
+    for path in failed:
+        path.unlink(missing_ok=True)
+    return failed
 
 
 def key_of(figure: Figure) -> str:
