@@ -23,7 +23,7 @@ def combined_page(studies: Sequence[Findings], report: Link, figures_of: Link) -
     """
     lines = [f"# {count(len(studies), 'question')}", "", *findings_table(studies, report)]
     for findings in studies:
-        lines += ["", *study_section(findings, report, figures_of, ("sensitivity", "paired", "loss"))]
+        lines += ["", *_section(findings, report, figures_of)]
     return "\n".join(lines) + "\n"
 
 
@@ -46,22 +46,15 @@ def findings_table(studies: Sequence[Findings], report: Link) -> list[str]:
     return [line for part in parts for line in ["", *part]][1:]
 
 
-def study_section(
-    findings: Findings,
-    report: Link,
-    figures_of: Link,
-    figures: Sequence[str],
-) -> list[str]:
-    """Question, answer, and the named figures of the whole study or of its first setting."""
-    study = findings.study
-    lines = [
-        f"## {plain(study.question)}",
-        "",
-        *answer_lines(findings),
-    ]
-    for figure in main_figures(findings, figures):
-        lines += embedded(findings, figure, figures_of)
-    return [*lines, "", f"[The whole report of {study.name}]({report(study.name)})"]
+def _section(findings: Findings, report: Link, figures_of: Link) -> list[str]:
+    """Question, answer, and the main figures of the whole study or of its first setting."""
+    name, first = findings.study.name, findings.settings[0].label
+    lines = [f"## {plain(findings.study.question)}", "", *answer_lines(findings)]
+    for wanted in main_figures(findings, ("sensitivity", "paired", "loss")):
+        for figure in findings.figures:
+            if figure.name == wanted and figure.setting in ("", first):
+                lines += ["", f"![{name}, {wanted}]({figures_of(name)}/figures/{figure.file})"]
+    return [*lines, "", f"[The whole report of {name}]({report(name)})"]
 
 
 def answer_lines(findings: Findings) -> list[str]:
@@ -75,14 +68,3 @@ def main_figures(findings: Findings, of_contrasts: Sequence[str]) -> Sequence[st
     if not settings:
         return of_contrasts
     return ("crossed",) if settings[0][1].split is None else ("components", "crossed")
-
-
-def embedded(findings: Findings, name: str, figures_of: Link) -> list[str]:
-    """A figure of the whole study or of its first setting; nothing where it was not drawn."""
-    study, first = findings.study.name, findings.settings[0].label
-    return [
-        line
-        for figure in findings.figures
-        if figure.name == name and figure.setting in ("", first)
-        for line in ("", f"![{study}, {name}]({figures_of(study)}/figures/{figure.file})")
-    ]

@@ -16,12 +16,7 @@ from gpt.report.text.seed_variance import decomposed, source_names, spread_sente
 
 HEADER = ("source", "share", "95 % interval", "sd", "95 % interval", "variance", "F", "p", "df")
 SUMMARY = ("study", "runs", "diverged", "initial weights", "data order", "residual", "sd of one run")
-SHARING = {
-    "nothing": "nothing",
-    "init": "initial weights",
-    "order": "data order",
-    "both": "both",
-}
+SHARED_SEED = {"init": "initial weights", "order": "data order"}
 
 
 def crossed_section(findings: Findings) -> list[str]:
@@ -129,7 +124,15 @@ def _sharing(split: Components, spreads: SpreadFindings, study: StudyFindings) -
     for shared in SHARED:
         spread, pairs = split.differences[shared], spreads.pairs[shared]
         ends = f"[{_pairs(pairs.low)}, {_pairs(pairs.high)}]"
-        rows.append([SHARING[shared], fixed(spread.sd, places), sd_interval(spread, places), _pairs(pairs.sd), ends])
+        rows.append(
+            [
+                SHARED_SEED.get(shared, shared),
+                fixed(spread.sd, places),
+                sd_interval(spread, places),
+                _pairs(pairs.sd),
+                ends,
+            ]
+        )
     return table(header, rows)
 
 
