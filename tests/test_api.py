@@ -25,6 +25,9 @@ STUDIES = ("configs/studies/quick/normalization.yaml", "configs/studies/qk_norm.
 """the studies that README and docs/api.md run; in README the second is written down above"""
 
 
+QUICK = {"optim": {"warmup_steps": 2}, "train": {"steps": 12, "eval_every": 6}, "probes": {"every": 6}}
+
+
 @pytest.fixture(scope="module")
 def checkout(tmp_path_factory: pytest.TempPathFactory, excerpt: Path) -> Path:
     """The repository as a reader has it, with a tiny run, and a study of it with two seeds that has been run."""
@@ -33,7 +36,7 @@ def checkout(tmp_path_factory: pytest.TempPathFactory, excerpt: Path) -> Path:
         (root / path).symlink_to(REPOSITORY / path)
     for folder in ("configs/runs", "configs/studies/quick"):
         (root / folder).mkdir(parents=True)
-    write_run(root / "configs/runs/char_quick.yaml", excerpt)
+    write_run(root / "configs/runs/char_quick.yaml", excerpt, QUICK)
     study = (REPOSITORY / STUDIES[0]).read_text()
     study = re.sub("seeds: .*", "seeds: 2", study).replace("../../runs", str(root / "configs/runs"))
     for path in STUDIES:
@@ -64,7 +67,9 @@ def cells(notebook: str) -> list[str]:
     return ["".join(cell["source"]) for cell in content["cells"] if cell["cell_type"] == "code"]
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/api.md", "examples/read_a_run.ipynb"])
+@pytest.mark.parametrize(
+    "page", ["README.md", pytest.param("docs/api.md", marks=pytest.mark.slow), "examples/read_a_run.ipynb"]
+)
 def test_the_python_of_a_page_works_from_top_to_bottom(page: str, here: Path, run: Run) -> None:
     plt.switch_backend("agg")
     shown = cells(page) if page.endswith(".ipynb") else blocks(page)

@@ -117,8 +117,8 @@ def test_files_in_the_current_folder_are_not_imported(
 ) -> None:
     monkeypatch.setenv("MPLBACKEND", "nonsense")
     (shadows / "matplotlibrc").write_bytes(b"no.such.key: 3\nfont.size: big\naxes.grid\n\xff")
-    words = ["study", "run", tiny_study, "--out", shadows / "out", "--processes", "2", "--wandb", "offline"]
-    code, said = run_command([GPT_SCRIPT, *words], shadows)
+    words = ["study", "run", tiny_study, "--out", shadows / "out", "--processes", "2", "--seeds", "2"]
+    code, said = run_command([GPT_SCRIPT, *words, "--wandb", "offline"], shadows)
     assert (code, "own file" in said) == (0, False), said
     assert "own file" not in (shadows / "out/wandb/sync.log").read_text()
     assert "have not arrived" not in said

@@ -24,6 +24,8 @@ SMALLEST: dict[str, dict[str, Any]] = {
     "sample": {"characters": 5},
 }
 """changes for a run that is trained in a tenth of a second and still writes every kind of file"""
+UNPROBED: dict[str, dict[str, Any]] = {"probes": {"every": 0, "long_range_windows": 0}}
+"""changes for a study whose report has only what every report has"""
 ENDLESS: dict[str, dict[str, Any]] = {
     "optim": {"lr": "3e-3"},
     "train": {"steps": 100_000, "eval_every": 50_000, "checkpoint_every": 50_000},

@@ -9,7 +9,7 @@ import checkpoints
 import pytest
 import torch
 from children import Say, in_child
-from commands import GPT, run_command
+from commands import GPT, gpt, run_command
 from small import Small, check_nothing_lost, committed, say_commits
 from small_disk import remount, small_disk
 from tally import Tally
@@ -102,7 +102,7 @@ train: {{steps: 8, batch_size: 4, eval_every: 4}}
         for out in (disk, disk / "out"):
             remount(disk, "ro")
             with faults.one():
-                code, said = run_command([*GPT, "train", run_file, "--out", out], tmp_path)
+                code, said = gpt("train", run_file, "--out", out, home=tmp_path)
                 assert code == 2
                 assert len(said.splitlines()) == 1, said
                 assert str(out) in said

@@ -13,7 +13,7 @@ from commands import gpt, runs_of
 from files import edited
 from small import Small
 from tally import Tally
-from tiny import SMALLEST, study_of, write_run, write_study
+from tiny import SMALLEST, UNPROBED, study_of, write_run, write_study
 
 from gpt.errors import InputError
 from gpt.runner.run_json import check_stack
@@ -96,7 +96,7 @@ def test_an_edited_study_is_refused_and_an_edited_run_is_another_run(
 ) -> None:
     text = tmp_path / "text.txt"
     text.write_text(excerpt.read_text())
-    study = study_of(tmp_path, text.name, SMALLEST)
+    study = study_of(tmp_path, text.name, SMALLEST, UNPROBED)
     run_file = tmp_path / "run.yaml"
     code, said = gpt("study", "run", study, home=tmp_path)
     assert code == 0, said

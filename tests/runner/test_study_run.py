@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from commands import GPT, gpt, records, rows_of, run_command, runs_of, started, wait_for
 from files import edited
-from tiny import study_of
+from tiny import UNPROBED, study_of
 
 from gpt.study.folder import StudyFolder
 
@@ -27,8 +27,8 @@ def committed(out: Path) -> int:
 @pytest.fixture(scope="module")
 def long_study(tmp_path_factory: pytest.TempPathFactory, excerpt: Path) -> Path:
     """Two variants, two seeds, long enough to be caught in the middle."""
-    often = {"train": {"eval_every": 50, "checkpoint_every": 30}, "probes": {"every": 70}}
-    changes = {"model": {"dropout": 0.1}, "optim": {"lr": "3e-3"}, "train": {"steps": 250}}
+    often = {"train": {"eval_every": 40, "checkpoint_every": 15}, "probes": {"every": 50}}
+    changes = {"model": {"dropout": 0.1}, "optim": {"lr": "3e-3"}, "train": {"steps": 120}}
     return study_of(tmp_path_factory.mktemp("study"), excerpt, changes, often)
 
 
@@ -51,9 +51,9 @@ def test_a_study_leaves_every_record_and_a_report(uninterrupted: Path) -> None:
     for run in runs_of(uninterrupted):
         assert run.read_status().state == "done"
         rows = rows_of(run)
-        assert [row["step"] for row in rows] == list(range(251))
-        assert [row["step"] for row in rows if "val/loss" in row] == list(range(0, 251, 50))
-        assert run.probe_steps() == [0, 70, 140, 210, 250]
+        assert [row["step"] for row in rows] == list(range(121))
+        assert [row["step"] for row in rows if "val/loss" in row] == list(range(0, 121, 40))
+        assert run.probe_steps() == [0, 50, 100, 120]
         assert len(run.samples.read_text()) == 21
         assert not list(run.checkpoints.glob("*"))
     assert (StudyFolder(uninterrupted, "tiny").report / "report.md").exists()
@@ -86,8 +86,9 @@ def test_an_interrupt_checkpoints_says_so_and_the_same_command_goes_on(
     assert contents(run_to_the_end(long_study, out)) == contents(uninterrupted)
 
 
+@pytest.mark.slow
 @pytest.mark.fault("kill -9 of a whole command")
-@pytest.mark.parametrize("kills", [1, pytest.param(3, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("kills", [1, 3])
 def test_a_killed_study_ends_with_the_same_bytes(
     long_study: Path, uninterrupted: Path, tmp_path: Path, kills: int
 ) -> None:
@@ -130,7 +131,7 @@ def test_two_commands_racing_on_one_folder_train_each_run_once(tiny_study: Path,
 @pytest.fixture(scope="module")
 def four_runs(tmp_path_factory: pytest.TempPathFactory, excerpt: Path) -> Path:
     """A study that has been run, with its output folder beside it."""
-    study = study_of(tmp_path_factory.mktemp("four"), excerpt)
+    study = study_of(tmp_path_factory.mktemp("four"), excerpt, UNPROBED)
     run_to_the_end(study, study.parent / "out")
     return study
 
