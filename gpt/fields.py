@@ -45,16 +45,15 @@ def _fields(cls: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, Field
             yield prefix + name, info
 
 
-def nearest_key(cls: type[BaseModel], name: str) -> str | None:
-    """The known key most like `name`: by its whole name, else by its last part."""
+def did_you_mean(cls: type[BaseModel], name: str, prefix: str = "") -> str:
+    """What to add to a complaint about an unknown key: the one most like it, by its whole name, else its last part."""
     keys = keys_of(cls)
     sections = {key.rsplit(".", 1)[0] for key in keys if "." in key}
     close = difflib.get_close_matches(name, [*keys, *sections], n=1, cutoff=0.75)
-    if close:
-        return close[0]
-    last = {key.rsplit(".", 1)[-1]: key for key in reversed(keys)}
-    close = difflib.get_close_matches(name.rsplit(".", 1)[-1], last, n=1, cutoff=0.7)
-    return last[close[0]] if close else None
+    if not close:
+        last = {key.rsplit(".", 1)[-1]: key for key in reversed(keys)}
+        close = [last[part] for part in difflib.get_close_matches(name.rsplit(".", 1)[-1], last, n=1, cutoff=0.7)]
+    return f"; did you mean {prefix}{close[0]}?" if close else ""
 
 
 def flatten(config: BaseModel) -> dict[str, Any]:
@@ -87,16 +86,15 @@ def read_overrides(cls: type[BaseModel], arguments: Sequence[str]) -> dict[str, 
     Raises:
         InputError: no such field, a name without a value, or no YAML.
     """
-    found = {}
+    given = {}
     for key, word in _pairs(arguments):
         if not is_key(cls, key):
-            near = nearest_key(cls, key)
-            raise InputError(f"--{key}: unknown key" + (f"; did you mean --{near}?" if near else ""))
+            raise InputError(f"--{key}: unknown key{did_you_mean(cls, key, '--')}")
         try:
-            found[key] = word, word if _is_text(cls, key) else YAML(typ="safe", pure=True).load(word)
+            given[key] = word, word if _is_text(cls, key) else YAML(typ="safe", pure=True).load(word)
         except (YAMLError, ValueError):
             raise InputError(f"--{key}: got {word!r}, which is no YAML value") from None
-    return found
+    return given
 
 
 def _pairs(arguments: Sequence[str]) -> Iterator[tuple[str, str]]:

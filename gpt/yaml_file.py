@@ -17,7 +17,7 @@ from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.nodes import MappingNode, Node, SequenceNode
 
 from gpt.errors import RENAMED, InputError
-from gpt.fields import KeyPath, dotted, nearest_key, set_value
+from gpt.fields import KeyPath, did_you_mean, dotted, set_value
 from gpt.read_file import read_text
 
 RULES = {
@@ -183,8 +183,7 @@ def _explain(cls: type[BaseModel], known: KeyPath, location: KeyPath, error: Any
     if error["type"] == "extra_forbidden":
         if name in RENAMED:
             return f"{name} was renamed; write {RENAMED[name]} instead"
-        near = nearest_key(cls, name)
-        return f"unknown key {name}" + (f"; did you mean {near}?" if near else "")
+        return f"unknown key {name}{did_you_mean(cls, name)}"
     if error["type"] == "missing":
         return f"missing key {name}"
     if error["type"] == "value_error":

@@ -12,13 +12,14 @@ import time
 from pathlib import Path
 from typing import cast
 
+import commands
 import pytest
 import torch
 from commands import GPT
 
 from gpt.cli import main
 from gpt.commands.training import NAMED, run_planned
-from gpt.commands.workspace import check_writable
+from gpt.commands.workspace import Setup, check_writable
 from gpt.config import RunConfig
 from gpt.errors import InputError
 from gpt.fields import keys_of
@@ -173,13 +174,12 @@ def test_train_check_sample_and_status_work_together(
     ):
         assert expected in said
     assert "d_z of 1.43 at 80 % power" in gpt(capsys, "study", "check", tiny_study, "--seeds", "6")[1]
-    command = [sys.executable, "-m", "gpt", "train", str(tiny_file), "--out", str(out)]
-    trained = subprocess.run(command, capture_output=True, text=True)
-    assert trained.returncode == 0, trained.stderr
-    run = Path(trained.stdout.split("done: ")[1].strip())
+    code, trained = commands.gpt("train", tiny_file, "--out", out, home=tmp_path)
+    assert code == 0, trained
+    run = Path(trained.split("done: ")[1].strip())
     rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     lowest, step = min((row["val/loss"], row["step"]) for row in rows if "val/loss" in row)
-    assert f"lowest validation loss: {lowest:.4f} nats per character, at step {step}\n" in trained.stdout
+    assert f"lowest validation loss: {lowest:.4f} nats per character, at step {step}\n" in trained
     assert json.loads((run / "status.json").read_text())["state"] == "done"
     code, said, _ = gpt(capsys, "sample", run, "--prompt", "First", "--characters", "9")
     assert code == 0
@@ -198,8 +198,7 @@ def test_train_check_sample_and_status_work_together(
         ("--seed", str(2**63)),
     ):
         assert option[2:] in refused(capsys, "sample", run, option, value)
-    again = subprocess.run(command, capture_output=True, text=True)
-    assert "nothing to do" in again.stderr
+    assert "nothing to do" in commands.gpt("train", tiny_file, "--out", out, home=tmp_path)[1]
 
 
 def test_fields_shows_every_field_with_the_files_value(
@@ -280,7 +279,7 @@ def test_of_many_runs_without_a_result_some_are_named_and_the_rest_counted(
     place = Workspace(tmp_path, Corpora(tmp_path), torch.device("cpu"))
     for many, counted in ((NAMED, []), (NAMED + 3, [f"not done: 3 more; `gpt study status {tmp_path}` counts them"])):
         runs = [PlannedRun("x", (), seed, tiny, f"{seed:016x}") for seed in range(many)]
-        assert run_planned(runs, place, None, cast(Layout, None)) == RUNS_FAILED
+        assert run_planned(runs, Setup(place, None, cast(Layout, None))) == RUNS_FAILED
         said = capsys.readouterr().err.splitlines()
         assert [line for line in said if "ended with code -9" in line] == said[:NAMED]
         assert said[NAMED:] == counted

@@ -14,7 +14,7 @@ import pytest
 from published import REPOSITORY
 
 import gpt
-from gpt.cli import read_arguments
+from gpt.commands.parser import read_arguments
 from gpt.commands.workspace import open_corpora
 from gpt.config import RunConfig
 from gpt.fields import keys_of

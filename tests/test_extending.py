@@ -5,6 +5,7 @@ import json
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -19,6 +20,7 @@ from reference import model_config, normal, random_tokens, run_config, text
 
 import gpt.runner.checks.variants  # noqa: F401  # imports what registers
 from gpt import load_findings
+from gpt.commands.workspace import cache_folder
 from gpt.config import BUILT_IN, OptimConfig, RunConfig
 from gpt.data.batches import training_batch
 from gpt.data.corpus import load_text
@@ -193,7 +195,10 @@ def test_the_tokenizer_gives_back_what_it_was_given(plugin: Callable[[str], Plug
 @pytest.fixture(scope="module")
 def out(folder: Path) -> Path:
     """What the page's commands leave, run one after the other."""
-    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
+    cache = folder / "cache"
+    cache.mkdir()
+    shutil.copy(cache_folder() / "tiny_shakespeare.txt", cache)
+    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY), "GPT_CACHE": str(cache)}
     for command in COMMANDS:
         runs = [run for run in (folder / "out/runs").glob("*") if configuration(run).model.mlp == "squared_relu"]
         words = shlex.split(command.replace("FINGERPRINT", runs[0].name if runs else ""))

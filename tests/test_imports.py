@@ -24,7 +24,7 @@ MAY_IMPORT = {
     "fingerprint": {"config", "fields"},
     "run_file": {"config", "errors", "fields", "plugins", "yaml_file"},
     "registry": {"errors", "yaml_file"},
-    "data": CONFIGURATION,
+    "data": CONFIGURATION | {"records"},
     "model": CONFIGURATION,
     "records": CONFIGURATION,
     "probes": {"config", "errors", "registry", "records", "model"},

@@ -165,11 +165,11 @@ class Run:
         Raises:
             InputError: an argument out of its range, or a prompt with a character that the model does not know.
         """
-        from gpt.commands.tools import Wanted
+        from gpt.commands.tools import SampleOptions
         from gpt.train.sampling import sample_text
 
         asked = {"prompt": prompt, "characters": characters, "temperature": temperature, "seed": seed}
-        parse(Wanted, asked, "generate")
+        parse(SampleOptions, asked, "generate")
         return sample_text(self.model, self.tokenizer, self.config.model.context, prompt, characters, temperature, seed)
 
     @cached_property

@@ -104,7 +104,7 @@ def _gpt(*words: str) -> None:
 
     What it says on stderr is passed on line by line, so that a notebook shows it too.
     """
-    said = ""
+    last_line = ""
     with subprocess.Popen(
         [sys.executable, "-m", "gpt", *words],
         env={**os.environ, **import_path()},
@@ -117,12 +117,12 @@ def _gpt(*words: str) -> None:
         try:
             for line in process.stderr:
                 sys.stderr.write(line)
-                said = line.strip() or said
+                last_line = line.strip() or last_line
         except BaseException:
             process.terminate()  # it stops after the step that it is at, with a checkpoint
             process.communicate()
             raise
     if process.returncode == BAD_INPUT:
-        raise InputError(said.removeprefix("gpt: "))
+        raise InputError(last_line.removeprefix("gpt: "))
     if process.returncode:
-        raise RuntimeError(f"gpt {' '.join(words)}: ended with exit code {process.returncode}: {said}")
+        raise RuntimeError(f"gpt {' '.join(words)}: ended with exit code {process.returncode}: {last_line}")

@@ -9,9 +9,9 @@ from gpt.bench.device import synchronize
 from gpt.config import RunConfig
 from gpt.data.batches import training_batch
 from gpt.data.dataset import Dataset
-from gpt.runner.seed_batch import build_engine
 from gpt.runner.workspace import Workspace
 from gpt.train.engines.engine import StepOut
+from gpt.train.engines.kinds import engine_kinds
 from gpt.train.engines.ranks import SINGLE
 from gpt.train.optim.schedule import learning_rate
 
@@ -26,7 +26,8 @@ class TrainingSteps:
 
     def __init__(self, config: RunConfig, data: Dataset, workspace: Workspace, seeds: Sequence[int]):
         self.config, self.data, self.seeds = config, data, list(seeds)
-        self.engine = build_engine(config, data.tokenizer.vocabulary_size, seeds, workspace, SINGLE)
+        build = engine_kinds()[workspace.engine].build
+        self.engine = build(config, data.tokenizer.vocabulary_size, seeds, workspace.device, SINGLE)
         self.order = [config.data.order_of(seed) for seed in seeds]
         self.step = 0
         self.outs: list[StepOut] = []

@@ -1,6 +1,8 @@
-"""What a command answers: lines for a person, or JSON for a program."""
+"""What a command answers: lines for a person, or JSON for a program; and its one line of complaint."""
 
+import contextlib
 import json
+import sys
 from typing import Any
 
 
@@ -17,3 +19,9 @@ def answer(value: Any, as_json: bool, text: str | None = None) -> None:
         print(text)
     else:
         print("\n".join(map(str, value)) if isinstance(value, list) else value)
+
+
+def say(text: str) -> None:
+    """One line on standard error, whatever is quoted in it."""
+    with contextlib.suppress(OSError):  # the reader closed it
+        print("\\n".join(text.splitlines()), file=sys.stderr)

@@ -27,7 +27,9 @@ def check_gradients(options: argparse.Namespace) -> int:
     """Compare the gradient norms of every engine and layout with one process; exit code 1 where one is wrong."""
     import torch
 
-    from gpt.runner.checks.gradient_parity import cases, check_parity, save, table
+    from gpt.runner.checks.gradient_parity import check_parity
+    from gpt.runner.checks.parity_cases import cases
+    from gpt.runner.checks.parity_page import save, table
     from gpt.runner.stack import describe_stack
 
     device = find_device(options.device)
@@ -55,7 +57,7 @@ def verify_folder(options: argparse.Namespace) -> int:
     return WRONG if verdict.wrong else DONE
 
 
-class Wanted(SampleConfig):
+class SampleOptions(SampleConfig):
     """What `gpt sample` is asked for, under the rules of a run's fields."""
 
     seed: Seed
@@ -69,8 +71,8 @@ def sample_run(options: argparse.Namespace) -> int:
     from gpt.train.sampling import sample_text
     from gpt.train.saved_model import load_model
 
-    wanted = {name: getattr(options, name) for name in Wanted.model_fields}
-    parse(Wanted, wanted, "gpt sample")
+    wanted = {name: getattr(options, name) for name in SampleOptions.model_fields}
+    parse(SampleOptions, wanted, "gpt sample")
     for file in options.plugin:
         load_plugin(file)
     torch.set_num_threads(1)  # small products, which more threads only slow down

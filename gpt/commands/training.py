@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin
 
 from gpt.commands.studies import open_study
-from gpt.commands.workspace import find_launch, is_main, make_layout, make_workspace, open_corpora
-from gpt.config import BUILT_IN, RunConfig
+from gpt.commands.workspace import Setup, open_corpora, set_up
+from gpt.config import BUILT_IN, SOURCE, RunConfig
 from gpt.errors import InputError
 from gpt.fields import field_of, flatten, keys_of
 from gpt.fingerprint import fingerprint
@@ -23,9 +23,6 @@ from gpt.runner.launch.exit_codes import DONE, RUNS_FAILED, STOPPED
 
 if TYPE_CHECKING:
     from gpt.records.run_folder import RunFolder
-    from gpt.runner.launch.accelerate import Launch
-    from gpt.runner.layout import Layout
-    from gpt.runner.workspace import Workspace
     from gpt.study.plan import PlannedRun
     from gpt.study.spec import Study
     from gpt.wandb_sync.targets import Destination
@@ -50,17 +47,12 @@ def train(options: argparse.Namespace) -> int:
     corpora = open_corpora()
     data = corpora.load(config)
     run = PlannedRun(options.run.stem, (), config.seed, config, fingerprint(config, data.sha256))
-    prepare_ranks(options, [run])
-    launch = find_launch()
-    workspace = make_workspace(options, launch, corpora)
-    options.seeds_per_process, options.processes = "1", "auto" if launch else str(options.ranks_per_run or 1)
-    if launch and options.ranks_per_run is None:
-        options.ranks_per_run = launch.world
-    layout = make_layout(options, workspace, launch, [run])
-    with synced(to([], [run.fingerprint]), is_main(launch)) as syncing:
-        code = run_planned([run], workspace, launch, layout)
+    options.seeds_per_process, options.processes = "1", "auto"
+    here = set_up(options, [run], corpora, together=True)
+    with synced(to([], [run.fingerprint]), here.is_main) as syncing:
+        code = run_planned([run], here)
         syncing.short_timeout = code == STOPPED
-    if code == DONE and is_main(launch):
+    if code == DONE and here.is_main:
         folder = run_at(options.out, run.fingerprint)
         status = folder.read_status()
         print_best(folder)
@@ -106,7 +98,7 @@ def show_fields(config: RunConfig) -> int:
         words = config.names(key) if key in BUILT_IN else literals
         print(f"--{key} {shell_word(values[key])}\n    {' '.join((field.description or '').split())}")
         if words:
-            print(f"    one of {', '.join(words)}")
+            print(f"    one of {', '.join(words)}{', or a path' if key == SOURCE else ''}")
     return DONE
 
 
@@ -142,35 +134,32 @@ def run_studies(options: argparse.Namespace) -> int:
             raise InputError(f"two of the studies are named {name}; each needs a name of its own")
     unique = list({run.fingerprint: run for _, runs, _ in opened for run in runs}.values())
     unique.sort(key=lambda run: run.seed)
-    prepare_ranks(options, unique)
-    launch = find_launch()
-    workspace = make_workspace(options, launch, corpora)
-    layout = make_layout(options, workspace, launch, unique)
-    folders = [StudyFolder(workspace.out, study.name) for study, _, _ in opened]
-    due = due_runs(opened, workspace.out)
-    if is_main(launch):
+    here = set_up(options, unique, corpora)
+    folders = [StudyFolder(options.out, study.name) for study, _, _ in opened]
+    due = due_runs(opened, options.out)
+    if here.is_main:
         for folder, (study, runs, data_sha256) in zip(folders, opened, strict=True):
             folder.start(study, data_sha256, runs)
-    missing = sum(not run_at(workspace.out, run.fingerprint).finished for run in due)
-    with synced(to(names), is_main(launch)) as syncing:
-        code = run_planned(due, workspace, launch, layout)
-        while code == DONE and is_main(launch) and len(more := due_runs(opened, workspace.out)) > len(due):
+    missing = sum(not run_at(options.out, run.fingerprint).finished for run in due)
+    with synced(to(names), here.is_main) as syncing:
+        code = run_planned(due, here)
+        while code == DONE and here.is_main and len(more := due_runs(opened, options.out)) > len(due):
             print(f"not every contrast has a verdict: on to the next look, {len(more)} runs", file=sys.stderr)
-            if launch:
+            if here.launch:
                 print("a launch makes one look; run the same command again for the next", file=sys.stderr)
                 code = STOPPED
                 break
             due = more
-            code = run_planned(due, workspace, launch, layout)
+            code = run_planned(due, here)
         syncing.short_timeout = code == STOPPED
-        if code == STOPPED or not is_main(launch):
+        if code == STOPPED or not here.is_main:
             return code
         refuse_corrupt(folders)
         if missing == 0 and all(folder.findings.exists() for folder in folders):
-            print(f"report: {workspace.out / 'report.md'}")
+            print(f"report: {options.out / 'report.md'}")
             return code
         try:
-            print_findings(workspace.out, folders)
+            print_findings(options.out, folders)
         except OSError as error:
             print(f"gpt: the report cannot be written: {error}; `gpt study report` writes it later", file=sys.stderr)
             code = RUNS_FAILED
@@ -192,22 +181,13 @@ def due_runs(opened: "Sequence[tuple[Study, list[PlannedRun], str]]", out: Path)
     return sorted(due.values(), key=lambda run: run.seed)
 
 
-def prepare_ranks(options: argparse.Namespace, runs: "Sequence[PlannedRun]") -> None:
-    """Start what ranks are forked from, where this command will start some, while it imports torch itself."""
-    from gpt.runner.ranks.fork_server import start_fork_server
-    from gpt.study.folder import run_at
-
-    if "RANK" not in os.environ and not all(run_at(options.out, run.fingerprint).finished for run in runs):
-        start_fork_server()
-
-
-def run_planned(runs: "Sequence[PlannedRun]", workspace: "Workspace", launch: "Launch | None", layout: "Layout") -> int:
+def run_planned(runs: "Sequence[PlannedRun]", here: Setup) -> int:
     """Train what is missing, say what could not be done, and return the exit code."""
     from gpt.runner.run import train_runs
     from gpt.study.plan import describe
 
-    outcome = train_runs(runs, workspace, launch, layout)
-    if not is_main(launch):
+    outcome = train_runs(runs, here.workspace, here.launch, here.layout)
+    if not here.is_main:
         return STOPPED if outcome.stopped else DONE
     if outcome.stopped:
         print("stopped on request; run the same command again to resume", file=sys.stderr)
@@ -215,7 +195,7 @@ def run_planned(runs: "Sequence[PlannedRun]", workspace: "Workspace", launch: "L
     for run, why in outcome.unfinished[:NAMED]:
         print(f"not done: {describe(run)}, run {run.fingerprint}: {why}", file=sys.stderr)
     if (unnamed := len(outcome.unfinished) - NAMED) > 0:
-        print(f"not done: {unnamed} more; `gpt study status {workspace.out}` counts them", file=sys.stderr)
+        print(f"not done: {unnamed} more; `gpt study status {here.workspace.out}` counts them", file=sys.stderr)
     if outcome.elsewhere:
         print(f"left to the commands that are training them: {outcome.elsewhere} of {len(runs)} runs", file=sys.stderr)
     return RUNS_FAILED if outcome.unfinished else DONE

@@ -3,6 +3,7 @@
 import argparse
 import os
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,42 +19,50 @@ if TYPE_CHECKING:
     from gpt.study.plan import PlannedRun
 
 
-def find_launch() -> "Launch | None":
-    """This process's place among those that a launcher started, if one did."""
+@dataclass(frozen=True)
+class Setup:
+    """Where this command trains, the launch that it is a part of, and how runs are spread over processes."""
+
+    workspace: "Workspace"
+    launch: "Launch | None"
+    layout: "Layout"
+
+    @property
+    def is_main(self) -> bool:
+        """Whether this process speaks for all."""
+        return self.launch is None or self.launch.rank == 0
+
+
+def set_up(
+    options: argparse.Namespace, runs: "Sequence[PlannedRun]", corpora: "Corpora", together: bool = False
+) -> Setup:
+    """Everything that can be refused before training is; what ranks are forked from starts while torch is imported.
+
+    Args:
+        together: all ranks of a launch train each run, unless the command line says otherwise.
+    """
+    from gpt.runner.ranks.fork_server import start_fork_server
+    from gpt.study.folder import run_at
+
+    if "RANK" not in os.environ and not all(run_at(options.out, run.fingerprint).finished for run in runs):
+        start_fork_server()
     import torch
 
     from gpt.runner.launch.accelerate import parent_command, read_launch
-
-    return read_launch(os.environ, parent_command(), torch.cuda.device_count())
-
-
-def is_main(launch: "Launch | None") -> bool:
-    """Whether this process speaks for all."""
-    return launch is None or launch.rank == 0
-
-
-def make_workspace(options: argparse.Namespace, launch: "Launch | None", corpora: "Corpora") -> "Workspace":
-    """Where this command works; the device is known to exist and the folder to be writable."""
+    from gpt.runner.layout import LayoutOptions, resolve_layout
     from gpt.runner.ranks.local import device_of
     from gpt.runner.workspace import Workspace
 
+    launch = read_launch(os.environ, parent_command(), torch.cuda.device_count())
     device = find_device("cpu" if launch and launch.cpu else options.device)
     check_writable(options.out)
-    if launch is None:
-        return Workspace(options.out, corpora, device)
-    return Workspace(options.out, corpora, device_of(device, launch.local_rank), launch.engine)
-
-
-def make_layout(
-    options: argparse.Namespace, workspace: "Workspace", launch: "Launch | None", runs: "Sequence[PlannedRun]"
-) -> "Layout":
-    """How the runs are spread over processes."""
-    from gpt.runner.layout import LayoutOptions, resolve_layout
-
-    wishes = LayoutOptions(
-        options.processes, options.ranks_per_run, options.seeds_per_process, options.threads, options.timeout
-    )
-    return resolve_layout(wishes, runs, workspace.device, launch)
+    workspace = Workspace(options.out, corpora, device)
+    ranks = options.ranks_per_run
+    if launch:
+        workspace = Workspace(options.out, corpora, device_of(device, launch.local_rank), launch.engine)
+        ranks = launch.world if together and ranks is None else ranks
+    asked = LayoutOptions(options.processes, ranks, options.seeds_per_process, options.threads, options.timeout)
+    return Setup(workspace, launch, resolve_layout(asked, runs, device, launch))
 
 
 def check_writable(out: Path) -> None:

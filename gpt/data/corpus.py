@@ -1,8 +1,6 @@
 """The text a model learns from: found, verified, cached."""
 
 import hashlib
-import os
-import secrets
 from abc import abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -15,6 +13,7 @@ import platformdirs
 from gpt.data.download import UnavailableError, verified
 from gpt.data.tokenizer import CharTokenizer
 from gpt.errors import InputError
+from gpt.records.files import write_atomic
 from gpt.registry import Registry, Variant
 
 
@@ -112,7 +111,7 @@ def _locate(source: str, cache: Path) -> tuple[Path, bytes]:
     except (OSError, UnavailableError) as error:
         failures = [f"cached file: {_reason(error)}"]
     data = _obtain(source, path, failures)
-    _write(path, data)
+    write_atomic(path, data)
     return path, data
 
 
@@ -143,23 +142,6 @@ def _obtain(name: str, path: Path, failures: list[str]) -> bytes:
         f"data.source: {name} cannot be fetched ({'; '.join(failures)}); "
         f"put the file by hand at {path}, sha256 {corpus.sha256}"
     )
-
-
-def _write(path: Path, data: bytes) -> None:
-    """Write beside the path, then rename, so that no reader ever sees a part."""
-    part = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            with part.open("xb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            part.replace(path)
-        finally:
-            part.unlink(missing_ok=True)
-    except OSError as error:
-        raise InputError(f"{path}: the cache cannot be written: {_reason(error)}") from None
 
 
 def _reason(error: Exception) -> str:

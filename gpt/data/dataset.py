@@ -2,13 +2,11 @@
 
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gpt.config import DataConfig
-from gpt.data.corpus import load_text
 from gpt.data.tokenizer import TOKENIZERS, Tokenizer
 from gpt.errors import InputError
 
@@ -30,22 +28,6 @@ class Dataset:
     def unigram_loss(self) -> float:
         """Validation loss in nats per character of a model that ignores context, see `unigram_loss`."""
         return unigram_loss(self.train, self.val, self.tokenizer.vocabulary_size)
-
-
-def load_dataset(config: DataConfig, context: int, cache: Path) -> Dataset:
-    """Load, encode and split a corpus by position, as nanoGPT does.
-
-    Args:
-        context: length T of a window; each split must hold at least one window and the target of its last character.
-        cache: folder that fetched texts are kept in.
-
-    Raises:
-        InputError: a split too short for the context, a text of one repeated character; see also `load_text`.
-    """
-    text, sha256 = load_text(config.source, cache)
-    data = make_dataset(text, sha256, config)
-    check_length(data, config, context)
-    return data
 
 
 def check_length(data: Dataset, config: DataConfig, context: int) -> None:

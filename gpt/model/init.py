@@ -94,11 +94,12 @@ def parameter_kinds(model: nn.Module) -> dict[str, Kind]:
     """
     kinds = {}
     for prefix, module in model.named_modules():
-        said = getattr(module, "kinds", {})
+        declared = getattr(module, "kinds", {})
         for name, _ in module.named_parameters(recurse=False):
-            if name not in said:
-                raise InputError(f"{type(module).__name__}.kinds: must say what its parameter {name} is, got {said}")
-            kinds[f"{prefix}.{name}".lstrip(".")] = said[name]
+            if name not in declared:
+                cls = type(module).__name__
+                raise InputError(f"{cls}.kinds: must say what its parameter {name} is, got {declared}")
+            kinds[f"{prefix}.{name}".lstrip(".")] = declared[name]
     return kinds
 
 

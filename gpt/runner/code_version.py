@@ -1,4 +1,4 @@
-"""The version of the code that a run's numbers come from: by definition, and of what this run can reach alone.
+"""The version of the code that a run's numbers come from: by definition, and of what this run depends on alone.
 
 From the functions that compute, every name is followed, statically, to the definition in the package that it stands
 for. Files, imports, annotations, comments, docstrings and what errors say do not count: moving a definition or
@@ -52,8 +52,8 @@ class Module:
 
 
 @dataclass(frozen=True)
-class Reachable:
-    """What can be reached from some definitions."""
+class Dependencies:
+    """What some definitions depend on, themselves included."""
 
     definitions: dict[Name, str]
     """where each stands, and its source as far as it can change a number"""
@@ -72,33 +72,33 @@ class Code:
     def __init__(self, folder: Path):
         self._folder = folder
         self._modules: dict[str, Module | None] = {}
-        self._reached: dict[tuple[Name, ...], Reachable] = {}
+        self._followed: dict[tuple[Name, ...], Dependencies] = {}
 
     def parts(self, config: RunConfig) -> dict[str, str]:
-        """The version of each part of the code that a run can reach, whatever engine trains it.
+        """The version of each part of the code that a run depends on, whatever engine trains it.
 
         Parts are `shared` and one for each choice, such as `model.norm=layernorm`.
         """
         values = flatten(config)
-        shared = self.reach(*(self.place(dotted) for dotted in ENTRY_POINTS))
+        shared = self.dependencies(*(self.locate(dotted) for dotted in ENTRY_POINTS))
         parts, met = {"shared": shared.version}, set(shared.registries)
         while met:
             module, name = met.pop()
             registry = getattr(importlib.import_module(module), name)
             for chosen in registry.chosen(values[registry.field]):
                 if (part := f"{registry.field}={chosen}") not in parts:
-                    entry = self.reach(place_of(registry[chosen]))
+                    entry = self.dependencies(name_of(registry[chosen]))
                     parts[part] = entry.version
                     met |= entry.registries
         return dict(sorted(parts.items()))
 
     def engine_part(self, engine: type) -> dict[str, str]:
         """The version of the code of an engine, its own and what it shares with others."""
-        return {f"engine={engine.__name__}": self.reach(place_of(engine)).version}
+        return {f"engine={engine.__name__}": self.dependencies(name_of(engine)).version}
 
-    def reach(self, *roots: Name) -> Reachable:
+    def dependencies(self, *roots: Name) -> Dependencies:
         """Follow names from definitions of the package, or of a user's own variants."""
-        if roots not in self._reached:
+        if roots not in self._followed:
             definitions: dict[Name, str] = {}
             registries: set[Name] = set()
             waiting = list(roots)
@@ -112,14 +112,14 @@ class Code:
                 else:
                     definitions[name] = source
                     waiting += used
-            self._reached[roots] = Reachable(definitions, frozenset(registries))
-        return self._reached[roots]
+            self._followed[roots] = Dependencies(definitions, frozenset(registries))
+        return self._followed[roots]
 
-    def place(self, dotted: str) -> Name:
+    def locate(self, dotted: str) -> Name:
         """Where the definition of a dotted name stands."""
-        found = self._look_up(dotted)
-        assert found is not None, f"{dotted} is no definition of the package"
-        return found
+        name = self._look_up(dotted)
+        assert name is not None, f"{dotted} is no definition of the package"
+        return name
 
     def _read(self, name: Name) -> tuple[str | None, list[Name]]:
         """A definition's source, None for a registry, and the definitions that it names."""
@@ -134,7 +134,7 @@ class Code:
             left = Numeric(written)
             text.append(left.text)
             used += [self._resolve(module, dotted, left.imports) for dotted in left.names]
-        return "\n".join(text), [found for found in used if found is not None]
+        return "\n".join(text), [name for name in used if name is not None]
 
     def _resolve(self, module: str, dotted: Sequence[str], inner: dict[str, str]) -> Name | None:
         """The definition that a dotted name stands for in a module; None where it is not followed.
@@ -193,7 +193,7 @@ def _defined(statement: ast.stmt) -> Iterator[str]:
             yield from (node.id for node in ast.walk(target) if isinstance(node, ast.Name))
 
 
-def place_of(definition: Any) -> Name:
+def name_of(definition: Any) -> Name:
     """Where a class or function stands."""
     return definition.__module__, definition.__qualname__.split(".")[0]
 

@@ -26,7 +26,7 @@ class Corpora:
         """A run's corpus, long enough for its context, and with every character of its prompt.
 
         Raises:
-            InputError: see `load_dataset`; or names the prompt's unknown character.
+            InputError: see `load_text`, `make_dataset` and `check_length`; or names the prompt's unknown character.
         """
         key = config.data.source, config.data.val_fraction, config.data.tokenizer
         if key not in self._loaded:

@@ -63,21 +63,21 @@ class LayoutOptions:
 
 
 def resolve_layout(
-    wishes: LayoutOptions, runs: Sequence[PlannedRun], device: torch.device, launch: Launch | None
+    options: LayoutOptions, runs: Sequence[PlannedRun], device: torch.device, launch: Launch | None
 ) -> Layout:
     """The layout for these runs, on this machine or in this launch.
 
     Raises:
         InputError: names the option or field whose value does not fit.
     """
-    check_threads(wishes.threads)
-    if not 0 < wishes.timeout <= LONGEST_TIMEOUT:
-        raise InputError(f"--timeout: got {wishes.timeout:g} seconds, must be above 0 and at most {LONGEST_TIMEOUT}")
+    check_threads(options.threads)
+    if not 0 < options.timeout <= LONGEST_TIMEOUT:
+        raise InputError(f"--timeout: got {options.timeout:g} seconds, must be above 0 and at most {LONGEST_TIMEOUT}")
     kind = engine_kinds()[launch.engine if launch else DEFAULT]
-    ranks = _ranks_per_run(wishes.ranks_per_run, launch, kind)
-    processes = launch.world if launch else _processes(wishes.processes, ranks, device)
-    if launch and wishes.processes != "auto":
-        raise InputError(f"--processes: got {wishes.processes}, must be left out: a launcher started {launch.world}")
+    ranks = _ranks_per_run(options.ranks_per_run, launch, kind)
+    processes = launch.world if launch else _processes(options.processes, ranks, device)
+    if launch and options.processes != "auto":
+        raise InputError(f"--processes: got {options.processes}, must be left out: a launcher started {launch.world}")
     if processes % ranks:
         raise InputError(f"--ranks-per-run: got {ranks}, must divide the number of processes, {processes}")
     if device.type == "cuda" and ranks > 1 and launch is None and processes > torch.cuda.device_count():
@@ -87,10 +87,10 @@ def resolve_layout(
     for run in runs:
         micro_batches(run.config, Ranks(0, ranks))
         kind.check(run.config)
-    seeds = _seeds_per_process(wishes.seeds_per_process, runs, processes // ranks, device)
+    seeds = _seeds_per_process(options.seeds_per_process, runs, processes // ranks, device)
     if launch is None:
         processes = ranks * max(1, min(processes // ranks, len(seed_batches_of(runs, seeds))))
-    return Layout(processes, ranks, seeds, wishes.threads, wishes.timeout)
+    return Layout(processes, ranks, seeds, options.threads, options.timeout)
 
 
 def check_threads(threads: int) -> None:
@@ -103,8 +103,8 @@ def check_threads(threads: int) -> None:
         raise InputError(f"--threads: got {threads}, must be at least 1 and at most {MOST_THREADS}")
 
 
-def _ranks_per_run(wish: int | None, launch: Launch | None, kind: EngineKind) -> int:
-    ranks = wish if wish is not None else launch.world if launch and kind.sharded else 1
+def _ranks_per_run(given: int | None, launch: Launch | None, kind: EngineKind) -> int:
+    ranks = given if given is not None else launch.world if launch and kind.sharded else 1
     if ranks < 1:
         raise InputError(f"--ranks-per-run: got {ranks}, must be at least 1")
     if launch and kind.sharded and ranks == 1 < launch.world:
@@ -112,27 +112,27 @@ def _ranks_per_run(wish: int | None, launch: Launch | None, kind: EngineKind) ->
     return ranks
 
 
-def _processes(wish: str, ranks: int, device: torch.device) -> int:
+def _processes(given: str, ranks: int, device: torch.device) -> int:
     """What `--processes` asks for; `auto` is one for each GPU, else for each core, in whole groups."""
-    if wish == "auto":
+    if given == "auto":
         places = torch.cuda.device_count() if device.type == "cuda" else len(os.sched_getaffinity(0))
         return max(ranks, places - places % ranks)
-    if not wish.isdecimal() or int(wish) < 1:
-        raise InputError(f"--processes: got {wish!r}, must be auto or a whole number from 1")
-    return int(wish)
+    if not given.isdecimal() or int(given) < 1:
+        raise InputError(f"--processes: got {given!r}, must be auto or a whole number from 1")
+    return int(given)
 
 
-def _seeds_per_process(wish: str, runs: Sequence[PlannedRun], groups: int, device: torch.device) -> int:
+def _seeds_per_process(given: str, runs: Sequence[PlannedRun], groups: int, device: torch.device) -> int:
     """What `--seeds-per-process` asks for.
 
     `auto` is 1 on a CPU, where batching seeds gains nothing. On a GPU, where a small model leaves most of the chip
     idle, it is as many as still give every group its share of the runs.
     """
-    if wish == "auto":
+    if given == "auto":
         return min(LARGEST_SEED_BATCH, -(-len(runs) // groups)) if device.type == "cuda" and runs else 1
-    if not wish.isdecimal() or int(wish) < 1:
-        raise InputError(f"--seeds-per-process: got {wish!r}, must be auto or a whole number from 1")
-    return int(wish)
+    if not given.isdecimal() or int(given) < 1:
+        raise InputError(f"--seeds-per-process: got {given!r}, must be auto or a whole number from 1")
+    return int(given)
 
 
 def seed_batches_of(runs: Sequence[PlannedRun], size: int) -> list[list[PlannedRun]]:

@@ -3,14 +3,12 @@
 from collections.abc import Callable, Sequence
 from contextlib import closing
 
-from gpt.config import RunConfig
 from gpt.probes.protocol import probes_of
 from gpt.runner.resume import resume
 from gpt.runner.run_json import check_text, describe_run, note_layout
 from gpt.runner.workspace import Workspace
 from gpt.study.folder import run_at
 from gpt.study.plan import PlannedRun
-from gpt.train.engines.engine import Engine
 from gpt.train.engines.kinds import engine_kinds
 from gpt.train.engines.ranks import SINGLE, Ranks
 from gpt.train.loop import train
@@ -35,7 +33,8 @@ def train_seed_batch(
     folders = [run_at(workspace.out, run.fingerprint) for run in mine]
     data = workspace.corpora.load(config)
     check_text(planned[0], data)
-    with closing(build_engine(config, data.tokenizer.vocabulary_size, seeds, workspace, ranks)) as engine:
+    build, vocabulary = engine_kinds()[workspace.engine].build, data.tokenizer.vocabulary_size
+    with closing(build(config, vocabulary, seeds, workspace.device, ranks)) as engine:
         for run, folder in zip(mine, folders, strict=True):
             describe_run(run, folder, data, engine)
         start, offsets = resume(engine, folders)
@@ -43,10 +42,3 @@ def train_seed_batch(
             for folder in folders:
                 note_layout(folder, engine, start)
             return train(config, data, engine, probes_of(config.probes), writer, start, stop)
-
-
-def build_engine(
-    config: RunConfig, vocabulary: int, seeds: Sequence[int], workspace: Workspace, ranks: Ranks
-) -> Engine:
-    """The engine that the launch asks for."""
-    return engine_kinds()[workspace.engine].build(config, vocabulary, seeds, workspace.device, ranks)

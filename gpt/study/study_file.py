@@ -8,7 +8,7 @@ from pydantic import AfterValidator, Field
 
 from gpt.config import RunConfig, Seed
 from gpt.errors import InputError
-from gpt.fields import flatten, is_key, nearest_key
+from gpt.fields import did_you_mean, flatten, is_key
 from gpt.fingerprint import WITHOUT_EFFECT
 from gpt.records.metric import parse_metric
 from gpt.run_file import read_run_file
@@ -148,8 +148,6 @@ def check_controlled(variants: list[RunConfig], factor: str, where: str) -> None
 
 def _check_key(key: str, where: tuple[str, ...], document: Document) -> None:
     if not is_key(RunConfig, key):
-        near = nearest_key(RunConfig, key)
-        hint = f"; did you mean {near}?" if near else ""
-        raise InputError(f"{document.where(where)}: {key} is no field of a run{hint}")
+        raise InputError(f"{document.where(where)}: {key} is no field of a run{did_you_mean(RunConfig, key)}")
     if key in NOT_FACTORS or key.startswith(NOT_FACTOR_GROUPS):
         raise InputError(f"{document.where(where)}: {key} cannot be varied; it is no choice that is compared")

@@ -140,7 +140,7 @@ def _write(root: Path, step: int, tensors: Mapping[str, torch.Tensor], meta: Map
 def _prune(root: Path, step: int) -> None:
     """Remove what is older than the newest `KEPT` checkpoints up to `step` that verify."""
     verified = 0
-    for older in [found for found in reversed(_steps(root)) if found <= step]:
+    for older in [one for one in reversed(_steps(root)) if one <= step]:
         if verified == KEPT:
             gone = root / f"{_HIDDEN}{os.getpid()}-{older}-pruned"
             (root / _name(older)).rename(gone)  # first, so that no half removed folder looks like a corrupt checkpoint

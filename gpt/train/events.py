@@ -77,8 +77,8 @@ class EventDetector:
         if self._collapsed or not low:
             return []
         self._collapsed = True
-        found = {"layer": low[0], "entropy": entropy_L[low[0]], "at_most": self.least_entropy}
-        return [{"step": step, "kind": ENTROPY_COLLAPSE, **found}]
+        what = {"layer": low[0], "entropy": entropy_L[low[0]], "at_most": self.least_entropy}
+        return [{"step": step, "kind": ENTROPY_COLLAPSE, **what}]
 
     def _spikes(self, row: StepRecord) -> list[dict[str, Any]]:
         if TRAIN_LOSS not in row:

@@ -8,8 +8,8 @@ import pytest
 
 from gpt.config import DataConfig
 from gpt.data.batches import validation_windows
-from gpt.data.corpus import default_cache
-from gpt.data.dataset import load_dataset, unigram_loss
+from gpt.data.corpus import default_cache, load_text
+from gpt.data.dataset import Dataset, check_length, make_dataset, unigram_loss
 from gpt.errors import InputError
 
 
@@ -17,6 +17,12 @@ def written(folder: Path, text: str, val_fraction: float = 0.1) -> DataConfig:
     path = folder / "text.txt"
     path.write_bytes(text.encode())
     return DataConfig(source=str(path), val_fraction=val_fraction)
+
+
+def load_dataset(config: DataConfig, context: int, cache: Path) -> Dataset:
+    data = make_dataset(*load_text(config.source, cache), config)
+    check_length(data, config, context)
+    return data
 
 
 def test_tiny_shakespeare_splits_as_nanogpt_does(tiny_shakespeare: str) -> None:

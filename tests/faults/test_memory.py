@@ -9,7 +9,7 @@ from children import Say, in_child
 from small import Small, make, plan, train
 from tally import Tally
 
-from gpt.runner.ranks.group import clear
+from gpt.runner.ranks.group import describe_error
 from gpt.study.folder import run_at
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
@@ -55,6 +55,6 @@ def test_a_run_that_needs_too_much_memory_fails_alone(
                     assert (out / name).read_bytes() == content
 
 
-def test_a_library_that_does_not_speak_of_memory_is_made_clear() -> None:
-    assert re.search(NO_MEMORY, clear(RuntimeError("could not create a primitive")))
-    assert clear(ValueError("x")) == "ValueError: x"
+def test_a_library_that_does_not_speak_of_memory_is_made_describe_error() -> None:
+    assert re.search(NO_MEMORY, describe_error(RuntimeError("could not create a primitive")))
+    assert describe_error(ValueError("x")) == "ValueError: x"

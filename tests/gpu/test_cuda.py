@@ -57,7 +57,8 @@ def test_a_study_on_a_gpu_seed_batches_its_seeds_and_says_so(tiny_study: Path, t
 
 
 def test_gradient_parity_holds_on_a_gpu() -> None:
-    from gpt.runner.checks.gradient_parity import cases, check_parity
+    from gpt.runner.checks.gradient_parity import check_parity
+    from gpt.runner.checks.parity_cases import cases
 
     found = check_parity("cuda", [case for case in cases() if case.ranks <= torch.cuda.device_count()])
     assert found.holds, [line for line in found.lines if not line.holds]

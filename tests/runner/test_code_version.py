@@ -12,7 +12,7 @@ from reference import run_config
 
 import gpt
 from gpt.registry import REGISTRIES
-from gpt.runner.code_version import ENTRY_POINTS, Code, Name, place_of, this_code
+from gpt.runner.code_version import ENTRY_POINTS, Code, Name, name_of, this_code
 from gpt.runner.stack import describe_source
 from gpt.train.engines.kinds import engine_classes
 
@@ -24,7 +24,9 @@ def definitions() -> set[Name]:
         importlib.import_module(module)  # the classes register as their modules are imported
     registries = [registry for field, registry in REGISTRIES.items() if field != "data.source"]  # texts have a hash
     variants = [cls for registry in registries for cls in registry.values()]
-    return set(code.reach(*map(code.place, ENTRY_POINTS), *map(place_of, [*engine_classes(), *variants])).definitions)
+    return set(
+        code.dependencies(*map(code.locate, ENTRY_POINTS), *map(name_of, [*engine_classes(), *variants])).definitions
+    )
 
 
 def test_every_module_that_computes_is_covered_and_no_other() -> None:
@@ -79,7 +81,7 @@ def test_what_cannot_change_a_number_is_not_covered() -> None:
         name for name in names if any(word in name for word in ("corpus", "checkpoint", "recorder", "writer", "errors"))
     ]
     assert not [name for name in names if name.startswith("gpt.runner.")]
-    assert "gpt.data.dataset.load_dataset" not in names
+    assert "gpt.data.dataset.check_length" not in names
 
 
 NUMERIC = [
@@ -214,7 +216,7 @@ def test_a_users_own_variant_is_read_where_it_stands(tmp_path: Path, monkeypatch
         monkeypatch.delitem(sys.modules, "my_variants", raising=False)
         importlib.invalidate_caches()
         doubled = importlib.import_module("my_variants").Doubled
-        seen.append(Code(Path(gpt.__file__).parent).reach(place_of(doubled)))
+        seen.append(Code(Path(gpt.__file__).parent).dependencies(name_of(doubled)))
     assert {("my_variants", "GAIN"), ("gpt.model.norm", "RMSNorm")} <= set(seen[0].definitions)
     assert seen[0].version == seen[1].version != seen[2].version
 

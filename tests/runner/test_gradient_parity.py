@@ -11,35 +11,24 @@ import pytest
 import torch
 
 from gpt.cli import main
-from gpt.runner.checks import gradient_parity
-from gpt.runner.checks.gradient_parity import (
-    BOUND,
-    REFERENCE,
-    SPLIT,
-    UNCLIPPED,
-    Case,
-    GradientParity,
-    Line,
-    cases,
-    check_parity,
-    compare,
-    page,
-)
+from gpt.runner.checks import parity_cases
+from gpt.runner.checks.gradient_parity import GradientParity, Line, check_parity, compare
 from gpt.runner.checks.gradient_parity_rank import answer
-from gpt.runner.inputs import Corpora
-from gpt.runner.workspace import Workspace
+from gpt.runner.checks.parity_cases import BOUND, REFERENCE, SPLIT, UNCLIPPED, Case, cases
+from gpt.runner.checks.parity_page import page
 from gpt.train.engines import ddp, engine, replicated
-from gpt.train.engines.kinds import engine_kinds
+from gpt.train.engines.kinds import DEFAULT, engine_kinds
 from gpt.train.engines.ranks import SINGLE
 from gpt.train.engines.single_process import SingleProcessEngine
 
-PLACE = Workspace(Path(), Corpora(Path()), torch.device("cpu"))
 BY_NAME = {case.name: case for case in cases()}
 
 
 def computed_here(*names: str) -> dict[str, Any]:
     """The answers of cases of a single process, as a rank gives them."""
-    return json.loads(json.dumps(answer({name: BY_NAME[name].asked for name in names}, PLACE, SINGLE)))
+    return json.loads(
+        json.dumps(answer({name: BY_NAME[name].asked for name in names}, DEFAULT, torch.device("cpu"), SINGLE))
+    )
 
 
 @pytest.fixture(scope="module")
@@ -107,7 +96,7 @@ def test_a_wrong_norm_breaks_the_parity(
 
 def test_a_clip_limit_that_an_engine_fills_in_breaks_the_parity(references: dict[str, Any]) -> None:
     filled_in = Case("filled in", 1, UNCLIPPED, values={"optim.clip": 1.0})
-    results = references | answer({filled_in.name: filled_in.asked}, PLACE, SINGLE)
+    results = references | answer({filled_in.name: filled_in.asked}, DEFAULT, torch.device("cpu"), SINGLE)
     line = compare(filled_in, results)
     assert not line.holds
     assert line.layer_norm > 100 * BOUND, "later norms too, not the factor alone"
@@ -150,7 +139,7 @@ def test_the_command_answers_in_json(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     one = [case for case in cases() if case.name in (REFERENCE, "2 seeds together")]
-    monkeypatch.setattr(gradient_parity, "cases", lambda: one)
+    monkeypatch.setattr(parity_cases, "cases", lambda: one)
     with pytest.raises(SystemExit) as ended:
         main(["check-gradients", "--device", "cpu", "--json", "--out", str(tmp_path)])
     answer = json.loads(capsys.readouterr().out)

@@ -14,7 +14,7 @@ import torch
 from gpt.config import RunConfig, with_values
 from gpt.data.batches import training_batch
 from gpt.data.corpus import default_cache
-from gpt.data.dataset import Dataset, load_dataset
+from gpt.data.dataset import Dataset
 from gpt.errors import InputError
 from gpt.fingerprint import fingerprint
 from gpt.model.gpt import GPT, build_model, token_losses
@@ -32,7 +32,7 @@ from gpt.train.saved_model import load_model
 
 
 def planned(config: RunConfig) -> PlannedRun:
-    sha = load_dataset(config.data, config.model.context, default_cache()).sha256
+    sha = Corpora(default_cache()).load(config).sha256
     return PlannedRun("x", (), config.seed, config, fingerprint(config, sha))
 
 
@@ -111,7 +111,7 @@ def test_an_order_seed_changes_the_batches_and_leaves_the_initial_weights(tiny: 
     )
     assert own[0]["val/loss"] == other[0]["val/loss"] != same_order[0]["val/loss"]
     assert own[1]["train/loss"] != other[1]["train/loss"]
-    config, data = tiny.model, load_dataset(tiny.data, tiny.model.context, default_cache())
+    config, data = tiny.model, Corpora(default_cache()).load(tiny)
     model = build_model(config, data.tokenizer.vocabulary_size, (3,))
     batch = torch.from_numpy(training_batch(data.train, [7], 1, range(tiny.train.batch_size), config.context))
     with torch.no_grad():

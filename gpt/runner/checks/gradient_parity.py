@@ -13,8 +13,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
-from importlib.metadata import version
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,27 +21,11 @@ import numpy as np
 
 from gpt.config import RunConfig, with_values
 from gpt.errors import InputError
-from gpt.records.files import make_folder, write_atomic, write_json
-from gpt.records.manifest import write_manifest
+from gpt.runner.checks.parity_cases import RANK_INVARIANT_SUM, REFERENCE, SPLIT, Case
 from gpt.runner.launch.supervise import without_launchers
-from gpt.train.engines.kinds import DEFAULT, EngineKind, Parity, engine_kinds
+from gpt.train.engines.kinds import DEFAULT, EngineKind, engine_kinds
 from gpt.yaml_file import parse
 
-BOUND = 1e-5
-"""largest relative error against a single process"""
-BF16_BOUND = 5e-3
-"""the same in bf16, where a difference in the last bit of fp32 can move a product by a whole bit of its 8"""
-BF16_SPLIT_BOUND = 3e-2
-"""the same in bf16 against other micro-batches: the weight gradient of each is rounded to 8 bits"""
-
-SMALL: dict[str, Any] = {
-    "model": {"layers": 2, "heads": 3, "width": 33, "context": 32, "position": "learned", "norm_placement": "pre",
-              "bias": True, "dropout": 0.1, "init": "xavier"},
-    "optim": {"lr": 1e-2, "warmup_steps": 2, "clip": 0.5},
-    "train": {"steps": 6, "batch_size": 8, "eval_every": 6, "eval_batch_size": 4},
-}  # fmt: skip
-"""a run with much that could go wrong: tied embeddings, biases, dropout, another learning rate at each step, odd
-numbers of weights and of evaluation chunks, norms above the clip limit and above 1 (DeepSpeed's own limit)"""
 TIMED: dict[str, Any] = {
     "model": {"layers": 3, "heads": 4, "width": 64, "context": 64, "position": "rope", "norm_placement": "pre"},
     "optim": {"lr": 1e-3, "warmup_steps": 0},
@@ -50,92 +33,6 @@ TIMED: dict[str, Any] = {
 }
 LONGEST_LAUNCH = 900
 """seconds"""
-SEPARATE = [[0], [1]]
-TOGETHER = [[0, 1]]
-
-
-@dataclass(frozen=True)
-class Case:
-    """One layout, and the case of a single process that it is compared with."""
-
-    name: str
-    ranks: int
-    against: str
-    engine: str = DEFAULT
-    """a key of `engine_kinds`"""
-    seed_batches: Sequence[Sequence[int]] = tuple(map(tuple, SEPARATE))
-    micro_batch: int | None = None
-    values: Mapping[str, Any] | None = None
-    """fields that differ from `SMALL`"""
-    bound: float = BOUND
-
-    @property
-    def launch(self) -> tuple[int, str]:
-        """Cases with the same launch are computed by the same processes."""
-        return self.ranks, self.engine
-
-    @property
-    def asked(self) -> dict[str, Any]:
-        """What the ranks are told."""
-        values = {"train.micro_batch_size": self.micro_batch, **(self.values or {})}
-        config = with_values(parse(RunConfig, SMALL, "gradient parity"), values, self.name)
-        count = config.train.batch_size // (self.micro_batch or config.train.batch_size // self.ranks)
-        config = with_values(config, {"probes.noise_scale": count > 1}, self.name)
-        return {
-            "config": config.model_dump(mode="json"),
-            "seed batches": [list(seed_batch) for seed_batch in self.seed_batches],
-        }
-
-
-SPLIT = {2: "2 micro-batches", 4: "4 micro-batches"}
-SPLIT_BF16 = {count: f"{name}, bf16" for count, name in SPLIT.items()}
-"""cases of a single process whose micro-batches are those of 2 ranks and of 4"""
-REFERENCE, BF16, UNCLIPPED, RANK_INVARIANT = (
-    "single process",
-    "single process, bf16",
-    "single process, no clipping",
-    "rank-invariant, 1 rank",
-)
-_BF16 = {"train.precision": "bf16"}
-_UNCLIPPED = {"optim.clip": None}
-_RANK_INVARIANT = {"train.reduction": "rank_invariant"}
-
-
-def cases() -> list[Case]:
-    """Every case, references first."""
-    found = [
-        Case(REFERENCE, 1, REFERENCE),
-        Case(BF16, 1, BF16, values=_BF16),
-        Case(UNCLIPPED, 1, UNCLIPPED, values=_UNCLIPPED),
-        Case("2 seeds together", 1, REFERENCE, seed_batches=TOGETHER),
-        Case(SPLIT[2], 1, REFERENCE, micro_batch=4),
-        Case(SPLIT[4], 1, REFERENCE, micro_batch=2),
-        Case("2 seeds together, bf16", 1, BF16, seed_batches=TOGETHER, values=_BF16, bound=BF16_BOUND),
-        Case(SPLIT_BF16[2], 1, BF16, micro_batch=4, values=_BF16, bound=BF16_SPLIT_BOUND),
-        Case(SPLIT_BF16[4], 1, BF16, micro_batch=2, values=_BF16, bound=BF16_SPLIT_BOUND),
-        Case(RANK_INVARIANT, 1, REFERENCE, micro_batch=2, values=_RANK_INVARIANT),
-        Case("rank-invariant, 2 ranks", 2, RANK_INVARIANT, micro_batch=2, values=_RANK_INVARIANT, bound=0.0),
-        Case("rank-invariant, 4 ranks", 4, RANK_INVARIANT, micro_batch=2, values=_RANK_INVARIANT, bound=0.0),
-    ]
-    for kind in engine_kinds().values():
-        for parity in kind.parity:
-            found += _cases_of(kind, parity)
-    return found
-
-
-def _cases_of(kind: EngineKind, parity: Parity) -> list[Case]:
-    name, ranks = f"{kind.title}, {parity.ranks} ranks", parity.ranks
-    found = [Case(name, ranks, REFERENCE, kind.name)]
-    if parity.thorough:
-        split = SPLIT_BF16[ranks]
-        found += [
-            Case(f"{name}, 2 seeds together", ranks, REFERENCE, kind.name, seed_batches=TOGETHER),
-            Case(f"{name}, no clipping", ranks, UNCLIPPED, kind.name, values=_UNCLIPPED),
-            Case(f"{name}, bf16", ranks, split, kind.name, values=_BF16, bound=BF16_BOUND),
-        ]
-    if parity.thorough and ranks == 2:
-        found.append(Case(f"{name}, 2 micro-batches each", ranks, REFERENCE, kind.name, micro_batch=2))
-    return found
 
 
 @dataclass(frozen=True)
@@ -199,7 +96,7 @@ def check_parity(device: str, planned: Sequence[Case]) -> GradientParity:
 
 def _timed() -> dict[str, Any]:
     base = with_values(parse(RunConfig, TIMED, "gradient parity"), {"train.micro_batch_size": 4}, "gradient parity")
-    ordered = with_values(base, _RANK_INVARIANT, "gradient parity")
+    ordered = with_values(base, RANK_INVARIANT_SUM, "gradient parity")
     return {"config": ordered.model_dump(mode="json"), "rival": base.model_dump(mode="json")}
 
 
@@ -228,9 +125,8 @@ def _compute(ranks: int, engine: str, asked: dict[str, Any], device: str) -> dic
         except subprocess.TimeoutExpired:
             raise InputError(f"{what} did not end within {LONGEST_LAUNCH} s") from None
         if ended.returncode or not answers.exists():
-            said = [line for line in ended.stderr.splitlines() if "Error: " in line or line.startswith("gpt: ")]
-            last = said[0] if said else ended.stderr.strip()[-300:]
-            raise InputError(f"{what} failed: {last}")
+            errors = [line for line in ended.stderr.splitlines() if "Error: " in line or line.startswith("gpt: ")]
+            raise InputError(f"{what} failed: {errors[0] if errors else ended.stderr.strip()[-300:]}")
         return json.loads(answers.read_text())
 
 
@@ -274,53 +170,3 @@ def _errors(mine: Any, reference: Any) -> "np.ndarray[Any, np.dtype[np.float64]]
     ours, theirs = np.asarray(mine, dtype=np.float64), np.asarray(reference, dtype=np.float64)
     assert ours.shape == theirs.shape, (ours.shape, theirs.shape)
     return np.nan_to_num(np.abs(ours - theirs) / np.abs(theirs), nan=np.inf)
-
-
-def table(parity: GradientParity) -> str:
-    """The parity as a Markdown table."""
-    lines = [
-        "| case | engine | ranks | micro-batches | layer norms | loss | clip factor | evaluation | micro-batch norms "
-        "| bound | |",
-        "|---|---|--:|--:|--:|--:|--:|--:|--:|--:|---|",
-    ]
-    for line in parity.lines:
-        norms = "-" if line.micro_batch_norm is None else _short(line.micro_batch_norm)
-        errors = " | ".join(map(_short, (line.layer_norm, line.loss, line.clip_scale, line.evaluation)))
-        lines.append(
-            f"| {line.case} | {line.engine} | {line.ranks} | {line.micro_batches} | {errors} | {norms} "
-            f"| {_short(line.bound)} | {'holds' if line.holds else 'BROKEN'} |"
-        )
-    return "\n".join(lines)
-
-
-def _short(error: float) -> str:
-    return "0" if error == 0 else f"{error:.0e}".replace("e-0", "e-")
-
-
-def save(parity: GradientParity, folder: Path, stack: Mapping[str, Any]) -> None:
-    """Write gradient_parity.json and gradient_parity.md."""
-    made_with = {**stack, **{name: version(name) for name in ("torch", "accelerate", "deepspeed")}}
-    make_folder(folder)
-    write_json(folder / "gradient_parity.json", {"holds": parity.holds, "stack": made_with, **asdict(parity)})
-    write_atomic(folder / "gradient_parity.md", page(parity, made_with).encode())
-    write_manifest(folder, [folder / "gradient_parity.json", folder / "gradient_parity.md"])
-
-
-def page(parity: GradientParity, stack: Mapping[str, Any]) -> str:
-    """The parity for a reader."""
-    cost = ""
-    if parity.rank_invariant_cost:
-        low, middle, high = parity.rank_invariant_cost
-        cost = (
-            f"\nA step with rank-invariant reduction takes {middle:.2f} times as long as a DDP step with the same "
-            f"micro-batches (quartiles {low:.2f} and {high:.2f}; two ranks, interleaved).\n"
-        )
-    return (
-        "# Gradient norms in every layout\n\n"
-        "Largest relative error against a single process over 6 steps, 2 seeds and all layers, by `gpt "
-        "check-gradients`: the norm of each layer's gradient before clipping, the loss, the factor of clipping, the "
-        "loss of each window of an evaluation, and the norm of each micro-batch's gradient. "
-        f"Made on {stack['device']}, with torch {stack['torch']}, accelerate {stack['accelerate']}, "
-        f"DeepSpeed {stack['deepspeed']}.\n\n"
-        f"{table(parity)}\n{cost}"
-    )

@@ -7,7 +7,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,15 +18,13 @@ from numpy.typing import NDArray
 from gpt.config import RunConfig
 from gpt.data.batches import training_batch, validation_windows
 from gpt.randomness import integers
-from gpt.runner.inputs import Corpora
 from gpt.runner.launch.accelerate import parent_command, read_launch
 from gpt.runner.launch.exit_codes import end_process
 from gpt.runner.ranks.group import RankGroup, RankPosition, backend_for
 from gpt.runner.ranks.launched import open_store
 from gpt.runner.ranks.local import device_of
-from gpt.runner.seed_batch import build_engine
-from gpt.runner.workspace import Workspace
-from gpt.train.engines.kinds import DEFAULT
+from gpt.train.engines.engine import Engine
+from gpt.train.engines.kinds import DEFAULT, engine_kinds
 from gpt.train.engines.ranks import SINGLE, Ranks
 from gpt.train.optim.schedule import learning_rate
 from gpt.yaml_file import parse
@@ -46,38 +44,48 @@ def main() -> None:
     launch = read_launch(os.environ, parent_command(), torch.cuda.device_count())
     cuda = torch.cuda.is_available() and not (launch and launch.cpu)
     device = device_of(torch.device("cuda" if cuda else "cpu"), launch.local_rank if launch else 0)
-    workspace = Workspace(Path(), Corpora(Path()), device, launch.engine if launch else DEFAULT)
+    engine = launch.engine if launch else DEFAULT
     if launch is None:
-        answers.write_text(json.dumps(answer(cases, workspace, SINGLE)))
+        answers.write_text(json.dumps(answer(cases, engine, device, SINGLE)))
         return
     position = RankPosition(launch.rank, launch.world, launch.world)
     group = RankGroup(
         position, open_store(launch, TIMEOUT_SECONDS), backend_for(device), TIMEOUT_SECONDS, lambda: False
     )
     group.init()
-    results = answer(cases, workspace, group.ranks)
+    results = answer(cases, engine, device, group.ranks)
     if group.ranks.is_main:
         answers.write_text(json.dumps(results))
     group.destroy()
     end_process(0)
 
 
-def answer(cases: dict[str, Any], workspace: Workspace, ranks: Ranks) -> dict[str, Any]:
-    """For each named case what its steps measured; a case with a rival is timed against it."""
+Build = Callable[[RunConfig, Sequence[int]], Engine]
+"""makes the engine of a run's seeds"""
+
+
+def answer(cases: dict[str, Any], engine: str, device: torch.device, ranks: Ranks) -> dict[str, Any]:
+    """For each named case what its steps measured; a case with a rival is timed against it.
+
+    Args:
+        engine: a key of `engine_kinds`.
+    """
     results: dict[str, Any] = {}
+
+    def build(config: RunConfig, seeds: Sequence[int]) -> Engine:
+        return engine_kinds()[engine].build(config, VOCABULARY, seeds, device, ranks)
+
     for name, case in cases.items():
         config = parse(RunConfig, case["config"], name)
         if "rival" in case:
             rival = parse(RunConfig, case["rival"], name)
-            results[name] = step_time_ratios(config, rival, workspace, ranks)
+            results[name] = step_time_ratios(config, rival, build)
         else:
-            results[name] = train_case(config, case["seed batches"], workspace, ranks)
+            results[name] = train_case(config, case["seed batches"], build)
     return results
 
 
-def train_case(
-    config: RunConfig, seed_batches: Sequence[Sequence[int]], workspace: Workspace, ranks: Ranks
-) -> dict[str, Any]:
+def train_case(config: RunConfig, seed_batches: Sequence[Sequence[int]], build: Build) -> dict[str, Any]:
     """Train seed batches, one seed batch after the other, and evaluate them.
 
     Returns:
@@ -88,7 +96,7 @@ def train_case(
     measured: dict[str, list[Any]] = {key: [] for key in keys}
     windows = torch.from_numpy(validation_windows(TEXT[: WINDOWS * config.model.context + 1], config.model.context))
     for seeds in seed_batches:
-        engine = build_engine(config, VOCABULARY, seeds, workspace, ranks)
+        engine = build(config, seeds)
         outs = [
             engine.train_step(
                 step,
@@ -110,20 +118,21 @@ def train_case(
             )
         for key, column in columns.items():
             measured[key] += column.tolist()
-        how = {"engine": engine.name, "ranks": ranks.size, "micro_batches": len(engine.micro_batches) * ranks.size}
+        size = engine.ranks.size
+        how = {"engine": engine.name, "ranks": size, "micro_batches": len(engine.micro_batches) * size}
         engine.close()
     return {**measured, **how}
 
 
-def step_time_ratios(config: RunConfig, rival: RunConfig, workspace: Workspace, ranks: Ranks) -> list[float]:
+def step_time_ratios(config: RunConfig, rival: RunConfig, build: Build) -> list[float]:
     """Seconds of a step over those of the rival's step right before it, for `TIMED_STEPS` pairs of one seed."""
-    engines = [build_engine(c, VOCABULARY, [0], workspace, ranks) for c in (rival, config)]
+    engines = [build(c, [0]) for c in (rival, config)]
     ratios = []
     for step in range(1, TIMED_STEPS + 6):
         seconds = []
         for engine, run in zip(engines, (rival, config), strict=True):
             batch = batch_for(run, engine.samples, [0], step)
-            ranks.any(False)  # start together
+            engine.ranks.any(False)  # start together
             began = time.perf_counter()
             float(engine.train_step(step, batch, run.optim.lr, False).grad_norm_S)
             seconds.append(time.perf_counter() - began)

@@ -160,14 +160,14 @@ def _span(numbers: Sequence[int]) -> str:
 
 def _core_seconds(runs: Sequence[PlannedRun], data: Dataset) -> float:
     torch.set_num_threads(1)
-    known: dict[str, float] = {}
+    timed: dict[str, float] = {}
     total = 0.0
     for run in runs:
         config = run.config
         kind = canonical({"model": config.model.model_dump(), "train": config.train.model_dump(exclude={"steps"})})
-        if kind not in known:
-            known[kind] = _seconds_per_step(run, data)
-        total += config.train.steps * known[kind]
+        if kind not in timed:
+            timed[kind] = _seconds_per_step(run, data)
+        total += config.train.steps * timed[kind]
     return total
 
 

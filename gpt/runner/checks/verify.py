@@ -66,10 +66,10 @@ def verify(folder: Path) -> Verdict:
         return _output(folder)
     places = _folders(folder)
     for is_one, runs in ((_is_run, True), (_is_published, False)):
-        found = [folder] if is_one(folder) else places if any(map(is_one, places)) else []
-        if found:
-            wrong = _each(found, _run if runs else _published)
-            return Verdict(str(folder), 0, len(found) * runs, len(found) * (not runs), wrong)
+        looked_at = [folder] if is_one(folder) else places if any(map(is_one, places)) else []
+        if looked_at:
+            wrong = _each(looked_at, _run if runs else _published)
+            return Verdict(str(folder), 0, len(looked_at) * runs, len(looked_at) * (not runs), wrong)
     raise InputError(f"{folder}: holds no runs, no studies and no published results")
 
 
@@ -155,8 +155,8 @@ def _study(place: Path) -> Iterator[str]:
     yield from differences(folder.root, [folder.study_yaml, folder.runs_json])
     study = folder.read()
     planned = plan(study, folder.data_sha256())
-    found = read_json(folder.runs_json)
-    yield from _table(folder.runs_json, planned, found.get("runs") if isinstance(found, dict) else None)
+    table = read_json(folder.runs_json)
+    yield from _table(folder.runs_json, planned, table.get("runs") if isinstance(table, dict) else None)
     seeds = needed(collect(folder)).study.seeds if study.looks else study.seeds
     for run in [run for run in planned if run.seed in seeds]:
         status = run_at(folder.out, run.fingerprint).read_status()
@@ -203,9 +203,9 @@ def _table(place: Path, planned: list[PlannedRun], table: Any) -> Iterator[str]:
     if len(rows) != len(table) or len(table) != len(planned):
         yield f"{place}: holds {len(table)} runs, must hold each of the {len(planned)} planned ones once"
     for run in planned:
-        found = rows.get(_key(run.variant, dict(run.setting), run.seed))
-        if found != run.fingerprint:
-            yield f"{place}: {describe(run)} is run {found}, must be {run.fingerprint}"
+        named = rows.get(_key(run.variant, dict(run.setting), run.seed))
+        if named != run.fingerprint:
+            yield f"{place}: {describe(run)} is run {named}, must be {run.fingerprint}"
 
 
 def _values(path: Path, findings: Findings, values: Sequence[float | None]) -> Iterator[str]:

@@ -44,10 +44,10 @@ def descendants(ancestor: int) -> list[int]:
         children.setdefault(parent, []).append(pid)
         if state in "ZX":
             ended.add(pid)
-    found = [ancestor]
-    for pid in found:
-        found += children.get(pid, [])
-    return [pid for pid in found[1:] if pid not in ended]
+    family = [ancestor]
+    for pid in family:
+        family += children.get(pid, [])
+    return [pid for pid in family[1:] if pid not in ended]
 
 
 def descends(pid: int, ancestor: int) -> bool:

@@ -17,6 +17,10 @@ from gpt.runner.launch.signals import LAUNCHER_ENDED, STOP_SIGNALS
 
 VARIABLE = "GPT_RANK_REGISTRY"
 """names the folder to the ranks"""
+SUPERVISOR = "supervisor"
+"""the file with the number of the process that all ranks must descend from"""
+PLACE = (("RANK", 0), ("LOCAL_WORLD_SIZE", 1), ("WORLD_SIZE", 1))
+"""what a launcher tells a rank, and what holds where it does not"""
 UNTIL_KILLED_SECONDS = 10.0
 
 
@@ -33,50 +37,32 @@ class RankEntry:
     """of gpt; None: the rank runs, or died without noting one"""
 
 
+@dataclass(frozen=True)
 class RankRegistry:
-    """The folder."""
+    """The folder, as the process that supervises the launch has it."""
 
-    def __init__(self, folder: Path):
-        self.folder = folder
+    folder: Path
 
-    def open(self, supervisor: int) -> None:
-        """Begin, for the process that all ranks must descend from."""
-        (self.folder / "supervisor").write_text(str(supervisor))
-
-    def sign(self, rank: int, ranks: int, world: int) -> None:
-        """Note that this process is a rank; an earlier attempt of the launcher is forgotten."""
-        self._code(rank).unlink(missing_ok=True)
-        write_atomic(self.folder / f"{rank}.begun", f"{os.getpid()} {ranks} {world}".encode())
-
-    def note(self, rank: int, code: int) -> None:
-        """Note the exit code that the rank would end with if it were not supervised."""
-        write_atomic(self._code(rank), str(code).encode())
+    def open(self) -> None:
+        """Begin: all ranks must descend from this process."""
+        (self.folder / SUPERVISOR).write_text(str(os.getpid()))
 
     def read(self) -> dict[int, RankEntry]:
         """The ranks of this machine that have begun, in their order."""
         entries = {}
         for file in sorted(self.folder.glob("*.begun"), key=lambda file: int(file.stem)):
-            rank = int(file.stem)
             pid, ranks, world = map(int, file.read_text().split())
-            code = int(self._code(rank).read_text()) if self._code(rank).exists() else None
-            entries[rank] = RankEntry(pid, ranks, world, code)
+            code = file.with_suffix(".code")
+            entries[int(file.stem)] = RankEntry(pid, ranks, world, int(code.read_text()) if code.exists() else None)
         return entries
-
-    def has_supervisor(self) -> bool:
-        """Whether this process was started by a child of the process that opened the registry, and both are there."""
-        supervisor = int((self.folder / "supervisor").read_text())
-        return os.getppid() != supervisor and descends(os.getppid(), supervisor)
-
-    def _code(self, rank: int) -> Path:
-        return self.folder / f"{rank}.code"
 
 
 @dataclass(frozen=True)
 class RegisteredRank:
     """This process on the registry."""
 
-    registry: RankRegistry
-    rank: int
+    code: Path
+    """file of its exit code"""
 
     def note(self, code: int) -> int:
         """Note the exit code of gpt; returns the one to end with, which gives the launcher nothing to complain of.
@@ -84,26 +70,28 @@ class RegisteredRank:
         After bad input the supervisor kills the launch; before that, this rank's end would set its launcher waiting for
         other machines whose launchers are gone.
         """
-        self.registry.note(self.rank, code)
+        write_atomic(self.code, str(code).encode())
         if code == BAD_INPUT:
             time.sleep(UNTIL_KILLED_SECONDS)
         return 0
 
 
 def register_rank(environment: MutableMapping[str, str]) -> RegisteredRank | None:
-    """Enter this process on the registry, if there is one.
+    """Enter this process on the registry, if there is one; what an earlier attempt of the launcher noted goes.
 
     Requests to stop that come before it listens (`stop_on_signals`) are held back until it does, so that all ranks stop
     cleanly; without a launcher no process is left to wait for, and it ends at once.
     """
-    folder = environment.pop(VARIABLE, None)
-    if folder is None:
+    if (name := environment.pop(VARIABLE, None)) is None:
         return None
-    registry = RankRegistry(Path(folder))
+    folder = Path(name)
     signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
     signal_at_end_of_parent(LAUNCHER_ENDED)
-    if not registry.has_supervisor():
+    supervisor = int((folder / SUPERVISOR).read_text())
+    if os.getppid() == supervisor or not descends(os.getppid(), supervisor):  # the launcher is gone, or both are
         os._exit(RANK_LOST)
-    rank = int(environment.get("RANK") or 0)
-    registry.sign(rank, int(environment.get("LOCAL_WORLD_SIZE") or 1), int(environment.get("WORLD_SIZE") or 1))
-    return RegisteredRank(registry, rank)
+    rank, ranks, world = (int(environment.get(variable) or default) for variable, default in PLACE)
+    entry = RegisteredRank(folder / f"{rank}.code")
+    entry.code.unlink(missing_ok=True)
+    write_atomic(folder / f"{rank}.begun", f"{os.getpid()} {ranks} {world}".encode())
+    return entry

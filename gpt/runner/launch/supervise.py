@@ -27,7 +27,7 @@ LAUNCHERS_OWN = (
     "ROLE_", "TORCHELASTIC_", "WORLD_SIZE",
 )  # fmt: skip
 """how the variables begin that accelerate and torchrun set for what they start"""
-LAST_WORDS_SECONDS = 2.0
+OTHER_MACHINES_SECONDS = 2.0
 """for ranks of other machines to hear, through this launcher's store, that the input is bad"""
 
 
@@ -70,12 +70,12 @@ class Supervisor:
         self._registry = registry
         self._stop = stop
         self._grace = grace
-        self._told: set[int] = set()
+        self._notified: set[int] = set()
         self._deadline = 0.0
         """0: no rank was told to stop"""
         self._ended: int | None = None
         """exit code of the launcher"""
-        registry.open(os.getpid())
+        registry.open()
         # torchrun would take the signals that are ignored for it
         environment = without_launchers(os.environ) | {
             VARIABLE: str(registry.folder),
@@ -104,7 +104,7 @@ class Supervisor:
             ranks = self._registry.read()
             if any(entry.code == BAD_INPUT for entry in ranks.values()):
                 if any(entry.world > entry.ranks for entry in ranks.values()):
-                    self._wait_for_last_words()
+                    self._wait_for_other_machines()
                 return BAD_INPUT
             if self._stop.interrupts > 1:  # a person who asks twice does not want to wait for checkpoints
                 return STOPPED
@@ -112,12 +112,12 @@ class Supervisor:
                 _say("stopped before any rank had begun")
                 return STOPPED
             if self._stop() or self._ended is not None:
-                self._tell(ranks)
+                self._notify(ranks)
                 if time.monotonic() > self._deadline:
-                    self._name_the_late(ranks)
+                    self._report_late_ranks(ranks)
                     return STOPPED if self._stop() else RANK_LOST
             time.sleep(POLL_SECONDS)
-        return self._verdict(self._registry.read())
+        return self._exit_code(self._registry.read())
 
     def _runs(self) -> bool:
         """Whether a process of the launch has not ended."""
@@ -126,38 +126,38 @@ class Supervisor:
                 if ended[0] == self._launcher.pid:
                     self._ended = self._launcher.returncode = os.waitstatus_to_exitcode(ended[1])
                     if self._ended < 0:
-                        _say(f"the launcher {_how(self._ended)}")
+                        _say(f"the launcher {_describe_exit(self._ended)}")
         return self._ended is None or bool(descendants(os.getpid()))
 
-    def _tell(self, ranks: Mapping[int, RankEntry]) -> None:
+    def _notify(self, ranks: Mapping[int, RankEntry]) -> None:
         """Ask each rank once to stop; the launcher's end is such a request too."""
         if not self._deadline:
             self._deadline = time.monotonic() + self._grace
         alive = set(descendants(os.getpid()))
         for entry in ranks.values():
-            if entry.pid in alive - self._told and entry.code is None:
-                if not self._told:
+            if entry.pid in alive - self._notified and entry.code is None:
+                if not self._notified:
                     _say(f"the ranks are told to stop and have {self._grace:g} s to save and end")
-                self._told.add(entry.pid)
+                self._notified.add(entry.pid)
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(entry.pid, signal.SIGTERM)
 
-    def _name_the_late(self, ranks: Mapping[int, RankEntry]) -> None:
+    def _report_late_ranks(self, ranks: Mapping[int, RankEntry]) -> None:
         alive = set(descendants(os.getpid()))
         late = [f"rank {rank}" for rank, entry in ranks.items() if entry.pid in alive]
         for who in late or ["the launch"]:
             _say(f"{who} is killed: it has not ended {self._grace:g} s after it was told to stop")
 
-    def _wait_for_last_words(self) -> None:
-        deadline = time.monotonic() + LAST_WORDS_SECONDS
+    def _wait_for_other_machines(self) -> None:
+        deadline = time.monotonic() + OTHER_MACHINES_SECONDS
         while self._runs() and time.monotonic() < deadline:
             time.sleep(POLL_SECONDS)
 
-    def _verdict(self, ranks: Mapping[int, RankEntry]) -> int:
+    def _exit_code(self, ranks: Mapping[int, RankEntry]) -> int:
         if any(entry.code == BAD_INPUT for entry in ranks.values()):
             return BAD_INPUT
         if not ranks:
-            _say(f"no rank has begun: accelerate launch {_how(self._ended)}")
+            _say(f"no rank has begun: accelerate launch {_describe_exit(self._ended)}")
             return BAD_INPUT if self._ended == BAD_INPUT else RANK_LOST
         lost = [str(rank) for rank, entry in ranks.items() if entry.code is None]
         missing = max(entry.ranks for entry in ranks.values()) - len(ranks)
@@ -168,7 +168,7 @@ class Supervisor:
         return next(entry.code for entry in ranks.values() if entry.code is not None)
 
 
-def _how(code: int | None) -> str:
+def _describe_exit(code: int | None) -> str:
     if code is not None and code < 0:
         return f"was killed by {signal.Signals(-code).name}"
     return f"ended with exit code {code}"

@@ -35,7 +35,7 @@ class RankLostError(Exception):
 
 @dataclass(frozen=True)
 class RankFailure:
-    """What an attempt at a seed batch fell over."""
+    """Why an attempt at a seed batch failed."""
 
     why: str
     """one line, with the number of the rank where there are several"""
@@ -73,7 +73,7 @@ class RankGroup:
     def __init__(
         self, position: RankPosition, store: dist.Store, backend: str, timeout: float, stop: Callable[[], bool]
     ):
-        """Meet all other ranks at the store.
+        """Say at the store which process this rank is.
 
         Args:
             store: shared by all W ranks and used for nothing else.
@@ -89,7 +89,7 @@ class RankGroup:
         self._store = store
         self._backend = backend
         self._stop = stop
-        self._meetings = 0
+        self._attempts = 0
         self._others: set[int] = set()
         """sockets that are not the group's"""
         store.set(f"process/{position.rank}", json.dumps([socket.gethostname(), os.getpid()]))
@@ -100,7 +100,7 @@ class RankGroup:
         Raises:
             RankLostError: a rank did not come.
         """
-        self._meetings += 1
+        self._attempts += 1
         if self.ranks.size == 1:
             return
         self._others = _sockets()
@@ -108,16 +108,16 @@ class RankGroup:
         try:
             dist.init_process_group(
                 self._backend,
-                store=dist.PrefixStore(f"rank-group/{self.position.group}/{self._meetings}", self._store),
+                store=dist.PrefixStore(f"rank-group/{self.position.group}/{self._attempts}", self._store),
                 rank=self.ranks.rank,
                 world_size=self.ranks.size,
                 timeout=timedelta(seconds=self.timeout),
             )
         except (dist.DistError, RuntimeError) as error:
-            raise RankLostError(f"ranks {_words(self.position.peers)} could not check_ranks_agree: {error}") from None
+            raise RankLostError(f"ranks {_joined(self.position.peers)} could not form a group: {error}") from None
 
     def destroy(self) -> None:
-        """End the group in good order."""
+        """End the group cleanly."""
         if dist.is_initialized():
             dist.destroy_process_group()
 
@@ -141,33 +141,33 @@ class RankGroup:
     def abort(self, error: Exception) -> RankFailure:
         """Leave after an exception, here or in another rank of the group, and find out what happened.
 
-        Hanging up makes the others' collectives fail at once instead of after the timeout.
+        Shutting connections down makes the others' collectives fail at once instead of after the timeout.
 
         Returns:
-            What the rank that fell first fell over. All ranks get the same answer, and may `join` again.
+            What the rank that failed first failed with. All ranks get the same answer, and may `init` again.
 
         Raises:
             RankLostError: a rank is dead, or did not answer within the timeout.
         """
-        known = isinstance(error, InputError)
-        why = str(error) if known else clear(error)
-        trace = "" if known else "".join(traceback.format_exception(error))
+        is_input = isinstance(error, InputError)
+        why = str(error) if is_input else describe_error(error)
+        trace = "" if is_input else "".join(traceback.format_exception(error))
         if self.ranks.size == 1:
             return RankFailure(why, trace)
-        order = self._store.add(self._key("fallen"), 1)
+        order = self._store.add(self._key("failed"), 1)
         self._store.set(self._key(self.position.rank), json.dumps({"order": order, "why": why, "trace": trace}))
-        _hang_up(_sockets() - self._others)
+        _shut_down(_sockets() - self._others)
         with contextlib.suppress(RuntimeError):
             dist.destroy_process_group()
         answers = self._answers()
         lost = [rank for rank in self.position.peers if rank not in answers]
         if lost:
-            raise RankLostError(f"rank {_words(lost)} of {self.position.world} was lost: {self._fate(lost[0])}")
+            raise RankLostError(f"rank {_joined(lost)} of {self.position.world} was lost: {self._why_lost(lost[0])}")
         first = min(answers, key=lambda rank: answers[rank]["order"])
         return RankFailure(f"rank {first} of {self.position.world}: {answers[first]['why']}", answers[first]["trace"])
 
     def _answers(self) -> dict[int, Any]:
-        """What each rank of the group fell over, waiting for those that are alive."""
+        """What each rank of the group failed with, waiting for those that are alive."""
         deadline = time.monotonic() + self.timeout
         answers: dict[int, Any] = {}
         while True:
@@ -191,13 +191,13 @@ class RankGroup:
             return True
         return False
 
-    def _fate(self, rank: int) -> str:
+    def _why_lost(self, rank: int) -> str:
         if self._is_dead(rank):
             return "its process is gone"
         return f"no answer for {self.timeout:g} s" if not self._stop() else "no answer before this process was stopped"
 
     def _key(self, name: object) -> str:
-        return f"failure/{self.position.group}/{self._meetings}/{name}"
+        return f"failure/{self.position.group}/{self._attempts}/{name}"
 
 
 def held_key(fingerprint: str) -> str:
@@ -210,30 +210,30 @@ def backend_for(device: torch.device) -> str:
     return "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
 
 
-def _words(ranks: Any) -> str:
+def _joined(ranks: Any) -> str:
     return " and ".join(map(str, ranks))
 
 
 def _sockets() -> set[int]:
     """The descriptors of this process that are TCP connections."""
-    found = set()
+    descriptors = set()
     for descriptor in [int(entry.name) for entry in Path("/dev/fd").iterdir()]:
         with contextlib.suppress(OSError):  # closed since it was listed, or a socket that only listens
             if stat.S_ISSOCK(os.fstat(descriptor).st_mode):
                 with socket.socket(fileno=os.dup(descriptor)) as copy:
                     copy.getpeername()
                     if copy.family in (socket.AF_INET, socket.AF_INET6) and copy.type == socket.SOCK_STREAM:
-                        found.add(descriptor)
-    return found
+                        descriptors.add(descriptor)
+    return descriptors
 
 
-def _hang_up(sockets: set[int]) -> None:
+def _shut_down(sockets: set[int]) -> None:
     for descriptor in sockets:
         with contextlib.suppress(OSError), socket.socket(fileno=os.dup(descriptor)) as copy:
             copy.shutdown(socket.SHUT_RDWR)
 
 
-def clear(error: Exception) -> str:
+def describe_error(error: Exception) -> str:
     """An exception's name and message, and what the message should have said."""
     meaning = [f" ({meaning})" for message, meaning in UNCLEAR.items() if message in str(error)]
     return "".join([f"{type(error).__name__}: {error}", *meaning])

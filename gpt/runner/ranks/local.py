@@ -62,14 +62,14 @@ def run_locally(
             worker.start()
         died: dict[int, float] = {}
         monitor = HeartbeatMonitor(store, layout.timeout)
-        told = 0.0
+        asked_at = 0.0
         while any(worker.is_alive() for worker in workers):
-            if stop() and not told:
+            if stop() and not asked_at:
                 _each(workers, BaseProcess.terminate)
-                told = time.monotonic()
+                asked_at = time.monotonic()
             if stop.interrupts > 1:  # a person who asks twice does not want to wait for checkpoints
                 _each(workers, BaseProcess.kill)
-            late = told and time.monotonic() - told > layout.timeout
+            late = asked_at and time.monotonic() - asked_at > layout.timeout
             for rank, worker in enumerate(workers):
                 if worker.is_alive() and late:
                     _kill(rank, worker, f"it has not ended {layout.timeout:g} s after it was told to stop")

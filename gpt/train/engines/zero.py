@@ -67,7 +67,7 @@ class ZeROEngine(Engine):
         for shard, shape in zip(gradients, self.shapes.values(), strict=True):
             self._scale(shard, shape, scale_S, grad_norm_S.isfinite())
 
-        before = [self._held(p) for p in self.parameters.values()] if measure_updates else []
+        before = [self._shard_of(p) for p in self.parameters.values()] if measure_updates else []
         before = [s and Shard(s.values.clone(), s.first) for s in before]
         for group in self.deepspeed.optimizer.param_groups:
             group["lr"] = lr
@@ -102,7 +102,7 @@ class ZeROEngine(Engine):
 
     @torch.no_grad()
     def _update_ratio(self, before: Sequence[Shard | None]) -> Tensor:
-        after = [self._held(p) for p in self.parameters.values()]
+        after = [self._shard_of(p) for p in self.parameters.values()]
         moved = [b and a and Shard(a.values - b.values, b.first) for a, b in zip(after, before, strict=True)]
         return self._layer_norms(moved) / self._layer_norms(before)
 
@@ -112,26 +112,26 @@ class ZeROEngine(Engine):
             assert parameter.grad is not None
             return Shard(parameter.grad.view(-1), 0)
         if self.stage == 3:
-            return self._third(parameter, parameter._z3_optimizer.get_local_fp32_grad_for_param(parameter))
+            return self._stage_3_shard(parameter, parameter._z3_optimizer.get_local_fp32_grad_for_param(parameter))
         place = parameter._hp_mapping
         if place is None:
             return None
         values = place.get_lp_grad_fragment(parameter._index_in_param_group).view(-1)
         return Shard(values[: place.lp_fragment_address.numel], place.lp_fragment_address.start)
 
-    def _held(self, parameter: Any, key: str | None = None) -> Shard | None:
+    def _shard_of(self, parameter: Any, key: str | None = None) -> Shard | None:
         """This rank's shard of the parameter that the optimizer updates, or of a tensor that it keeps for it."""
         from deepspeed.utils import safe_get_local_fp32_param, safe_get_local_optimizer_state
 
         if self.stage == 0:
             return Shard((self.optimizer.state[parameter][key] if key else parameter.detach()).view(-1), 0)
         if self.stage == 3:
-            held = safe_get_local_optimizer_state(parameter, key) if key else safe_get_local_fp32_param(parameter)
-            return self._third(parameter, held)
+            local = safe_get_local_optimizer_state(parameter, key) if key else safe_get_local_fp32_param(parameter)
+            return self._stage_3_shard(parameter, local)
         place = parameter._hp_mapping
         return place and Shard(place.get_hp_fragment(key), place.lp_fragment_address.start)
 
-    def _third(self, parameter: Any, values: Tensor) -> Shard | None:
+    def _stage_3_shard(self, parameter: Any, values: Tensor) -> Shard | None:
         """Stage 3 cuts a flattened parameter into equal stretches, one a rank, the last filled up."""
         first = self.ranks.rank * values.numel()
         length = min(values.numel(), parameter.ds_numel - first)
@@ -160,7 +160,7 @@ class ZeROEngine(Engine):
         optimizer = self.deepspeed.optimizer
         return getattr(optimizer, "optimizer", optimizer)
 
-    def _updated(self) -> list[Tensor]:
+    def _optimized(self) -> list[Tensor]:
         """The tensors that the optimizer updates: flat shards of each group of parameters; in stage 0, parameters."""
         zero = self.deepspeed.optimizer
         if self.stage == 0:
@@ -170,7 +170,7 @@ class ZeROEngine(Engine):
     @torch.no_grad()
     def load(self, step: int, state: State) -> None:
         assert self.deepspeed.global_steps == 0, "DeepSpeed may hold gathered copies of weights that were used"
-        for flat in self._updated():
+        for flat in self._optimized():
             self.optimizer.resume(
                 flat, step, {key: torch.zeros_like(flat) for key in self.optimizer.state_tensors.values()}
             )
@@ -180,7 +180,7 @@ class ZeROEngine(Engine):
         p: Any  # DeepSpeed hangs its own attributes on parameters
         for name, p in self.parameters.items():
             for kind, key in {"parameter": None, **self.optimizer.state_tensors}.items():
-                shard = self._held(p, key)
+                shard = self._shard_of(p, key)
                 if shard is not None:
                     flat = state[f"{kind}/{name}"].flatten()
                     shard.values.copy_(flat[shard.first : shard.first + len(shard.values)])
@@ -209,7 +209,7 @@ def _prepare(
 
     # a collective for one machine's CPUs that is compiled for a minute when first used; gloo does without
     deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
-    DeepSpeedPlugin.set_deepspeed_weakref = _nothing_to_tell  # it tells transformers, which is not needed here
+    DeepSpeedPlugin.set_deepspeed_weakref = _do_nothing  # it tells transformers, which is not needed here
     # what is left of the seed batch before, whose rank group may have been aborted since
     AcceleratorState._reset_state(reset_partial_state=True)
     deepspeed.comm.comm.cdb = None
@@ -233,7 +233,7 @@ def _prepare(
     return accelerator.prepare(model, optimizer)[0]
 
 
-def _nothing_to_tell(_plugin: object) -> None:
+def _do_nothing(_plugin: object) -> None:
     pass
 
 

@@ -28,9 +28,10 @@ class AdamW(SeedOptimizer):
                 if p not in self.state:
                     self.resume(p, 0, {key: torch.zeros_like(p) for key in self.state_tensors.values()})
             mean, square, steps = ([self.state[p][key] for p in moved] for key in ("exp_avg", "exp_avg_sq", "step"))
-            (beta1, beta2), rest = group["betas"], {key: group[key] for key in ("lr", "weight_decay", "eps")}
+            beta1, beta2 = group["betas"]
+            weight_decay, eps = group["weight_decay"], group["eps"]
             adamw(moved, [p.grad for p in moved], mean, square, [], steps, fused=True, amsgrad=False, maximize=False,
-                  beta1=beta1, beta2=beta2, **rest)  # fmt: skip
+                  beta1=beta1, beta2=beta2, lr=group["lr"], weight_decay=weight_decay, eps=eps)  # fmt: skip
 
     def resume(self, parameter: Tensor, step: int, tensors: dict[str, Tensor]) -> None:
         super().resume(parameter, step, {"step": torch.tensor(float(step), device=parameter.device), **tensors})
