@@ -97,10 +97,11 @@ COMMANDS = (
         argument("--seeds-per-process", "seeds trained together by one process; auto: 1 on a CPU, as many as keep all "
             "GPUs busy", default="auto", metavar="N"),
         *WHERE,
+        JSON,
     ]),
     Command("study status", studies.show_status, "say how far each study of a folder is", [OUT, JSON]),
     Command("study report", studies.report_studies,
-        "write the reports of a folder's studies again and print their findings", [OUT]),
+        "write the reports of a folder's studies again and print their findings", [OUT, JSON]),
     Command("study publish", studies.publish_studies,
         "copy the reports of a folder's finished studies to results/ and renew the findings on its page", [
         PUBLISHED_OUT,

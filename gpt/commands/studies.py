@@ -75,7 +75,7 @@ def report_studies(options: argparse.Namespace) -> int:
 
     folders = started(options.out)
     refuse_corrupt(folders)
-    print_findings(options.out, folders)
+    print_findings(options.out, folders, options.json)
     return DONE
 
 

@@ -121,7 +121,7 @@ def _escaped(character: str) -> str:
 
 def run_studies(options: argparse.Namespace) -> int:
     """Train every missing run of the studies, then report; run again, it does only what is missing."""
-    from gpt.report.build import print_findings
+    from gpt.report.build import print_again, print_findings
     from gpt.study.folder import StudyFolder, refuse_corrupt, run_at
     from gpt.wandb_sync.start import synced
 
@@ -156,10 +156,10 @@ def run_studies(options: argparse.Namespace) -> int:
             return code
         refuse_corrupt(folders)
         if missing == 0 and all(folder.findings.exists() for folder in folders):
-            print(f"report: {options.out / 'report.md'}")
+            print_again(options.out, folders, options.json)
             return code
         try:
-            print_findings(options.out, folders)
+            print_findings(options.out, folders, options.json)
         except OSError as error:
             print(f"gpt: the report cannot be written: {error}; `gpt study report` writes it later", file=sys.stderr)
             code = RUNS_FAILED

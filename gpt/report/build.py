@@ -10,8 +10,10 @@ from gpt.analysis.collect import Results, collect
 from gpt.analysis.findings import FigureFindings, Findings, LeftOutFigure, at
 from gpt.analysis.run_reader import RunReader
 from gpt.analysis.verdicts import needed
+from gpt.errors import InputError
 from gpt.records.files import utf8, write_atomic, write_json
 from gpt.records.manifest import files_below, write_manifest
+from gpt.report.answer import answers_as_json
 from gpt.report.draw.png_files import write_files
 from gpt.report.figures.catalogue import METRIC, Drawn, draw_all
 from gpt.report.figures.spec import Figure
@@ -21,7 +23,8 @@ from gpt.report.pages.study import RunLinks, page
 from gpt.report.pages.tables import terminal
 from gpt.study.folder import StudyFolder
 
-INTERACTIVE = "report.html"
+COMBINED = "report.md"
+"""the page for all studies of a folder"""
 
 TO_FOLDERS = RunLinks(
     lambda text, fingerprint: f"[{text}](../../../runs/{fingerprint}/)",
@@ -72,7 +75,7 @@ class Built:
 
         write_json(self.folder.findings, self.findings.model_dump())
         html = html_page(self.results, self.findings, self.drawn)
-        write_atomic(self.folder.report / INTERACTIVE, html)
+        write_atomic(self.folder.page, html)
         write_atomic(self.folder.report / "runs.csv", utf8(runs_csv(self.findings)))
         write_atomic(self.folder.report / "report.md", utf8(self.page(TO_FOLDERS)))
 
@@ -126,16 +129,33 @@ def samples(results: Results) -> dict[str, str]:
     return texts
 
 
-def print_findings(out: Path, folders: Sequence[StudyFolder]) -> None:
-    """Build the report of each study and a page for all of them, and print one table of all findings."""
+def print_findings(out: Path, folders: Sequence[StudyFolder], as_json: bool = False) -> None:
+    """Build the report of each study and a page for all of them, and print all findings."""
     cache: dict[str, RunReader] = {}
-    path = out / "report.md"
     many = [begin_report(folder, cache) for folder in folders]
-    print(terminal([built.findings for built in many]))
-    print(f"\nreport: {path}")
-    print("\n".join(f"page:   {built.folder.report / INTERACTIVE}" for built in many), flush=True)
+    _print(out, folders, [built.findings for built in many], as_json)
     studies = [built.findings for built in finish_reports(many)]
     text = combined_page(
         studies, lambda name: f"studies/{name}/report/report.md", lambda name: f"studies/{name}/report"
     )
-    write_atomic(path, utf8(text))
+    write_atomic(out / COMBINED, utf8(text))
+
+
+def print_again(out: Path, folders: Sequence[StudyFolder], as_json: bool) -> None:
+    """Print the findings of reports that are there; those of an older version are built anew."""
+    try:
+        studies = [Findings.read(folder.findings) for folder in folders]
+    except InputError:
+        print_findings(out, folders, as_json)
+    else:
+        _print(out, folders, studies, as_json)
+
+
+def _print(out: Path, folders: Sequence[StudyFolder], studies: Sequence[Findings], as_json: bool) -> None:
+    """One table of all findings and where to read more, or both as JSON."""
+    if as_json:
+        print(answers_as_json(folders, studies), flush=True)
+        return
+    print(terminal(studies))
+    print(f"\nreport: {out / COMBINED}")
+    print("\n".join(f"page:   {folder.page}" for folder in folders), flush=True)

@@ -10,7 +10,7 @@ from gpt.errors import InputError
 from gpt.read_file import read_bytes
 from gpt.records.files import make_folder, utf8, write_atomic, write_json
 from gpt.records.manifest import files_below, write_manifest
-from gpt.report.build import INTERACTIVE, Built, build_report
+from gpt.report.build import Built, build_report
 from gpt.report.pages.combined import answer_lines, findings_table, main_figures
 from gpt.report.pages.markup import held, plain
 from gpt.report.pages.provenance import STUDY, rerun_files
@@ -79,7 +79,7 @@ def publish(folder: StudyFolder, results: Path) -> None:
     write_json(target / "findings.json", built.findings.model_dump())
     write_atomic(target / "runs.csv", utf8(runs_csv(built.findings)))
     write_atomic(target / "report.md", utf8(built.page(TO_SUMMARY)))
-    write_atomic(target / INTERACTIVE, read_bytes(folder.report / INTERACTIVE))
+    write_atomic(target / folder.page.name, read_bytes(folder.page))
     write_manifest(target, files_below(target))
 
 

@@ -74,6 +74,11 @@ class StudyFolder:
     def findings(self) -> Path:
         return self.report / "findings.json"
 
+    @property
+    def page(self) -> Path:
+        """The interactive report."""
+        return self.report / "report.html"
+
     def table(self) -> list[RunEntry]:
         """Every planned run, as the table names it.
 

@@ -1,5 +1,7 @@
+import json
 import re
 import sys
+from pathlib import Path
 
 import pytest
 import reported as reported_studies
@@ -10,7 +12,7 @@ from synthetic import Outcome
 from gpt.analysis.findings import Findings
 from gpt.records.formatting import fixed, p_run, signed
 from gpt.records.manifest import write_manifest
-from gpt.report.build import build_report, print_findings
+from gpt.report.build import build_report, print_again, print_findings
 from gpt.report.publish import publish, published, render
 from gpt.report.text.sentences import sentence
 from gpt.study.status import study_status
@@ -196,6 +198,29 @@ def test_the_printed_table_fits_a_terminal_and_holds_every_contrast(reported):
     assert signed(contrast.mean_difference, 4) in row
     assert "post vs pre, optim.lr = 0.003: a run diverged" in text
     assert f"report: {reported.out / 'report.md'}" in lines
+
+
+def test_the_json_answer_holds_every_contrast_of_the_findings_and_no_nan(reported, capsys):
+    folders = [reported.clean, reported.messy]
+    print_again(reported.out, folders, as_json=True)
+    studies = json.loads(capsys.readouterr().out, parse_constant=pytest.fail)
+    assert [(each["study"], each["complete"]) for each in studies] == [("clean", True), ("messy", False)]
+    for folder, answer in zip(folders, studies, strict=True):
+        contrasts = reported.findings(folder).contrasts
+        assert [(c["a"], c["b"], c["setting"], c["verdict"]) for c in answer["contrasts"]] == [
+            (c.a, c.b, c.setting, c.verdict) for c in contrasts
+        ]
+        assert Path(answer["findings"]).is_file()
+        assert Path(answer["page"]).is_file()
+    (clean,) = studies[0]["contrasts"]
+    paired = reported.findings(reported.clean).contrasts[0].paired
+    assert (clean["difference"], clean["low"], clean["high"]) == (paired.mean_difference, paired.low, paired.high)
+    assert studies[1]["contrasts"][-1]["low"] is None
+
+
+def test_findings_are_shown_again_as_they_were(reported, capsys):
+    print_again(reported.out, [reported.clean, reported.messy], as_json=False)
+    assert capsys.readouterr().out == reported.printed
 
 
 def test_columns_line_up(reported):

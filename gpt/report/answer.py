@@ -1,0 +1,88 @@
+"""What a study answers, for a program: the numbers of each verdict, and where all others are."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from gpt.analysis.findings import Findings
+from gpt.records.files import jsonable
+from gpt.report.text.seed_variance import decomposed, spread_sentences
+from gpt.report.text.sentences import sentence
+from gpt.study.folder import StudyFolder
+
+
+@dataclass(frozen=True)
+class ContrastAnswer:
+    """One variant against another; NaN where no pair of seeds has a number."""
+
+    a: str
+    b: str
+    setting: str
+    seeds: int
+    """pairs that finished"""
+    difference: float
+    """mean of b minus a, metric units"""
+    low: float
+    """of its 95 % interval"""
+    high: float
+    p: float
+    """corrected for the contrasts of the study"""
+    diverged_a: int
+    diverged_b: int
+    verdict: str
+    sentence: str
+
+
+@dataclass(frozen=True)
+class StudyAnswer:
+    """One study."""
+
+    study: str
+    question: str
+    metric: str
+    smallest_effect: float
+    complete: bool
+    """every planned run has finished"""
+    findings: str
+    """the file of all numbers"""
+    page: str
+    contrasts: list[ContrastAnswer]
+    spreads: list[str]
+    """of a study of seeds, what each setting's spread between runs is made of"""
+
+
+def answer_of(folder: StudyFolder, findings: Findings) -> StudyAnswer:
+    study = findings.study
+    return StudyAnswer(
+        study=study.name,
+        question=study.question,
+        metric=study.metric.name,
+        smallest_effect=study.smallest_effect,
+        complete=findings.complete,
+        findings=str(folder.findings),
+        page=str(folder.page),
+        contrasts=[
+            ContrastAnswer(
+                a=each.a,
+                b=each.b,
+                setting=each.setting,
+                seeds=len(each.seeds),
+                difference=each.paired.mean_difference,
+                low=each.paired.low,
+                high=each.paired.high,
+                p=each.p_adjusted,
+                diverged_a=each.divergence.diverged_a,
+                diverged_b=each.divergence.diverged_b,
+                verdict=each.verdict,
+                sentence=sentence(each, study.metric),
+            )
+            for each in findings.contrasts
+        ],
+        spreads=[" ".join(spread_sentences(study, *spread)) for spread in decomposed(findings)],
+    )
+
+
+def answers_as_json(folders: Sequence[StudyFolder], studies: Sequence[Findings]) -> str:
+    """The answers of several studies, as a JSON list, in ASCII."""
+    answers = [answer_of(folder, findings) for folder, findings in zip(folders, studies, strict=True)]
+    return json.dumps(jsonable(answers), indent=2, allow_nan=False)
