@@ -56,7 +56,7 @@ def did_you_mean(cls: type[BaseModel], name: str, prefix: str = "") -> str:
     return f"; did you mean {prefix}{close[0]}?" if close else ""
 
 
-def flatten(config: BaseModel) -> dict[str, Any]:
+def flatten(config: BaseModel | Mapping[str, Any]) -> dict[str, Any]:
     """Every field by its dotted name, values as JSON has them."""
 
     def walk(values: Mapping[str, Any], prefix: str) -> Iterable[tuple[str, Any]]:
@@ -66,7 +66,7 @@ def flatten(config: BaseModel) -> dict[str, Any]:
             else:
                 yield prefix + name, value
 
-    return dict(walk(config.model_dump(mode="json"), ""))
+    return dict(walk(config if isinstance(config, Mapping) else config.model_dump(mode="json"), ""))
 
 
 def set_value(data: dict[str, Any], key: str, value: Any, where: str) -> None:

@@ -266,7 +266,9 @@ def test_data_refuses_a_file_that_is_no_text(
     capsys: pytest.CaptureFixture[str], tmp_path: Path, content: bytes, expected: str
 ) -> None:
     (tmp_path / "text").write_bytes(content)
-    assert expected in refused(capsys, "data", tmp_path / "text")
+    said = refused(capsys, "data", tmp_path / "text")
+    assert expected in said
+    assert f"data.source: {tmp_path / 'text'}" in said
 
 
 def test_of_many_runs_without_a_result_some_are_named_and_the_rest_counted(

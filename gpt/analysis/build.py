@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from gpt.analysis.collect import Group, Results, SettingResults
-from gpt.analysis.controls import control, layouts_of, stack_of, treatment
+from gpt.analysis.control import control
 from gpt.analysis.findings import (
     ContrastFindings,
     DataFindings,
@@ -25,6 +25,7 @@ from gpt.analysis.findings import (
     VariantFindings,
 )
 from gpt.analysis.noise_scale import noise_scale
+from gpt.analysis.provenance import layouts_of, stack_of
 from gpt.analysis.rate_sensitivity import rate_sensitivity
 from gpt.analysis.run_reader import RunReader
 from gpt.analysis.secondary import OF_CONTEXT, OF_ROWS, secondary_entries
@@ -33,6 +34,7 @@ from gpt.analysis.statistics.contrasts import CorrectedContrast
 from gpt.analysis.statistics.noise_floor import noise_floor
 from gpt.analysis.statistics.paired import mean_interval, paired_contrast
 from gpt.analysis.summaries import summaries
+from gpt.analysis.treatment import treatment
 from gpt.analysis.verdicts import corrected_contrasts, looks_of
 from gpt.fields import canonical, flatten
 from gpt.records.catalogue import Array, Entry

@@ -94,25 +94,25 @@ def step_estimates(run: RunReader) -> StepEstimates | None:
         InputError: the norms are missing although the run was to record them, or they cannot be those of a batch and
             of its equal parts.
     """
-    found, (steps, norm), train = run.micro_batch_norms, run.curve(GRAD_NORM), run.info["config"]["train"]
+    parts, (steps, norm), train = run.micro_batch_norms, run.curve(GRAD_NORM), run.info["config"]["train"]
     where, batch_size = f"{run.folder.metrics}: corrupt", int(train["batch_size"])
-    if found is None and not (len(steps) and run.info["config"]["probes"].get("noise_scale", False)):
+    if parts is None and not (len(steps) and run.info["config"]["probes"].get("noise_scale", False)):
         return None
-    if found is None or not np.array_equal(found.steps, steps):
-        got = 0 if found is None else len(found.steps)
+    if parts is None or not np.array_equal(parts.steps, steps):
+        got = 0 if parts is None else len(parts.steps)
         raise InputError(
             f"{where}, {got} of {len(steps)} steps with {GRAD_NORM} hold {MICRO_BATCH_GRAD_NORM}; with "
             f"probes.noise_scale all of them must"
         )
-    bad = (found.counts < 2) | (batch_size % np.maximum(found.counts, 1) != 0)
+    bad = (parts.counts < 2) | (batch_size % np.maximum(parts.counts, 1) != 0)
     if bad.any():
         at = int(np.argmax(bad))
         raise InputError(
-            f"{where}, {MICRO_BATCH_GRAD_NORM} has {found.counts[at]} parts at step {steps[at]}; a batch of "
+            f"{where}, {MICRO_BATCH_GRAD_NORM} has {parts.counts[at]} parts at step {steps[at]}; a batch of "
             f"{batch_size} sequences must be cut into at least 2 equal parts"
         )
-    starts = np.cumsum(found.counts) - found.counts
-    part_square = np.add.reduceat(found.norms**2, starts) / found.counts
+    starts = np.cumsum(parts.counts) - parts.counts
+    part_square = np.add.reduceat(parts.norms**2, starts) / parts.counts
     bad = norm**2 > part_square * (1 + ROUNDING)
     if bad.any():
         at = int(np.argmax(bad))
@@ -120,8 +120,8 @@ def step_estimates(run: RunReader) -> StepEstimates | None:
             f"{where}, {GRAD_NORM} is {norm[at]:g} at step {steps[at]} and the parts' root mean square norm "
             f"{math.sqrt(part_square[at]):g}; the norm of a mean must not exceed it"
         )
-    estimates = per_step(batch_size, norm, found.counts, part_square)
-    return StepEstimates(steps, found.counts, *estimates, batch_size, int(train["steps"]))
+    estimates = per_step(batch_size, norm, parts.counts, part_square)
+    return StepEstimates(steps, parts.counts, *estimates, batch_size, int(train["steps"]))
 
 
 def over_steps(estimates: StepEstimates, quarters: tuple[int, int] = (0, 4)) -> RunNoise:

@@ -165,16 +165,16 @@ class RunReader:
     @cached_property
     def probes(self) -> dict[str, tuple[NDArray[np.int64], NDArray[np.float32]]]:
         """Each probe array over the probed steps: steps (N,) and values (N, ...); heatmaps, which are large, at few."""
-        found: defaultdict[str, list[tuple[int, NDArray[np.float32]]]] = defaultdict(list)
+        by_name: defaultdict[str, list[tuple[int, NDArray[np.float32]]]] = defaultdict(list)
         steps = self.folder.probe_steps()
         kept = heatmap_steps(steps)
         for step in steps:
             for name, array in load_arrays(self.folder.probe_file(step)).items():
                 if step in kept or not self.array(name).is_heatmap:
-                    found[name].append((step, array.astype(np.float32)))
+                    by_name[name].append((step, array.astype(np.float32)))
         return {
             name: (np.array([step for step, _ in taken]), np.stack([array for _, array in taken]))
-            for name, taken in found.items()
+            for name, taken in by_name.items()
         }
 
     @cached_property
@@ -206,3 +206,10 @@ def heatmap_steps(steps: Sequence[int]) -> list[int]:
         return []
     early = min(steps[1:-1] or steps, key=lambda step: abs(step - EARLY * steps[-1]))
     return sorted({steps[0], early, steps[-1]})
+
+
+def mean_probe(runs: Sequence[RunReader], name: str) -> NDArray[np.float64] | None:
+    """Mean over runs of a probe array at the first and the last probed step, (2, ...); None if any lacks it."""
+    if not runs or any(name not in run.probes for run in runs):
+        return None
+    return np.mean([run.probes[name][1][[0, -1]] for run in runs], axis=0, dtype=np.float64)

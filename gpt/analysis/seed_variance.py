@@ -37,7 +37,7 @@ def decompose(results: Results, setting: SettingResults, names: Sequence[str]) -
     """The variance between one setting's runs, decomposed.
 
     With a run missing or diverged there is no `split`: a spread over those that did not diverge would leave out the
-    worst, and a seed that lost one would be corrected by other company than the rest.
+    worst, and a seed that lost one would be corrected by other company than the others.
 
     Args:
         names: of the secondary scalars.
@@ -70,13 +70,13 @@ def _rows(setting: SettingResults) -> list[tuple[RunReader, ...]]:
 
 def _secondary(setting: SettingResults, names: Sequence[str]) -> dict[str, SecondarySpread]:
     """The secondary scalars, decomposed without intervals; those that a run lacks are left out."""
-    found = {}
+    spreads = {}
     for name in names:
         values_SO = np.array([[run.secondary.get(name, math.nan) for run in row] for row in _rows(setting)])
         if np.isfinite(values_SO).all():
             sds = dict(zip(SOURCES, component_sds(values_SO), strict=True))
-            found[name] = SecondarySpread(float(values_SO.mean()), sds)
-    return found
+            spreads[name] = SecondarySpread(float(values_SO.mean()), sds)
+    return spreads
 
 
 def _during_training(setting: SettingResults) -> SpreadDuringTraining:

@@ -13,9 +13,8 @@ from numpy.typing import NDArray
 
 from gpt.analysis.collect import Group
 from gpt.analysis.context_use import cumulative_share
-from gpt.analysis.controls import mean_probe
 from gpt.analysis.findings import ArrayFindings, EventCount, GradientQuantiles, LongRange, MeanCurve
-from gpt.analysis.run_reader import RunReader
+from gpt.analysis.run_reader import RunReader, mean_probe
 from gpt.analysis.statistics.paired import mean_interval
 from gpt.records.catalogue import BY_LAYER
 from gpt.records.formatting import significant
@@ -47,7 +46,7 @@ def _arrays(runs: Sequence[RunReader]) -> dict[str, ArrayFindings]:
     A head of one seed has no counterpart in another, so that a mean by a head's number would mean nothing; by rank
     within its layer, the highest first, it does.
     """
-    found = {}
+    summarised = {}
     for array in runs[0].arrays.values() if runs else ():
         along, others = array.axes[:1], array.axes[1:]
         mean_NL = mean_probe(runs, array.name) if set(along) & set(BY_LAYER) and others in ((), ("head",)) else None
@@ -58,8 +57,8 @@ def _arrays(runs: Sequence[RunReader]) -> dict[str, ArrayFindings]:
             mean_NL = mean_NL.mean(axis=2)
             ranked_SLH = -np.sort([-run.probes[array.name][1][-1] for run in runs], axis=-1)
             ranked = ranked_SLH.mean(axis=0, dtype=np.float64).tolist()
-        found[array.name] = ArrayFindings(array.neutral, mean_NL[0].tolist(), mean_NL[-1].tolist(), ranked)
-    return found
+        summarised[array.name] = ArrayFindings(array.neutral, mean_NL[0].tolist(), mean_NL[-1].tolist(), ranked)
+    return summarised
 
 
 def _events(finished: Sequence[RunReader]) -> dict[str, EventCount]:

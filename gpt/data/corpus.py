@@ -96,7 +96,10 @@ def fetch(source: str, cache: Path) -> FetchedText:
     """
     path, data = _locate(source, cache)
     text = _decoded(path, data)
-    distinct = CharTokenizer.from_text(text).vocabulary_size
+    try:
+        distinct = CharTokenizer.from_text(text).vocabulary_size
+    except InputError as error:
+        raise InputError(f"data.source: {path}: {error}") from None
     return FetchedText(str(path), hashlib.sha256(data).hexdigest(), len(data), len(text), distinct)
 
 

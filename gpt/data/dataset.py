@@ -50,7 +50,10 @@ def make_dataset(text: str, sha256: str, config: DataConfig) -> Dataset:
     Raises:
         InputError: a text of one repeated character.
     """
-    tokenizer = TOKENIZERS[config.tokenizer].from_text(text)
+    try:
+        tokenizer = TOKENIZERS[config.tokenizer].from_text(text)
+    except InputError as error:
+        raise InputError(f"data.source: {config.source}: {error}") from None
     tokens = tokenizer.encode(text)
     train, val = np.split(tokens, [int(len(tokens) * (1 - config.val_fraction))])
     return Dataset(tokenizer, train, val, sha256)

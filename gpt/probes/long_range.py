@@ -61,7 +61,7 @@ def long_range(forward: Forward, windows_NX: Tensor, context: int, together: int
         "loss_by_position": by_position_NX.mean(0),
         "context_lengths": torch.tensor(lengths),
         "context_loss": torch.stack(last_KN).mean(1),
-        "dependency": torch.cat([dependency(forward, chunk) for chunk in chunks]).mean(0),
+        "dependency": torch.cat([gradient_by_distance(forward, chunk) for chunk in chunks]).mean(0),
     }
 
 
@@ -76,7 +76,7 @@ def losses(forward: Forward, windows_NX: Tensor) -> Tensor:
     return token_losses(logits_SNXV, windows_NX[None, :, 1:])[0]
 
 
-def dependency(forward: Forward, windows_NX: Tensor) -> Tensor:
+def gradient_by_distance(forward: Forward, windows_NX: Tensor) -> Tensor:
     """(N, X): norm of the gradient of the last character's loss by the embedding of the one k places before it.
 
     k = 0 is the character that is looked from. Close to Khandelwal et al. (2018), who ask what distant words change in

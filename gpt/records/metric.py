@@ -53,8 +53,7 @@ class Metric:
         Null stands for a number that was not finite: `last` and `mean` are then NaN, `min` and `max` are those of the
         finite values.
         """
-        found = [row[self.key] for row in rows if self.key in row]
-        return REDUCERS[self.reducer].of([_number(value) for value in found])
+        return REDUCERS[self.reducer].of([_number(row[self.key]) for row in rows if self.key in row])
 
 
 def _number(value: float | None) -> float:

@@ -75,5 +75,5 @@ def test_the_longest_context_is_one_less_than_the_shorter_split(
 
 
 def test_a_text_of_one_repeated_character_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="at least 2 distinct characters, got 'a' alone"):
+    with pytest.raises(InputError, match=r"data.source: .*: text must have at least 2 distinct characters, got 'a'"):
         load_dataset(written(tmp_path, "a" * 100), 4, tmp_path)

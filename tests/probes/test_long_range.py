@@ -5,7 +5,7 @@ import torch
 from reference import POSITIONS, model_config, random_model, random_tokens
 
 from gpt.model.gpt import GPT, token_losses
-from gpt.probes.long_range import context_lengths, dependency, long_range
+from gpt.probes.long_range import context_lengths, gradient_by_distance, long_range
 
 CONTEXT = 12
 
@@ -43,11 +43,11 @@ def test_the_loss_of_a_target_after_the_whole_context_is_the_loss_by_position_th
 
 
 @pytest.mark.parametrize("position", ["learned", "rope"])
-def test_dependency_is_the_change_of_the_loss_by_finite_differences(position: str) -> None:
+def test_the_gradient_by_distance_is_the_change_of_the_loss_by_finite_differences(position: str) -> None:
     """Moving the embedding of one position along its gradient changes the loss by the gradient's norm."""
     model = longer(position, CONTEXT).double()
     windows = random_tokens(2, CONTEXT + 1)
-    norms_NX = dependency(model, windows)
+    norms_NX = gradient_by_distance(model, windows)
     step = 1e-6
     for back in (0, 1, CONTEXT - 1):
         at = CONTEXT - 1 - back

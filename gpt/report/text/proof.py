@@ -2,8 +2,8 @@
 
 from collections.abc import Iterator
 
-from gpt.analysis.controls import SAME_START
 from gpt.analysis.findings import Findings, SettingFindings, Treatment
+from gpt.analysis.treatment import SAME_START
 from gpt.records.formatting import count, listed, percent
 from gpt.study.spec import ORDER_SEED
 

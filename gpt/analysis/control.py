@@ -1,0 +1,61 @@
+"""Whether nothing but the factor differed, from what the runs wrote down themselves, none of it from the plan."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from gpt.analysis.collect import Group, Results, SettingResults
+from gpt.analysis.findings import Control
+from gpt.analysis.run_reader import RunReader
+from gpt.fields import canonical, flatten
+from gpt.fingerprint import WITHOUT_EFFECT
+from gpt.study.spec import ORDER_SEED
+
+
+def control(results: Results) -> Control:
+    """Which fields of the runs' own configurations differ, and whether they are exactly those that should.
+
+    `holds` is None as long as no seed has finished in two variants of a setting.
+    """
+    runs = [(setting, group, seed, run) for setting, group, seed, run in results.places() if run.finished]
+    configs = {run.fingerprint: _recorded(results, setting, group, run) for setting, group, _, run in runs}
+    between: set[str] = set()
+    compared = 0
+    for setting in results.settings:
+        for i in range(len(results.study.seeds)):
+            pair = [configs[g.runs[i].fingerprint] for g in setting.groups if g.runs[i].finished]
+            between |= differing(pair)
+            compared += len(pair) >= 2
+    as_planned = all(
+        configs[run.fingerprint].get(key) == value
+        for setting, group, seed, run in runs
+        for key, value in {results.study.factor: group.variant, "seed": seed, **dict(setting.setting)}.items()
+    )
+    elsewhere = differing(list(configs.values())) - between - {"seed", *results.study.settings}
+    hashes = sorted({run.info["data"]["sha256"] for _, _, _, run in runs})
+    effective = sorted((between | elsewhere) - WITHOUT_EFFECT)
+    holds = effective == [results.study.factor] and as_planned and hashes == [results.data_sha256]
+    return Control(
+        holds=holds if compared else None,
+        expected=[results.study.factor],
+        differing_fields=effective,
+        differing_fields_without_effect=sorted((between | elsewhere) & WITHOUT_EFFECT),
+        runs_as_planned=as_planned,
+        runs_compared=len(runs),
+        data_sha256=hashes,
+    )
+
+
+def _recorded(results: Results, setting: SettingResults, group: Group, run: RunReader) -> dict[str, Any]:
+    """A run's configuration; another study may have made it that says, or leaves unsaid, that its order is its own."""
+    fields = flatten(run.info["config"])
+    base = results.study.base.data.order_seed
+    planned = {ORDER_SEED: base, **dict(setting.setting), results.study.factor: group.variant}[ORDER_SEED]
+    own, recorded = fields["seed"], fields.get(ORDER_SEED)
+    same = (own if planned is None else planned) == (own if recorded is None else recorded)
+    return fields | {ORDER_SEED: planned if same else recorded}
+
+
+def differing(mappings: Sequence[Mapping[str, Any]]) -> set[str]:
+    """Keys that are not in all of the mappings with the same value."""
+    keys = {key for mapping in mappings for key in mapping}
+    return {key for key in keys if len({canonical(m.get(key, "missing")) for m in mappings}) > 1}
