@@ -132,6 +132,8 @@ class TrainConfig(Strict):
     """`rank_invariant` adds the micro-batches' gradients in the order of their numbers: the same bits on any ranks"""
     precision: Literal["fp32", "bf16"] = "fp32"
     """of the matrix products; bf16 is autocast, weights, gradients and optimizer stay in fp32"""
+    step: Literal["auto", "eager", "compiled", "graph"] = "eager"
+    """how a step is computed: operator by operator, by fused kernels, or by these as one CUDA graph; `auto` measures"""
     eval_every: Positive
     """steps between two evaluations of the whole validation split; the last step is always evaluated"""
     eval_batch_size: Positive = 64

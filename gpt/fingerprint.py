@@ -13,6 +13,7 @@ LATER: tuple[tuple[str, Any], ...] = (
     ("data.tokenizer", "characters"),
     ("optim.optimizer", "adamw"),
     ("optim.schedule", "cosine"),
+    ("train.step", "eager"),
     ("probes.extra", []),
 )
 """fields that came after the first runs, with the values that those had: with these, a run is still the same one"""

@@ -18,6 +18,8 @@ VERSION = 1
 class StepCost:
     """Training steps in one way of computing them."""
 
+    mode: str
+    """how they are computed, a value of `train.step`"""
     seeds: int
     """trained together"""
     seconds: Spread
@@ -80,7 +82,7 @@ class Bench:
             f"ceiling {self.ceiling.flops_per_second / 1e9:,.1f} GFLOP/s: {self.ceiling.kernel} product of square "
             f"matrices, {self.ceiling.size} wide",
             "",
-            *_table(["seeds together", "ms a step", "quartiles", "tokens/s", "of ceiling", "over first line",
+            *_table(["steps", "seeds", "ms a step", "quartiles", "tokens/s", "of ceiling", "over first line",
                      "over nanoGPT", "GPU memory"], map(_cells, self.steps)),
             *(f"left out: {why}" for why in self.left_out),
             "",
@@ -106,6 +108,7 @@ class Bench:
 
 def _cells(cost: StepCost) -> list[str]:
     return [
+        cost.mode,
         str(cost.seeds),
         *_milliseconds(cost.seconds),
         f"{cost.tokens_per_second:,.0f}",

@@ -17,7 +17,7 @@ from gpt.bench.parts import measure_parts
 from gpt.bench.spread import FULL, QUICK, Effort, Spread, alternate
 from gpt.bench.start_up import measure_start_up
 from gpt.bench.steps import TrainingSteps
-from gpt.config import RunConfig
+from gpt.config import RunConfig, with_values
 from gpt.data.dataset import Dataset
 from gpt.runner.workspace import Workspace
 
@@ -34,7 +34,9 @@ class Wanted:
     run: Path
     overrides: Sequence[str]
     seeds_together: Sequence[int]
-    """numbers of seeds, beside one"""
+    """numbers of seeds, rising"""
+    modes: Sequence[str]
+    """ways of computing a step, values of `train.step`; the first is that of what a run does besides steps"""
     against: Path | None
     """nanoGPT's checkout"""
     quick: bool
@@ -51,7 +53,7 @@ def measure(config: RunConfig, data: Dataset, workspace: Workspace, wanted: Want
     with NanoGPT(wanted.against, config, data, device) if wanted.against else nullcontext() as rival:
         _say("the ceiling")
         ceiling = measure_ceiling(device, config.train, effort, wanted.quick)
-        steps = TrainingSteps(config, data, workspace, [config.seed])
+        steps = TrainingSteps(_in_mode(config, wanted.modes[0]), data, workspace, [config.seed])
         losses = rival and _losses(steps, rival, wanted.quick)
         _say("steps")
         costs, left_out, seconds = _step_costs(steps, rival, ceiling, workspace, wanted, effort)
@@ -116,6 +118,7 @@ def _step_costs(
         more = contender.tokens / steps.tokens
         per_second = contender.tokens / mine.median
         return StepCost(
+            mode=contender.config.train.step,
             seeds=len(contender.seeds),
             seconds=mine,
             tokens_per_second=per_second,
@@ -127,17 +130,26 @@ def _step_costs(
 
     first, theirs = cost(steps)
     costs, left_out = [first], []
-    for count in wanted.seeds_together:
-        forget_peak(workspace.device)
-        try:
+    for mode in wanted.modes:
+        for count in wanted.seeds_together:
+            if (mode, count) == (wanted.modes[0], 1):
+                continue
+            _say(f"{mode} steps, seeds together: {count}")
+            forget_peak(workspace.device)
             seeds = range(steps.config.seed, steps.config.seed + count)
-            contender = TrainingSteps(steps.config, steps.data, workspace, seeds)
-            contender.warm_up(wanted.quick)
-            costs.append(cost(contender)[0])
-        except torch.cuda.OutOfMemoryError:
-            left_out.append(f"{count} seeds together and more: the GPU's memory does not hold them")
-            break
+            try:
+                contender = TrainingSteps(_in_mode(steps.config, mode), steps.data, workspace, seeds)
+                contender.warm_up(wanted.quick)
+                costs.append(cost(contender)[0])
+            except RuntimeError as error:  # out of memory, or no compiler: what was measured so far is worth having
+                why = next(iter(str(error).strip().splitlines()), type(error).__name__)
+                left_out.append(f"{mode} steps, {count} seeds together and more: {why}")
+                break
     return costs, left_out, theirs
+
+
+def _in_mode(config: RunConfig, mode: str) -> RunConfig:
+    return with_values(config, {"train.step": mode}, "gpt bench")
 
 
 def _say(what: str) -> None:

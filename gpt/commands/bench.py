@@ -6,12 +6,15 @@ from pathlib import Path
 
 from gpt.commands.answer import answer
 from gpt.commands.workspace import find_device, open_corpora
+from gpt.config import with_values
 from gpt.errors import InputError
 from gpt.run_file import read_run_file
 from gpt.runner.launch.exit_codes import DONE, WRONG
 
 SEEDS = {"cpu": 4, "cuda": 256}
 """most seeds trained together, by type of device; a GPU's memory may hold fewer"""
+MODES = {"cpu": "eager", "cuda": "eager,compiled,graph"}
+"""ways of computing a step; on a CPU kernels take a minute to compile, and gain little"""
 
 
 def run(options: argparse.Namespace) -> int:
@@ -23,6 +26,7 @@ def run(options: argparse.Namespace) -> int:
     from gpt.runner.checks.variants import check_variants
     from gpt.runner.layout import check_threads
     from gpt.runner.workspace import Workspace
+    from gpt.train.engines.step_modes import check_step
 
     check_variants(config)
     device = find_device(options.device)
@@ -35,8 +39,13 @@ def run(options: argparse.Namespace) -> int:
     corpora = open_corpora()
     data = corpora.load(config)
     torch.set_num_threads(options.threads)
-    together = [2**power for power in range(1, most.bit_length())]
-    wanted = Wanted(options.run, options.overrides, together, options.against, options.quick)
+    modes = (options.modes or MODES[device.type]).split(",")
+    if len(set(modes)) < len(modes) or not set(modes) <= {"eager", "compiled", "graph"}:
+        raise InputError(f"--modes: got {options.modes}, must be some of eager,compiled,graph, each once")
+    for mode in modes:
+        check_step(with_values(config, {"train.step": mode}, "--modes"), device, ranks=1)
+    together = [2**power for power in range(most.bit_length())]
+    wanted = Wanted(options.run, options.overrides, together, modes, options.against, options.quick)
     bench = measure(config, data, Workspace(Path(), corpora, device), wanted)
     answer(bench, options.json)
     return WRONG if bench.against and not bench.against.losses.agree else DONE

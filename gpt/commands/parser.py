@@ -128,6 +128,8 @@ COMMANDS = (
         argument("--seeds", "most seeds trained together, by powers of two (default: 4 on a CPU, 256 on a GPU)",
             type=whole, metavar="N"),
         argument("--threads", "CPU threads (default: 1)", type=whole, default=1),
+        argument("--modes", "ways of computing a step: eager, compiled, graph (default: eager on a CPU, all on a GPU)",
+            metavar="MODE[,MODE]"),
         argument("--quick", "a few samples of each: to see that it works, not how fast it is", action="store_true"),
         DEVICE,
         JSON,

@@ -186,6 +186,7 @@ def run_planned(runs: "Sequence[PlannedRun]", here: Setup) -> int:
     from gpt.runner.run import train_runs
     from gpt.study.plan import describe
 
+    pick_steps(runs, here)
     outcome = train_runs(runs, here.workspace, here.launch, here.layout)
     if not here.is_main:
         return STOPPED if outcome.stopped else DONE
@@ -199,6 +200,26 @@ def run_planned(runs: "Sequence[PlannedRun]", here: Setup) -> int:
     if outcome.elsewhere:
         print(f"left to the commands that are training them: {outcome.elsewhere} of {len(runs)} runs", file=sys.stderr)
     return RUNS_FAILED if outcome.unfinished else DONE
+
+
+def pick_steps(runs: "Sequence[PlannedRun]", here: Setup) -> None:
+    """Measure, once for all runs that leave open how their steps are computed; where ranks share a batch, and in a
+    launch, there is no choice.
+    """
+    still_open = [run for run in runs if run.config.train.step == "auto"]
+    if not still_open or not here.is_main:
+        return
+    import torch
+
+    from gpt.bench.step_modes import time_modes
+    from gpt.runner.step_picks import pick_step
+
+    workspace, layout, measure = here.workspace, here.layout, None
+    if here.launch is None and layout.ranks_per_run == 1:
+        torch.set_num_threads(layout.threads)
+        measure = partial(time_modes, workspace=workspace, seeds_together=layout.seeds_per_process)
+    pick = pick_step(still_open, workspace.out, workspace.device, layout.seeds_per_process, measure)
+    print(f"train.step auto: {pick.picked}", file=sys.stderr)
 
 
 def destination(options: argparse.Namespace) -> "Callable[..., Destination]":

@@ -20,6 +20,16 @@ EXPLICIT_INTERMEDIATES = {"attention", "attention_logits"}
 """what the fused kernels never hold"""
 
 
+SDPA_BACKENDS = ("flash", "mem_efficient", "math")
+"""kernels that torch may take for fused attention on a GPU; cuDNN's are left out, whose gradients were seen to be NaN
+in bf16 while the loss was sound"""
+
+
+def restrict_sdpa() -> None:
+    """Let torch take no other kernels than those, in this process."""
+    torch.backends.cuda.enable_cudnn_sdp("cudnn" in SDPA_BACKENDS)
+
+
 def causal_mask(length: int, device: torch.device) -> Tensor:
     """(T, U): 0 where position t may look at u <= t, minus infinity elsewhere."""
     return torch.full((length, length), -math.inf, device=device).triu(1)

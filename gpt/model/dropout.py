@@ -4,6 +4,7 @@ A mask is a hash of the element's number, so batching seeds or spreading samples
 same mask comes out on a CPU and on a GPU.
 """
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -16,12 +17,31 @@ _MASK32 = 0xFFFFFFFF
 
 @dataclass(frozen=True)
 class DropoutKey:
-    """What a training step's dropout masks are keyed by."""
+    """What a training step's dropout masks are keyed by; what changes from step to step is no Python number.
 
-    seeds: tuple[int, ...]
-    step: int
+    A compiled step is compiled anew for other numbers, and not for other tensors.
+    """
+
     samples: range
     """the global numbers of the samples in this batch"""
+    words: Mapping[str, Tensor]
+    """(2, S) of each site: lower and upper half of each seed's word for this step"""
+
+
+def draw_key(sites: Sequence[str], seeds: Sequence[int], step: int, samples: range, device: torch.device) -> DropoutKey:
+    """The key of one step of seeds trained together.
+
+    Args:
+        sites: see `dropout_sites`.
+    """
+    words_X2S = draw_words(sites, seeds, step).to(device)
+    return DropoutKey(samples, dict(zip(sites, words_X2S, strict=True)))
+
+
+def draw_words(sites: Sequence[str], seeds: Sequence[int], step: int) -> Tensor:
+    """(X, 2, S): the words of `DropoutKey` of every site."""
+    words = [[int(randomness.raw(seed, f"dropout/{site}", 1, step)[0]) for seed in seeds] for site in sites]
+    return torch.tensor([[[w & _MASK32 for w in of_site], [w >> 32 for w in of_site]] for of_site in words])
 
 
 def mix32(x: Tensor) -> Tensor:
@@ -45,16 +65,21 @@ class Dropout(nn.Module):
         """(S, B, ...) -> (S, B, ...)."""
         if dropout_key is None or self.rate == 0.0:
             return x
-        return x * self.keep(x.shape, dropout_key, x.device) / (1 - self.rate)
+        return x * self.keep(x.shape, dropout_key) / (1 - self.rate)
 
-    def keep(self, shape: torch.Size, dropout_key: DropoutKey, device: torch.device) -> Tensor:
+    def keep(self, shape: torch.Size, dropout_key: DropoutKey) -> Tensor:
         """(S, B, ...) booleans: which elements stay."""
         per_sample = shape[2:].numel()
-        assert max(dropout_key.samples) * per_sample + per_sample <= 2**32, "more elements than the hash tells apart"
-        words = [int(randomness.raw(s, f"dropout/{self.site}", 1, dropout_key.step)[0]) for s in dropout_key.seeds]
-        low_S11 = torch.tensor([w & _MASK32 for w in words], device=device).view(-1, 1, 1)
-        high_S11 = torch.tensor([w >> 32 for w in words], device=device).view(-1, 1, 1)
-        sample_B1 = torch.tensor(dropout_key.samples, device=device)[:, None] * per_sample
-        element_BE = sample_B1 + torch.arange(per_sample, device=device)
+        samples = dropout_key.samples
+        assert samples[-1] * per_sample + per_sample <= 2**32, "more elements than the hash tells apart"
+        words_2S = dropout_key.words[self.site]
+        low_S11, high_S11 = words_2S.view(2, -1, 1, 1)
+        sample_B = torch.arange(samples.start, samples.stop, samples.step, device=words_2S.device)
+        element_BE = sample_B[:, None] * per_sample + torch.arange(per_sample, device=words_2S.device)
         hashed_SBE = mix32((mix32(element_BE ^ low_S11) + high_S11) & _MASK32)
         return (hashed_SBE >= round(self.rate * 2**32)).view(shape)
+
+
+def dropout_sites(model: nn.Module) -> list[str]:
+    """Where a model drops something."""
+    return [part.site for part in model.modules() if isinstance(part, Dropout) and part.rate > 0]

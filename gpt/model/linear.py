@@ -4,7 +4,6 @@ Shapes: S seed, N rows (every other leading dimension folded), I inputs, O outpu
 """
 
 from collections.abc import Callable
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -50,24 +49,34 @@ def onednn(x_SNI: Tensor, w_SIO: Tensor) -> Tensor:
     return torch.stack([_OneDNN.apply(x, w) for x, w in zip(x_SNI, w_SIO, strict=True)])
 
 
+FIRST_PROCESSOR = 8192
+"""characters that hold its description; the others are of the same kind"""
+
 MATMULS: dict[str, Matmul] = {"batched": batched, "single": single, "onednn": onednn}
 
 
-@cache
 def _mkl_is_slow_here() -> bool:
     """MKL leaves AVX-512 unused on processors that are not Intel's; oneDNN asks for features, not for a vendor.
 
     Where there is no AVX-512 to be used, MKL is the faster one.
     """
     info = Path("/proc/cpuinfo")
-    cpu = info.read_text() if info.exists() else ""
+    cpu = ""
+    if info.exists():
+        with info.open() as lines:
+            cpu = lines.read(FIRST_PROCESSOR)
     return torch.backends.mkldnn.is_available() and "AuthenticAMD" in cpu and "avx512f" in cpu
+
+
+MKL_IS_SLOW = _mkl_is_slow_here()
+"""a constant, for a compiled step can call nothing that reads files"""
 
 
 def matmul_backend(x_SNI: Tensor) -> str:
     """The name of the fastest known product for this input, a key of `MATMULS`."""
     fp32_on_cpu = x_SNI.device.type == "cpu" and x_SNI.dtype == torch.float32
-    if fp32_on_cpu and _mkl_is_slow_here() and not torch.is_autocast_enabled("cpu"):  # autocast knows the others only
+    knows_others_only = torch.is_autocast_enabled("cpu") or torch.compiler.is_compiling()
+    if fp32_on_cpu and MKL_IS_SLOW and not knows_others_only:
         return "onednn"
     return "single" if x_SNI.shape[0] == 1 else "batched"
 

@@ -20,10 +20,12 @@ NONFINITE = "nonfinite"
 SPIKE = "spike"
 LEARNED_NOTHING = "learned_nothing"
 ENTROPY_COLLAPSE = "entropy_collapse"
+FAST_STEP_LEFT = "fast_step_left"
 
 EVENTS: dict[str, str] = {
     NONFINITE: "a loss or the gradient norm is NaN or infinite",
     SPIKE: "the training loss jumps far above its recent level",
     LEARNED_NOTHING: "the run ends no better than a model that knows only how frequent each character is",
     ENTROPY_COLLAPSE: "a layer's attention has become so sharp that its heads look at next to one character each",
+    FAST_STEP_LEFT: "a compiled step was not finite where the plain one is; the run was computed without it from there",
 }

@@ -13,6 +13,7 @@ from gpt.study.plan import PlannedRun
 from gpt.train.engines.kinds import DEFAULT, EngineKind, engine_kinds
 from gpt.train.engines.micro_batches import micro_batches
 from gpt.train.engines.ranks import Ranks
+from gpt.train.engines.step_modes import check_step
 
 LONGEST_TIMEOUT = 86_400
 """seconds"""
@@ -87,6 +88,7 @@ def resolve_layout(
     for run in runs:
         micro_batches(run.config, Ranks(0, ranks))
         kind.check(run.config)
+        check_step(run.config, device, ranks)
     seeds = _seeds_per_process(options.seeds_per_process, runs, processes // ranks, device)
     if launch is None:
         processes = ranks * max(1, min(processes // ranks, len(seed_batches_of(runs, seeds))))

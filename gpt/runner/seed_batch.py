@@ -6,6 +6,7 @@ from contextlib import closing
 from gpt.probes.protocol import probes_of
 from gpt.runner.resume import resume
 from gpt.runner.run_json import check_text, describe_run, note_layout
+from gpt.runner.step_picks import with_pick
 from gpt.runner.workspace import Workspace
 from gpt.study.folder import run_at
 from gpt.study.plan import PlannedRun
@@ -34,7 +35,7 @@ def train_seed_batch(
     data = workspace.corpora.load(config)
     check_text(planned[0], data)
     build, vocabulary = engine_kinds()[workspace.engine].build, data.tokenizer.vocabulary_size
-    with closing(build(config, vocabulary, seeds, workspace.device, ranks)) as engine:
+    with closing(build(with_pick(planned[0], workspace.out), vocabulary, seeds, workspace.device, ranks)) as engine:
         for run, folder in zip(mine, folders, strict=True):
             describe_run(run, folder, data, engine)
         start, offsets = resume(engine, folders)

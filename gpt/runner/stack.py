@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 import gpt
+from gpt.model.attention import SDPA_BACKENDS
 from gpt.model.linear import matmul_backend
 
 NUMERIC_VARIABLES = (
@@ -31,6 +32,7 @@ def describe_stack(device: torch.device) -> dict[str, Any]:
         "threads": torch.get_num_threads(),
         "cpu_capability": torch.backends.cpu.get_cpu_capability(),
         "product": matmul_backend(torch.empty(1, 1, 1, device=device)),
+        **({"sdpa": ", ".join(SDPA_BACKENDS)} if device.type == "cuda" else {}),
     }
 
 

@@ -2,12 +2,13 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from operator import itemgetter
 from typing import Any
 
 from gpt.config import RunConfig
 from gpt.records.jsonl import NOTHING, JsonlWriter, read_jsonl
 from gpt.records.run_folder import RunFolder
-from gpt.records.schema import VAL_LOSS
+from gpt.records.schema import FAST_STEP_LEFT, VAL_LOSS
 from gpt.train.events import EventDetector
 
 
@@ -20,9 +21,10 @@ class RunRecorder:
         self.best_loss = math.inf
         self._rows = JsonlWriter(run.metrics, offsets.get("metrics", NOTHING))
         self._events = JsonlWriter(run.events, offsets.get("events", NOTHING))
-        self.detector = EventDetector(
-            unigram_loss, config.train.steps, config.model.context, before=read_jsonl(run.events)
-        )
+        before = read_jsonl(run.events)
+        self.left_fast_path = any(event["kind"] == FAST_STEP_LEFT for event in before)
+        """whether an earlier attempt found compiled steps at fault, so that this one goes without"""
+        self.detector = EventDetector(unigram_loss, config.train.steps, config.model.context, before)
         for row in read_jsonl(run.metrics):
             self.detector.observe(row)
             if not self.ended:
@@ -34,17 +36,21 @@ class RunRecorder:
         """Nothing more is recorded: the run has become non-finite."""
         return "not finite" in self.detector.why
 
-    def write(self, rows: Sequence[dict[str, Any]]) -> bool:
-        """Append rows, up to and with the one that ends the run; True if the last brought a new best evaluation."""
+    def write(self, rows: Sequence[dict[str, Any]], of_engine: Sequence[dict[str, Any]] = ()) -> bool:
+        """Append rows, up to and with the one that ends the run; True if the last brought a new best evaluation.
+
+        Args:
+            of_engine: events besides those that the rows bring.
+        """
         kept: list[dict[str, Any]] = []
-        events: list[dict[str, Any]] = []
+        events = [] if self.ended else list(of_engine)
         for row in rows:
             if self.ended:
                 break
             events += self.detector.observe(row)
             kept.append(row)
         self._rows.append(kept)
-        self._events.append(events)
+        self._events.append(sorted(events, key=itemgetter("step")))
         last_loss = kept[-1].get(VAL_LOSS, math.inf) if kept and not self.ended else math.inf
         improved = last_loss < self.best_loss
         self.best_loss = min(self.best_loss, last_loss)

@@ -65,6 +65,8 @@ class RunWriter:
             for folder, kept in zip(folders, offsets or [{}] * len(folders), strict=True)
         ]
         self._waiting: list[tuple[int, float, StepOut]] = []
+        if any(run.left_fast_path for run in self._runs):
+            engine.leave_fast_path()
 
     @property
     def all_ended(self) -> bool:
@@ -153,6 +155,8 @@ class RunWriter:
 
     def _flush(self, step: int = 0, val_loss_S: Tensor | None = None) -> list[bool]:
         """Write all waiting rows; for each seed, whether the evaluation is its best."""
+        self._engine.settle()
+        events = self._engine.take_events()
         rows_S = _rows(self._waiting, len(self._runs))
         self._waiting.clear()
         if self._runs and val_loss_S is not None:
@@ -160,7 +164,7 @@ class RunWriter:
                 if not rows:
                     rows.append({"step": step})
                 rows[-1][VAL_LOSS] = val_loss
-        return [run.write(rows) for run, rows in zip(self._runs, rows_S, strict=True)]
+        return [run.write(rows, events) for run, rows in zip(self._runs, rows_S, strict=True)]
 
     def _write_status(self, index: int, state: State, step: int, why: str = "") -> None:
         before = self._before[index]

@@ -50,6 +50,7 @@ def test_the_document_has_every_part_and_its_ratios_are_those_of_its_samples(run
     assert found["machine"]["threads"] == 1
     assert {"torch", "device", "cpu", "commit"} <= found["machine"].keys()
     assert [cost["seeds"] for cost in found["steps"]] == [1, 2], "powers of two up to what was asked for"
+    assert {cost["mode"] for cost in found["steps"]} == {"eager"}
     for cost in found["steps"]:
         tokens = cost["seeds"] * 4 * 8
         assert cost["tokens_per_second"] == pytest.approx(tokens / cost["seconds"]["median"])
@@ -88,7 +89,7 @@ def test_what_a_run_does_not_do_is_not_measured(run: Path) -> None:
 def test_a_person_is_told_in_a_table(run: Path) -> None:
     code, said = gpt("bench", run, "--device", "cpu", "--seeds", "2")
     assert code == 0
-    assert "seeds together  ms a step" in said
+    assert "steps  seeds  ms a step" in said
     assert "a whole run of 12 steps" in said
 
 
@@ -96,6 +97,9 @@ def test_a_person_is_told_in_a_table(run: Path) -> None:
     ("words", "complaint"),
     [
         (["--seeds", "0"], "--seeds: got 0, must be at least 1"),
+        (["--modes", "fast"], "--modes: got fast, must be some of eager,compiled,graph"),
+        (["--modes", "eager,eager"], "each once"),
+        (["--modes", "graph", "--device", "cpu"], "train.step: got graph, must be auto, eager or compiled on cpu"),
         (["--threads", "0"], "--threads: got 0"),
         (["--device", "tpu"], "--device: got 'tpu'"),
         (["--model.heads", "3"], "must be a multiple of heads 3"),

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from reference import PLACEMENTS, NaiveGPT, model_config, normal, random_model, random_tokens
 
 from gpt import randomness
-from gpt.model.dropout import Dropout, DropoutKey, mix32
+from gpt.model.dropout import Dropout, DropoutKey, draw_key, dropout_sites, mix32
 from gpt.model.gpt import token_losses
 
 SEEDS, SHAPE = (3, 1, 2**62 + 1), (8, 6, 10)
@@ -19,7 +19,12 @@ def keep(
     seeds: tuple[int, ...] = SEEDS, step: int = 7, samples: range = range(8), site: str = "embedding", rate: float = 0.3
 ) -> torch.Tensor:
     shape = torch.Size((len(seeds), len(samples), *SHAPE[1:]))
-    return Dropout(rate, site).keep(shape, DropoutKey(seeds, step, samples), CPU)
+    return Dropout(rate, site).keep(shape, key(seeds, step, samples, site))
+
+
+def key(seeds: tuple[int, ...], step: int, samples: range, *sites: str) -> DropoutKey:
+    """The key of some sites, of the embedding if none is named."""
+    return draw_key(sites or ["embedding"], seeds, step, samples, CPU)
 
 
 def murmur_finaliser(x: NDArray[np.uint64]) -> NDArray[np.uint64]:
@@ -91,7 +96,7 @@ def test_masks_of_other_seeds_steps_sites_samples_and_elements_are_unrelated() -
 @pytest.mark.parametrize("rate", [0.01, 0.1, 0.5, 0.9])
 def test_the_kept_share_is_right(rate: float) -> None:
     shape = torch.Size((4, 16, 50, 20))
-    kept = Dropout(rate, "embedding").keep(shape, DropoutKey((0, 1, 2, 3), 1, range(16)), CPU).double()
+    kept = Dropout(rate, "embedding").keep(shape, key((0, 1, 2, 3), 1, range(16))).double()
     for share, count in ((kept.mean((1, 2, 3)), 16_000), (kept.mean((0, 2, 3)), 4_000), (kept.mean((0, 1, 2)), 3_200)):
         assert (share - (1 - rate)).abs().max() < 4 * math.sqrt(rate * (1 - rate) / count)
 
@@ -99,9 +104,9 @@ def test_the_kept_share_is_right(rate: float) -> None:
 @pytest.mark.parametrize("rate", [0.1, 0.5])
 def test_what_is_kept_is_scaled_up_so_that_the_mean_stays(rate: float) -> None:
     x = normal(2, 16, 50, 20) + 3
-    dropout_key = DropoutKey((0, 1), 1, range(16))
+    dropout_key = key((0, 1), 1, range(16))
     y = Dropout(rate, "embedding")(x, dropout_key)
-    kept = Dropout(rate, "embedding").keep(x.shape, dropout_key, CPU)
+    kept = Dropout(rate, "embedding").keep(x.shape, dropout_key)
     torch.testing.assert_close(y, torch.where(kept, x / (1 - rate), 0.0))
     spread = math.sqrt(rate / (1 - rate) * x.square().mean().item() / x.numel())
     assert abs(y.mean() - x.mean()) < 4 * spread
@@ -109,14 +114,14 @@ def test_what_is_kept_is_scaled_up_so_that_the_mean_stays(rate: float) -> None:
 
 def test_no_rate_and_no_noise_leave_everything() -> None:
     x = normal(2, 4, 3)
-    assert torch.equal(Dropout(0.0, "embedding")(x, DropoutKey((0, 1), 1, range(4))), x)
+    assert torch.equal(Dropout(0.0, "embedding")(x, key((0, 1), 1, range(4))), x)
     assert torch.equal(Dropout(0.9, "embedding")(x, None), x)
 
 
 def test_more_elements_than_the_hash_tells_apart_are_refused() -> None:
     shape = torch.Size((1, 1, 2**20, 2**8))
     with pytest.raises(AssertionError, match="more elements"):
-        Dropout(0.1, "embedding").keep(shape, DropoutKey((0,), 1, range(16, 17)), torch.device("meta"))
+        Dropout(0.1, "embedding").keep(shape, key((0,), 1, range(16, 17)))
 
 
 def test_evaluation_has_no_dropout_and_training_has() -> None:
@@ -124,13 +129,20 @@ def test_evaluation_has_no_dropout_and_training_has() -> None:
     tokens = random_tokens(2, 4, 8)
     expected = plain(tokens)[0]
     assert torch.equal(dropping(tokens)[0], expected)
-    assert not torch.isclose(dropping(tokens, dropout_key=DropoutKey((0, 1), 1, range(4)))[0], expected).all(-1).any()
+    assert (
+        not torch.isclose(
+            dropping(tokens, dropout_key=draw_key(dropout_sites(dropping), (0, 1), 1, range(4), CPU))[0], expected
+        )
+        .all(-1)
+        .any()
+    )
 
 
 def test_each_place_that_drops_has_a_name_of_its_own() -> None:
     model = random_model(model_config(layers=3, dropout=0.2))
-    sites = [module.site for module in model.modules() if isinstance(module, Dropout)]
+    sites = dropout_sites(model)
     assert len(sites) == len(set(sites)) == 7
+    assert dropout_sites(random_model(model_config(layers=3))) == []
 
 
 @pytest.mark.parametrize("position", ["learned", "sinusoidal", "rope"])
@@ -138,12 +150,11 @@ def test_each_place_that_drops_has_a_name_of_its_own() -> None:
 def test_dropout_acts_after_the_embedding_and_after_each_sublayer(placement: str, position: str) -> None:
     """On the sum with the positions, and before the residual sum or an outer norm, as in Vaswani et al. 2017."""
     config = model_config(norm_placement=placement, position=position, dropout=0.3, bias=True)
-    model, tokens, dropout_key = random_model(config, 2), random_tokens(2, 3, 8), DropoutKey((5, 1), 3, range(4, 7))
+    model, tokens = random_model(config, 2), random_tokens(2, 3, 8)
+    dropout_key = draw_key(dropout_sites(model), (5, 1), 3, range(4, 7), CPU)
     logits = model(tokens, dropout_key=dropout_key)[0]
     sites = {module.site: module for module in model.modules() if isinstance(module, Dropout)}
-    factors = {
-        name: site.keep(torch.Size((2, 3, 8, 16)), dropout_key, CPU).double() / 0.7 for name, site in sites.items()
-    }
+    factors = {name: site.keep(torch.Size((2, 3, 8, 16)), dropout_key).double() / 0.7 for name, site in sites.items()}
     for s, b in np.ndindex(2, 3):
         weights = {name: value[s] for name, value in model.named_parameters()}
         naive = NaiveGPT(config, weights, {name: factor[s, b].numpy() for name, factor in factors.items()})
@@ -154,11 +165,11 @@ def test_dropout_acts_after_the_embedding_and_after_each_sublayer(placement: str
 def test_gradients_follow_the_mask() -> None:
     x, dropout_key, dropout = (
         normal(1, 2, 8, 16).requires_grad_(),
-        DropoutKey((5,), 3, range(2)),
+        key((5,), 3, range(2)),
         Dropout(0.3, "embedding"),
     )
     (gradient,) = torch.autograd.grad(dropout(x, dropout_key).sum(), x)
-    torch.testing.assert_close(gradient, dropout.keep(x.shape, dropout_key, CPU) / 0.7)
+    torch.testing.assert_close(gradient, dropout.keep(x.shape, dropout_key) / 0.7)
 
 
 def test_ranks_that_share_a_batch_have_its_logits_and_together_its_gradient() -> None:
@@ -166,7 +177,7 @@ def test_ranks_that_share_a_batch_have_its_logits_and_together_its_gradient() ->
 
     def gradients(samples: range) -> tuple[torch.Tensor, list[torch.Tensor]]:
         part = tokens[:, samples.start : samples.stop]
-        logits, _ = model(part[..., :-1], dropout_key=DropoutKey((0, 1), 4, samples))
+        logits, _ = model(part[..., :-1], dropout_key=draw_key(dropout_sites(model), (0, 1), 4, samples, CPU))
         loss = token_losses(logits, part[..., 1:]).mean((1, 2)).sum()
         return logits.detach(), list(torch.autograd.grad(loss, list(model.parameters())))
 

@@ -70,7 +70,7 @@ def test_a_seed_alone_has_the_products_it_has_among_others(name: str) -> None:
 @pytest.mark.parametrize("slow_mkl", [False, True])
 @pytest.mark.parametrize("seeds", [1, 3])
 def test_every_input_has_a_product_that_takes_it(monkeypatch: pytest.MonkeyPatch, seeds: int, slow_mkl: bool) -> None:
-    monkeypatch.setattr("gpt.model.linear._mkl_is_slow_here", lambda: slow_mkl)
+    monkeypatch.setattr("gpt.model.linear.MKL_IS_SLOW", slow_mkl)
     for dtype in (torch.float32, torch.float64, torch.bfloat16):
         for device in ("cpu", "meta"):
             x = torch.zeros(seeds, 3, 4, dtype=dtype, device=device)

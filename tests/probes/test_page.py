@@ -13,7 +13,7 @@ from gpt.probes.declared import declared_arrays
 from gpt.records.catalogue import SCALARS, Entry
 from gpt.records.jsonl import read_jsonl
 from gpt.records.run_folder import load_arrays
-from gpt.records.schema import EVENTS
+from gpt.records.schema import EVENTS, FAST_STEP_LEFT
 from gpt.run_file import read_run_file
 from gpt.train import events
 
@@ -75,6 +75,7 @@ def test_the_page_lists_the_events_with_the_numbers_of_their_rules() -> None:
         f"nats, above the median of the last {events.SPIKE_WINDOW} steps; from step {events.SPIKE_HISTORY + 1} on",
         events.LEARNED_NOTHING: f"less than {events.LEARNED_NOTHING_MARGIN:g} nats below the unigram loss",
         events.ENTROPY_COLLAPSE: f"below {100 * events.COLLAPSED_SHARE:g} % of that of attention spread evenly",
+        FAST_STEP_LEFT: "loss or gradient norm; the run is no worse for it",
         events.NONFINITE: "the run has diverged and ends",
     }
     assert rules.keys() == EVENTS.keys()

@@ -115,8 +115,12 @@ def test_one_clip_limit_for_two_seeds_together_breaks_the_parity(
 def test_dropout_keyed_by_the_place_within_a_micro_batch_breaks_the_parity(
     references: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    by_sample = engine.DropoutKey
-    monkeypatch.setattr(engine, "DropoutKey", lambda seeds, step, samples: by_sample(seeds, step, range(len(samples))))
+    by_sample = engine.draw_key
+    monkeypatch.setattr(
+        engine,
+        "draw_key",
+        lambda at, seeds, step, samples, device: by_sample(at, seeds, step, range(len(samples)), device),
+    )
     assert not compare(BY_NAME[SPLIT[2]], references | computed_here(SPLIT[2])).holds
 
 
@@ -125,7 +129,7 @@ def test_another_learning_rate_breaks_the_parity(references: dict[str, Any], mon
         def train_step(self, step: int, batch_SBT: torch.Tensor, lr: float, measure_updates: bool) -> Any:
             return super().train_step(step, batch_SBT, 1e-2, measure_updates)
 
-    monkeypatch.setattr(ddp, "SingleProcessEngine", Deaf)
+    monkeypatch.setitem(ddp.STEP_MODES, "eager", Deaf)
     assert not compare(BY_NAME["2 seeds together"], references | computed_here("2 seeds together")).holds
 
 

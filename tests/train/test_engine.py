@@ -11,7 +11,7 @@ from torch import Tensor
 
 from gpt.config import RunConfig
 from gpt.data.batches import training_batch, validation_windows
-from gpt.model.dropout import DropoutKey
+from gpt.model.dropout import draw_key
 from gpt.model.gpt import GPT, layer_index, token_losses
 from gpt.train.engines.engine import State, StepOut
 from gpt.train.engines.single_process import SingleProcessEngine
@@ -85,7 +85,9 @@ def test_a_steps_dropout_is_keyed_by_its_seeds_step_and_samples() -> None:
     engine, batch = engine_of(run_config(dropout=0.3)), random_tokens(2, 4, 13)
     losses = []
     for step in (7, 8):
-        logits, _ = engine.model(batch[..., :-1], dropout_key=DropoutKey((3, 0), step, range(4)))
+        logits, _ = engine.model(
+            batch[..., :-1], dropout_key=draw_key(engine.dropout_sites, (3, 0), step, range(4), CPU)
+        )
         losses.append(token_losses(logits, batch[..., 1:]).mean((1, 2)).detach())
         assert torch.equal(engine.train_step(step, batch, 0.0, measure_updates=False).loss_S, losses[-1])
     assert not torch.isclose(losses[0], losses[1]).any()

@@ -31,6 +31,7 @@ def test_the_summary_says_how_the_run_ended(run: RunFolder) -> None:
         "events/spike": 2,
         "events/learned_nothing": 0,
         "events/entropy_collapse": 1,
+        "events/fast_step_left": 0,
     }
 
 

@@ -11,7 +11,7 @@ from gpt.train.engines.kinds import DEFAULT, EngineKind, Parity, register
 from gpt.train.engines.rank_invariant import RankInvariantEngine
 from gpt.train.engines.ranks import SINGLE, Ranks
 from gpt.train.engines.replicated import ReplicatedEngine
-from gpt.train.engines.single_process import SingleProcessEngine
+from gpt.train.engines.step_modes import STEP_MODES, check_step
 
 
 class DDPEngine(ReplicatedEngine):
@@ -36,7 +36,8 @@ def data_parallel(
     config: RunConfig, vocabulary: int, seeds: Sequence[int], device: torch.device, ranks: Ranks = SINGLE
 ) -> ReplicatedEngine:
     """The engine for this number of ranks."""
-    kind = SingleProcessEngine if ranks.size == 1 else REDUCTIONS[config.train.reduction]
+    check_step(config, device, ranks.size)
+    kind = STEP_MODES[config.train.step] if ranks.size == 1 else REDUCTIONS[config.train.reduction]
     return kind(config, vocabulary, seeds, device, ranks)
 
 
@@ -45,7 +46,7 @@ register(
         name=DEFAULT,
         title="DDP",
         build=data_parallel,
-        classes=(SingleProcessEngine, *REDUCTIONS.values()),
+        classes=(*STEP_MODES.values(), *REDUCTIONS.values()),
         distributed_type="MULTI_GPU",
         parity=(Parity(2), Parity(4)),
     )

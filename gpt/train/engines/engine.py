@@ -15,7 +15,8 @@ from torch import Tensor, nn
 
 from gpt.config import RunConfig
 from gpt.errors import InputError
-from gpt.model.dropout import DropoutKey
+from gpt.model.attention import restrict_sdpa
+from gpt.model.dropout import draw_key, dropout_sites
 from gpt.model.flops import parameter_count, training_flops_per_token
 from gpt.model.gpt import GPT, build_model, layer_index, layer_names, token_losses
 from gpt.train.engines.micro_batches import micro_batches
@@ -93,7 +94,10 @@ class Engine(ABC):
         self.micro_batches = micro_batches(config, ranks)
         self.samples = range(self.micro_batches[0].start, self.micro_batches[-1].stop)
         """the samples of each batch that this rank computes"""
+        if device.type == "cuda":
+            restrict_sdpa()
         self.model = build_model(config.model, vocabulary, self.seeds).to(device)
+        self.dropout_sites = dropout_sites(self.model)
         self.parameters = dict(self.model.named_parameters())
         self.layers = [layer_index(name, config.model) for name in self.parameters]
         self.layer_count = len(layer_names(config.model))
@@ -108,7 +112,8 @@ class Engine(ABC):
     def _loss(self, step: int, batch_SBT: Tensor, samples: range) -> Tensor:
         """(S,): mean loss of one micro-batch of this rank's batch, with its graph."""
         part_SBT = batch_SBT[:, samples.start - self.samples.start : samples.stop - self.samples.start].to(self.device)
-        logits_SBTV, _ = self.forward(part_SBT[..., :-1], dropout_key=DropoutKey(self.seeds, step, samples))
+        key = draw_key(self.dropout_sites, self.seeds, step, samples, self.device)
+        logits_SBTV, _ = self.forward(part_SBT[..., :-1], dropout_key=key)
         return token_losses(logits_SBTV, part_SBT[..., 1:]).mean((1, 2))
 
     def _measured(self, loss_S: Tensor, divisor: int) -> Tensor:
@@ -185,6 +190,16 @@ class Engine(ABC):
         _, intermediates = self.forward(windows_NT.expand(len(self.seeds), *windows_NT.shape), capture=capture)
         return intermediates
 
+    def settle(self) -> None:  # noqa: B027  # most engines' numbers are final at once
+        """Wait until what the steps so far have returned is final."""
+
+    def take_events(self) -> list[dict[str, Any]]:
+        """What happened in settled steps for reasons of the engine's own, once."""
+        return []
+
+    def leave_fast_path(self) -> None:  # noqa: B027  # most engines have one path
+        """Compute steps operator by operator from here on."""
+
     def whole_model(self) -> GPT:
         """A model of this shape that computes with weights handed to it, on one rank alone; its own may be any."""
         return GPT(self.config.model, self.vocabulary, seeds=1).to(self.device)
@@ -200,6 +215,8 @@ def check_sharded(config: RunConfig, engine: str) -> None:
         InputError: names the field.
     """
     got = config.train.reduction
+    if config.train.step not in ("auto", "eager"):
+        raise InputError(f"train.step: got {config.train.step}, must be auto or eager with {engine}")
     if got != "fast":
         raise InputError(f"train.reduction: got {got}, must be fast with {engine}, which adds up gradients itself")
     if not OPTIMIZERS[config.optim.optimizer].elementwise:

@@ -14,6 +14,7 @@ from gpt.train.optim.optimizer import OPTIMIZERS, SeedOptimizer
 class AdamW(SeedOptimizer):
     """Decoupled weight decay, with a running mean of gradients and of their squares."""
 
+    can_be_held = True
     state_tensors = {"mean": "exp_avg", "square": "exp_avg_sq"}  # noqa: RUF012  # never changed
 
     @classmethod
@@ -31,7 +32,8 @@ class AdamW(SeedOptimizer):
             beta1, beta2 = group["betas"]
             weight_decay, eps = group["weight_decay"], group["eps"]
             adamw(moved, [p.grad for p in moved], mean, square, [], steps, fused=True, amsgrad=False, maximize=False,
-                  beta1=beta1, beta2=beta2, lr=group["lr"], weight_decay=weight_decay, eps=eps)  # fmt: skip
+                  beta1=beta1, beta2=beta2, lr=group["lr"], weight_decay=weight_decay, eps=eps,
+                  found_inf=self.found_inf)  # fmt: skip
 
     def resume(self, parameter: Tensor, step: int, tensors: dict[str, Tensor]) -> None:
         super().resume(parameter, step, {"step": torch.tensor(float(step), device=parameter.device), **tensors})

@@ -26,6 +26,12 @@ class SeedOptimizer(torch.optim.Optimizer, Variant):
     elementwise: ClassVar[bool] = True
     """whether an element's update depends on that element alone, so that an engine may pass flattened shards"""
 
+    can_be_held: ClassVar[bool] = False
+    """whether its step moves nothing where `found_inf` is 1 and takes the rate as a tensor too, without waiting for
+    the device: compiled steps rest on it"""
+    found_inf: Tensor | None = None
+    """torch's name for a number on the device: 0, or 1 for a step that must not count"""
+
     @classmethod
     @abstractmethod
     def build(cls, groups: list[dict[str, Any]], optim: OptimConfig) -> Self:
