@@ -89,7 +89,11 @@ def test_the_pages_state_what_became_of_the_faults(repository: Path) -> None:
     text = (repository / "docs/fault-tolerance.md").read_text()
     assert text.split("<!-- faults:begin -->\n")[1].split("\n<!-- faults:end -->")[0] == sentence(found)
     total, speed = found["total"], prose("docs/performance.md")
-    assert f"injects {total['injected']:,} faults of {len(found['classes'])} classes" in prose("README.md")
+    made = (
+        f"was made by version {found['stack']['gpt']}: all of {total['injected']:,} faults in {len(found['classes'])}"
+    )
+    assert f"{made} classes were survived" in prose("README.md")
+    assert f"With version {found['stack']['gpt']}, except" in speed
     for measured in found["measured"].values():
         assert f"| {measured.partition(' of ')[0]} of " in speed
     assert total["injected"] >= 2000

@@ -204,10 +204,10 @@ def test_the_gradient_of_rope_comes_from_nearer_characters() -> None:
 def test_the_table_of_the_readme_is_that_of_the_findings() -> None:
     rows = []
     for name in ("baseline", "clipping", "normalization", "positions", "warmup"):
-        for each in map(row, corrected(name)):
+        for i, each in enumerate(map(row, corrected(name))):
             interval = each["95 % interval"]
             cells = (
-                f"[{name}](results/{name}/report.md)",
+                "" if i else f"[{name}](results/{name}/report.md)",
                 each["comparison"],
                 "-" if interval == "-" else f"{each['difference']} {interval}",
                 each["corrected p"],
@@ -215,7 +215,5 @@ def test_the_table_of_the_readme_is_that_of_the_findings() -> None:
                 each["verdict"],
             )
             rows.append(f"| {' | '.join(cells)} |")
-    shown = [
-        line for line in (REPOSITORY / "README.md").read_text(encoding="utf-8").splitlines() if "/report.md) | " in line
-    ]
-    assert [line for line in shown if line.count("|") == 7] == rows
+    page = (REPOSITORY / "README.md").read_text(encoding="utf-8")
+    assert [line for line in page.splitlines() if line.count("|") == 7][2:] == rows
