@@ -95,10 +95,10 @@ def sentence(written: dict[str, Any]) -> str:
     total, classes = written["total"], written["classes"]
     longest = max(classes, key=lambda name: classes[name]["worst"].get(WAIT, 0.0))
     return (
-        f"The last time, with version {written['stack']['gpt']}, **{total['survived']:,} of {total['injected']:,} faults in {len(classes)} classes were "
-        f"survived**, in {written['seconds']} s; at most {total['worst']['steps trained again']:g} steps were trained\n"
-        f"again, where checkpoints lie 4 steps apart; the longest wait was {total['worst'][WAIT]:g} s ({longest}):\n"
-        "[all classes](../results/faults/faults.md)."
+        f"The last time, with version {written['stack']['gpt']}, **{total['survived']:,} of "
+        f"{total['injected']:,} faults in {len(classes)} classes were\nsurvived**, in {written['seconds']} s; at most "
+        f"{total['worst']['steps trained again']:g} steps were trained again, where checkpoints lie 4 steps apart; the "
+        f"longest wait was\n{total['worst'][WAIT]:g} s ({longest}): [all classes](../results/faults/faults.md)."
     )
 
 
