@@ -14,7 +14,9 @@ from gpt.registry import unknown
 from gpt.yaml_file import FieldError, Strict, parse
 
 SOURCE = "data.source"
-"""the field whose value may also be the path of a file"""
+"""the field whose value is the name of a text, or the path of a file"""
+SOURCES = (SOURCE, "data.val_source", "data.test_source")
+"""fields that name a text"""
 
 Positive = Annotated[int, Field(ge=1)]
 Count = Annotated[int, Field(ge=0)]
@@ -38,11 +40,44 @@ class DataConfig(Strict):
     source: Annotated[Literal["tiny_shakespeare"] | str, Registered()] = "tiny_shakespeare"
     """a text that has a name, or the path of a UTF-8 text file, relative to the file that names it"""
     val_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.1
-    """share of the text, at its end, that is held out for validation"""
+    """share of the text, at its end, that is held out: not learned from"""
+    test_share: Share = 0.5
+    """share of the held-out windows, at the end, that verdicts read and no choice does (test text); the rest is
+    validation text; 0: no test text
+    """
+    val_source: Annotated[str | None, BeforeValidator(_off_is_none)] = None
+    """path of a text file of its own for validation, with `test_source`; `off`: the source's held-out part"""
+    test_source: Annotated[str | None, BeforeValidator(_off_is_none)] = None
+    """path of a text file of its own for the test, with `val_source`"""
     tokenizer: Annotated[Literal["characters"] | str, Registered()] = "characters"
     """what of the text becomes one token"""
     order_seed: Annotated[Seed | None, BeforeValidator(_off_is_none)] = None
     """seed behind the order of the batches, so that `seed` stands for all else that is random; `off`: the run's seed"""
+
+    @property
+    def has_test(self) -> bool:
+        """Some held-out text is kept for verdicts alone."""
+        return self.test_source is not None or self.test_share > 0
+
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """The names of all its texts: what is learned from, and the files of validation and test where it has them."""
+        return tuple(name for name in (self.source, self.val_source, self.test_source) if name is not None)
+
+    @model_validator(mode="after")
+    def _held_out_once(self) -> Self:
+        if (self.val_source is None) != (self.test_source is None):
+            given, lacks = ("val", "test") if self.test_source is None else ("test", "val")
+            raise ValueError(
+                f"{given}_source must come with a {lacks}_source: choices and verdicts each need their text"
+            )
+        fields = type(self).model_fields
+        for name in ("val_fraction", "test_share"):
+            if self.val_source is not None and (got := getattr(self, name)) != fields[name].default:
+                raise ValueError(
+                    f"{name}: got {got:g} beside a val_source, must be left out: nothing of the source is held out then"
+                )
+        return self
 
     def order_of(self, seed: int) -> int:
         """The seed that a run's batches are drawn from."""
@@ -135,9 +170,9 @@ class TrainConfig(Strict):
     step: Literal["auto", "eager", "compiled", "graph"] = "eager"
     """how a step is computed: operator by operator, by fused kernels, or by these as one CUDA graph; `auto` measures"""
     eval_every: Positive
-    """steps between two evaluations of the whole validation split; the last step is always evaluated"""
+    """steps between two evaluations of the whole held-out text; the last step is always evaluated"""
     eval_batch_size: Positive = 64
-    """validation windows evaluated at once"""
+    """held-out windows evaluated at once"""
     checkpoint_every: Positive = 500
     """steps between two checkpoints; the only field that cannot change a result"""
 

@@ -2,14 +2,16 @@
 
 import hashlib
 import re
+from collections.abc import Mapping
 from typing import Any
 
-from gpt.config import RunConfig
+from gpt.config import SOURCES, RunConfig
 from gpt.fields import canonical, flatten
 
-WITHOUT_EFFECT = frozenset({"train.checkpoint_every", "data.source"})
-"""fields that cannot change a number: how often a run is made durable, and a name for data that count by their hash"""
+WITHOUT_EFFECT = frozenset({"train.checkpoint_every", *SOURCES})
+"""fields that cannot change a number: how often a run is made durable, and names for data that count by their hash"""
 LATER: tuple[tuple[str, Any], ...] = (
+    ("data.test_share", 0.0),
     ("data.tokenizer", "characters"),
     ("optim.optimizer", "adamw"),
     ("optim.schedule", "cosine"),
@@ -30,6 +32,16 @@ def fingerprint(config: RunConfig, data_sha256: str) -> str:
     fields |= _fields_of_plugins(config)
     fields["data.order_seed"] = config.data.order_of(config.seed)  # said or left out, it is the same run
     return hashlib.sha256(canonical({"config": fields, "data": data_sha256}).encode()).hexdigest()[:16]
+
+
+def as_recorded(config: Mapping[str, Any]) -> dict[str, Any]:
+    """A configuration that was written down whole; a field that it lacks came later and has the value of before."""
+    data = {name: dict(part) if isinstance(part, Mapping) else part for name, part in config.items()}
+    for key, value in LATER:
+        section, name = key.split(".")
+        if isinstance(part := data.get(section), dict):
+            part.setdefault(name, value)
+    return data
 
 
 def _fields_of_plugins(config: RunConfig) -> dict[str, Any]:

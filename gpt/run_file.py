@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from gpt.config import SOURCE, RunConfig, with_values
+from gpt.config import SOURCE, SOURCES, RunConfig, with_values
 from gpt.errors import InputError
-from gpt.fields import read_overrides
+from gpt.fields import flatten, read_overrides
 from gpt.plugins import load_plugin
 from gpt.yaml_file import Document, parse, read_yaml
 
@@ -14,8 +14,8 @@ from gpt.yaml_file import Document, parse, read_yaml
 def read_run_file(path: Path, overrides: Sequence[str] = ()) -> RunConfig:
     """Read a run file and lay `--key value` pairs over it; only the whole must be valid.
 
-    A text file's path is relative to the run file, and to the current folder where it is given by `--data.source`; it
-    is made absolute, so that it means the same wherever the configuration is read again.
+    A text file's path is relative to the run file, and to the current folder where it is given by `--data.source` and
+    its like; it is made absolute, so that it means the same wherever the configuration is read again.
 
     Raises:
         InputError: see `read_yaml`, `read_overrides` and `parse`.
@@ -30,10 +30,10 @@ def read_run_file(path: Path, overrides: Sequence[str] = ()) -> RunConfig:
         lambda keys: f"{path} with {' '.join(f'--{key} {words[key]}' for key in keys)}",
     )
     config = parse(RunConfig, document.data, document)
-    if config.data.source in config.names(SOURCE):
-        return config
-    folder = Path() if SOURCE in given else path.parent
-    return with_values(config, {SOURCE: str((folder / config.data.source).absolute())}, str(path))
+    values, names = flatten(config), config.names(SOURCE)
+    files = {key: values[key] for key in SOURCES if values[key] is not None and values[key] not in names}
+    folders = {key: Path() if key in given else path.parent for key in files}
+    return with_values(config, {key: str((folders[key] / files[key]).absolute()) for key in files}, str(path))
 
 
 def _load_plugins(document: Document) -> dict[str, Any]:

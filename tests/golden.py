@@ -15,7 +15,7 @@ from gpt.runner.stack import describe_hardware, describe_stack
 
 FILE = Path(__file__).with_suffix(".json")
 BASE: dict[str, dict[str, Any]] = {
-    "data": {"val_fraction": 0.01},
+    "data": {"val_fraction": 0.01, "test_share": 0},
     "model": {"width": 32, "context": 32, "tie_embeddings": "true"},
     "optim": {"lr": "3e-3", "final_lr_ratio": 0.1},
     "train": {"checkpoint_every": 500},

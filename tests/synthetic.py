@@ -13,6 +13,7 @@ from gpt.probes.declared import declared_arrays
 from gpt.records.files import write_atomic, write_json
 from gpt.records.jsonl import JsonlWriter
 from gpt.records.run_folder import Status, save_arrays
+from gpt.records.schema import WINDOW_IS_TEST, WINDOW_LOSS_BEST, WINDOW_LOSS_LAST
 from gpt.study.folder import StudyFolder, run_at
 from gpt.study.plan import PlannedRun, label, plan
 from gpt.study.spec import Study
@@ -25,7 +26,7 @@ STACK = {"torch": "2.13.0", "device": "cpu", "threads": 1}
 CODE = {"shared": "0123456789ab", "engine=SingleProcessEngine": "ba9876543210"}
 SOURCE = {"gpt": "0.1.0", "commit": "0123456789abcdef", "dirty": False}
 BASE: dict[str, Any] = {
-    "data": {"source": "/somewhere/private/plays.txt", "val_fraction": 0.1},
+    "data": {"source": "/somewhere/private/plays.txt", "val_fraction": 0.1, "test_share": 0},
     "model": {"layers": 2, "heads": 2, "width": 8, "context": 8, "position": "rope", "norm_placement": "pre"},
     "optim": {"lr": 1e-3, "warmup_steps": 5},
     "train": {"steps": STEPS, "batch_size": 4, "eval_every": EVAL_EVERY},
@@ -58,6 +59,8 @@ class Outcome:
     logit: float = 4.0
     """largest attention logit at the end; half of it before training"""
     long_range: bool = True
+    test_windows: Sequence[float] = ()
+    """losses of the test windows, at the best step and at the last; after one validation window"""
     parts: Callable[[int], Sequence[float | None]] | None = None
     """by step, the norms of the batch's parts as multiples of the gradient norm, None for what was not finite"""
     changes: Mapping[str, Any] = field(default_factory=dict)
@@ -130,6 +133,11 @@ def write_run(out: Path, planned: PlannedRun, outcome: Outcome) -> None:
         save_arrays(run.probe_file(step), _arrays(step, planned, outcome), {"step": str(step)})
     if outcome.state == "done" and outcome.long_range:
         save_arrays(run.long_range, long_range_arrays(planned), {})
+    if outcome.test_windows:
+        losses = np.array([outcome.last_loss, *outcome.test_windows], dtype=np.float32)
+        is_test = np.arange(len(losses)) > 0
+        arrays = {WINDOW_LOSS_BEST: losses, WINDOW_LOSS_LAST: losses, WINDOW_IS_TEST: is_test}
+        save_arrays(run.window_losses, arrays, {"step": str(last)})
     if outcome.state == "done":
         write_atomic(run.samples, f"{label(planned.variant)} wrote ``` this\n".encode())
     write_json(run.status_json, Status(outcome.state, last, STEPS, outcome.why, 1, 12.5))
@@ -152,6 +160,8 @@ def _row(step: int, planned: PlannedRun, outcome: Outcome) -> dict[str, Any]:
             row["grad/micro_batch_norm"] = [None if part is None else part * norm for part in outcome.parts(step)]
     if step % EVAL_EVERY == 0:
         row["val/loss"] = outcome.last_loss + (STEPS - step) / 20
+        if outcome.test_windows:
+            row["test/loss"] = row["val/loss"] - outcome.last_loss + float(np.mean(outcome.test_windows))
     if step == 0 and outcome.start is not None:
         row["val/loss"] = outcome.start
     return row

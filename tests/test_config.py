@@ -1,5 +1,6 @@
 """Claims about reading run files."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -8,8 +9,9 @@ from files import edited
 from gpt.config import RunConfig, with_values
 from gpt.errors import InputError
 from gpt.fields import flatten, keys_of
-from gpt.fingerprint import fingerprint
+from gpt.fingerprint import WITHOUT_EFFECT, as_recorded, fingerprint
 from gpt.run_file import read_run_file
+from gpt.yaml_file import parse
 
 
 def refused(path: Path, *overrides: str) -> str:
@@ -196,7 +198,8 @@ def test_configurations_are_frozen(tiny: RunConfig) -> None:
 
 def test_every_field_but_the_checkpoint_interval_changes_the_fingerprint(tiny: RunConfig) -> None:
     other = {
-        "seed": 1, "data.val_fraction": 0.2, "model.layers": 3, "model.heads": 4, "model.width": 32, "model.context": 8,
+        "seed": 1, "data.val_fraction": 0.2, "data.test_share": 0.25,
+        "model.layers": 3, "model.heads": 4, "model.width": 32, "model.context": 8,
         "model.position": "learned", "model.norm": "rmsnorm", "model.norm_placement": "post", "model.mlp": "relu",
         "model.qk_norm": True, "model.bias": True, "model.dropout": 0.1, "model.tie_embeddings": True,
         "model.init": "xavier", "model.attention": "explicit", "optim.lr": 1e-3, "optim.final_lr_ratio": 0.2,
@@ -209,7 +212,7 @@ def test_every_field_but_the_checkpoint_interval_changes_the_fingerprint(tiny: R
         "sample.temperature": 1.0,
     }  # fmt: skip
     of_plugins_alone = {"data.tokenizer", "optim.optimizer", "optim.schedule", "probes.extra"}  # tests/test_plugins.py
-    assert set(other) == set(keys_of(RunConfig)) - {"train.checkpoint_every", "data.source"} - of_plugins_alone
+    assert set(other) == set(keys_of(RunConfig)) - WITHOUT_EFFECT - of_plugins_alone
     needs = {"train.reduction": {"train.micro_batch_size": 2}}
     prints = [
         fingerprint(with_values(tiny, {key: value, **needs.get(key, {})}, "test"), "data")
@@ -226,6 +229,40 @@ def test_an_order_seed_that_is_the_runs_own_makes_no_other_run(tiny: RunConfig) 
     assert fingerprint(with_values(tiny, {"data.order_seed": 2, "seed": 3}, "test"), "data") != fingerprint(
         said, "data"
     )
+
+
+def test_a_run_of_before_there_was_test_text_is_one_without(tiny: RunConfig) -> None:
+    """Its name, and what its configuration means that was written down without the field."""
+    before = with_values(tiny, {"data.test_share": 0.0}, "test")
+    written = before.model_dump(mode="json")
+    for name in ("test_share", "val_source", "test_source"):
+        del written["data"][name]
+    read = parse(RunConfig, as_recorded(written), "test")
+    assert read == before
+    assert fingerprint(read, "data") == fingerprint(before, "data") != fingerprint(tiny, "data")
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ("val_source: v.txt", "data: val_source must come with a test_source"),
+        ("test_source: t.txt", "data: test_source must come with a val_source"),
+        ("val_source: v.txt, test_source: t.txt, test_share: 0", "data: test_share: got 0 beside a val_source"),
+        ("val_source: v.txt, test_source: t.txt, val_fraction: 0.2", "data: val_fraction: got 0.2 beside a val_source"),
+    ],
+)
+def test_held_out_text_comes_from_one_place(tiny_file: Path, given: str, message: str) -> None:
+    text = re.sub("data: {.*}", f"data: {{source: text.txt, {given}}}", tiny_file.read_text())
+    tiny_file.write_text(text)
+    with pytest.raises(InputError, match=message):
+        read_run_file(tiny_file)
+
+
+def test_every_text_is_found_beside_the_run_file(tiny_file: Path) -> None:
+    own = "source: a.txt, val_source: b.txt, test_source: c.txt"
+    tiny_file.write_text(re.sub("data: {.*}", f"data: {{{own}}}", tiny_file.read_text()))
+    data = read_run_file(tiny_file, ["--data.test_source", "d.txt"]).data
+    assert data.texts == (*(str(tiny_file.parent / name) for name in ("a.txt", "b.txt")), str(Path("d.txt").absolute()))
 
 
 def test_data_counts_by_its_content_and_not_by_its_name(tiny: RunConfig) -> None:

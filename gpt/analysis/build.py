@@ -36,6 +36,8 @@ from gpt.analysis.statistics.paired import mean_interval, paired_contrast
 from gpt.analysis.summaries import summaries
 from gpt.analysis.treatment import treatment
 from gpt.analysis.verdicts import corrected_contrasts, looks_of
+from gpt.analysis.windows import interval_over_text
+from gpt.config import SOURCES
 from gpt.fields import canonical, flatten
 from gpt.records.catalogue import Array, Entry
 from gpt.study.spec import Scalar, Study
@@ -69,9 +71,9 @@ def build_findings(results: Results) -> Findings:
 
 
 def shown_config(study: Study) -> dict[str, Scalar]:
-    """The base run by dotted names; of a text file only its name, for its folder is nobody's business."""
+    """The base run by dotted names; of text files only their names, for their folder is nobody's business."""
     fields = flatten(study.base)
-    return {**fields, "data.source": Path(fields["data.source"]).name}
+    return {**fields, **{key: Path(fields[key]).name for key in SOURCES if fields[key] is not None}}
 
 
 def _study(results: Results) -> StudyFindings:
@@ -101,11 +103,12 @@ def _setting(
     results: Results, setting: SettingResults, corrected: Iterator[CorrectedContrast], names: Sequence[str]
 ) -> SettingFindings:
     components = results.study.kind == "components"
+    compared = () if components else setting.groups[1:]
     return SettingFindings(
         label=setting.label,
         setting=dict(setting.setting),
         variants=[_variant(results, group, names) for group in setting.groups],
-        contrasts=[_contrast(setting, g, next(corrected), names) for g in setting.groups[1:] if not components],
+        contrasts=[_contrast(results, setting, g, next(corrected), names) for g in compared],
         components=decompose(results, setting, names) if components else None,
         treatment=treatment(setting, results.study.factor),
         noise_floor=None if components else noise_floor([_survived(results, group) for group in setting.groups]),
@@ -113,7 +116,7 @@ def _setting(
 
 
 def _contrast(
-    setting: SettingResults, group: Group, corrected: CorrectedContrast, names: Sequence[str]
+    results: Results, setting: SettingResults, group: Group, corrected: CorrectedContrast, names: Sequence[str]
 ) -> ContrastFindings:
     contrast = corrected.contrast
     return ContrastFindings(
@@ -129,6 +132,7 @@ def _contrast(
         simultaneous=corrected.simultaneous,
         equivalence=corrected.equivalence,
         shape=corrected.shape,
+        over_text=interval_over_text(results.metric, setting.groups[0], group),
     )
 
 

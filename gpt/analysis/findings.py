@@ -15,6 +15,7 @@ from pydantic_core import core_schema
 from gpt.analysis.statistics.contrasts import Equivalence
 from gpt.analysis.statistics.failures import DivergenceContrast, RankContrast
 from gpt.analysis.statistics.noise_floor import NoiseFloor
+from gpt.analysis.statistics.over_text import TextInterval
 from gpt.analysis.statistics.paired import Interval, MeanInterval, PairedContrast, Verdict
 from gpt.analysis.statistics.skewness import Skewness
 from gpt.analysis.statistics.variance import Components, Shared
@@ -349,6 +350,8 @@ class ContrastFindings:
     equivalence: Measured[Equivalence] | None = None
     shape: Measured[Skewness] | None = None
     """of the differences"""
+    over_text: TextInterval | None = None
+    """of the mean difference on other text, the seeds as they are; None where no test window was kept"""
 
     @property
     def places(self) -> int:
@@ -464,6 +467,8 @@ class DataFindings:
     vocabulary: int | None = None
     train_characters: int | None = None
     val_characters: int | None = None
+    test_characters: int | None = None
+    """None where there is no test text"""
     unigram_loss: float | None = None
 
 

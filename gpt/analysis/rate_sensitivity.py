@@ -9,8 +9,9 @@ from gpt.analysis.collect import Results
 from gpt.analysis.findings import RateDifference, RateSensitivity, RateVariant
 from gpt.analysis.run_reader import RunReader
 from gpt.analysis.statistics.paired import mean_interval, paired_contrast
-from gpt.records.schema import NONFINITE, VAL_LOSS
+from gpt.records.schema import NONFINITE, TEST_LOSS, VAL_LOSS
 
+HELD_OUT = (VAL_LOSS, TEST_LOSS)
 RATE = "optim.lr"
 
 
@@ -19,9 +20,9 @@ def rate_sensitivity(results: Results) -> RateSensitivity | None:
 
     A loss counts up to that of the untrained model, which is also what a run that left the finite numbers counts as
     (Wortsman et al. 2023, arXiv 2309.14322, section 2). None where the settings differ in another field than the
-    learning rate, or in none, where variants are not compared, or the metric is no validation loss.
+    learning rate, or in none, where variants are not compared, or the metric is no loss on held-out text.
     """
-    if results.study.kind != "contrasts" or [*results.study.varied] != [RATE] or results.metric.key != VAL_LOSS:
+    if results.study.kind != "contrasts" or [*results.study.varied] != [RATE] or results.metric.key not in HELD_OUT:
         return None
     labels = [group.label for group in results.settings[0].groups]
     losses = [
@@ -44,7 +45,7 @@ def _of_seed(results: Results, runs: Sequence[RunReader]) -> float:
         return math.nan
     losses = []
     for run in runs:
-        untrained = float(run.curve(VAL_LOSS)[1][0])
+        untrained = float(run.curve(results.metric.key)[1][0])
         lost = any(event["kind"] == NONFINITE for event in run.events)
         losses.append(untrained if lost else min(untrained, run.value(results.metric)))
     return float(np.mean(losses) - min(losses))

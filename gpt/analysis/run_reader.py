@@ -19,7 +19,7 @@ from gpt.records.files import read_json
 from gpt.records.jsonl import read_jsonl
 from gpt.records.metric import Metric
 from gpt.records.run_folder import RunFolder, Status, load_arrays
-from gpt.records.schema import MICRO_BATCH_GRAD_NORM
+from gpt.records.schema import MICRO_BATCH_GRAD_NORM, VAL_LOSS
 
 Curve = tuple[NDArray[np.int64], NDArray[np.float64]]
 """steps (N,) and values (N,) or (N, layers)"""
@@ -123,10 +123,18 @@ class RunReader:
         """
         if not self.finished:
             return math.nan
-        value = metric.of({metric.key: number} for number in self.curve(metric.key)[1].tolist())
+        value = self.reduced(metric)
         if not (self.diverged or math.isfinite(value)):
             raise InputError(f"{self.folder.metrics}: corrupt, the run is done but has no finite {metric}")
         return value
+
+    def reduced(self, metric: Metric) -> float:
+        """The metric of the rows that there are; NaN where none holds it."""
+        rows: defaultdict[int, dict[str, float]] = defaultdict(dict)
+        for key in (VAL_LOSS, metric.key):
+            for step, number in zip(*map(np.ndarray.tolist, self.curve(key)), strict=True):
+                rows[step][key] = number
+        return metric.of(rows[step] for step in sorted(rows))
 
     @cached_property
     def secondary(self) -> dict[str, float]:
@@ -186,6 +194,16 @@ class RunReader:
         """
         path = self.folder.long_range
         return {n: a.astype(np.float64) for n, a in load_arrays(path).items()} if path.exists() else None
+
+    @cached_property
+    def window_losses(self) -> dict[str, NDArray[Any]] | None:
+        """The losses of the held-out windows, see `gpt.records.schema`; None where there is no test text.
+
+        Raises:
+            InputError: the file is corrupt.
+        """
+        path = self.folder.window_losses
+        return load_arrays(path) if path.exists() else None
 
     @property
     def sample(self) -> str:

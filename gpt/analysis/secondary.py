@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from gpt.analysis.context_use import Arrays, loss_added_beyond, loss_added_by_cut, median_lookback
 from gpt.records.catalogue import NATS, Entry, Summary
-from gpt.records.schema import CLIP_SCALE, ENTROPY_COLLAPSE, GRAD_NORM, SPIKE, TRAIN_LOSS, VAL_LOSS
+from gpt.records.metric import Metric, parse_metric
+from gpt.records.schema import CLIP_SCALE, ENTROPY_COLLAPSE, GRAD_NORM, SPIKE, TEST_LOSS, TRAIN_LOSS, VAL_LOSS
 
 if TYPE_CHECKING:
     from gpt.analysis.run_reader import RunReader
@@ -60,6 +61,10 @@ def _best_step(run: "RunReader") -> float:
     return float(steps[evaluated][np.argmin(loss[evaluated])]) if evaluated.any() else math.nan
 
 
+def _of_metric(metric: Metric) -> Of:
+    return lambda run: run.reduced(metric)
+
+
 def _events(kind: str) -> Of:
     return lambda run: float(sum(event["kind"] == kind for event in run.events))
 
@@ -98,6 +103,11 @@ OF_ROWS: dict[Entry, Of] = {
         meaning="times that a layer's attention collapsed onto single characters",
     ): _events(ENTROPY_COLLAPSE),
 }
+OF_TEST: dict[Entry, Of] = {
+    Entry(name=str(metric), unit=NATS, meaning=metric.title): _of_metric(metric)
+    for metric in map(parse_metric, ("test/loss.at_best_val", "test/loss.last", "val/loss.min", "heldout/loss.min"))
+}
+"""of runs with test text alone"""
 OF_CONTEXT: dict[Entry, Of] = {
     Entry(
         name="truncation_loss",
@@ -120,10 +130,14 @@ OF_CONTEXT: dict[Entry, Of] = {
 }
 
 
+def _of_rows(run: "RunReader") -> dict[Entry, Of]:
+    return OF_ROWS | OF_TEST if TEST_LOSS in run.curves else OF_ROWS
+
+
 def secondary_entries(run: "RunReader") -> dict[str, Entry]:
     """What each of a run's secondary scalars is, in the order of a table."""
     of_arrays = [summary for array in run.arrays.values() for summary in array.summaries]
-    return {entry.name: entry for entry in (*OF_ROWS, *of_arrays, *OF_CONTEXT)}
+    return {entry.name: entry for entry in (*_of_rows(run), *of_arrays, *OF_CONTEXT)}
 
 
 def secondary_scalars(run: "RunReader") -> dict[str, float]:
@@ -133,7 +147,7 @@ def secondary_scalars(run: "RunReader") -> dict[str, float]:
         for array in run.arrays.values()
         for summary in array.summaries
     }
-    of_rows, of_context = ({entry.name: of(run) for entry, of in each.items()} for each in (OF_ROWS, OF_CONTEXT))
+    of_rows, of_context = ({entry.name: of(run) for entry, of in each.items()} for each in (_of_rows(run), OF_CONTEXT))
     return {**of_rows, **of_arrays, **of_context}
 
 

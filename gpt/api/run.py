@@ -14,6 +14,7 @@ from gpt.analysis.run_reader import RunReader
 from gpt.config import RunConfig
 from gpt.errors import InputError
 from gpt.fields import flatten
+from gpt.fingerprint import as_recorded
 from gpt.plugins import load_plugin
 from gpt.records.metric import parse_metric
 from gpt.records.run_folder import RunFolder, Status
@@ -58,7 +59,7 @@ class Run:
     @cached_property
     def config(self) -> RunConfig:
         """Everything that determines the run."""
-        return parse(RunConfig, self._info("config"), str(self._records.folder.run_json))
+        return parse(RunConfig, as_recorded(self._info("config")), str(self._records.folder.run_json))
 
     @property
     def layers(self) -> list[str]:

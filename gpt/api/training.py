@@ -12,8 +12,9 @@ from typing import Any
 from gpt.analysis.findings import Findings
 from gpt.api.run import Run
 from gpt.commands.surroundings import import_path
-from gpt.config import RunConfig, with_values
+from gpt.config import SOURCES, RunConfig, with_values
 from gpt.errors import InputError
+from gpt.fields import flatten
 from gpt.fingerprint import fingerprint
 from gpt.run_file import read_run_file
 from gpt.runner.launch.exit_codes import BAD_INPUT
@@ -95,7 +96,9 @@ def train_run(
         for path, plugin in zip(plugins, config.plugins.values(), strict=True):
             Path(path).write_bytes(plugin.text.encode())
         file.write_text(json.dumps({**config.model_dump(mode="json"), "plugins": plugins}), encoding="utf-8")
-        _gpt("train", str(file), f"--data.source={config.data.source}", "--out", str(out), *options)
+        values = flatten(config)
+        given = [f"--{key}={values[key]}" for key in SOURCES if values[key] is not None]
+        _gpt("train", str(file), *given, "--out", str(out), *options)
     return Run(run_at(Path(out), fingerprint(config, data.sha256)).root)
 
 

@@ -12,11 +12,12 @@ import torch
 
 from gpt.bench.spread import Arm, Effort, Spread, alternate, stopwatch
 from gpt.bench.steps import TrainingSteps
-from gpt.data.batches import repeated_windows, validation_windows
+from gpt.data.batches import repeated_windows
 from gpt.model.with_weights import with_weights
 from gpt.probes.protocol import PROBES, Probe, probes_of
 from gpt.records.run_folder import RunFolder
 from gpt.train.context_use import measure_long_range
+from gpt.train.held_out import HeldOut
 from gpt.train.run_writer import FLUSH_EVERY, RunWriter
 from gpt.train.sampling import sample_text
 
@@ -76,14 +77,19 @@ def _writer(steps: TrainingSteps) -> Iterator[RunWriter]:
 
 
 def _evaluate(steps: TrainingSteps) -> Work:
-    windows_NT = torch.from_numpy(validation_windows(steps.data.val, steps.config.model.context))
-    return lambda: steps.engine.evaluate(windows_NT).double().mean(dim=1).tolist()
+    held_out = HeldOut.of(steps.data, steps.config.model.context)
+
+    def evaluate() -> None:
+        for mean_S in held_out.evaluation(steps.engine.evaluate(held_out.windows_NT)).means.values():
+            mean_S.tolist()
+
+    return evaluate
 
 
 def _probes(steps: TrainingSteps) -> dict[str, Work]:
     """Each probe with a forward pass of its own, although those that read the same windows share one."""
     config, data, engine = steps.config, steps.data, steps.engine
-    windows_NT = torch.from_numpy(validation_windows(data.val, config.model.context))
+    windows_NT = HeldOut.of(data, config.model.context).validation_NT
     repeated_NT = repeated_windows(config.probes.windows, config.model.context, data.tokenizer.vocabulary_size)
     read = {"text": windows_NT[: config.probes.windows, :-1], "repeated": torch.from_numpy(repeated_NT)}
     names = {cls: name for name, cls in PROBES.items()}

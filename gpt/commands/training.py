@@ -61,15 +61,19 @@ def train(options: argparse.Namespace) -> int:
 
 
 def print_best(folder: "RunFolder") -> None:
-    """Say how low the validation loss of a finished run was, and when."""
+    """Say how low the validation loss of a finished run was, when, and what the test loss was then."""
     import numpy as np
 
     from gpt.analysis.run_reader import RunReader
+    from gpt.records.metric import parse_metric
 
-    steps, losses = RunReader(folder).curve(VAL_LOSS)
+    run = RunReader(folder)
+    steps, losses = run.curve(VAL_LOSS)
     if np.isfinite(losses).any():
         best = int(np.nanargmin(losses))
-        print(f"lowest validation loss: {losses[best]:.4f} nats per character, at step {steps[best]:,}")
+        test = run.reduced(parse_metric("test/loss.at_best_val"))
+        there = f"; test loss there: {test:.4f}" if np.isfinite(test) else ""
+        print(f"lowest validation loss: {losses[best]:.4f} nats per character, at step {steps[best]:,}{there}")
 
 
 def split(words: Sequence[str]) -> tuple[list[str], list[str]]:

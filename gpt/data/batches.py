@@ -50,9 +50,11 @@ def spread_windows(val: NDArray[np.int64], count: int, length: int) -> NDArray[n
     return sliding_window_view(val, length + 1)[starts]
 
 
-def validation_windows(val: NDArray[np.int64], context: int) -> NDArray[np.int64]:
-    """The validation text cut into consecutive windows, shape (N, T + 1), each target in one window only.
+def consecutive_windows(text: NDArray[np.int64], context: int) -> NDArray[np.int64]:
+    """A text cut into consecutive windows, shape (N, T + 1), each target in one window only.
 
     Each window's last token is the next one's first. Fewer than T characters at the end are left out.
     """
-    return sliding_window_view(val, context + 1)[::context].copy()
+    if len(text) <= context:
+        return np.empty((0, context + 1), dtype=np.int64)
+    return sliding_window_view(text, context + 1)[::context].copy()

@@ -1,28 +1,36 @@
-"""A corpus as tokens, split into what is learned from and what is held out."""
+"""A corpus as tokens: what is learned from, what choices are made by, and what verdicts read."""
 
+import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gpt.config import DataConfig
+from gpt.data.corpus import load_text
 from gpt.data.tokenizer import TOKENIZERS, Tokenizer
 from gpt.errors import InputError
 
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """One corpus, ready for training."""
+    """One corpus, ready for training with one length of windows."""
 
     tokenizer: Tokenizer
-    """built on the whole text, so that validation holds no unknown character"""
+    """built on all texts, so that what is held out has no unknown character"""
     train: NDArray[np.int64]
     """tokens of the first part of the text"""
     val: NDArray[np.int64]
-    """tokens of the rest"""
+    """tokens of the held-out text that choices read: the best step, the best model"""
+    test: NDArray[np.int64]
+    """tokens of the held-out text that verdicts alone read, none where there is no test text; of one text, its first
+    is also the last of `val`, where that is a target and here a beginning
+    """
     sha256: str
-    """of the text's bytes, hex"""
+    """of the text's bytes, hex; of several texts, of their hashes"""
 
     @cached_property
     def unigram_loss(self) -> float:
@@ -30,33 +38,59 @@ class Dataset:
         return unigram_loss(self.train, self.val, self.tokenizer.vocabulary_size)
 
 
-def check_length(data: Dataset, config: DataConfig, context: int) -> None:
-    """Refuse a split that is too short for a window and the target of its last character.
+def load_dataset(config: DataConfig, context: int, cache: Path) -> Dataset:
+    """Load, encode and split a corpus by position, training text as nanoGPT does.
+
+    Args:
+        context: length T of a window; each split must hold at least one window and the target of its last character.
+        cache: folder that fetched texts are kept in.
 
     Raises:
-        InputError: says how long the splits are, and must be.
+        InputError: a split too short for the context, a text of one repeated character; see also `load_text`.
     """
-    if min(len(data.train), len(data.val)) <= context:
+    loaded = [load_text(source, cache) for source in config.texts]
+    texts, hashes = [text for text, _ in loaded], [sha256 for _, sha256 in loaded]
+    sha256 = hashes[0] if len(hashes) == 1 else hashlib.sha256(" ".join(hashes).encode()).hexdigest()
+    data = make_dataset(texts, sha256, config, context)
+    _check_length(data, config, context)
+    return data
+
+
+def _check_length(data: Dataset, config: DataConfig, context: int) -> None:
+    parts = {"training": data.train, "validation": data.val, **({"test": data.test} if config.has_test else {})}
+    if min(map(len, parts.values())) <= context:
+        share = f" and data.test_share {config.test_share:g}" if config.has_test else ""
+        split = f" with data.val_fraction {config.val_fraction:g}{share}" if config.val_source is None else ""
         raise InputError(
-            f"model.context: got {context}, so training and validation text must each have at least {context + 1} "
-            f"characters, got {len(data.train)} and {len(data.val)} from {config.source} "
-            f"with data.val_fraction {config.val_fraction:g}"
+            f"model.context: got {context}, so {' and '.join(parts)} text must each have at least {context + 1} "
+            f"characters, got {' and '.join(str(len(part)) for part in parts.values())} from "
+            f"{' and '.join(config.texts)}{split}"
         )
 
 
-def make_dataset(text: str, sha256: str, config: DataConfig) -> Dataset:
-    """Encode a text and split it by position.
+def make_dataset(texts: Sequence[str], sha256: str, config: DataConfig, context: int) -> Dataset:
+    """Encode texts; a single one is split by position, what is held out of it between two of its windows.
+
+    Args:
+        texts: those of `DataConfig.texts`.
 
     Raises:
         InputError: a text of one repeated character.
     """
     try:
-        tokenizer = TOKENIZERS[config.tokenizer].from_text(text)
+        tokenizer = TOKENIZERS[config.tokenizer].from_text("".join(texts))
     except InputError as error:
-        raise InputError(f"data.source: {config.source}: {error}") from None
-    tokens = tokenizer.encode(text)
-    train, val = np.split(tokens, [int(len(tokens) * (1 - config.val_fraction))])
-    return Dataset(tokenizer, train, val, sha256)
+        raise InputError(f"data.source: {' and '.join(config.texts)}: {error}") from None
+    tokens, *own = [tokenizer.encode(text) for text in texts]
+    if own:
+        val, test = own
+        return Dataset(tokenizer, tokens, val, test, sha256)
+    train, held_out = np.split(tokens, [int(len(tokens) * (1 - config.val_fraction))])
+    windows = (len(held_out) - 1) // context
+    if (of_test := round(windows * config.test_share)) == 0:
+        return Dataset(tokenizer, train, held_out, held_out[:0], sha256)
+    first = (windows - of_test) * context
+    return Dataset(tokenizer, train, held_out[: first + 1], held_out[first:], sha256)
 
 
 def unigram_loss(train: NDArray[np.int64], val: NDArray[np.int64], vocabulary_size: int) -> float:

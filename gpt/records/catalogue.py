@@ -15,12 +15,17 @@ from pydantic import TypeAdapter
 from gpt.records.schema import (
     CLIP_SCALE,
     GRAD_NORM,
+    HELDOUT_LOSS,
     LAYER_GRAD_NORM,
     LR,
     MICRO_BATCH_GRAD_NORM,
+    TEST_LOSS,
     TRAIN_LOSS,
     UPDATE_RATIO,
     VAL_LOSS,
+    WINDOW_IS_TEST,
+    WINDOW_LOSS_BEST,
+    WINDOW_LOSS_LAST,
 )
 
 NATS = "nats per character"
@@ -106,7 +111,21 @@ SCALARS: dict[str, Scalar] = {
             name=VAL_LOSS,
             title="validation loss",
             unit=NATS,
-            meaning="loss over the whole validation split, on evaluation rows only",
+            meaning="loss over all validation text, by which the best step is chosen; on evaluation rows only",
+            lower_is_better=True,
+        ),
+        Scalar(
+            name=TEST_LOSS,
+            title="test loss",
+            unit=NATS,
+            meaning="loss over all test text, by which nothing is chosen; on evaluation rows only",
+            lower_is_better=True,
+        ),
+        Scalar(
+            name=HELDOUT_LOSS,
+            title="held-out loss",
+            unit=NATS,
+            meaning="loss over validation and test text together, which nanoGPT calls its validation loss",
             lower_is_better=True,
         ),
         Scalar(name=GRAD_NORM, title="gradient norm", unit="loss per weight", meaning="global, before clipping"),
@@ -147,6 +166,30 @@ TRAINING_ARRAYS = (
     ),
 )
 """what training records whether or not anything is probed"""
+WINDOW_ARRAYS = (
+    Array(
+        name=WINDOW_LOSS_BEST,
+        axes=("window",),
+        unit=NATS,
+        title="loss of the held-out window",
+        meaning="at the step of the lowest validation loss",
+    ),
+    Array(
+        name=WINDOW_LOSS_LAST,
+        axes=("window",),
+        unit=NATS,
+        title="loss of the held-out window",
+        meaning="at the last step",
+    ),
+    Array(
+        name=WINDOW_IS_TEST,
+        axes=("window",),
+        unit="yes or no",
+        title="test text",
+        meaning="whether the held-out window is of test text; windows are in the order of the text",
+    ),
+)
+"""what is kept of a run with test text, beside its rows"""
 
 _ARRAYS = TypeAdapter(list[Array])
 

@@ -102,6 +102,11 @@ class RunFolder:
         return self.root / "long_range.safetensors"
 
     @property
+    def window_losses(self) -> Path:
+        """The loss of each held-out window at the best and at the last step; absent where there is no test text."""
+        return self.root / "window_losses.safetensors"
+
+    @property
     def samples(self) -> Path:
         """Text that the trained model wrote."""
         return self.root / "samples.txt"
@@ -128,7 +133,7 @@ class RunFolder:
 
     def results(self) -> list[Path]:
         """The files that are there of those which a finished run keeps unchanged, sorted."""
-        files = [self.run_json, self.metrics, self.events, self.long_range, self.samples]
+        files = [self.run_json, self.metrics, self.events, self.long_range, self.window_losses, self.samples]
         for folder in (self.probes, self.model):
             files += folder.iterdir() if folder.is_dir() else []
         return sorted(file for file in files if file.exists() and not file.name.startswith("."))

@@ -2,6 +2,8 @@
 
 TRAIN_LOSS = "train/loss"
 VAL_LOSS = "val/loss"
+TEST_LOSS = "test/loss"
+HELDOUT_LOSS = "heldout/loss"
 GRAD_NORM = "grad/norm"
 CLIP_SCALE = "grad/clip_scale"
 LR = "lr"
@@ -15,6 +17,13 @@ MICRO_BATCH_GRAD_NORM = "grad/micro_batch_norm"
 UPDATE_RATIO = "update_ratio"
 ATTENTION_ENTROPY = "attention_entropy"
 """Arrays of probed steps that training itself makes, or makes events of."""
+
+WINDOW_LOSS_BEST = "window_loss_best"
+WINDOW_LOSS_LAST = "window_loss_last"
+"""Arrays of the loss of each held-out window at the lowest validation loss and at the last step."""
+
+WINDOW_IS_TEST = "window_is_test"
+"""Array beside them: which windows are of test text."""
 
 NONFINITE = "nonfinite"
 SPIKE = "spike"

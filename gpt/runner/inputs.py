@@ -3,8 +3,7 @@
 from pathlib import Path
 
 from gpt.config import RunConfig
-from gpt.data.corpus import load_text
-from gpt.data.dataset import Dataset, check_length, make_dataset
+from gpt.data.dataset import Dataset, load_dataset
 from gpt.errors import InputError
 
 
@@ -17,7 +16,7 @@ class Corpora:
             cache: folder that fetched texts are kept in.
         """
         self.cache = cache
-        self._loaded: dict[tuple[str, float, str], Dataset] = {}
+        self._loaded: dict[tuple[str, int], Dataset] = {}
 
     def __reduce__(self) -> tuple[type["Corpora"], tuple[Path]]:
         return Corpora, (self.cache,)  # another process reads its own
@@ -26,14 +25,12 @@ class Corpora:
         """A run's corpus, long enough for its context, and with every character of its prompt.
 
         Raises:
-            InputError: see `load_text`, `make_dataset` and `check_length`; or names the prompt's unknown character.
+            InputError: see `load_dataset`; or names the prompt's unknown character.
         """
-        key = config.data.source, config.data.val_fraction, config.data.tokenizer
+        key = config.data.model_dump_json(exclude={"order_seed"}), config.model.context
         if key not in self._loaded:
-            text, sha256 = load_text(config.data.source, self.cache)
-            self._loaded[key] = make_dataset(text, sha256, config.data)
+            self._loaded[key] = load_dataset(config.data, config.model.context, self.cache)
         data = self._loaded[key]
-        check_length(data, config.data, config.model.context)
         if config.sample.characters:
             try:
                 data.tokenizer.encode(config.sample.prompt)

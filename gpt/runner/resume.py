@@ -61,5 +61,7 @@ def check_records(run: RunFolder, step: int, offsets: Mapping[str, Any]) -> None
     for probed in run.probe_steps():
         if probed <= step:
             load_arrays(run.probe_file(probed))
+    if run.window_losses.exists():
+        load_arrays(run.window_losses)
     if (run.model / CONFIG).exists():
         check_model(run.model)

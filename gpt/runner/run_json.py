@@ -7,7 +7,7 @@ from typing import Any
 from gpt.config import RunConfig
 from gpt.data.dataset import Dataset
 from gpt.errors import InputError
-from gpt.fingerprint import fingerprint
+from gpt.fingerprint import as_recorded, fingerprint
 from gpt.model.gpt import layer_names
 from gpt.probes.declared import declared_arrays
 from gpt.records.files import jsonable, read_json, write_json
@@ -28,7 +28,8 @@ def check_text(planned: PlannedRun, data: Dataset) -> None:
         InputError: it is.
     """
     if fingerprint(planned.config, data.sha256) != planned.fingerprint:
-        raise InputError(f"data.source: {planned.config.data.source} has changed since the command was started")
+        texts = " or ".join(planned.config.data.texts)
+        raise InputError(f"data.source: {texts} has changed since the command was started")
 
 
 def describe_run(planned: PlannedRun, run: RunFolder, data: Dataset, engine: Engine) -> None:
@@ -47,6 +48,7 @@ def describe_run(planned: PlannedRun, run: RunFolder, data: Dataset, engine: Eng
             "vocabulary": data.tokenizer.vocabulary_size,
             "train_characters": len(data.train),
             "val_characters": len(data.val),
+            **({"test_characters": len(data.test)} if config.data.has_test else {}),
             "unigram_loss": data.unigram_loss,
         },
         "layers": layer_names(config.model),
@@ -78,8 +80,9 @@ def made_from(run: RunFolder) -> str:
     """
     info = read_json(run.run_json)
     try:
-        return fingerprint(parse(RunConfig, info["config"], str(run.run_json)), info["data"]["sha256"])
-    except (KeyError, TypeError):
+        config = parse(RunConfig, as_recorded(info["config"]), str(run.run_json))
+        return fingerprint(config, info["data"]["sha256"])
+    except (KeyError, TypeError, AttributeError):
         raise InputError(f"{run.run_json}: corrupt, must hold the configuration and the data's hash") from None
 
 

@@ -10,7 +10,7 @@ from ruamel.yaml import YAML
 
 from gpt.errors import InputError
 from gpt.fields import flatten
-from gpt.fingerprint import WITHOUT_EFFECT
+from gpt.fingerprint import WITHOUT_EFFECT, as_recorded
 from gpt.records.files import read_json, write_atomic, write_json
 from gpt.records.manifest import MANIFEST, differences, write_manifest
 from gpt.records.run_folder import RunFolder
@@ -133,6 +133,8 @@ class StudyFolder:
             InputError: there is none here, or its file is corrupt.
         """
         document = read_yaml(self.study_yaml)
+        if isinstance(base := document.data.get("base"), dict):
+            document.data["base"] = as_recorded(base)
         return parse(Study, document.data, document)
 
     def data_sha256(self) -> str:

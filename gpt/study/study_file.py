@@ -10,13 +10,19 @@ from gpt.config import RunConfig, Seed
 from gpt.errors import InputError
 from gpt.fields import did_you_mean, flatten, is_key
 from gpt.fingerprint import WITHOUT_EFFECT
-from gpt.records.metric import parse_metric
+from gpt.records.metric import default_metric, parse_metric, unfair
 from gpt.run_file import read_run_file
 from gpt.study.plan import Setting, fields_text, settings_of
 from gpt.study.spec import Name, Scalar, Study
 from gpt.yaml_file import Document, Strict, parse, read_yaml
 
-NOT_FACTORS = WITHOUT_EFFECT | {"seed", "data.val_fraction", "data.tokenizer", "train.eval_every"}
+NOT_FACTORS = WITHOUT_EFFECT | {
+    "seed",
+    "data.val_fraction",
+    "data.test_share",
+    "data.tokenizer",
+    "train.eval_every",
+}
 """fields whose values cannot be compared: they change nothing, or what is measured"""
 NOT_FACTOR_GROUPS = ("probes.", "sample.")
 """groups of such fields"""
@@ -48,8 +54,10 @@ class StudyFile(Strict):
     """nuisance fields and their values, crossed with every variant; variants are compared within a setting"""
     seeds: Annotated[int | list[Seed], AfterValidator(_check_seeds)]
     """how many seeds (0, 1, ...), or which"""
-    metric: str = "val/loss.min"
-    """primary metric: a recorded number and how a run's values become one"""
+    metric: str | None = None
+    """primary metric: a recorded number and how a run's values become one; left out, it is `test/loss.at_best_val`
+    where the base has test text, else `val/loss.min`
+    """
     smallest_effect: Annotated[float, Field(gt=0, allow_inf_nan=False)]
     """smallest difference of the metric that would matter, in the metric's unit"""
     looks: list[int] = Field(default_factory=list)
@@ -92,11 +100,13 @@ def load_study(path: Path, seeds: int | None = None) -> Study:
         if len(found) < len(values):
             raise InputError(f"{document.where(('settings', key))}: {key} {values} holds a duplicate")
     try:
-        metric = parse_metric(file.metric)
+        metric = parse_metric(file.metric or default_metric(base.data.has_test))
     except InputError as error:
         raise InputError(f"{document.where(('metric',))}: {error}") from None
     if metric.scalar.lower_is_better is None:
         raise InputError(f"{document.where(('metric',))}: {metric} is neither better high nor low; it ranks no variant")
+    if why_not := unfair(metric, base.data.has_test):
+        raise InputError(f"{document.where(('metric',))}: metric: {why_not}")
     try:
         numbers = file.seeds if seeds is None else _check_seeds(seeds)
     except ValueError as error:
@@ -104,6 +114,7 @@ def load_study(path: Path, seeds: int | None = None) -> Study:
     resolved = {
         **file.model_dump(mode="json", exclude={"base", "variants"}),
         "base": base.model_dump(mode="json"),
+        "metric": str(metric),
         "variants": [flatten(variant)[file.factor] for variant in configs[0]],
         "seeds": list(range(numbers)) if isinstance(numbers, int) else numbers,
     }

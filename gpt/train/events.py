@@ -17,6 +17,7 @@ from gpt.records.schema import (
     LEARNED_NOTHING,
     NONFINITE,
     SPIKE,
+    TEST_LOSS,
     TRAIN_LOSS,
     VAL_LOSS,
 )
@@ -59,7 +60,7 @@ class EventDetector:
     def observe(self, row: StepRecord) -> list[dict[str, Any]]:
         """The events that this row brings."""
         step = row["step"]
-        for key in (TRAIN_LOSS, GRAD_NORM, VAL_LOSS):
+        for key in (TRAIN_LOSS, GRAD_NORM, VAL_LOSS, TEST_LOSS):
             if key in row and (row[key] is None or not math.isfinite(row[key])):
                 self.why = f"{key} not finite at step {step}"
                 return [{"step": step, "kind": NONFINITE, "key": key}]

@@ -6,13 +6,14 @@ import torch
 from torch import Tensor
 
 from gpt.config import RunConfig
-from gpt.data.batches import repeated_windows, training_batch, validation_windows
+from gpt.data.batches import repeated_windows, training_batch
 from gpt.data.dataset import Dataset
 from gpt.model.with_weights import with_weights
 from gpt.probes.protocol import Probe
 from gpt.records.schema import UPDATE_RATIO
 from gpt.train.context_use import measure_long_range
 from gpt.train.engines.engine import Engine
+from gpt.train.held_out import HeldOut
 from gpt.train.optim.schedule import learning_rate
 from gpt.train.run_writer import RunWriter
 from gpt.train.sampling import sample_text
@@ -37,16 +38,16 @@ def train(
         False if `stop` ended it; what was recorded is then durable, and the next attempt resumes from there.
     """
     model, plan = config.model, config.train
-    windows_NT = torch.from_numpy(validation_windows(data.val, model.context))
+    held_out = HeldOut.of(data, model.context)
     repeated_NT = repeated_windows(config.probes.windows, model.context, data.tokenizer.vocabulary_size)
-    probed = {"text": windows_NT[: config.probes.windows, :-1], "repeated": torch.from_numpy(repeated_NT)}
+    probed = {"text": held_out.validation_NT[: config.probes.windows, :-1], "repeated": torch.from_numpy(repeated_NT)}
     order = [config.data.order_of(seed) for seed in engine.seeds]
 
     def is_probe_step(step: int) -> bool:
         return config.probes.every > 0 and (step % config.probes.every == 0 or step == plan.steps)
 
     def evaluate(step: int) -> None:
-        writer.evaluation(step, engine.evaluate(windows_NT).double().mean(dim=1))
+        writer.evaluation(step, held_out.evaluation(engine.evaluate(held_out.windows_NT)))
 
     def observe(step: int, arrays: dict[str, Tensor]) -> None:
         for windows, read_NT in probed.items():

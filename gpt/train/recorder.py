@@ -5,10 +5,13 @@ from collections.abc import Mapping, Sequence
 from operator import itemgetter
 from typing import Any
 
+import numpy as np
+from torch import Tensor
+
 from gpt.config import RunConfig
 from gpt.records.jsonl import NOTHING, JsonlWriter, read_jsonl
-from gpt.records.run_folder import RunFolder
-from gpt.records.schema import FAST_STEP_LEFT, VAL_LOSS
+from gpt.records.run_folder import RunFolder, load_arrays, save_arrays
+from gpt.records.schema import FAST_STEP_LEFT, VAL_LOSS, WINDOW_IS_TEST, WINDOW_LOSS_BEST, WINDOW_LOSS_LAST
 from gpt.train.events import EventDetector
 
 
@@ -59,6 +62,16 @@ class RunRecorder:
     def on_attention_entropy(self, step: int, entropy_L: Sequence[float]) -> None:
         """Note what the attention entropies measured at a step amount to."""
         self._events.append(self.detector.on_attention_entropy(step, entropy_L))
+
+    def keep_windows(self, step: int, loss_N: Tensor, validation: int, is_best: bool, is_last: bool) -> None:
+        """Keep the losses of the held-out windows, the first so many of validation text, at these two steps alone."""
+        if self.ended or not (is_best or is_last):
+            return
+        losses = loss_N.cpu().numpy()
+        best = losses if is_best else load_arrays(self.folder.window_losses)[WINDOW_LOSS_BEST]
+        arrays = {WINDOW_LOSS_BEST: best, WINDOW_IS_TEST: np.arange(len(losses)) >= validation}
+        last = {WINDOW_LOSS_LAST: losses} if is_last else {}
+        save_arrays(self.folder.window_losses, {**arrays, **last}, {"step": str(step)})
 
     def offsets(self) -> dict[str, Any]:
         """How far the records are written, for the attempt that resumes from here."""

@@ -24,10 +24,10 @@ from gpt.records.schema import (
     LR,
     MICRO_BATCH_GRAD_NORM,
     TRAIN_LOSS,
-    VAL_LOSS,
 )
 from gpt.train import checkpoint
 from gpt.train.engines.engine import Engine, StepOut
+from gpt.train.held_out import Evaluation
 from gpt.train.recorder import RunRecorder
 from gpt.train.saved_model import load_weights, save_model, weights_sha256
 
@@ -85,15 +85,21 @@ class RunWriter:
                 self._flush()
             self._waiting.append((step, lr, out))
 
-    def evaluation(self, step: int, val_loss_S: Tensor) -> None:
-        """Write all waiting rows, the last one with its evaluation, and the weights of the seeds it is the best of."""
-        improved = self._engine.ranks.broadcast_object(self._flush(step, val_loss_S))
+    def evaluation(self, step: int, evaluation: Evaluation) -> None:
+        """Write all waiting rows, the last one with its evaluation, and the weights of the seeds it is the best of.
+
+        Where there is test text, each window's loss is kept too, at that best evaluation and at the last one.
+        """
+        improved = self._engine.ranks.broadcast_object(self._flush(step, evaluation))
         weights = self._engine.weights() if any(improved) else {}
         for index, run in enumerate(self._runs):
             if improved[index]:
                 about = {"run": run.folder.root.name, "seed": self._engine.seeds[index], "step": step, **self._plugins}
                 best = _of_seed(weights, index)
                 save_model(run.folder.model, self._config.model, self._tokenizer, best, about)
+            if evaluation.has_test:
+                is_last = step == self._config.train.steps
+                run.keep_windows(step, evaluation.loss_SN[index], evaluation.validation, improved[index], is_last)
 
     def probed(self, step: int, arrays: Mapping[str, Tensor]) -> None:
         """Write what the probes measured, after all rows up to this step and what the arrays amount to."""
@@ -153,17 +159,18 @@ class RunWriter:
         for run in self._runs:
             run.close()
 
-    def _flush(self, step: int = 0, val_loss_S: Tensor | None = None) -> list[bool]:
+    def _flush(self, step: int = 0, evaluation: Evaluation | None = None) -> list[bool]:
         """Write all waiting rows; for each seed, whether the evaluation is its best."""
         self._engine.settle()
         events = self._engine.take_events()
         rows_S = _rows(self._waiting, len(self._runs))
         self._waiting.clear()
-        if self._runs and val_loss_S is not None:
-            for rows, val_loss in zip(rows_S, val_loss_S.tolist(), strict=True):
+        if self._runs and evaluation is not None:
+            means = {key: mean_S.tolist() for key, mean_S in evaluation.means.items()}
+            for index, rows in enumerate(rows_S):
                 if not rows:
                     rows.append({"step": step})
-                rows[-1][VAL_LOSS] = val_loss
+                rows[-1] |= {key: mean_S[index] for key, mean_S in means.items()}
         return [run.write(rows, events) for run, rows in zip(self._runs, rows_S, strict=True)]
 
     def _write_status(self, index: int, state: State, step: int, why: str = "") -> None:

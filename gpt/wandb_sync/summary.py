@@ -9,6 +9,7 @@ from typing import Any
 
 from gpt.analysis.run_reader import RunReader
 from gpt.analysis.summaries import gradient_quantiles
+from gpt.config import SOURCES
 from gpt.records.catalogue import coordinates
 from gpt.records.files import read_json
 from gpt.records.jsonl import read_jsonl
@@ -23,13 +24,15 @@ Table = tuple[list[str], list[list[Any]]]
 def config_of(run: Mapping[str, Any]) -> dict[str, Any]:
     """run.json as a tracker's configuration: the resolved fields, and under `record` how they were computed.
 
-    Of a text file only the name leaves this machine.
+    Of text files only the names leave this machine.
     """
     apart = ("config", "layers", "probe_text", "arrays")
-    data = run["config"]["data"]
+    data = dict(run["config"]["data"])
+    for name in (key.rpartition(".")[2] for key in SOURCES):
+        data |= {name: Path(data[name]).name} if data.get(name) else {}
     return {
         **run["config"],
-        "data": {**data, "source": Path(data["source"]).name},
+        "data": data,
         "record": {key: value for key, value in run.items() if key not in apart},
     }
 

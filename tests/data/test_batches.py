@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gpt.data.batches import training_batch, validation_windows
+from gpt.data.batches import consecutive_windows, training_batch
 from gpt.randomness import integers
 
 TRAIN = np.arange(10_000)
@@ -79,16 +79,16 @@ def test_the_shortest_text_has_one_window() -> None:
 def test_a_batch_is_a_copy() -> None:
     train = TRAIN.copy()
     training_batch(train, [0], 0, range(4), 16)[:] = -1
-    validation_windows(train, 16)[:] = -1
+    consecutive_windows(train, 16)[:] = -1
     assert np.array_equal(train, TRAIN)
 
 
 @given(length=st.integers(2, 300), context=st.integers(1, 40))
-def test_validation_windows_hold_each_target_once(length: int, context: int) -> None:
+def test_consecutive_windows_hold_each_target_once(length: int, context: int) -> None:
     if length <= context:
         return
     val = np.arange(length)
-    windows = validation_windows(val, context)
+    windows = consecutive_windows(val, context)
     assert windows.shape == ((length - 1) // context, context + 1)
     targets = windows[:, 1:].reshape(-1)
     assert np.array_equal(targets, np.arange(1, len(targets) + 1))
@@ -97,5 +97,5 @@ def test_validation_windows_hold_each_target_once(length: int, context: int) -> 
 
 
 @pytest.mark.parametrize(("length", "windows"), [(65, 1), (128, 1), (129, 2), (111_540, 1742)])
-def test_known_numbers_of_validation_windows(length: int, windows: int) -> None:
-    assert len(validation_windows(np.arange(length), 64)) == windows
+def test_known_numbers_of_consecutive_windows(length: int, windows: int) -> None:
+    assert len(consecutive_windows(np.arange(length), 64)) == windows

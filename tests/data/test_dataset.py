@@ -7,36 +7,73 @@ import numpy as np
 import pytest
 
 from gpt.config import DataConfig
-from gpt.data.batches import validation_windows
-from gpt.data.corpus import default_cache, load_text
-from gpt.data.dataset import Dataset, check_length, make_dataset, unigram_loss
+from gpt.data.batches import consecutive_windows
+from gpt.data.corpus import default_cache
+from gpt.data.dataset import load_dataset, unigram_loss
 from gpt.errors import InputError
 
 
-def written(folder: Path, text: str, val_fraction: float = 0.1) -> DataConfig:
+def written(folder: Path, text: str, val_fraction: float = 0.1, test_share: float = 0.0) -> DataConfig:
     path = folder / "text.txt"
     path.write_bytes(text.encode())
-    return DataConfig(source=str(path), val_fraction=val_fraction)
-
-
-def load_dataset(config: DataConfig, context: int, cache: Path) -> Dataset:
-    data = make_dataset(*load_text(config.source, cache), config)
-    check_length(data, config, context)
-    return data
+    return DataConfig(source=str(path), val_fraction=val_fraction, test_share=test_share)
 
 
 def test_tiny_shakespeare_splits_as_nanogpt_does(tiny_shakespeare: str) -> None:
-    dataset = load_dataset(DataConfig(), 64, default_cache())
-    assert (len(dataset.train), len(dataset.val)) == (1_003_854, 111_540)
+    dataset = load_dataset(DataConfig(test_share=0), 64, default_cache())
+    assert (len(dataset.train), len(dataset.val), len(dataset.test)) == (1_003_854, 111_540, 0)
     assert dataset.tokenizer.vocabulary_size == 65
     tokens = np.concatenate([dataset.train, dataset.val])
     assert dataset.tokenizer.decode(tokens) == tiny_shakespeare
-    assert len(validation_windows(dataset.val, 64)) == 1742
+    assert len(consecutive_windows(dataset.val, 64)) == 1742
     assert dataset.sha256 == hashlib.sha256(tiny_shakespeare.encode()).hexdigest()
 
 
+@pytest.mark.parametrize(("share", "tested"), [(0.5, 871), (0.25, 436), (0.001, 2)])
+def test_what_is_held_out_is_divided_between_two_windows(share: float, tested: int) -> None:
+    """The windows and the training text are those of the undivided text, in the same order."""
+    whole = load_dataset(DataConfig(test_share=0), 64, default_cache())
+    parts = load_dataset(DataConfig(test_share=share), 64, default_cache())
+    windows = [consecutive_windows(text, 64) for text in (parts.val, parts.test)]
+    assert list(map(len, windows)) == [1742 - tested, tested]
+    assert (np.concatenate(windows) == consecutive_windows(whole.val, 64)).all()
+    assert (parts.train == whole.train).all()
+    assert (np.concatenate([parts.val, parts.test[1:]]) == whole.val).all()
+    assert parts.sha256 == whole.sha256
+
+
+def test_a_user_brings_texts_of_his_own_for_validation_and_test(tmp_path: Path) -> None:
+    texts = {"source": "abab" * 10, "val_source": "bcbc" * 5, "test_source": "dada" * 6}
+    for name, text in texts.items():
+        (tmp_path / name).write_text(text)
+    config = DataConfig(**{name: str(tmp_path / name) for name in texts})
+    dataset = load_dataset(config, 8, tmp_path)
+    assert dataset.tokenizer.state() == {"characters": "abcd"}
+    split = [dataset.tokenizer.decode(part) for part in (dataset.train, dataset.val, dataset.test)]
+    assert split == [*texts.values()]
+    hashes = {dataset.sha256}
+    for name in texts:
+        before = (tmp_path / name).read_text()
+        (tmp_path / name).write_text(before + "ab")
+        hashes.add(load_dataset(config, 8, tmp_path).sha256)
+        (tmp_path / name).write_text(before)
+    assert len(hashes) == 1 + len(texts)
+    with pytest.raises(
+        InputError, match=r"training and validation and test text must each have at least 25 char.*got 40 and 20 and 24"
+    ):
+        load_dataset(config, 24, tmp_path)
+
+
+def test_a_share_too_small_for_a_window_is_refused(tmp_path: Path) -> None:
+    config = written(tmp_path, "ab" * 50, 0.1, 0.1)
+    with pytest.raises(
+        InputError, match=r"got 90 and 10 and 0 from .* with data.val_fraction 0.1 and data.test_share 0.1"
+    ):
+        load_dataset(config, 4, tmp_path)
+
+
 def test_the_unigram_loss_of_tiny_shakespeare_is_known(tiny_shakespeare: str) -> None:
-    loss = load_dataset(DataConfig(), 64, default_cache()).unigram_loss
+    loss = load_dataset(DataConfig(test_share=0), 64, default_cache()).unigram_loss
     train, val = tiny_shakespeare[:1_003_854], tiny_shakespeare[1_003_854:]
     counts, targets = Counter(train), Counter(val[1:])
     total = len(train) + 65

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from gpt.config import ProbeConfig
-from gpt.data.batches import repeated_windows, training_batch, validation_windows
+from gpt.data.batches import consecutive_windows, repeated_windows, training_batch
 from gpt.data.corpus import default_cache
 from gpt.probes.protocol import probes_of
 from gpt.run_file import read_run_file
@@ -30,7 +30,7 @@ def test_all_probes_at_the_default_cadence_cost_less_than_three_hundredths_of_th
     vocabulary, context = data.tokenizer.vocabulary_size, config.model.context
     engine = SingleProcessEngine(config, vocabulary, (0,), torch.device("cpu"))
     read = {
-        "text": torch.from_numpy(validation_windows(data.val, context)[: config.probes.windows, :-1]),
+        "text": torch.from_numpy(consecutive_windows(data.val, context)[: config.probes.windows, :-1]),
         "repeated": torch.from_numpy(repeated_windows(config.probes.windows, context, vocabulary)),
     }
 

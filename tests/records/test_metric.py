@@ -1,4 +1,5 @@
 import math
+import random
 
 import pytest
 
@@ -28,6 +29,21 @@ ROWS = [
 )
 def test_a_metric_is_taken_over_the_rows_that_hold_its_key(metric, value):
     assert parse_metric(metric).of(ROWS) == value
+
+
+def test_at_best_val_is_the_value_of_the_row_with_the_lowest_validation_loss() -> None:
+    """Against a search row by row, over rows that lack either loss, hold none that is finite, or tie."""
+    draw = random.Random(1)
+    for _ in range(300):
+        losses = [(draw.choice([None, math.inf, 0.5, 1.0]), draw.choice([None, math.nan, 2.0, 3.0])) for _ in range(6)]
+        rows = [{"val/loss": val, "test/loss": test} for val, test in losses]
+        rows = [{key: value for key, value in row.items() if draw.random() < 0.8} for row in rows]
+        lowest, expected = math.inf, math.nan
+        for row in rows:
+            if "test/loss" in row and row.get("val/loss") is not None and row["val/loss"] < lowest:
+                lowest, expected = row["val/loss"], math.nan if row["test/loss"] is None else row["test/loss"]
+        found = parse_metric("test/loss.at_best_val").of(rows)
+        assert found == expected or (math.isnan(found) and math.isnan(expected))
 
 
 @pytest.mark.parametrize("lost", [None, math.nan, math.inf])

@@ -154,7 +154,7 @@ def test_studies_that_share_a_variant_share_its_runs(repository: Path) -> None:
         ("[pre, post]", "[pre, peri]", "variants"),
         ("seeds: 3", "seeds: 4", "seeds"),
         ("smallest_effect: 0.01", "smallest_effect: 0.02", "smallest_effect"),
-        ("seeds: 3", "seeds: 3\nmetric: val/loss.last", "metric"),
+        ("seeds: 3", "seeds: 3\nmetric: test/loss.last", "metric"),
     ],
 )
 def test_a_study_changed_after_it_was_started_is_refused(
@@ -170,6 +170,43 @@ def test_a_study_changed_after_it_was_started_is_refused(
         folder.start(changed, "data", plan(changed, "data"))
     with pytest.raises(InputError, match="sha256"):
         folder.start(study, "other data", plan(study, "other data"))
+
+
+def test_a_study_is_judged_by_test_text_where_there_is_some(tiny_study: Path, tiny_file: Path) -> None:
+    assert load_study(tiny_study).metric == "test/loss.at_best_val"
+    edited(tiny_file, "val_fraction: 0.1", "val_fraction: 0.1, test_share: 0")
+    assert load_study(tiny_study).metric == "val/loss.min"
+
+
+@pytest.mark.parametrize(
+    ("share", "metric", "message"),
+    [
+        (0.5, "val/loss.min", "got val/loss.min, must be test/loss.at_best_val or test/loss.last"),
+        (0.5, "heldout/loss.last", "got heldout/loss.last, must be test/loss.at_best_val or test/loss.last"),
+        (0.5, "test/loss.min", "would choose the step by the text that is to judge it"),
+        (0.5, "train/loss.last", ""),
+        (0.5, "test/loss.mean", ""),
+        (0, "test/loss.at_best_val", "got test/loss.at_best_val, but the base has no test text"),
+        (0, "heldout/loss.min", "got heldout/loss.min, but the base has no test text"),
+        (0, "val/loss.last", ""),
+    ],
+)
+def test_a_verdict_is_read_off_text_that_no_choice_reads(
+    tiny_study: Path, tiny_file: Path, share: float, metric: str, message: str
+) -> None:
+    edited(tiny_file, "val_fraction: 0.1", f"val_fraction: 0.1, test_share: {share}")
+    tiny_study.write_text(f"{tiny_study.read_text()}metric: {metric}\n")
+    if not message:
+        assert load_study(tiny_study).metric == metric
+        return
+    with pytest.raises(InputError, match=rf"study.yaml:\d+: metric: .*{message}"):
+        load_study(tiny_study)
+
+
+@pytest.mark.parametrize("field", ["data.test_share", "data.val_source"])
+def test_what_is_measured_cannot_be_varied(tiny_study: Path, field: str) -> None:
+    edited(tiny_study, "seeds: 3", f"seeds: 3\nsettings: {{{field}: [0]}}")
+    assert f"{field} cannot be varied" in refused(tiny_study)
 
 
 def test_a_base_run_changed_after_the_start_is_refused(tmp_path: Path, tiny_study: Path, tiny_file: Path) -> None:

@@ -13,7 +13,7 @@ from reference import VOCABULARY, run_config, text
 from torch import Tensor
 
 from gpt.config import RunConfig
-from gpt.data.batches import training_batch, validation_windows
+from gpt.data.batches import training_batch
 from gpt.errors import InputError
 from gpt.records.schema import FAST_STEP_LEFT
 from gpt.train.engines import compiled
@@ -27,7 +27,7 @@ from gpt.train.optim.schedule import learning_rate
 
 CPU = torch.device("cpu")
 TRAIN = text(4000)
-WINDOWS = torch.from_numpy(validation_windows(text(250)[::-1].copy(), 12))
+WINDOWS = torch.from_numpy(consecutive_windows(text(250)[::-1].copy(), 12))
 BOUND = 1e-5
 
 

@@ -10,7 +10,7 @@ from reference import PLACEMENTS, VOCABULARY, NaiveAdamW, random_tokens, run_con
 from torch import Tensor
 
 from gpt.config import RunConfig
-from gpt.data.batches import training_batch, validation_windows
+from gpt.data.batches import consecutive_windows, training_batch
 from gpt.model.dropout import draw_key
 from gpt.model.gpt import GPT, layer_index, token_losses
 from gpt.train.engines.engine import State, StepOut
@@ -19,7 +19,7 @@ from gpt.train.optim.schedule import learning_rate
 
 CPU = torch.device("cpu")
 TRAIN = text(4000)
-WINDOWS = torch.from_numpy(validation_windows(text(250)[::-1].copy(), 12))
+WINDOWS = torch.from_numpy(consecutive_windows(text(250)[::-1].copy(), 12))
 
 
 def engine_of(config: RunConfig, seeds: tuple[int, ...] = (3, 0)) -> SingleProcessEngine:

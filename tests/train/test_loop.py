@@ -3,64 +3,28 @@
 import json
 import math
 import os
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from whole_runs import last_weights, never, place, planned, rows, stop_after, trained
 
 from gpt.config import RunConfig, with_values
 from gpt.data.batches import training_batch
 from gpt.data.corpus import default_cache
-from gpt.data.dataset import Dataset
+from gpt.data.dataset import Dataset, load_dataset
 from gpt.errors import InputError
-from gpt.fingerprint import fingerprint
 from gpt.model.gpt import GPT, build_model, token_losses
 from gpt.records.files import read_json, write_json
-from gpt.records.run_folder import RunFolder, load_arrays
-from gpt.runner.inputs import Corpora
+from gpt.records.run_folder import load_arrays
 from gpt.runner.resume import resumable_steps
 from gpt.runner.seed_batch import train_seed_batch
-from gpt.runner.workspace import Workspace
 from gpt.study.folder import run_at
-from gpt.study.plan import PlannedRun
 from gpt.train import checkpoint
 from gpt.train.run_writer import RunWriter
 from gpt.train.saved_model import load_model
-
-
-def planned(config: RunConfig) -> PlannedRun:
-    sha = Corpora(default_cache()).load(config).sha256
-    return PlannedRun("x", (), config.seed, config, fingerprint(config, sha))
-
-
-def place(out: Path) -> Workspace:
-    return Workspace(out, Corpora(default_cache()), torch.device("cpu"))
-
-
-def stop_after(steps: int) -> Callable[[], bool]:
-    calls = iter(range(10_000))
-    return lambda: next(calls) >= steps - 1
-
-
-def never() -> bool:
-    return False
-
-
-def trained(config: RunConfig, out: Path) -> RunFolder:
-    run = planned(config)
-    assert train_seed_batch([run], place(out), never)
-    return run_at(out, run.fingerprint)
-
-
-def rows(run: RunFolder) -> list[dict]:
-    return [json.loads(line) for line in run.metrics.read_text().splitlines()]
-
-
-def last_weights(run: RunFolder) -> str:
-    return read_json(run.run_json)["final_weights_sha256"]
 
 
 def test_probes_on_and_off_train_to_the_same_bits(tiny: RunConfig, tmp_path: Path) -> None:
@@ -100,7 +64,7 @@ def test_a_text_too_short_for_longer_windows_is_measured_within_the_context(
 ) -> None:
     short = tmp_path / "short.txt"
     short.write_text(excerpt.read_text()[:250])
-    run = trained(with_values(tiny, {"data.source": str(short)}, "test"), tmp_path)
+    run = trained(with_values(tiny, {"data.source": str(short), "data.test_share": 0}, "test"), tmp_path)
     assert load_arrays(run.long_range)["loss_by_position"].shape == (16,)
 
 
@@ -111,7 +75,7 @@ def test_an_order_seed_changes_the_batches_and_leaves_the_initial_weights(tiny: 
     )
     assert own[0]["val/loss"] == other[0]["val/loss"] != same_order[0]["val/loss"]
     assert own[1]["train/loss"] != other[1]["train/loss"]
-    config, data = tiny.model, Corpora(default_cache()).load(tiny)
+    config, data = tiny.model, load_dataset(tiny.data, tiny.model.context, default_cache())
     model = build_model(config, data.tokenizer.vocabulary_size, (3,))
     batch = torch.from_numpy(training_batch(data.train, [7], 1, range(tiny.train.batch_size), config.context))
     with torch.no_grad():
@@ -269,6 +233,7 @@ def test_the_best_model_on_disk_is_the_one_of_the_best_evaluation_of_the_validat
     short = tmp_path / "short.txt"
     short.write_text(excerpt.read_text()[:1500])
     changes = {"data.source": str(short), "train.steps": 200, "model.width": 64, "train.batch_size": 32}
+    changes |= {"data.test_share": 0}
     overfitting = with_values(tiny, {**changes, "optim.lr": 1e-2, "train.eval_every": 10}, "test")
     run = trained(overfitting, tmp_path)
     losses = {row["step"]: row["val/loss"] for row in rows(run) if "val/loss" in row}

@@ -8,7 +8,7 @@ from reference import VOCABULARY, run_config, text
 from torch import Tensor
 
 from gpt.config import RunConfig
-from gpt.data.batches import training_batch, validation_windows
+from gpt.data.batches import consecutive_windows, training_batch
 from gpt.model.linear import MATMULS
 from gpt.train.engines.engine import StepOut
 from gpt.train.engines.single_process import SingleProcessEngine
@@ -16,7 +16,7 @@ from gpt.train.optim.schedule import learning_rate
 
 SEEDS = (5, 0, 2, 2**40)
 TRAIN = text(4000)
-WINDOWS = torch.from_numpy(validation_windows(text(130)[::-1].copy(), 12))
+WINDOWS = torch.from_numpy(consecutive_windows(text(130)[::-1].copy(), 12))
 
 
 def step_of(engine: SingleProcessEngine, step: int) -> StepOut:

@@ -4,7 +4,8 @@ import numpy as np
 
 from gpt.analysis.collect import Group, SettingResults
 from gpt.analysis.run_reader import RunReader
-from gpt.records.schema import TRAIN_LOSS, VAL_LOSS
+from gpt.records.catalogue import SCALARS
+from gpt.records.schema import TEST_LOSS, TRAIN_LOSS, VAL_LOSS
 from gpt.report.figures import series
 from gpt.report.figures.catalogue import TRAINING, Entry, View
 from gpt.report.figures.spec import Axis, Figure, Floats, Level, Mark, Panel, Points, Zone, variant
@@ -18,11 +19,13 @@ def loss(view: View) -> Figure | None:
     level = next(run.info["data"]["unigram_loss"] for _, g in groups for run in g.runs if run.finished)
     panels = [_curves(view, VAL_LOSS, "validation loss", level), _curves(view, TRAIN_LOSS, "training loss", level)]
     right = ""
-    if view.setting_findings.contrasts and (differences := loss_differences(view.setting)):
-        matters = view.study.metric.name.startswith("val/loss.")
+    if view.setting_findings.contrasts and (differences := loss_differences(view.setting, _judged(view))):
+        judged = _judged(view)
+        matters = view.study.metric.name.startswith(f"{judged}.")
         panels.append(_differences(view, differences, view.study.smallest_effect if matters else None))
         right = (
-            f" Right: the paired difference of the validation loss from `{view.labels[0]}`; below zero, the variant "
+            f" Right: the paired difference of the {SCALARS[judged].title} from `{view.labels[0]}`; below zero, the "
+            "variant "
         )
         right += f"is ahead; {view.too_small}." if matters else "is ahead."
     lost = any(run.diverged for _, group in groups for run in group.runs)
@@ -32,6 +35,11 @@ def loss(view: View) -> Figure | None:
         "the first steps." + (" Dotted lines that end in a cross are diverged runs." if lost else ""),
         panels=panels,
     )
+
+
+def _judged(view: View) -> str:
+    """The held-out loss that verdicts read."""
+    return TEST_LOSS if view.study.metric.name.startswith(f"{TEST_LOSS}.") else VAL_LOSS
 
 
 def _curves(view: View, key: str, title: str, level: float) -> Panel:
@@ -74,8 +82,11 @@ def _cut_first_steps(values: Floats, level: float) -> Axis:
 Differences = list[tuple[int, Group, series.Steps, Floats]]
 
 
-def loss_differences(setting: SettingResults) -> Differences:
-    """Validation loss of each variant minus the first one's, over the evaluations that all pairs of survivors share.
+def loss_differences(setting: SettingResults, key: str) -> Differences:
+    """Held-out loss of each variant minus the first one's, over the evaluations that all pairs of survivors share.
+
+    Args:
+        key: which held-out loss.
 
     Returns:
         Index and variant, steps (N,), differences (S, N); only of variants that have a pair.
@@ -85,8 +96,8 @@ def loss_differences(setting: SettingResults) -> Differences:
         rows = []
         for a, b in zip(first.runs, group.runs, strict=True):
             if a in first.survivors and b in group.survivors:
-                steps, in_a, in_b = np.intersect1d(a.curve(VAL_LOSS)[0], b.curve(VAL_LOSS)[0], return_indices=True)
-                rows.append((steps, b.curve(VAL_LOSS)[1][in_b] - a.curve(VAL_LOSS)[1][in_a]))
+                steps, in_a, in_b = np.intersect1d(a.curve(key)[0], b.curve(key)[0], return_indices=True)
+                rows.append((steps, b.curve(key)[1][in_b] - a.curve(key)[1][in_a]))
         if rows:
             shared = min(len(steps) for steps, _ in rows)
             differences.append((index, group, rows[0][0][:shared], np.stack([d[:shared] for _, d in rows])))
@@ -101,4 +112,4 @@ def _differences(view: View, differences: Differences, smallest_effect: float | 
         marks += [series.single(steps, difference_N, variant(index)) for difference_N in difference_SN]
         marks.append(series.banded(steps, difference_SN, variant(index), group.label, markers=True))
     y = series.linear_axis("nats per character", [difference_SN for *_, difference_SN in differences], start=0)
-    return Panel(title=f"validation loss minus {view.labels[0]}'s", x=series.STEPS, y=y, marks=marks)
+    return Panel(title=f"{SCALARS[_judged(view)].title} minus {view.labels[0]}'s", x=series.STEPS, y=y, marks=marks)

@@ -5,7 +5,7 @@ from typing import Any
 
 from ruamel.yaml import YAML
 
-from gpt.analysis.findings import Findings, LayoutFindings, StudyFindings
+from gpt.analysis.findings import DataFindings, Findings, LayoutFindings, StudyFindings
 from gpt.records.formatting import count
 from gpt.report.pages.markup import fenced, table
 
@@ -39,7 +39,7 @@ def made_of(findings: Findings) -> list[tuple[str, str]]:
     if data.vocabulary is not None:
         rows.append((
             "split",
-            f"{data.train_characters:,} characters to learn from, {data.val_characters:,} held out; "
+            f"{data.train_characters:,} characters to learn from, {_held_out(data)}; "
             f"{data.vocabulary} distinct characters; unigram loss {data.unigram_loss:.4f} nats per character",
         ))  # fmt: skip
     rows += [(key, f"`{value}`") for key, value in findings.stack.items()]
@@ -50,6 +50,12 @@ def made_of(findings: Findings) -> list[tuple[str, str]]:
     for hardware in findings.hardware:
         rows.append(("hardware", ", ".join(f"{key} {value}" for key, value in hardware.items() if value is not None)))
     return rows
+
+
+def _held_out(data: DataFindings) -> str:
+    if data.test_characters is None:
+        return f"{data.val_characters:,} held out"
+    return f"{data.val_characters:,} for validation, {data.test_characters:,} for the test"
 
 
 def _layout(layout: LayoutFindings) -> str:

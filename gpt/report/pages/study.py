@@ -13,7 +13,7 @@ from gpt.report.pages.markup import fenced, held, plain, table
 from gpt.report.pages.noise_scale import noise_section
 from gpt.report.pages.provenance import made
 from gpt.report.pages.seed_variance import crossed_section
-from gpt.report.pages.tables import COLUMNS, answers, contrast_notes, row, warnings
+from gpt.report.pages.tables import COLUMNS, answers, contrast_notes, row, text_notes, warnings
 from gpt.report.text.limitations import limitations
 from gpt.report.text.observations import observations
 from gpt.report.text.proof import LIMITS, control_text, treatment_texts
@@ -86,13 +86,14 @@ def _table(findings: Findings) -> list[str]:
         "",
         *table(COLUMNS, [list(row(each).values()) for each in findings.contrasts]),
         "",
-        *(f"{plain(note)}\n" for note in contrast_notes(findings.contrasts)),
+        *(f"{plain(note)}\n" for note in (*contrast_notes(findings.contrasts), *text_notes(findings.contrasts))),
         f"- **Metric**, named before the run: {metric.title} (`{metric.name}`: {metric.meaning}), in "
         f"{metric.unit}; {better[metric.lower_is_better]}. The **smallest difference that matters** was set to "
         f"{effect}.",
         f"- **difference**: mean over seeds of (variant minus `{first}`), each seed being a pair that draws from "
         f"the same random streams; with its 95 % t interval. **d_z**: that mean over its standard deviation. **pair "
         f"correlation**: how much pairing helped (near 0, it did not).",
+        *(_over_text() if any(each.over_text for each in findings.contrasts) else []),
         f"- **corrected p**: {flips} of the differences, after {family}; where a run diverged, the sign test with "
         f"divergence as the worst outcome. It is corrected at {ALPHA:g}.",
         f"- **P(better)**: share of seeds in which the variant does better than `{first}`, ties counted half. "
@@ -101,6 +102,14 @@ def _table(findings: Findings) -> list[str]:
         f"needs more.",
         "- **verdict**: *different*, the corrected test says so; *equivalent*, two one-sided tests place the "
         "difference within the smallest one that matters; *inconclusive*, neither, which is no evidence of equality.",
+    ]
+
+
+def _over_text() -> list[str]:
+    return [
+        "- **over text**: the table's interval says how far the difference would move with other seeds, this one how "
+        "far with other text of the kind: a moving-block bootstrap over test windows of the difference averaged over "
+        "seeds. A difference that both keep clear of zero is neither luck of the seeds nor of these pages."
     ]
 
 

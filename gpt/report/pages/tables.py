@@ -69,6 +69,19 @@ def contrast_notes(contrasts: Sequence[ContrastFindings]) -> list[str]:
     return lines
 
 
+def text_notes(contrasts: Sequence[ContrastFindings]) -> list[str]:
+    """The interval over text of each contrast that has one, beside the table's over seeds."""
+    lines = []
+    for each in contrasts:
+        if each.over_text:
+            text = each.over_text
+            lines.append(
+                f"{named(each)}, over text: {interval(text.low, text.high, each.places)} (95 %, {text.windows:,} test "
+                f"windows drawn in blocks of {text.block} neighbours, the seeds as they are)."
+            )
+    return lines
+
+
 def tests_note(contrasts: Sequence[ContrastFindings]) -> str:
     """Which tests the p values of a table come from, and how they were corrected."""
     exact = all(contrast.paired.sign_flip_exact for contrast in contrasts)
@@ -109,6 +122,7 @@ def _contrasts(studies: Sequence[Findings]) -> list[str]:
         f"difference: first minus second, {units(studies)}; diverged: runs of first / second.",
         tests_note(contrasts),
         *contrast_notes(contrasts),
+        *text_notes(contrasts),
     ]
     return [*lines, *(line for note in notes for line in textwrap.wrap(note, TERMINAL_WIDTH))]
 

@@ -38,7 +38,7 @@ def _differences(findings: Findings) -> str:
         f"`{c.b}` minus `{c.a}`{c.at} {size(c) or ('no pair survived' if c.seeds else NO_PAIR)} ({c.verdict})"
         for c in findings.contrasts
     ]
-    return _sentence("Lowest validation loss", parts)
+    return _sentence(findings.study.metric.title.capitalize(), parts)
 
 
 def _first_gradients(findings: Findings) -> str:

@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 
 from gpt.config import RunConfig
-from gpt.data.batches import training_batch, validation_windows
+from gpt.data.batches import consecutive_windows, training_batch
 from gpt.randomness import integers
 from gpt.runner.launch.accelerate import parent_command, read_launch
 from gpt.runner.launch.exit_codes import end_process
@@ -94,7 +94,7 @@ def train_case(config: RunConfig, seed_batches: Sequence[Sequence[int]], build: 
     """
     keys = ("loss", "layer_norm", "clip_scale", "micro_batch_norm", "evaluation")
     measured: dict[str, list[Any]] = {key: [] for key in keys}
-    windows = torch.from_numpy(validation_windows(TEXT[: WINDOWS * config.model.context + 1], config.model.context))
+    windows = torch.from_numpy(consecutive_windows(TEXT[: WINDOWS * config.model.context + 1], config.model.context))
     for seeds in seed_batches:
         engine = build(config, seeds)
         outs = [

@@ -10,7 +10,7 @@ from gpt.analysis.statistics.contrasts import ALPHA
 from gpt.analysis.statistics.paired import detectable_d_z, fewest_pairs, smallest_p
 from gpt.analysis.statistics.variance import detectable_sd, sd_factors
 from gpt.config import RunConfig
-from gpt.data.batches import training_batch
+from gpt.data.batches import consecutive_windows, training_batch
 from gpt.data.dataset import Dataset
 from gpt.fields import canonical, keys_of
 from gpt.model.flops import parameter_count, training_flops_per_token
@@ -56,6 +56,10 @@ class Preflight:
     """that differ; none is trained twice"""
     core_seconds: float
     """of one CPU core for all steps, evaluations not counted"""
+    validation_windows: int
+    """of the text that choices read"""
+    test_windows: int
+    """of the text that verdicts alone read"""
     metric: str
     smallest_effect: float
     contrasts: int
@@ -84,9 +88,16 @@ class Preflight:
             f"{count(len(self.settings), 'setting')} x {len(self.seeds)} seeds",
             f"  cost        about {count(max(1, round(self.core_seconds / 60)), 'minute')} of one CPU core (measured "
             f"just now over {TIMED_STEPS} steps, evaluations not counted)",
+            f"  held out    {self._held_out()}",
             f"  metric      {self.metric}; a difference below {self.smallest_effect:g} would not matter",
             *(self._precision() if self.kind == "components" else self._detectable()),
         ])  # fmt: skip
+
+    def _held_out(self) -> str:
+        validation = f"{count(self.validation_windows, 'window')} of validation text"
+        if not self.test_windows:
+            return f"{validation}, which choices and the verdict both read: there is no test text"
+        return f"{validation} for choices, {count(self.test_windows, 'window')} of test text for the verdict alone"
 
     def _detectable(self) -> list[str]:
         """What the seeds are good for, where the least p that the exact test can give is small enough at all."""
@@ -124,6 +135,7 @@ def preflight(study: Study, runs: Sequence[PlannedRun], corpora: Corpora) -> Pre
     data = corpora.load(runs[0].config)
     unique = {run.fingerprint: run for run in runs}
     settings = [dict(setting) for setting in settings_of(study.settings)]
+    val_NT, test_NT = (consecutive_windows(text, study.base.model.context) for text in (data.val, data.test))
     return Preflight(
         name=study.name,
         question=study.question,
@@ -135,6 +147,8 @@ def preflight(study: Study, runs: Sequence[PlannedRun], corpora: Corpora) -> Pre
         fixed_fields=len(keys_of(RunConfig)) - 1 - len(study.settings),
         runs=len(unique),
         core_seconds=_core_seconds(list(unique.values()), data),
+        validation_windows=len(val_NT),
+        test_windows=len(test_NT),
         metric=study.metric,
         smallest_effect=study.smallest_effect,
         contrasts=(len(study.variants) - 1) * len(settings) if study.kind == "contrasts" else 0,

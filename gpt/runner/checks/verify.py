@@ -120,7 +120,7 @@ def _identity(run: RunFolder) -> Iterator[str]:
 
 def _finished(record: RunReader) -> Iterator[str]:
     """Whether a run whose bytes are as they were written holds all that a result needs."""
-    _ = record.curves, record.events, record.long_range
+    _ = record.curves, record.events, record.long_range, record.window_losses
     steps = [row["step"] for row in read_jsonl(record.folder.metrics)]
     last = record.status.step if record.status.step == record.status.steps else len(steps) - 1
     if steps != list(range(last + 1)):  # a run that became non-finite may have ended early
@@ -129,6 +129,8 @@ def _finished(record: RunReader) -> Iterator[str]:
     finite = all(event["kind"] != NONFINITE for event in record.events)
     if finite and asked and record.long_range is None:
         yield f"{record.folder.long_range}: missing, must hold what {asked} windows showed of the use of context"
+    if finite and "test_characters" in record.info["data"] and record.window_losses is None:
+        yield f"{record.folder.window_losses}: missing, must hold the losses of the held-out windows"
     ended = any(event["kind"] in (NONFINITE, LEARNED_NOTHING) for event in record.events)
     if record.diverged != ended:
         yield f"{record.folder.status_json}: says {record.status.state}, its events say {ENDS[ended]}"
