@@ -49,7 +49,7 @@ def recorded(run_file: Path) -> dict[str, str]:
         **dict.fromkeys({**first, **last}.keys(), "every step"),
         **dict.fromkeys(first, "evaluation"),
         **dict.fromkeys(probed, "probed"),
-        **dict.fromkeys(load_arrays(folder.long_range), "end"),
+        **dict.fromkeys([*load_arrays(folder.long_range), *load_arrays(folder.window_losses)], "end"),
     }
 
 
