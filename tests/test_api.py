@@ -38,7 +38,9 @@ def checkout(tmp_path_factory: pytest.TempPathFactory, excerpt: Path) -> Path:
         (root / folder).mkdir(parents=True)
     write_run(root / "configs/runs/char_quick.yaml", excerpt, QUICK)
     study = (REPOSITORY / STUDIES[0]).read_text()
-    study = re.sub("seeds: .*", "seeds: 2", study).replace("../../runs", str(root / "configs/runs"))
+    study = re.sub("metric: .*\n", "", re.sub("seeds: .*", "seeds: 2", study)).replace(
+        "../../runs", str(root / "configs/runs")
+    )
     for path in STUDIES:
         (root / path).write_text(study)
     run_study(root / STUDIES[0], out=root / "out")
@@ -109,6 +111,9 @@ def test_a_run_has_what_its_files_hold(run: Run) -> None:
     assert run.axes("attention_entropy") == [["layer 0", "layer 1"], ["head 0", "head 1"]]
     assert run.axes("residual_rms") == [["embedding", "layer 0", "layer 1"]]
     assert run.context_use["loss_by_position"].shape == (2 * run.config.model.context,)
+    is_test = run.window_losses["window_is_test"]
+    last = run.window_losses["window_loss_last"][is_test].mean(dtype=np.float64)
+    assert last == pytest.approx(run.curve("test/loss")[1][-1], abs=1e-12)
 
 
 def test_a_run_has_its_model_and_writes_its_own_sample_again(run: Run) -> None:

@@ -112,6 +112,13 @@ class Run:
         return self._records.long_range or {}
 
     @property
+    def window_losses(self) -> dict[str, NDArray[Any]]:
+        """The loss of each held-out window, `window_loss_best` and `window_loss_last`, both (N,), and `window_is_test`;
+        empty where the run has no test text.
+        """
+        return self._records.window_losses or {}
+
+    @property
     def events(self) -> list[dict[str, Any]]:
         """What happened, each with its `step` and `kind`: loss spikes, non-finite numbers, collapsed attention."""
         return self._records.events
