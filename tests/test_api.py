@@ -38,9 +38,8 @@ def checkout(tmp_path_factory: pytest.TempPathFactory, excerpt: Path) -> Path:
         (root / folder).mkdir(parents=True)
     write_run(root / "configs/runs/char_quick.yaml", excerpt, QUICK)
     study = (REPOSITORY / STUDIES[0]).read_text()
-    study = re.sub("metric: .*\n", "", re.sub("seeds: .*", "seeds: 2", study)).replace(
-        "../../runs", str(root / "configs/runs")
-    )
+    study = re.sub("metric: .*\n", "", re.sub("seeds: .*", "seeds: 2", study))
+    study = study.replace("../../runs", str(root / "configs/runs"))
     for path in STUDIES:
         (root / path).write_text(study)
     run_study(root / STUDIES[0], out=root / "out")
