@@ -7,7 +7,7 @@ from gpt.analysis.collect import Group, Results, SettingResults
 from gpt.analysis.findings import Control
 from gpt.analysis.run_reader import RunReader
 from gpt.fields import canonical, flatten
-from gpt.fingerprint import WITHOUT_EFFECT
+from gpt.fingerprint import WITHOUT_EFFECT, as_recorded
 from gpt.study.spec import ORDER_SEED
 
 
@@ -47,7 +47,7 @@ def control(results: Results) -> Control:
 
 def _recorded(results: Results, setting: SettingResults, group: Group, run: RunReader) -> dict[str, Any]:
     """A run's configuration; another study may have made it that says, or leaves unsaid, that its order is its own."""
-    fields = flatten(run.info["config"])
+    fields = flatten(as_recorded(run.info["config"]))
     base = results.study.base.data.order_seed
     planned = {ORDER_SEED: base, **dict(setting.setting), results.study.factor: group.variant}[ORDER_SEED]
     own, recorded = fields["seed"], fields.get(ORDER_SEED)
