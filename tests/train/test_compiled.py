@@ -13,7 +13,7 @@ from reference import VOCABULARY, run_config, text
 from torch import Tensor
 
 from gpt.config import RunConfig
-from gpt.data.batches import training_batch
+from gpt.data.batches import consecutive_windows, training_batch
 from gpt.errors import InputError
 from gpt.records.schema import FAST_STEP_LEFT
 from gpt.train.engines import compiled
