@@ -14,7 +14,7 @@ import pytest
 from published import REPOSITORY
 
 import gpt
-from gpt.commands.parser import read_arguments
+from gpt.commands.parser import COMMANDS, JSON, read_arguments
 from gpt.commands.workspace import open_corpora
 from gpt.config import OPEN_SECTIONS, RunConfig
 from gpt.fields import keys_of
@@ -105,6 +105,13 @@ def test_each_page_of_the_documentation_opens_with_the_command_that_answers_it()
         if page.name != "README.md":
             assert re.match(r"# .*\?\n\n```(bash|console|python)\n", page.read_text(encoding="utf-8")), page.name
             assert f"({page.name})" in (REPOSITORY / "docs" / "README.md").read_text(encoding="utf-8")
+
+
+def test_the_page_for_programs_has_every_command_and_says_which_answer_in_json() -> None:
+    rows = re.findall(r"^\| `gpt .*", (REPOSITORY / "AGENTS.md").read_text(encoding="utf-8"), re.M)
+    for row, command in zip(rows, COMMANDS, strict=True):
+        assert row.startswith(f"| `gpt {command.name}")
+        assert row.endswith("| yes |") == (JSON in command.arguments), command.name
 
 
 @pytest.mark.parametrize("page", PAGES)
