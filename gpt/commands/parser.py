@@ -117,6 +117,8 @@ COMMANDS = (
     Command("check-gradients", tools.check_gradients,
         "compare the gradient norms of every engine and layout with one process", [
         argument("--out", "folder for gradient_parity.json and gradient_parity.md", type=Path),
+        argument("--modes", "ways of computing a step to check besides: compiled, graph (default: both on a GPU)",
+            metavar="MODE[,MODE]"),
         DEVICE,
         JSON,
     ]),

@@ -8,6 +8,7 @@ from dataclasses import asdict
 from gpt.commands.answer import answer
 from gpt.commands.workspace import cache_folder, check_writable, find_device
 from gpt.config import SampleConfig, Seed
+from gpt.errors import InputError
 from gpt.plugins import load_plugin
 from gpt.runner.launch.exit_codes import DONE, RUNS_FAILED, WRONG
 from gpt.yaml_file import parse
@@ -23,6 +24,10 @@ def fetch_data(options: argparse.Namespace) -> int:
     return DONE
 
 
+STEP_MODES: dict[str, list[str]] = {"cpu": [], "cuda": ["compiled", "graph"]}
+"""ways of computing steps that are checked unless others are named; on a CPU each case takes a minute to compile"""
+
+
 def check_gradients(options: argparse.Namespace) -> int:
     """Compare the gradient norms of every engine and layout with one process; exit code 1 where one is wrong."""
     import torch
@@ -30,6 +35,7 @@ def check_gradients(options: argparse.Namespace) -> int:
     from gpt.runner.checks.gradient_parity import check_parity
     from gpt.runner.checks.parity_cases import cases
     from gpt.runner.checks.parity_page import save, table
+    from gpt.runner.checks.step_cases import step_cases
     from gpt.runner.stack import describe_stack
 
     device = find_device(options.device)
@@ -40,6 +46,10 @@ def check_gradients(options: argparse.Namespace) -> int:
     fitting = [case for case in cases() if case.ranks <= places]
     if len(fitting) < len(cases()):
         print(f"left out: {len(cases()) - len(fitting)} cases that need more than {places} GPUs", file=sys.stderr)
+    modes = STEP_MODES[device.type] if options.modes is None else options.modes.split(",")
+    if not set(modes) <= {*STEP_MODES[device.type], "compiled"}:
+        raise InputError(f"--modes: got {options.modes}, must be compiled, on a GPU also graph or compiled,graph")
+    fitting += step_cases(modes, device.type)
     parity = check_parity(device.type, fitting)
     answer({"holds": parity.holds, **asdict(parity)}, options.json, table(parity))
     if options.out:

@@ -31,7 +31,7 @@ TIMED: dict[str, Any] = {
     "optim": {"lr": 1e-3, "warmup_steps": 0},
     "train": {"steps": 50, "batch_size": 16, "eval_every": 50},
 }
-LONGEST_LAUNCH = 900
+LONGEST_LAUNCH = 1800
 """seconds"""
 
 
@@ -52,10 +52,14 @@ class Line:
     micro_batch_norm: float | None
     """None where there is no single process with the same micro-batches to compare with"""
     bound: float
+    fallbacks: int = 0
+    """times that the engine gave up its own way of computing steps"""
 
     @property
     def holds(self) -> bool:
-        """Whether no error is above the bound (a number that is not finite is)."""
+        """Whether no error is above the bound (a number that is not finite is), in the way that was asked for."""
+        if self.fallbacks:
+            return False
         errors = [self.layer_norm, self.loss, self.clip_scale, self.evaluation, self.micro_batch_norm or 0.0]
         return all(error <= self.bound for error in errors)
 
@@ -162,6 +166,7 @@ def compare(case: Case, results: Mapping[str, Any]) -> Line:
         float(_errors(mine["evaluation"], reference["evaluation"]).max()),
         error,
         case.bound,
+        mine["fallbacks"],
     )
 
 

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from gpt.config import RunConfig
 from gpt.data.batches import consecutive_windows, training_batch
+from gpt.model.intermediates import INTERMEDIATES
 from gpt.randomness import integers
 from gpt.runner.launch.accelerate import parent_command, read_launch
 from gpt.runner.launch.exit_codes import end_process
@@ -81,31 +82,38 @@ def answer(cases: dict[str, Any], engine: str, device: torch.device, ranks: Rank
             rival = parse(RunConfig, case["rival"], name)
             results[name] = step_time_ratios(config, rival, build)
         else:
-            results[name] = train_case(config, case["seed batches"], build)
+            results[name] = train_case(config, case["seed batches"], build, case.get("watched", False))
     return results
 
 
-def train_case(config: RunConfig, seed_batches: Sequence[Sequence[int]], build: Build) -> dict[str, Any]:
+def train_case(
+    config: RunConfig, seed_batches: Sequence[Sequence[int]], build: Build, watched: bool = False
+) -> dict[str, Any]:
     """Train seed batches, one seed batch after the other, and evaluate them.
+
+    Args:
+        watched: evaluate and probe after every step, and measure its update.
 
     Returns:
         Arrays with the axes [seed][step]... ([seed][window] for `evaluation`), seeds in the order of the seed batches,
-        and how they were computed.
+        how they were computed, and how often the engine fell back to another way.
     """
     keys = ("loss", "layer_norm", "clip_scale", "micro_batch_norm", "evaluation")
     measured: dict[str, list[Any]] = {key: [] for key in keys}
     windows = torch.from_numpy(consecutive_windows(TEXT[: WINDOWS * config.model.context + 1], config.model.context))
+    fallbacks = 0
     for seeds in seed_batches:
         engine = build(config, seeds)
-        outs = [
-            engine.train_step(
-                step,
-                batch_for(config, engine.samples, seeds, step),
-                learning_rate(step, config.train.steps, config.optim),
-                measure_updates=False,
-            )
-            for step in range(1, config.train.steps + 1)
-        ]
+        outs = []
+        for step in range(1, config.train.steps + 1):
+            batch = batch_for(config, engine.samples, seeds, step)
+            lr = learning_rate(step, config.train.steps, config.optim)
+            outs.append(engine.train_step(step, batch, lr, measure_updates=watched))
+            if watched:
+                engine.evaluate(windows[:4])
+                engine.observe(windows[:2, :-1], INTERMEDIATES)
+        engine.settle()
+        fallbacks += len(engine.take_events())
         columns = {
             "loss": torch.stack([out.loss_S for out in outs], dim=1),
             "layer_norm": torch.stack([out.layer_grad_norm_SL for out in outs], dim=1),
@@ -121,7 +129,7 @@ def train_case(config: RunConfig, seed_batches: Sequence[Sequence[int]], build: 
         size = engine.ranks.size
         how = {"engine": engine.name, "ranks": size, "micro_batches": len(engine.micro_batches) * size}
         engine.close()
-    return {**measured, **how}
+    return {**measured, **how, "fallbacks": fallbacks}
 
 
 def step_time_ratios(config: RunConfig, rival: RunConfig, build: Build) -> list[float]:

@@ -41,6 +41,8 @@ class Case:
     values: Mapping[str, Any] | None = None
     """fields that differ from `SMALL`"""
     bound: float = BOUND
+    watched: bool = False
+    """whether an evaluation and a probe come between steps, whose updates are measured"""
 
     @property
     def launch(self) -> tuple[int, str]:
@@ -57,6 +59,7 @@ class Case:
         return {
             "config": config.model_dump(mode="json"),
             "seed batches": [list(seed_batch) for seed_batch in self.seed_batches],
+            "watched": self.watched,
         }
 
 
