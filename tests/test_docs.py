@@ -51,6 +51,7 @@ NOT_RUN = {
     r"--processes 4": "more processes than two cores carry; tests/runner/test_ranks.py runs such layouts",
     r"gpt study publish out/full": "needs the studies at full size; tests/runner/test_publish.py publishes",
     r"^python -m pytest": "this very suite",
+    r"tests/simulation\.py": "ten minutes; tests/analysis/test_simulation.py runs a little of it",
     r"my_\w+\.yaml|--plugin ": "files of docs/extending.md; tests/test_extending.py writes them and runs the page",
 }
 """Commands that are not run here, by what is in them, and why; those of gpt must still have options that it takes."""

@@ -33,6 +33,7 @@ from gpt.analysis.seed_variance import decompose
 from gpt.analysis.statistics.contrasts import CorrectedContrast
 from gpt.analysis.statistics.noise_floor import noise_floor
 from gpt.analysis.statistics.paired import mean_interval, paired_contrast
+from gpt.analysis.statistics.planning import planning
 from gpt.analysis.summaries import summaries
 from gpt.analysis.treatment import treatment
 from gpt.analysis.verdicts import corrected_contrasts, looks_of
@@ -133,6 +134,7 @@ def _contrast(
         equivalence=corrected.equivalence,
         shape=corrected.shape,
         over_text=interval_over_text(results.metric, setting.groups[0], group),
+        planning=planning(contrast.paired, contrast.smallest_effect, corrected.family),
     )
 
 

@@ -17,6 +17,7 @@ from gpt.analysis.statistics.failures import DivergenceContrast, RankContrast
 from gpt.analysis.statistics.noise_floor import NoiseFloor
 from gpt.analysis.statistics.over_text import TextInterval
 from gpt.analysis.statistics.paired import Interval, MeanInterval, PairedContrast, Verdict
+from gpt.analysis.statistics.planning import Planning
 from gpt.analysis.statistics.skewness import Skewness
 from gpt.analysis.statistics.variance import Components, Shared
 from gpt.errors import InputError
@@ -352,6 +353,8 @@ class ContrastFindings:
     """of the differences"""
     over_text: TextInterval | None = None
     """of the mean difference on other text, the seeds as they are; None where no test window was kept"""
+    planning: Planning | None = None
+    """pairs that a further study needs"""
 
     @property
     def places(self) -> int:

@@ -68,6 +68,23 @@ def status_of(folder: "StudyFolder") -> "StudyStatus":
     return study_status(folder, results.study.seeds, look_text(results))
 
 
+def show_power(options: argparse.Namespace) -> int:
+    """From finished pilots, say how many pairs a further study needs."""
+    from gpt.analysis.collect import collect
+    from gpt.analysis.pilot import study_power
+    from gpt.analysis.verdicts import needed
+    from gpt.records.formatting import listed
+    from gpt.study.folder import refuse_corrupt
+
+    folders = started(options.out)
+    named = [folder for folder in folders if options.study in (None, folder.name)]
+    if not named:
+        raise InputError(f"--study: got {options.study}, must be one of {listed([folder.name for folder in folders])}")
+    refuse_corrupt(named)
+    answer([study_power(needed(collect(folder))) for folder in named], options.json)
+    return DONE
+
+
 def report_studies(options: argparse.Namespace) -> int:
     """Write the reports of a folder's studies again and print their findings."""
     from gpt.report.build import print_findings

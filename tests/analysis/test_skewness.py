@@ -30,23 +30,30 @@ def test_of_lognormal_differences_most_are_called_skewed():
     assert np.mean(found) > 0.6
 
 
-def test_johnsons_t_is_the_t_test_of_symmetric_differences():
+def test_halls_t_is_the_t_test_of_symmetric_differences():
     values = np.array([-2.0, -1.0, 0.0, 1.0, 2.0]) + 1.3
-    assert skewness(values).p_johnson == pytest.approx(stats.ttest_1samp(values, 0).pvalue)
+    assert skewness(values).p_hall == pytest.approx(stats.ttest_1samp(values, 0).pvalue)
 
 
 @pytest.mark.parametrize("n", [8, 10])
-def test_of_skewed_differences_without_a_mean_johnsons_t_rejects_fewer(n):
+def test_of_skewed_differences_without_a_mean_halls_t_rejects_fewer(n):
     differences = np.exp(RNG.normal(size=(4000, n))) - math.exp(0.5)
-    johnson = np.mean([skewness(values).p_johnson <= 0.05 for values in differences])
+    hall = np.mean([skewness(values).p_hall <= 0.05 for values in differences])
     plain = (stats.ttest_1samp(differences, 0, axis=1).pvalue <= 0.05).mean()
-    assert johnson < 0.1 < 0.14 < plain
+    assert hall < 0.1 < 0.14 < plain
 
 
-def test_johnsons_t_does_not_care_about_sign_or_unit():
+def test_halls_t_rises_with_the_mean_however_skewed():
+    values = -np.array([0.0, 0.0, 0.1, 0.1, 0.2, 0.3, 0.9, 3.0])
+    p = [skewness(values + shift).p_hall for shift in np.linspace(1.0, 20.0, 40)]
+    assert (np.diff(p) <= 1e-12).all()
+    assert p[-1] < 1e-4
+
+
+def test_halls_t_does_not_care_about_sign_or_unit():
     values = RNG.exponential(size=9) - 0.5
-    assert skewness(-values).p_johnson == pytest.approx(skewness(values).p_johnson)
-    assert skewness(1e-6 * values).p_johnson == pytest.approx(skewness(values).p_johnson)
+    assert skewness(-values).p_hall == pytest.approx(skewness(values).p_hall)
+    assert skewness(1e-6 * values).p_hall == pytest.approx(skewness(values).p_hall)
     assert skewness(-values).skewness == -skewness(values).skewness
 
 
@@ -54,7 +61,7 @@ def test_johnsons_t_does_not_care_about_sign_or_unit():
 def test_differences_without_a_shape_have_none(values):
     found = skewness(values)
     assert math.isnan(found.skewness)
-    assert math.isnan(found.p_johnson)
+    assert math.isnan(found.p_hall)
     assert not found.skewed
 
 

@@ -73,3 +73,19 @@ def test_looks_that_do_not_rise_to_all_seeds_are_refused(study: Path, looks: str
     assert code == 2
     assert "must be rising numbers of seeds, from 2 to all 8 of `seeds`" in said
     assert said.count("\n") == 1
+
+
+def test_check_says_what_each_look_can_end(study: Path) -> None:
+    code, said = gpt("study", "check", study, home=study.parent)
+    assert code == 0
+    assert "at 2 pairs: can end nothing" in said
+    assert "at 7 pairs: different at p = 0.033 as the first contrast, 0.033 as the last" in said
+
+
+def test_power_answers_from_the_finished_study(study: Path, finished: Path) -> None:
+    code, said = gpt("study", "power", finished, "--study", "other", home=study.parent)
+    assert (code, said.count("\n")) == (2, 1)
+    assert "--study: got other, must be one of tiny" in said
+    code, said = gpt("study", "power", finished, home=study.parent)
+    assert code == 2  # a variant never survived
+    assert "no contrast has two pairs yet" in said

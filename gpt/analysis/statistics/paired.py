@@ -165,7 +165,7 @@ def paired_contrast(
         probability_b_lower=float(np.mean(kept < 0) + 0.5 * np.mean(kept == 0)) if n else math.nan,
         minimum_detectable_d_z=detectable,
         minimum_detectable_difference=detectable * sd,
-        p_equivalence=_equivalence_p(mean, sd, n, smallest_effect),
+        p_equivalence=equivalence_p(mean, sd, n, smallest_effect),
         differences=differences.tolist(),
     )
 
@@ -414,7 +414,7 @@ def _upper_tail(mean: float, sd: float, n: int) -> float:
     return float(stats.t.sf(mean / sd * math.sqrt(n), n - 1))
 
 
-def _equivalence_p(mean: float, sd: float, n: int, smallest_effect: float | None) -> float:
+def equivalence_p(mean: float, sd: float, n: int, smallest_effect: float | None) -> float:
     """The larger p of the one-sided tests for mean > -smallest_effect and mean < smallest_effect."""
     if smallest_effect is None:
         return math.nan

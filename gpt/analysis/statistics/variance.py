@@ -15,6 +15,7 @@ to 98.5 % of 1,500 simulated tables, at 3 by 3, 5 by 5 and 10 by 10 seeds and se
 them, and at 3 by 8 seeds and four of them; tests/study/test_variance.py measures it again.
 """
 
+import itertools
 import math
 from dataclasses import dataclass
 from functools import cache
@@ -166,6 +167,19 @@ def detectable_sd(levels: int, others: int, power: float = 0.8, alpha: float = 0
 
     dfs = levels - 1, (levels - 1) * (others - 1)
     return math.sqrt((stats.f.isf(alpha, *dfs) / stats.f.ppf(1 - power, *dfs) - 1) / others)
+
+
+def seed_power(levels: int, others: int, ratio: float, alpha: float = 0.05) -> float:
+    """Probability that the F test finds a seed's effect whose sd is so many times the residual's: `detectable_sd`."""
+    from scipy import stats
+
+    dfs = levels - 1, (levels - 1) * (others - 1)
+    return float(stats.f.sf(stats.f.isf(alpha, *dfs) / (1 + others * ratio**2), *dfs))
+
+
+def square_design(ratio: float, wanted: float = 0.8) -> int:
+    """How many seeds of either kind, crossed with as many of the other, find an effect of such a ratio."""
+    return next(n for n in itertools.count(FEWEST_SEEDS) if seed_power(n, n, ratio) >= wanted)
 
 
 def sd_factors(df: int, confidence: float = 0.95) -> tuple[float, float]:

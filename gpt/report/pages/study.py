@@ -11,11 +11,13 @@ from gpt.analysis.statistics.paired import MeanInterval
 from gpt.records.formatting import MISSING, count, fixed, percent, short, signed
 from gpt.report.pages.markup import fenced, held, plain, table
 from gpt.report.pages.noise_scale import noise_section
+from gpt.report.pages.precision import precision_section
 from gpt.report.pages.provenance import made
 from gpt.report.pages.seed_variance import crossed_section
 from gpt.report.pages.tables import COLUMNS, answers, contrast_notes, row, text_notes, warnings
 from gpt.report.text.limitations import limitations
 from gpt.report.text.observations import observations
+from gpt.report.text.precision import look_words
 from gpt.report.text.proof import LIMITS, control_text, treatment_texts
 from gpt.report.text.seed_variance import decomposed
 
@@ -48,6 +50,7 @@ def page(
         [f"# {study.name}", "", f"**{plain(study.question)}**", *held(study), "", BESIDE],
         _answer(findings),
         _table(findings),
+        precision_section(findings),
         crossed_section(findings),
         _seeds(findings, links),
         _proof(findings),
@@ -68,6 +71,8 @@ def _answer(findings: Findings) -> list[str]:
     if not findings.complete:
         done = f"{findings.runs.finished} of {findings.runs.planned} runs have finished"
         lines += [f"> **Incomplete: {done}.** What follows rests on those alone.", ""]
+    if words := look_words(findings):
+        lines += [f"{words}.", ""]
     return [*lines, *(f"- **{verdict}**: {text}" for verdict, text in answers(findings))]
 
 

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 import torch
 
 from gpt.analysis.statistics.contrasts import ALPHA
-from gpt.analysis.statistics.paired import detectable_d_z, fewest_pairs, smallest_p
-from gpt.analysis.statistics.variance import detectable_sd, sd_factors
+from gpt.analysis.statistics.paired import detectable_d_z, fewest_pairs, power, smallest_p
+from gpt.analysis.statistics.sequential import bounds
+from gpt.analysis.statistics.variance import detectable_sd, sd_factors, seed_power, square_design
 from gpt.config import RunConfig
 from gpt.data.batches import consecutive_windows, training_batch
 from gpt.data.dataset import Dataset
@@ -22,6 +23,8 @@ from gpt.study.spec import Kind, Scalar, Study
 from gpt.train.engines.single_process import SingleProcessEngine
 
 VARIANTS: dict[Kind, str] = {"contrasts": "variants", "components": "order seeds"}
+HALF = 0.5
+"""the smaller of the effects whose power is said, in standard deviations"""
 TIMED_STEPS = 3
 """training steps of each model and batch that the estimate of a study's duration rests on"""
 
@@ -36,6 +39,32 @@ class VariantSize:
 
     def __str__(self) -> str:
         return f"{_span(self.parameters)} parameters, {_span(self.training_flops_per_token)} training FLOPs a token"
+
+
+@dataclass(frozen=True)
+class PlannedLook:
+    """A look that may end the study."""
+
+    pairs: int
+    bound_first: float
+    """p at or below which a contrast is different, as the first of its family by Holm's method"""
+    bound_last: float
+    """the same as the last of its family"""
+    smallest_p: float
+    """that the sign-flip test can give with so many pairs"""
+    fewest_pairs: int
+    """that a claim of equality takes"""
+
+    def __str__(self) -> str:
+        if self.pairs < self.fewest_pairs and self.smallest_p > self.bound_last:
+            return f"at {count(self.pairs, 'pair')}: can end nothing"
+        if self.smallest_p > self.bound_first:
+            can = f"p = {self.smallest_p:.2g} at least, for which it takes {self.bound_first:.2g}"
+            return f"at {count(self.pairs, 'pair')}: can tell no contrast different ({can}), but equality"
+        return (
+            f"at {count(self.pairs, 'pair')}: different at p = {self.bound_first:.2g} as the first contrast, "
+            f"{self.bound_last:.2g} as the last"
+        )
 
 
 @dataclass(frozen=True)
@@ -68,6 +97,11 @@ class Preflight:
     """that the sign-flip test can give with one pair for each seed"""
     detectable_d_z: float
     """at a power of 80 %, by the paired t test at 0.05, not corrected"""
+    power: dict[str, float]
+    """how probably a true effect is found, by its size: a contrast's d_z, as the first step of the correction for their
+    number; of a study of seeds, the sd of the initial weights over the residual's"""
+    looks: list[PlannedLook]
+    """none where the study is judged when every run is done"""
 
     def __str__(self) -> str:
         """A few lines for a person who is about to spend hours on this."""
@@ -111,8 +145,14 @@ class Preflight:
             ]
         return [
             f"  can detect  d_z of {self.detectable_d_z:.2f} at 80 % power (paired t test, alpha {ALPHA:g}, before "
-            f"correction); the sign-flip test can reach p = {self.smallest_p:.2g}, for {contrasts}"
+            f"correction); the sign-flip test can reach p = {self.smallest_p:.2g}, for {contrasts}",
+            f"  power       for a true d_z of {self._powers()} (at {ALPHA / self.contrasts:.2g}, the first step of the "
+            f"correction)",
+            *(f"  {'looks' if not i else '':<11} {look}" for i, look in enumerate(self.looks)),
         ]
+
+    def _powers(self) -> str:
+        return ", ".join(f"{size}: {100 * power:.0f} %" for size, power in self.power.items())
 
     def _precision(self) -> list[str]:
         """How well a table of runs this large tells the sources of their spread."""
@@ -124,6 +164,8 @@ class Preflight:
             "  answers     which share of the variance between runs is initial weights, data order, or the residual",
             f"  can detect  a seed's effect whose sd is {init:.2f} (initial weights) or {order:.2f} (order) times the "
             f"residual's, at 80 % power (F test, alpha {ALPHA:g})",
+            f"  power       for initial weights whose sd is so many times the residual's: {self._powers()}; "
+            f"{square_design(HALF)} x {square_design(HALF)} seeds find {HALF:g} with 80 %",
             f"  precision   95 % intervals of an sd reach from {low:.2f} to {high:.2f} times the estimate for the "
             f"residual, at best from {init_low:.2f} to {init_high:.2f} for the weights and {order_low:.2f} to "
             f"{order_high:.2f} for the order",
@@ -136,6 +178,7 @@ def preflight(study: Study, runs: Sequence[PlannedRun], corpora: Corpora) -> Pre
     unique = {run.fingerprint: run for run in runs}
     settings = [dict(setting) for setting in settings_of(study.settings)]
     val_NT, test_NT = (consecutive_windows(text, study.base.model.context) for text in (data.val, data.test))
+    contrasts = (len(study.variants) - 1) * len(settings) if study.kind == "contrasts" else 0
     return Preflight(
         name=study.name,
         question=study.question,
@@ -151,10 +194,32 @@ def preflight(study: Study, runs: Sequence[PlannedRun], corpora: Corpora) -> Pre
         test_windows=len(test_NT),
         metric=study.metric,
         smallest_effect=study.smallest_effect,
-        contrasts=(len(study.variants) - 1) * len(settings) if study.kind == "contrasts" else 0,
+        contrasts=contrasts,
         smallest_p=smallest_p(len(study.seeds)),
         detectable_d_z=detectable_d_z(len(study.seeds)),
+        power=_power(study, contrasts),
+        looks=_looks(study, contrasts),
     )
+
+
+def _power(study: Study, contrasts: int) -> dict[str, float]:
+    """Power of the paired t test by d_z, 0 where sign flips cannot reach its level; or of the F test by sd ratio."""
+    pairs = len(study.seeds)
+    if study.kind == "components":
+        return {f"{ratio:g}": seed_power(pairs, len(study.variants), ratio) for ratio in (HALF, 1.0)}
+    level = ALPHA / contrasts
+    reached = smallest_p(pairs) <= level
+    return {f"{d_z:g}": power(pairs, d_z, level) if reached else 0.0 for d_z in (HALF, 1.0, 1.5)}
+
+
+def _looks(study: Study, contrasts: int) -> list[PlannedLook]:
+    if not study.looks:
+        return []
+    ends = zip(study.looks, bounds(study.looks, ALPHA / contrasts), bounds(study.looks, ALPHA), strict=True)
+    return [
+        PlannedLook(pairs, first, last, smallest_p(pairs), fewest_pairs(ALPHA / contrasts))
+        for pairs, first, last in ends
+    ]
 
 
 def _size(variant: Scalar, runs: Sequence[PlannedRun], data: Dataset) -> VariantSize:

@@ -1,0 +1,83 @@
+"""What a pilot study says of how many seeds a further one needs."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from gpt.analysis.collect import Results
+from gpt.analysis.statistics.planning import PairsNeeded, Planning, planning
+from gpt.analysis.verdicts import corrected_contrasts
+from gpt.errors import InputError
+from gpt.records.formatting import count
+
+
+@dataclass(frozen=True)
+class ContrastPower:
+    """One contrast of the pilot."""
+
+    a: str
+    b: str
+    setting: str
+    """`optim.lr = 0.001`; empty where nothing is crossed"""
+    pairs: int
+    """that survived in both variants"""
+    difference: float
+    """mean of b - a, metric units"""
+    planning: Planning
+
+
+@dataclass(frozen=True)
+class StudyPower:
+    """A pilot as `gpt study power` answers."""
+
+    name: str
+    metric: str
+    unit: str
+    contrasts: list[ContrastPower]
+
+    def __str__(self) -> str:
+        lines = [f"{self.name}: pairs that find a true difference of {self.metric}, in {self.unit}"]
+        for each in self.contrasts:
+            found = each.planning
+            setting = f", {each.setting}" if each.setting else ""
+            lines += [
+                f"  {each.b} vs {each.a}{setting}: sd of {count(each.pairs, 'difference')} {found.sd.sd:.3g} "
+                f"(95 % interval {found.sd.low:.3g} to {found.sd.high:.3g})",
+                *_needed("smallest that matters", found.smallest_effect),
+                *_needed("observed", found.observed_effect),
+            ]
+        return "\n".join([
+            *lines,
+            f"by the paired t test at {self.contrasts[0].planning.alpha:.3g}, the first step of Holm's correction; in "
+            f"brackets with the sd at the ends of its interval",
+        ])  # fmt: skip
+
+
+def _needed(words: str, needed: Sequence[PairsNeeded]) -> list[str]:
+    sizes = [f"{pairs(each.pairs)} [{pairs(each.low)}, {pairs(each.high)}] at {each.power:.0%}" for each in needed]
+    return [f"    {needed[0].effect:.3g} ({words}): {', '.join(sizes)}"] if needed else []
+
+
+def pairs(number: int | None) -> str:
+    return "> 10,000" if number is None else f"{number:,}"
+
+
+def study_power(results: Results) -> StudyPower:
+    """Pairs for 80 and 90 % power at the smallest and the observed effect of every contrast.
+
+    Raises:
+        InputError: the study has no contrasts, or none with two pairs.
+    """
+    study = results.study
+    if study.kind == "components":
+        raise InputError(f"{study.name}: has no contrasts; its report says how many pairs shared seeds take")
+    contrasts = []
+    for each in corrected_contrasts(results):
+        contrast = each.contrast
+        if found := planning(contrast.paired, study.smallest_effect, each.family):
+            contrasts.append(ContrastPower(
+                contrast.a, contrast.b, contrast.setting, contrast.paired.n, contrast.paired.mean_difference, found
+            ))  # fmt: skip
+    if not contrasts:
+        raise InputError(f"{study.name}: no contrast has two pairs yet, which a spread takes")
+    metric = results.metric
+    return StudyPower(study.name, metric.title, metric.scalar.unit, contrasts)
