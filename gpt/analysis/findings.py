@@ -353,7 +353,7 @@ class ContrastFindings:
     """of the differences"""
     over_text: TextInterval | None = None
     """of the mean difference on other text, the seeds as they are; None where no test window was kept"""
-    planning: Planning | None = None
+    planning: Measured[Planning] | None = None
     """pairs that a further study needs"""
 
     @property

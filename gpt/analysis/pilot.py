@@ -1,5 +1,6 @@
 """What a pilot study says of how many seeds a further one needs."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -57,8 +58,8 @@ def _needed(words: str, needed: Sequence[PairsNeeded]) -> list[str]:
     return [f"    {needed[0].effect:.3g} ({words}): {', '.join(sizes)}"] if needed else []
 
 
-def pairs(number: int | None) -> str:
-    return "> 10,000" if number is None else f"{number:,}"
+def pairs(number: int | float) -> str:
+    return "> 10,000" if math.isnan(number) else f"{number:,}"
 
 
 def study_power(results: Results) -> StudyPower:

@@ -11,16 +11,16 @@ POWERS = (0.8, 0.9)
 
 @dataclass(frozen=True)
 class PairsNeeded:
-    """Pairs that find a true difference; None: more than 10,000."""
+    """Pairs that find a true difference; NaN: more than 10,000."""
 
     effect: float
     """the true difference, metric units"""
     power: float
     """probability of finding it"""
-    pairs: int | None
-    low: int | None
+    pairs: int | float
+    low: int | float
     """with the sd at the lower end of its interval"""
-    high: int | None
+    high: int | float
     """with the sd at the upper end"""
 
 
@@ -50,11 +50,13 @@ def planning(contrast: PairedContrast, smallest_effect: float, family: int, alph
     sd = Spread(contrast.sd_difference, low * contrast.sd_difference, high * contrast.sd_difference)
     level = alpha / max(1, family)
 
+    def pairs(spread: float, effect: float, power: float) -> int | float:
+        found = pairs_needed(spread, effect, level, power)
+        return math.nan if found is None else found
+
     def needed(effect: float) -> list[PairsNeeded]:
-        return [
-            PairsNeeded(effect, power, *(pairs_needed(each, effect, level, power) for each in (sd.sd, sd.low, sd.high)))
-            for power in POWERS
-        ]
+        spreads = (sd.sd, sd.low, sd.high)
+        return [PairsNeeded(effect, power, *(pairs(each, effect, power) for each in spreads)) for power in POWERS]
 
     observed = abs(contrast.mean_difference)
     return Planning(sd, level, needed(smallest_effect), needed(observed) if math.isfinite(observed) else [])
