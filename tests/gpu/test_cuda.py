@@ -11,8 +11,13 @@ from reference import VOCABULARY, run_config, text
 
 from gpt.config import RunConfig
 from gpt.data.batches import training_batch
+from gpt.runner.checks.gradient_parity import check_parity
+from gpt.runner.checks.parity_cases import cases
+from gpt.runner.checks.step_cases import step_cases
+from gpt.runner.stack import describe_stack
 from gpt.train.engines.engine import StepOut
 from gpt.train.engines.single_process import SingleProcessEngine
+from gpt.train.engines.step_modes import STEP_MODES
 
 pytestmark = [
     pytest.mark.gpu,
@@ -56,9 +61,45 @@ def test_a_study_on_a_gpu_seed_batches_its_seeds_and_says_so(tiny_study: Path, t
     assert max(together) == min(3, -(-6 // torch.cuda.device_count()))
 
 
-def test_gradient_parity_holds_on_a_gpu() -> None:
-    from gpt.runner.checks.gradient_parity import check_parity
-    from gpt.runner.checks.parity_cases import cases
+@pytest.mark.parametrize("mode", ["compiled", "graph"])
+def test_fast_steps_are_the_plain_ones_and_a_fault_is_computed_again(mode: str) -> None:
+    plain_config, config = (run_config(train={"step": step}, dropout=0.2, norm_placement="post") for step in
+                            ("eager", mode))  # fmt: skip
+    windows = torch.from_numpy(training_batch(TRAIN, [0], 0, range(4), 12)[0])
+    plain, fast = (
+        STEP_MODES[c.train.step](c, VOCABULARY, (3, 0), torch.device("cuda")) for c in (plain_config, config)
+    )
+    for step in range(1, 9):
+        batch = torch.from_numpy(training_batch(TRAIN, (3, 0), step, fast.samples, config.model.context))
+        outs = [engine.train_step(step, batch, 1e-3, measure_updates=step % 2 == 0) for engine in (plain, fast)]
+        if step % 3 == 0:
+            for engine in (plain, fast):
+                engine.evaluate(windows)
+                engine.observe(windows[:, :-1], ["residual", "attention"])
+        fast.settle()
+        torch.testing.assert_close(outs[1].loss_S, outs[0].loss_S, rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(outs[1].layer_grad_norm_SL, outs[0].layer_grad_norm_SL, rtol=1e-3, atol=1e-5)
+    assert fast.take_events() == []
+    with torch.no_grad():  # a fault that no weight explains: the device says that a step was not finite
+        fast._held.fill_(1.0)
+    batch = torch.from_numpy(training_batch(TRAIN, (3, 0), 9, fast.samples, config.model.context))
+    expected, out = (engine.train_step(9, batch, 1e-3, measure_updates=False) for engine in (plain, fast))
+    fast.settle()
+    assert [event["step"] for event in fast.take_events()] == [9]
+    torch.testing.assert_close(out.loss_S, expected.loss_S, rtol=1e-4, atol=1e-5)
 
+
+def test_cudnns_attention_is_off_and_the_stack_says_what_is_on() -> None:
+    SingleProcessEngine(run_config(), VOCABULARY, (0,), torch.device("cuda"))
+    assert not torch.backends.cuda.cudnn_sdp_enabled()
+    assert describe_stack(torch.device("cuda"))["sdpa"] == "flash, mem_efficient, math"
+
+
+def test_compiled_steps_and_graphs_of_every_part_hold_on_a_gpu() -> None:
+    found = check_parity("cuda", step_cases(["compiled", "graph"], "cuda"))
+    assert found.holds, [line for line in found.lines if not line.holds]
+
+
+def test_gradient_parity_holds_on_a_gpu() -> None:
     found = check_parity("cuda", [case for case in cases() if case.ranks <= torch.cuda.device_count()])
     assert found.holds, [line for line in found.lines if not line.holds]

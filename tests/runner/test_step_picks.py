@@ -150,5 +150,5 @@ def test_a_compiled_run_has_the_losses_of_the_plain_one_and_says_how_it_was_comp
     assert plain.root.name != fast.root.name
     assert records(tmp_path / "compiled").keys()
     for row, twin in zip(rows_of(plain), rows_of(fast), strict=True):
-        for key in ("train/loss", "val/loss"):
-            assert row.get(key) == pytest.approx(twin.get(key), rel=1e-4), (key, row["step"])
+        for key in row.keys() & {"train/loss", "grad/norm", "val/loss"}:
+            assert row[key] == pytest.approx(twin[key], rel=1e-4), (key, row["step"])

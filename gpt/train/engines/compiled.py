@@ -210,6 +210,7 @@ class CompiledEngine(SingleProcessEngine):
     def load(self, step: int, state: State) -> None:
         self.settle()
         super().load(step, state)
+        self._alive_S.fill_(True)
 
 
 def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
