@@ -2,6 +2,7 @@
 
 import re
 
+import numpy as np
 import pytest
 import reported as reported_studies
 import seeds
@@ -9,11 +10,14 @@ from synthetic import Outcome
 from test_build import links_of, rows_below
 from test_publish_readme import README
 
+from gpt.analysis.build import build_findings
+from gpt.analysis.collect import collect
 from gpt.analysis.findings import Findings
 from gpt.records.formatting import fixed
 from gpt.report.build import build_report, print_findings
+from gpt.report.pages.seed_variance import crossed_section
 from gpt.report.publish import publish, published, render, render_takeaways, update
-from gpt.report.text.seed_variance import spread_sentences, spread_verdict
+from gpt.report.text.seed_variance import source_names, spread_sentences, spread_verdict
 from gpt.runner.checks.verify import verify
 from gpt.study.study_file import load_study
 
@@ -152,3 +156,19 @@ def test_figures_have_the_same_bytes_whenever_they_are_drawn(written, tmp_path):
     for name in FIGURES:
         here, there = (f.report / "figures" / f"{name}.png" for f in (folder, again))
         assert here.read_bytes() == there.read_bytes()
+
+
+def test_a_source_that_the_f_test_does_not_find_has_no_share(tmp_path):
+    table = np.random.default_rng(3).normal(size=(5, 5))
+
+    def chance(run):
+        return Outcome(float(1.6 + 0.01 * table[run.seed, run.variant]), start=4.2, first_loss=4.1 + 0.01 * run.variant)
+
+    findings = build_findings(collect(seeds.write(tmp_path, chance)))
+    (setting,) = findings.settings
+    said = crossed_section(findings)
+    for source in ("init", "order", "residual"):
+        name = source_names(findings.study, setting)[source]
+        row = next(line for line in said if line.startswith(f"| {name} |"))
+        assert ("cannot be told" in row) == (getattr(setting.components.split, source).p > 0.05)
+    assert setting.components.split.init.p > 0.05

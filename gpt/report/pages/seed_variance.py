@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from gpt.analysis.findings import Findings, Source, SpreadFindings, StudyFindings
 from gpt.analysis.seed_variance import SHARED, SOURCES
+from gpt.analysis.statistics.contrasts import ALPHA
 from gpt.analysis.statistics.variance import Component, Components, Spread
 from gpt.records.catalogue import Entry
 from gpt.records.formatting import MISSING, count, fixed, p_run, short
@@ -92,6 +93,11 @@ def share(component: Component) -> str:
     return MISSING if math.isnan(component.share) else f"{100 * component.share:.0f} %"
 
 
+def told_share(component: Component) -> str:
+    """The share, or that none can be told: the estimate is then chance, and only the interval's upper end says much."""
+    return "cannot be told" if component.p > ALPHA else share(component)
+
+
 def share_interval(component: Component) -> str:
     if math.isnan(component.share_low):
         return MISSING
@@ -107,7 +113,7 @@ def _components(split: Components, words: Mapping[Source, str], places: int) -> 
     for source in SOURCES:
         part: Component = getattr(split, source)
         rows.append([
-            words[source], share(part), share_interval(part), fixed(part.spread.sd, places),
+            words[source], told_share(part), share_interval(part), fixed(part.spread.sd, places),
             sd_interval(part.spread, places), short(part.estimate), short(part.f),
             p_run(part.p), str(part.df),
         ])  # fmt: skip
@@ -158,8 +164,10 @@ def _notes(study: StudyFindings) -> list[str]:
         f"{count(len(study.variants), 'order seed')}, once, for a run with the same two seeds has the same bits.",
         "- **share**, **sd**, **variance**: two-way random effects without replication, estimated by the analysis of "
         "variance. The variance is unbiased, so that chance can make it negative where the truth is small; share and "
-        "sd then count it as 0. Intervals are generalized confidence intervals (Weerahandi 1993; Hannig, Iyer and "
-        "Patterson 2006). **F**, **p**: exact test that a source adds nothing; not corrected for there being two.",
+        "sd then count it as 0. A share *cannot be told* where the F test does not tell the source from none: there "
+        "the interval alone says how much it may be. Intervals are generalized confidence intervals (Weerahandi 1993; "
+        "Hannig, Iyer and Patterson 2006). **F**, **p**: exact test that a source adds nothing; not corrected for "
+        "there being two.",
         "- **residual** is what a pair of seeds does that neither seed does alone. **one run**: a run with two new "
         "seeds, about the mean over all seeds.",
         "- **sd of a difference**: between one run of either variant where neither variant is better, if what a shared "
