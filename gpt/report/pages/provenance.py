@@ -6,7 +6,8 @@ from typing import Any
 from ruamel.yaml import YAML
 
 from gpt.analysis.findings import DataFindings, Findings, LayoutFindings, StudyFindings
-from gpt.records.formatting import count
+from gpt.config import SOURCES
+from gpt.records.formatting import count, listed
 from gpt.report.pages.markup import fenced, table
 
 BASE = "base.yaml"
@@ -35,7 +36,8 @@ def made(findings: Findings) -> list[str]:
 def made_of(findings: Findings) -> list[tuple[str, str]]:
     """Text, split, stack, layouts and hardware: what, and which."""
     data, study = findings.data, findings.study
-    rows = [("text", f"`{study.base['data.source']}`, SHA-256 `{data.sha256}`")]
+    texts = [f"`{study.base[key]}`" for key in SOURCES if study.base.get(key) is not None]
+    rows = [("text", f"{listed(texts)}, SHA-256 {'' if len(texts) == 1 else 'of their hashes '}`{data.sha256}`")]
     if data.vocabulary is not None:
         rows.append((
             "split",

@@ -114,7 +114,7 @@ def _over_text() -> list[str]:
     return [
         "- **over text**: the table's interval says how far the difference would move with other seeds, this one how "
         "far with other text of the kind: a moving-block bootstrap over test windows of the difference averaged over "
-        "seeds. A difference that both keep clear of zero is neither luck of the seeds nor of these pages."
+        "seeds. A difference that only one of the two keeps clear of zero may be luck of the other."
     ]
 
 
