@@ -178,8 +178,9 @@ def test_train_check_sample_and_status_work_together(
     assert code == 0, trained
     run = Path(trained.split("done: ")[1].strip())
     rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
-    lowest, step = min((row["val/loss"], row["step"]) for row in rows if "val/loss" in row)
-    assert f"lowest validation loss: {lowest:.4f} nats per character, at step {step}\n" in trained
+    lowest, step, test = min((row["val/loss"], row["step"], row["test/loss"]) for row in rows if "val/loss" in row)
+    line = f"lowest validation loss: {lowest:.4f} nats per character, at step {step}; test loss there: {test:.4f}\n"
+    assert line in trained
     assert json.loads((run / "status.json").read_text())["state"] == "done"
     code, said, _ = gpt(capsys, "sample", run, "--prompt", "First", "--characters", "9")
     assert code == 0
