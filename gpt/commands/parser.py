@@ -15,8 +15,8 @@ from gpt.errors import RENAMED, InputError
 from gpt.runner.launch.exit_codes import BAD_INPUT, DONE
 
 PACKAGES = ("torch", "accelerate", "deepspeed", "wandb")
-EXIT_CODES = """exit codes: 0 done; 1 a gradient norm or a record is wrong, or a launch lost a rank; 2 bad input (one
-line); 3 some runs failed (named); 75 stopped on request (run again to resume); 141 the reader closed the output"""
+EXIT_CODES = """exit codes: 0 done; 1 a gradient norm, a record or a loss is wrong, or a launch lost a rank; 2 bad input
+(one line); 3 some runs failed (named); 75 stopped on request (run again to resume); 141 the reader closed the output"""
 
 
 def whole(text: str) -> int:
