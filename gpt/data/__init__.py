@@ -1,4 +1,4 @@
-"""Texts by name, tokenizers, batches."""
+"""Texts by name, tokenizers, the order of batches."""
 
 from gpt.registry import import_modules
 

@@ -1,4 +1,4 @@
-"""Measurements that never change training."""
+"""Measurements inside the model, on fixed text, which never change training; each file here adds some."""
 
 from gpt.registry import import_modules
 

@@ -1,0 +1,1 @@
+"""A study file, read and checked; the runs that it plans; the folder that keeps both."""

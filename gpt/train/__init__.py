@@ -1,0 +1,1 @@
+"""The training loop and what it needs: engines, optimizers, evaluation, checkpoints, events, samples."""

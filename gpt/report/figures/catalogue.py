@@ -1,4 +1,4 @@
-"""Every figure of a report. A file of this folder adds its own: a function under `@figure`, from findings to a spec."""
+"""Every figure of a report. A file of this folder adds one: a function from findings to a spec, under an `Entry`."""
 
 import importlib
 import pkgutil

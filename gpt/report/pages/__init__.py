@@ -1,0 +1,1 @@
+"""The pages of a report and their tables, as Markdown and HTML."""

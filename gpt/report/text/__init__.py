@@ -1,0 +1,1 @@
+"""Sentences about findings: verdicts, observations, limitations, takeaways."""
