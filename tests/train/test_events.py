@@ -60,7 +60,7 @@ def test_nothing_is_a_spike_before_there_is_a_history() -> None:
     assert events(rows(losses, 1.9))[0] == []
 
 
-@pytest.mark.parametrize("key", ["train/loss", "grad/norm", "val/loss"])
+@pytest.mark.parametrize("key", ["train/loss", "grad/norm", "val/loss", "test/loss"])
 @pytest.mark.parametrize("value", [math.nan, math.inf, None])
 def test_a_number_that_is_not_finite_makes_a_run_diverged(key: str, value: float | None) -> None:
     made = rows(falling(50))
