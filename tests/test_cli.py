@@ -170,6 +170,8 @@ def test_train_check_sample_and_status_work_together(
     for expected in (
         "model.norm_placement alone: pre, post",
         "2 variants x 1 setting x 3 seeds",
+        "25 windows of validation text for choices, 24 windows of test text for the verdict alone",
+        "test/loss.at_best_val; a difference below 0.01 would not matter",
         "and for 1 contrast it takes 0.05 or less, and thus 6 seeds",
     ):
         assert expected in said

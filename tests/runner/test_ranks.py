@@ -99,8 +99,7 @@ def check_alike(first: Any, second: Any, where: str = "findings") -> None:
 
 def check_same_results(out: Path, alone: Path) -> None:
     """Every loss and the findings agree with those of one process, though not in their bits."""
-    assert furthest(alone, out, "train/loss") < TOLERANCE
-    assert furthest(alone, out, "val/loss") < TOLERANCE
+    assert all(furthest(alone, out, key) < TOLERANCE for key in ("train/loss", "val/loss", "test/loss"))
     of_one, of_many = findings(alone), findings(out)
     assert of_many["runs"]["finished"] == of_many["runs"]["planned"]
     for part in ("settings", "control", "runs"):
