@@ -68,6 +68,7 @@ def test_the_answer_comes_first_then_the_table_the_seeds_the_proof_and_the_figur
     assert headings == [
         "Answer",
         "Findings",
+        "How sure is that?",
         "Every seed",
         "Was it a controlled comparison?",
         "What else the records show",

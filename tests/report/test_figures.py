@@ -48,6 +48,8 @@ NAMES = ROWS | {
     "paired", "long-range", "activations", "updates", "heads-over-training", "scores", "distance", "attention",
     "attention-over-training",
 }  # fmt: skip
+VARYING = NAMES | {"power"}
+"""of a study whose differences vary from seed to seed"""
 
 
 def draw(tmp_path, planned, outcome=lambda run: Outcome()):
@@ -75,10 +77,10 @@ def figures(clean):
 
 def test_the_figures_of_the_whole_study_come_first_and_only_where_they_show_something(reported):
     names = [figure.name for figure in reported.findings(reported.messy).figures]
-    assert names[:4] == ["sensitivity", "survival", "paired", "loss"]
+    assert names[:5] == ["sensitivity", "survival", "paired", "power", "loss"]
     assert names.count("sensitivity") == names.count("survival") == 1
     clean = [figure.name for figure in reported.findings(reported.clean).figures]
-    assert set(clean) == NAMES
+    assert set(clean) == VARYING
     headings = re.findall(r"^(#+) (.*)$", reported.page(reported.messy).split("\n## Figures\n")[1], re.MULTILINE)
     assert headings[:4] == [
         ("###", "The primary metric at every setting"),
@@ -126,7 +128,7 @@ def test_without_probes_only_the_figures_of_the_rows_are_drawn(tmp_path):
         file.unlink()
     results = collect(folder)
     drawn = draw_all(results, build_findings(results))
-    assert {each.entry.name for each in drawn} == ROWS | {"paired"}
+    assert {each.entry.name for each in drawn} == ROWS | {"paired", "power"}
 
 
 def test_old_runs_that_recorded_fewer_arrays_give_the_figures_of_those(tmp_path):
@@ -137,7 +139,7 @@ def test_old_runs_that_recorded_fewer_arrays_give_the_figures_of_those(tmp_path)
         save_arrays(file, {n: arrays[n] for n in ("residual_rms", "attention_entropy")}, {})
     results = collect(folder)
     drawn = {each.entry.name: each.figure for each in draw_all(results, build_findings(results))}
-    assert set(drawn) == ROWS | {"paired", "long-range", "activations", "heads-over-training", "scores"}
+    assert set(drawn) == ROWS | {"paired", "power", "long-range", "activations", "heads-over-training", "scores"}
     assert [panel.title for panel in drawn["scores"].panels] == ["entropy"]
 
 
@@ -189,8 +191,8 @@ def test_an_error_in_one_figure_leaves_that_one_out_and_says_so(tmp_path, monkey
     whole = catalogue.entries()
     monkeypatch.setattr(catalogue, "entries", lambda: [*whole, entry])
     built = build_report(reported_studies.write_clean(tmp_path))
-    assert {figure.name for figure in built.findings.figures} == NAMES
-    assert {file.stem for file in (built.folder.report / "figures").iterdir()} == NAMES
+    assert {figure.name for figure in built.findings.figures} == VARYING
+    assert {file.stem for file in (built.folder.report / "figures").iterdir()} == VARYING
     (left_out,) = built.findings.left_out_figures
     assert (left_out.name, left_out.setting) == ("broken", "")
     line = broken.__code__.co_firstlineno + 1

@@ -170,7 +170,8 @@ def test_a_variant_whose_runs_all_diverged_is_drawn_as_such(tmp_path):
 
 def test_what_was_not_probed_is_absent_and_nothing_else(messy):
     assert set(figures_of(messy.text)["figures"]) == {
-        "sensitivity", "survival", "paired", "loss", "gradients", "gradient-distribution", "clipping", "long-range"
+        "sensitivity", "survival", "paired", "power", "loss", "gradients", "gradient-distribution", "clipping",
+        "long-range",
     }  # fmt: skip
     absent = {attributes["data-words"] for _, attributes in Parsed(messy.text).tags if "data-words" in attributes}
     assert "Not recorded: the probes of attention were off." in absent

@@ -4,7 +4,7 @@ import numpy as np
 
 from gpt.analysis.statistics.paired import fewest_pairs, power
 from gpt.analysis.statistics.variance import Spread
-from gpt.records.formatting import count
+from gpt.records.formatting import count, listed
 from gpt.report.figures.catalogue import METRIC, Entry, View
 from gpt.report.figures.series import rounded
 from gpt.report.figures.spec import Axis, Figure, Floats, Level, Line, Mark, Panel, variant
@@ -35,7 +35,8 @@ def power_curves(view: View) -> Figure | None:
     return Figure(
         caption=f"Probability of finding a true difference of {view.study.smallest_effect:g} {view.study.metric.unit}, "
         f"the smallest that matters (dashed: of the size that was seen), by the paired t test at {level:.3g}, the "
-        "first step of the correction. Bands: the sd of the differences at the ends of its 95 % interval.",
+        "first step of the correction. Bands: the sd of the differences at the ends of its 95 % interval. n = "
+        f"{listed(sorted({str(each.paired.n) for each in view.setting_findings.contrasts}))} pairs.",
         panels=[
             Panel(
                 x=Axis(label="pairs of seeds", scale="log", ticks=[(n, str(n)) for n in (3, 5, 10, 20, 50, 100, 300)]),
