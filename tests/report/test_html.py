@@ -173,8 +173,10 @@ def test_what_was_not_probed_is_absent_and_nothing_else(messy):
         "sensitivity", "survival", "paired", "power", "loss", "gradients", "gradient-distribution", "clipping",
         "long-range",
     }  # fmt: skip
-    absent = {attributes["data-words"] for _, attributes in Parsed(messy.text).tags if "data-words" in attributes}
-    assert "Not recorded: the probes of attention were off." in absent
+    places = {attributes["data-figure"] for _, attributes in Parsed(messy.text).tags if "data-figure" in attributes}
+    assert places == set(figures_of(messy.text)["figures"])
+    not_drawn = messy.text.partition("<h2>Not drawn</h2>")[2].partition("</section>")[0]
+    assert "Not recorded: the probes of attention were off." in not_drawn
 
 
 def test_three_variants_and_settings_that_are_no_numbers(tmp_path):

@@ -41,6 +41,8 @@ def html_page(results: Results, findings: Findings, drawn: Sequence[Drawn]) -> b
     labels = [group.label for group in results.settings[0].groups]
     figures, weights = page_data(drawn, labels, names)
     header, contrasts = _contrasts(findings, names)
+    shown = {each.entry.name for each in drawn}
+    entries = entries_of(results)
     text = template.render(
         findings=findings,
         study=study,
@@ -52,7 +54,8 @@ def html_page(results: Results, findings: Findings, drawn: Sequence[Drawn]) -> b
         tests_note=tests_note(findings.contrasts),
         variants=labels,
         setting_names=names,
-        sections=[(name, [e for e in entries_of(results) if e.section == name]) for name in SECTIONS],
+        sections=[(name, [e for e in entries if e.section == name and e.name in shown]) for name in SECTIONS],
+        not_drawn=[entry for entry in entries if entry.name not in shown and entry.absent],
         samples=[[[run.sample for run in group.runs] for group in setting.groups] for setting in results.settings],
         runs=list(run_rows(results, findings)),
         made=made_of(findings),
