@@ -61,8 +61,8 @@ WHERE = (
     argument("--out", "folder of runs and studies (default: out)", type=Path, default=Path("out")),
     argument("--threads", "CPU threads of each process (default: 1)", type=whole, default=1),
     DEVICE,
-    argument("--ranks-per-run", "processes that share a batch; default: 1 for a study, all for gpt train and with "
-        "DeepSpeed", type=whole, metavar="R"),
+    argument("--ranks-per-run", "processes that share a batch; default: 1 for a study, all for gpt train, with "
+        "DeepSpeed and with FSDP2", type=whole, metavar="R"),
     argument("--timeout", "after which a process that does not answer the others of its run is given up (default: 120)",
         type=number, default=120.0, metavar="SECONDS"),
 )  # fmt: skip
