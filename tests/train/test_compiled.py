@@ -238,6 +238,10 @@ def test_what_a_device_or_several_ranks_cannot_do_is_refused() -> None:
         check_step(stepped("graph"), CPU, 1)
     with pytest.raises(InputError, match=r"train.step: got compiled, must be auto or eager where 2 ranks"):
         data_parallel(stepped("compiled"), VOCABULARY, (0,), CPU, Ranks(0, 2))
+    explicit = run_config(train={"step": "compiled"}, attention="explicit")
+    with pytest.raises(InputError, match=r"must be auto or eager with model.attention explicit"):
+        check_step(explicit, CPU, 1)
+    assert available_modes(explicit, CPU, 1) == ["eager"]
     for mode in ("auto", "eager"):
         check_step(stepped(mode), CPU, 2)
     assert available_modes(stepped("auto"), CPU, 1) == ["eager", "compiled"]

@@ -24,7 +24,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
         "model.position": "sinusoidal", "model.norm_placement": "post", "model.init": "gpt2", "model.width": 36,
         "optim.clip": None,
     },
-    "no positions, explicit attention": {"model.position": "none", "model.attention": "explicit"},
+    "no positions": {"model.position": "none"},
     "Post-LN, bf16": {"model.norm_placement": "post", "model.dropout": 0.2, "train.precision": "bf16"},
     "ALiBi, Pre-LN, bf16": {"model.position": "alibi", "train.precision": "bf16"},
 }  # fmt: skip

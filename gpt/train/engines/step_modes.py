@@ -33,6 +33,8 @@ def check_step(config: RunConfig, device: torch.device, ranks: int) -> None:
         )
     if ranks > 1:
         raise InputError(f"train.step: got {mode}, must be auto or eager where {ranks} ranks share a batch")
+    if config.model.attention == "explicit":  # torch 2.13's compiler takes it for another and fails on its shapes
+        raise InputError(f"train.step: got {mode}, must be auto or eager with model.attention explicit")
     if not OPTIMIZERS[config.optim.optimizer].can_be_held:
         names = ", ".join(name for name, optimizer in OPTIMIZERS.items() if optimizer.can_be_held)
         raise InputError(
@@ -43,6 +45,7 @@ def check_step(config: RunConfig, device: torch.device, ranks: int) -> None:
 
 def available_modes(config: RunConfig, device: torch.device, ranks: int) -> list[str]:
     """The ways that this run could have here, the plain one first."""
-    if ranks > 1 or not OPTIMIZERS[config.optim.optimizer].can_be_held:
+    can_be_held = OPTIMIZERS[config.optim.optimizer].can_be_held
+    if ranks > 1 or config.model.attention == "explicit" or not can_be_held:
         return ["eager"]
     return [mode for mode in STEP_MODES if mode != "graph" or device.type == "cuda"]
