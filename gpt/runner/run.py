@@ -38,7 +38,8 @@ def train_runs(runs: Sequence[PlannedRun], workspace: Workspace, launch: Launch 
         check_ranks_agree(launch, store, layout, seed_batches, workspace)
     if not missing:
         if speaks:
-            print(f"nothing to do: all {len(runs)} runs are done", file=sys.stderr)
+            done = "the run is done" if len(runs) == 1 else f"all {len(runs)} runs are done"
+            print(f"nothing to do: {done}", file=sys.stderr)
         return Outcome(stopped=False, unfinished=[], elsewhere=0)
     if speaks:
         done = f"{len(runs) - missing} of {len(runs)} runs are done"
