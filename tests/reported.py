@@ -34,6 +34,17 @@ def messy_outcome(run):
     return outcome
 
 
+def unprobed(outcome):
+    """The outcomes without probes and use of context: for reports that have only what every report has."""
+
+    def bare(run):
+        found = outcome(run)
+        found.probes = found.long_range = False
+        return found
+
+    return bare
+
+
 @dataclass
 class Reported:
     """An output folder with its reports."""
@@ -50,9 +61,9 @@ class Reported:
         return (folder.report / "report.md").read_text()
 
 
-def write_clean(out, backwards=False):
+def write_clean(out, backwards=False, outcome=clean_outcome):
     planned = synthetic.study(name="clean", variants=[0.5, None])
-    return synthetic.write_study(out, planned, clean_outcome, backwards)
+    return synthetic.write_study(out, planned, outcome, backwards)
 
 
 def write_messy(out):

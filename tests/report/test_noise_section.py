@@ -4,9 +4,9 @@ import re
 import matplotlib
 import numpy as np
 import pytest
-import reported as reported_studies
 import synthetic
 from pages import unpacked
+from reported import clean_outcome, unprobed
 from test_figures import ROWS
 from test_png import pixels
 
@@ -35,11 +35,11 @@ def noisy_parts_of(run):
 
 def outcome_with(parts):
     def outcome(run):
-        found = reported_studies.clean_outcome(run)
-        found.parts, found.probes = parts(run), False
+        found = clean_outcome(run)
+        found.parts = parts(run)
         return found
 
-    return outcome
+    return unprobed(outcome)
 
 
 @pytest.fixture(scope="module")
@@ -138,7 +138,7 @@ def test_noise_scales_are_shown_to_three_digits_and_never_with_an_exponent(value
 def test_the_figure_shows_every_variant_in_its_colour(noisy):
     for folder in noisy.values():
         files = {file.stem for file in folder.report.glob("figures/*.png")}
-        assert files == ROWS | {"paired", "long-range", "noise"}
+        assert files == ROWS | {"paired", "noise"}
         image = pixels((folder.report / "figures" / "noise.png").read_bytes())[:, :, :3]
         for index in range(2):
             rgb = np.array(matplotlib.colors.to_rgb(COLORS[index]))

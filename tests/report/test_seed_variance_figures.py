@@ -4,8 +4,8 @@ import re
 
 import numpy as np
 import pytest
-import reported as reported_studies
 import seeds
+from reported import clean_outcome, unprobed, write_clean
 from synthetic import Outcome
 from test_build import links_of, rows_below
 from test_publish_readme import README
@@ -28,7 +28,8 @@ FIGURES = {"components", "crossed", "during"}
 def written(tmp_path_factory):
     """A study of seeds and an ordinary one in one folder, reported and published."""
     root = tmp_path_factory.mktemp("seeds")
-    folder, clean = seeds.write(root / "out"), reported_studies.write_clean(root / "out")
+    folder = seeds.write(root / "out")
+    clean = write_clean(root / "out", outcome=unprobed(clean_outcome))
     print_findings(root / "out", [folder, clean])
     for each in (folder, clean):
         publish(each, root / "results")

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 from commands import gpt, runs_of
-from tiny import write_run, write_study
+from tiny import UNPROBED, write_run, write_study
 
 LOOKS = [2, 7, 8]
 
@@ -14,7 +14,7 @@ LOOKS = [2, 7, 8]
 def study(tmp_path_factory: pytest.TempPathFactory, excerpt: Path) -> Path:
     """Two rates, one of which learns nothing; eight seeds of which seven can tell."""
     folder = tmp_path_factory.mktemp("looks")
-    base = write_run(folder / "run.yaml", excerpt, {"model": {"layers": 1}, "probes": {"every": 0}})
+    base = write_run(folder / "run.yaml", excerpt, UNPROBED, model={"layers": 1})
     factor = {"factor": "optim.lr", "variants": "[2.0e-2, 1.0e-5]"}
     return write_study(folder / "study.yaml", base, **factor, seeds=8, looks=LOOKS)
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from commands import gpt
 from files import edited
-from tiny import SMALLEST, study_of
+from tiny import SMALLEST, UNPROBED, study_of
 
 from gpt.commands.studies import open_study
 from gpt.commands.workspace import open_corpora
@@ -19,7 +19,7 @@ from gpt.study.folder import StudyFolder
 def trained(tmp_path_factory: pytest.TempPathFactory, excerpt: Path) -> Path:
     """A folder with a README, a study of three seeds and its output folder."""
     folder = tmp_path_factory.mktemp("trained")
-    code, said = gpt("study", "run", study_of(folder, excerpt, SMALLEST, seeds=3), home=folder)
+    code, said = gpt("study", "run", study_of(folder, excerpt, SMALLEST, UNPROBED, seeds=3), home=folder)
     assert code == 0, said
     (folder / "README.md").write_text("<!-- findings:begin -->\n<!-- findings:end -->\n")
     return folder

@@ -27,7 +27,7 @@ def committed(out: Path) -> int:
 @pytest.fixture(scope="module")
 def long_study(tmp_path_factory: pytest.TempPathFactory, excerpt: Path) -> Path:
     """Two variants, two seeds, long enough to be caught in the middle."""
-    often = {"train": {"eval_every": 40, "checkpoint_every": 15}, "probes": {"every": 50}}
+    often = {"train": {"eval_every": 40, "checkpoint_every": 15}, "probes": {"every": 50, "long_range_windows": 0}}
     changes = {"model": {"dropout": 0.1}, "optim": {"lr": "3e-3"}, "train": {"steps": 120}}
     return study_of(tmp_path_factory.mktemp("study"), excerpt, changes, often)
 

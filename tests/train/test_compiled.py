@@ -86,7 +86,7 @@ def test_a_compiled_step_is_the_plain_one_with_probes_and_evaluations_between(
 @pytest.mark.usefixtures("_traced")
 @pytest.mark.parametrize("dropout", [0.0, 0.3])
 def test_micro_batches_and_their_norms_are_the_plain_ones(dropout: float) -> None:
-    config = run_config(train={"micro_batch_size": 2}, dropout=dropout)
+    config = run_config(train={"micro_batch_size": 2}, dropout=dropout, layers=1)
     config = config.model_copy(update={"probes": config.probes.model_copy(update={"noise_scale": True})})
     plain, fast = (kind(config, VOCABULARY, (3, 0), CPU) for kind in (SingleProcessEngine, CompiledEngine))
     assert_close(train(fast, 1, 3), train(plain, 1, 3))
@@ -109,14 +109,14 @@ def test_nothing_is_compiled_again_for_later_steps(monkeypatch: pytest.MonkeyPat
 
     graphs = CompileCounter()
     monkeypatch.setattr(compiled, "BACKEND", graphs)
-    fast = CompiledEngine(run_config(dropout=0.3), VOCABULARY, (3, 0), CPU)
+    fast = CompiledEngine(run_config(dropout=0.3, layers=1), VOCABULARY, (3, 0), CPU)
     train(fast, 1, 5, watch=True)
     assert graphs.frame_count == 2, "the loss, and the norms with clipping"
 
 
 @pytest.mark.usefixtures("_traced")
 def test_a_state_goes_from_one_way_to_the_other() -> None:
-    config = run_config(dropout=0.1)
+    config = run_config(dropout=0.1, layers=1)
     plain, fast = (kind(config, VOCABULARY, (3, 0), CPU) for kind in (SingleProcessEngine, CompiledEngine))
     train(fast, 1, 4)
     state: State = {name: value.clone() for name, value in fast.state().items()}
@@ -166,7 +166,7 @@ def bits(state: State) -> dict[str, Tensor]:
 @pytest.mark.usefixtures("faulty")
 @pytest.mark.parametrize("watch", [False, True])
 def test_a_planted_fault_of_a_kernel_is_found_computed_again_and_named(watch: bool) -> None:
-    config = run_config(dropout=0.1, norm_placement="post")
+    config = run_config(dropout=0.1, norm_placement="post", layers=1)
     plain, fast = (kind(config, VOCABULARY, (3, 0), CPU) for kind in (SingleProcessEngine, CompiledEngine))
     sound = train(fast, 1, 3, watch)
     assert fast.take_events() == []
@@ -184,7 +184,7 @@ def test_a_planted_fault_of_a_kernel_is_found_computed_again_and_named(watch: bo
 
 @pytest.mark.usefixtures("faulty")
 def test_a_step_that_is_not_finite_moves_nothing() -> None:
-    fast = CompiledEngine(run_config(dropout=0.1), VOCABULARY, (3, 0), CPU)
+    fast = CompiledEngine(run_config(dropout=0.1, layers=1), VOCABULARY, (3, 0), CPU)
     train(fast, 1, 3)
     before = bits(fast.state())
     BROKEN_FROM.append(4)
