@@ -20,7 +20,7 @@ NEEDED ?=
 
 BIN := .venv/bin
 
-.PHONY: env study test test-all chaos lint results gpu clean
+.PHONY: env study test quick test-all chaos lint results gpu clean
 
 env: .venv/.ready
 
@@ -50,7 +50,11 @@ results: env
 
 PYTEST = GPT_TEST_NEEDED="$(NEEDED)" $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
 
-test: env lint
+# both at once, for mypy has one thread
+test: env
+	@$(MAKE) --no-print-directory --jobs 2 lint quick
+
+quick: env
 	$(PYTEST)
 
 test-all: env
