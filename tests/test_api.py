@@ -193,6 +193,7 @@ def test_every_public_name_is_there_and_has_its_type() -> None:
         gpt.load_runs  # noqa: B018
 
 
+@pytest.mark.slow
 def test_a_type_checker_sees_the_types_of_a_users_script(tmp_path: Path) -> None:
     script = tmp_path / "script.py"
     script.write_text(
