@@ -133,7 +133,7 @@ class Code:
         for written in source.definitions[own]:
             left = Numeric(written)
             text.append(left.text)
-            used += [self._resolve(module, dotted, left.imports) for dotted in left.names]
+            used += [self._resolve(module, dotted, left.imports) for dotted in set(left.names)]
         return "\n".join(text), [name for name in used if name is not None]
 
     def _resolve(self, module: str, dotted: Sequence[str], inner: dict[str, str]) -> Name | None:
@@ -147,7 +147,7 @@ class Code:
         assert source is not None
         if first in source.definitions and first not in inner:
             return module, first
-        target = (source.imports | inner).get(first)
+        target = inner.get(first, source.imports.get(first))
         return None if target is None else self._look_up(".".join([target, *rest]))
 
     def _look_up(self, dotted: str) -> Name | None:

@@ -16,14 +16,14 @@ class Numeric(ast.NodeTransformer):
     """
 
     def __init__(self, statement: ast.stmt):
-        self.names: list[list[str]] = []
+        self.names: list[tuple[str, ...]] = []
         """every name that is left, with the attributes asked of it"""
         self.imports: dict[str, str] = {}
         """what the definition itself imports, see `imports`"""
         self.text = ast.unparse(self.visit(statement) or ast.Pass())
 
     def visit_Name(self, node: ast.Name) -> ast.AST:
-        self.names.append([node.id])
+        self.names.append((node.id,))
         return node
 
     def visit_Attribute(self, node: ast.Attribute) -> ast.AST:
@@ -32,7 +32,7 @@ class Numeric(ast.NodeTransformer):
             words.insert(0, root.attr)
             root = root.value
         if isinstance(root, ast.Name):
-            self.names.append([root.id, *words])
+            self.names.append((root.id, *words))
             return node
         return self.generic_visit(node)
 

@@ -1,39 +1,49 @@
-"""Events of a run: it became non-finite, its loss jumped or ended at the unigram loss, its attention collapsed.
+"""Events of a run: what became non-finite, jumped, drifted, went up and down, ended badly or collapsed.
 
 Rules are functions of what is recorded alone, so a resumed run finds the same events.
 """
 
 import math
-from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from gpt.probes.attention import even_entropy
 from gpt.records.schema import (
+    DRIFT,
     ENTROPY_COLLAPSE,
     GRAD_NORM,
+    GRAD_NORM_SPIKE,
     LEARNED_NOTHING,
     NONFINITE,
+    OSCILLATION,
+    REGRESSED,
     SPIKE,
     TEST_LOSS,
     TRAIN_LOSS,
     VAL_LOSS,
 )
+from gpt.train.detectors import Drift, Jump, Oscillation
 
-SPIKE_WINDOW = 100
-"""steps that a loss is compared with"""
-SPIKE_HISTORY = 25
-"""steps needed before anything is called a spike"""
-SPIKE_DEVIATIONS = 8.0
-"""robust standard deviations above the window's median that make a spike"""
 SPIKE_NATS = 0.25
-"""least rise above the window's median that makes a spike, nats per character"""
+"""least rise above the trend that makes a spike, nats per character"""
+EARLY_SPIKE_NATS = 1.0
+"""the same among the first losses"""
+GRAD_NORM_FACTOR = 6.0
+"""least multiple of its trend that makes a spike of the gradient norm, whose tails are heavier than the loss's"""
+DRIFT_NATS = 0.05
+"""least rise above the lowest level that makes a drift, nats per character"""
+OSCILLATION_NATS = 0.25
+"""least swing from bottom to top that makes an oscillation, nats per character"""
+REGRESSED_NATS = 0.1
+"""a run that ends this far above its best evaluation, and above the training loss at that, has regressed"""
 LEARNED_NOTHING_MARGIN = 0.05
 """a run that does not end this far below the unigram loss has nothing left of what context tells, nats per character"""
 COLLAPSED_SHARE = 0.05
 """a layer whose mean attention entropy is below this share of even attention's has collapsed"""
+BOUND_EVERY = 10
+"""steps between those for which the smallest visible jump is computed"""
 
 StepRecord = Mapping[str, Any]
 
@@ -52,9 +62,11 @@ class EventDetector:
         self.least_entropy = COLLAPSED_SHARE * even_entropy(context)
         self.why = ""
         """why the run counts as diverged; empty while it does not"""
-        self._recent: deque[float] = deque(maxlen=SPIKE_WINDOW)
-        self._in_spike = False
+        self._spike = loss_spike()
+        self._norm_spike = Jump(math.log(GRAD_NORM_FACTOR), math.log(GRAD_NORM_FACTOR))
+        self._drift, self._oscillation = Drift(DRIFT_NATS), Oscillation(OSCILLATION_NATS)
         self._best = self._last = math.inf
+        self._level_at_best = math.inf
         self._collapsed = any(event["kind"] == ENTROPY_COLLAPSE for event in before)
 
     def observe(self, row: StepRecord) -> list[dict[str, Any]]:
@@ -64,7 +76,8 @@ class EventDetector:
             if key in row and (row[key] is None or not math.isfinite(row[key])):
                 self.why = f"{key} not finite at step {step}"
                 return [{"step": step, "kind": NONFINITE, "key": key}]
-        return [*self._spikes(row), *self._learned_nothing(row)]
+        found = [*self._of_loss(row), *self._of_norm(row), *self._of_evaluations(row)]
+        return [{"step": step, **event} for event in found]
 
     def on_attention_entropy(self, step: int, entropy_L: Sequence[float]) -> list[dict[str, Any]]:
         """The event that a probed step brings: the first at which a layer's attention has collapsed.
@@ -81,34 +94,54 @@ class EventDetector:
         what = {"layer": low[0], "entropy": entropy_L[low[0]], "at_most": self.least_entropy}
         return [{"step": step, "kind": ENTROPY_COLLAPSE, **what}]
 
-    def _spikes(self, row: StepRecord) -> list[dict[str, Any]]:
+    def _of_loss(self, row: StepRecord) -> Iterator[dict[str, Any]]:
         if TRAIN_LOSS not in row:
-            return []
-        loss, spike = row[TRAIN_LOSS], None
-        if len(self._recent) >= SPIKE_HISTORY:
-            window = np.array(self._recent)
-            median = float(np.median(window))
-            deviation = 1.4826 * float(np.median(np.abs(window - median)))
-            if loss > median + max(SPIKE_NATS, SPIKE_DEVIATIONS * deviation):
-                spike = {"step": row["step"], "kind": SPIKE, "loss": loss, "median": median}
-        self._recent.append(loss)
-        begins = spike is not None and not self._in_spike
-        self._in_spike = spike is not None
-        return [spike] if spike is not None and begins else []
+            return
+        loss = row[TRAIN_LOSS]
+        if (trend := self._spike.observe(loss)) is not None:
+            yield {"kind": SPIKE, "loss": loss, "median": trend}
+        if rise := self._drift.observe(loss):
+            yield {"kind": DRIFT, "level": rise.level, "lowest": rise.lowest}
+        if swing := self._oscillation.observe(loss):
+            yield {"kind": OSCILLATION, "swing": swing.height, "period": swing.period}
 
-    def _learned_nothing(self, row: StepRecord) -> list[dict[str, Any]]:
-        """The event of a last row at the unigram loss: of a run that never left it, or fell back to it.
+    def _of_norm(self, row: StepRecord) -> Iterator[dict[str, Any]]:
+        norm = row.get(GRAD_NORM, 0.0)
+        if norm > 0 and (trend := self._norm_spike.observe(math.log(norm))) is not None:
+            yield {"kind": GRAD_NORM_SPIKE, "norm": norm, "median": math.exp(trend)}
 
-        A run that overfitted may end as high on validation text, but its training loss is below its best evaluation.
+    def _of_evaluations(self, row: StepRecord) -> Iterator[dict[str, Any]]:
+        """What a last row tells: that the run fell back from its best, or has nothing left of what it learned.
+
+        A run that overfitted may end as high on validation text, but its training loss did not rise.
         """
         self._last = row.get(VAL_LOSS, self._last)
-        self._best = min(self._best, self._last)
-        level = self.unigram_loss - LEARNED_NOTHING_MARGIN
-        never = self._best >= level
-        if row["step"] < self.steps or self._last < level or not (never or np.median(self._recent) >= self._best):
-            return []
-        self.why = (
-            f"learned nothing: its last validation loss {self._last:.3f} (lowest {self._best:.3f}) is not "
-            f"{LEARNED_NOTHING_MARGIN:g} below the unigram loss {self.unigram_loss:.3f}"
-        )
-        return [{"step": row["step"], "kind": LEARNED_NOTHING, "loss": self._last, "unigram_loss": self.unigram_loss}]
+        if self._last < self._best:
+            self._best, self._level_at_best = self._last, self._drift.level
+        if row["step"] < self.steps:
+            return
+        level = self._drift.level
+        if min(self._last - self._best, level - self._level_at_best) > REGRESSED_NATS:
+            yield {"kind": REGRESSED, "loss": self._last, "lowest": self._best}
+        most = self.unigram_loss - LEARNED_NOTHING_MARGIN
+        if self._last >= most and (self._best >= most or level >= self._best):
+            self.why = (
+                f"learned nothing: its last validation loss {self._last:.3f} (lowest {self._best:.3f}) is not "
+                f"{LEARNED_NOTHING_MARGIN:g} below the unigram loss {self.unigram_loss:.3f}"
+            )
+            yield {"kind": LEARNED_NOTHING, "loss": self._last, "unigram_loss": self.unigram_loss}
+
+
+def loss_spike() -> Jump:
+    """The rule for spikes of the training loss."""
+    return Jump(SPIKE_NATS, EARLY_SPIKE_NATS)
+
+
+def smallest_spike(losses: Sequence[float]) -> float:
+    """The smallest jump of these training losses that would have been seen, nats: the median over their steps."""
+    rule, bounds = loss_spike(), []
+    for step, loss in enumerate(losses, start=1):
+        rule.observe(loss)
+        if step % BOUND_EVERY == 0:
+            bounds.append(rule.bound())
+    return float(np.median(bounds)) if bounds else math.nan

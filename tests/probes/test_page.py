@@ -16,6 +16,7 @@ from gpt.records.run_folder import load_arrays
 from gpt.records.schema import EVENTS, FAST_STEP_LEFT
 from gpt.run_file import read_run_file
 from gpt.train import events
+from gpt.train.detectors import Drift, Jump, Oscillation
 
 PAGE = (REPOSITORY / "docs/probes.md").read_text(encoding="utf-8")
 
@@ -70,13 +71,24 @@ def test_the_page_lists_the_fields_that_say_how_much_is_measured() -> None:
 
 
 def test_the_page_lists_the_events_with_the_numbers_of_their_rules() -> None:
+    above = f"{Jump.DEVIATIONS:g} robust standard deviations"
+    trend = f"the median of the last {Jump.TREND}"
     rules = {
-        events.SPIKE: f"{events.SPIKE_DEVIATIONS:g} robust standard deviations, and at least {events.SPIKE_NATS:g} "
-        f"nats, above the median of the last {events.SPIKE_WINDOW} steps; from step {events.SPIKE_HISTORY + 1} on",
+        events.NONFINITE: "the run has diverged and ends",
+        events.SPIKE: f"{above}, and at least {events.SPIKE_NATS:g} nats, above {trend} losses; "
+        f"{events.EARLY_SPIKE_NATS:g} nat up to step {Jump.EARLY}; from step 2 on",
+        events.GRAD_NORM_SPIKE: f"the same of the logarithm: {above} above {trend}, and at least "
+        f"{events.GRAD_NORM_FACTOR:g} times as large; from step 2 on",
+        events.DRIFT: f"the median of {Drift.WINDOW} losses is {Drift.DEVIATIONS:g} of their robust standard "
+        f"deviations, and at least {events.DRIFT_NATS:g} nats, above its lowest so far; from step {Drift.WINDOW} on",
+        events.OSCILLATION: f"one period of 2 to {Oscillation.WINDOW // Oscillation.SLOWEST} steps holds "
+        f"{100 * Oscillation.SHARE:g} % of the variance of {Oscillation.WINDOW} detrended losses, and swings by at "
+        f"least {events.OSCILLATION_NATS:g} nats; from step {Oscillation.WINDOW} on",
+        events.REGRESSED: f"at the end, validation loss and the median of {Drift.WINDOW} training losses are both more "
+        f"than {events.REGRESSED_NATS:g} nats above what they were at the best evaluation",
         events.LEARNED_NOTHING: f"less than {events.LEARNED_NOTHING_MARGIN:g} nats below the unigram loss",
         events.ENTROPY_COLLAPSE: f"below {100 * events.COLLAPSED_SHARE:g} % of that of attention spread evenly",
         FAST_STEP_LEFT: "loss or gradient norm; the run is no worse for it",
-        events.NONFINITE: "the run has diverged and ends",
     }
     assert rules.keys() == EVENTS.keys()
     rows = [[f"`{kind}`", meaning, rules[kind]] for kind, meaning in EVENTS.items()]

@@ -8,11 +8,13 @@ import pytest
 from gpt.probes.attention import even_entropy
 from gpt.train.events import (
     COLLAPSED_SHARE,
+    EARLY_SPIKE_NATS,
+    GRAD_NORM_FACTOR,
     LEARNED_NOTHING_MARGIN,
-    SPIKE_DEVIATIONS,
-    SPIKE_HISTORY,
-    SPIKE_NATS,
+    REGRESSED_NATS,
     EventDetector,
+    loss_spike,
+    smallest_spike,
 )
 
 UNIGRAM = 3.347
@@ -54,10 +56,62 @@ def test_two_separate_jumps_are_two_spikes() -> None:
     assert events(rows(losses, 1.9))[0] == [("spike", 151), ("spike", 251)]
 
 
-def test_nothing_is_a_spike_before_there_is_a_history() -> None:
+@pytest.mark.parametrize("at", [1, 2, 4, 24])
+def test_a_jump_among_the_first_losses_is_a_spike_if_it_is_large(at: int) -> None:
     losses = falling()
-    losses[SPIKE_HISTORY - 1] = 9.0
-    assert events(rows(losses, 1.9))[0] == []
+    for height, found in ((1.5, [("spike", at + 1)]), (0.5, [])):
+        planted = [*losses[:at], losses[at - 1] + height * EARLY_SPIKE_NATS, *losses[at + 1 :]]
+        assert events(rows(planted, 1.9))[0] == found
+
+
+@pytest.mark.parametrize(("factor", "found"), [(1.5 * GRAD_NORM_FACTOR, [("grad_norm_spike", 101)]), (3.0, [])])
+def test_a_gradient_norm_far_above_its_trend_is_a_spike_of_its_own(factor: float, found: list[tuple[str, int]]) -> None:
+    made = rows(falling(), 1.9)
+    made[100]["grad/norm"] *= factor
+    assert events(made) == (found, "")
+
+
+def test_a_gradient_of_zero_is_no_event() -> None:
+    made = rows(falling(), 1.9)
+    made[100]["grad/norm"] = 0.0
+    assert events(made) == ([], "")
+
+
+def test_a_run_that_ends_above_its_best_has_regressed_if_its_training_loss_rose_too() -> None:
+    for rise, kinds in ((1.2 * REGRESSED_NATS, {"drift", "regressed"}), (0.5 * REGRESSED_NATS, set())):
+        made = rows([2.0] * 200 + [2.0 + rise] * 200, 2.5)
+        made[199]["val/loss"] = 2.1
+        assert {kind for kind, _ in events(made)[0] if kind != "drift" or kinds} == kinds
+
+
+def test_a_resumed_run_finds_the_events_of_an_undisturbed_one() -> None:
+    """An attempt reads the rows before its own again, and nothing else."""
+    losses = falling(500)
+    losses[20], losses[150] = 9.0, 9.0
+    losses[250:] = [loss + 0.5 for loss in losses[250:]]
+    losses[370:] = [loss + 0.5 * (-1) ** i for i, loss in enumerate(losses[370:])]
+    made = rows(losses, 2.9)
+    whole = EventDetector(UNIGRAM, len(made), CONTEXT)
+    found = [whole.observe(row) for row in made]
+    assert {event["kind"] for each in found for event in each} >= {"spike", "drift", "oscillation"}
+    for start in (10, 21, 140, 280, 330, 499):
+        resumed = EventDetector(UNIGRAM, len(made), CONTEXT)
+        assert [resumed.observe(row) for row in made][start:] == found[start:]
+
+
+def test_the_smallest_visible_spike_is_seen_and_a_smaller_one_is_not() -> None:
+    """Of constant spread, so that the median over steps holds at each of them."""
+    losses = [1.8 + 0.06 * (-1) ** (i // 2) for i in range(400)]
+    least = smallest_spike(losses)
+    assert least == pytest.approx(loss_spike().DEVIATIONS * 1.4826 * 0.06, rel=0.5)
+    trend = float(np.median(losses[291:300]))
+    for height, found in ((1.05, [("spike", 301)]), (0.95, [])):
+        planted = [*losses[:300], trend + height * least, *losses[301:]]
+        assert [event for event in events(rows(planted, 1.9))[0] if event[0] == "spike"] == found
+
+
+def test_no_losses_have_no_smallest_visible_spike() -> None:
+    assert math.isnan(smallest_spike([]))
 
 
 @pytest.mark.parametrize("key", ["train/loss", "grad/norm", "val/loss", "test/loss"])
@@ -93,7 +147,7 @@ def test_a_run_that_learned_a_little_and_fell_back_has_learned_nothing() -> None
     made = rows([*learned, *[UNIGRAM] * 200], UNIGRAM - 0.001)
     made[99]["val/loss"] = UNIGRAM - 0.136
     found, why = events(made)
-    assert found == [("learned_nothing", 300)]
+    assert found == [("drift", 160), ("learned_nothing", 300)]
     assert (
         why == "learned nothing: its last validation loss 3.346 (lowest 3.211) is not 0.05 below the unigram loss 3.347"
     )
@@ -120,12 +174,13 @@ def test_whether_a_run_learned_nothing_is_judged_at_the_end_alone() -> None:
 def test_a_planted_jump_is_found_and_one_just_below_the_rule_is_not(seed: int) -> None:
     """200 planted curves: no miss above the rule's own bound, no false alarm below it."""
     generator = np.random.default_rng(1000 + seed)
-    losses, at = falling(seed=seed), int(generator.integers(SPIKE_HISTORY + 1, 299))
-    window = np.array(losses[max(0, at - 100) : at])
-    median = float(np.median(window))
-    bound = max(SPIKE_NATS, SPIKE_DEVIATIONS * 1.4826 * float(np.median(np.abs(window - median))))
+    losses, at = falling(seed=seed), int(generator.integers(1, 299))
+    rule = loss_spike()
+    for loss in losses[:at]:
+        rule.observe(loss)
+    trend = float(np.median(losses[max(0, at - rule.TREND) : at]))
     for height, found in ((1.05, [("spike", at + 1)]), (0.95, [])):
-        planted = [*losses[:at], median + height * bound, *losses[at + 1 :]]
+        planted = [*losses[:at], trend + height * rule.bound(), *losses[at + 1 :]]
         assert events(rows(planted, 1.9)) == (found, "")
 
 
@@ -143,9 +198,10 @@ def test_heavy_tails_raise_less_than_one_false_alarm_in_four_thousand_steps() ->
 
 
 @pytest.mark.parametrize("seed", range(20))
-def test_a_slow_rise_is_no_spike_and_an_overfitting_one_no_divergence(seed: int) -> None:
+def test_a_slow_rise_is_a_drift_and_no_spike_and_an_overfitting_one_no_divergence(seed: int) -> None:
     losses = np.linspace(1.8, 2.6, 1000) + np.random.default_rng(seed).normal(0, 0.06, 1000)
-    assert events(rows(list(losses), 2.6)) == ([], "")
+    found, why = events(rows(list(losses), 2.6))
+    assert ([kind for kind, _ in found], why) == (["drift"], "")
 
 
 def collapses(entropies: list[list[float]], before: list[dict[str, object]] | None = None) -> list[tuple[int, int]]:

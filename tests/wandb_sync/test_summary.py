@@ -29,6 +29,10 @@ def test_the_summary_says_how_the_run_ended(run: RunFolder) -> None:
     assert {key: n for key, n in summary.items() if key.startswith("events/")} == {
         "events/nonfinite": 0,
         "events/spike": 2,
+        "events/grad_norm_spike": 0,
+        "events/drift": 0,
+        "events/oscillation": 0,
+        "events/regressed": 0,
         "events/learned_nothing": 0,
         "events/entropy_collapse": 1,
         "events/fast_step_left": 0,
