@@ -138,7 +138,7 @@ def test_noise_scales_are_shown_to_three_digits_and_never_with_an_exponent(value
 def test_the_figure_shows_every_variant_in_its_colour(noisy):
     for folder in noisy.values():
         files = {file.stem for file in folder.report.glob("figures/*.png")}
-        assert files == ROWS | {"paired", "noise"}
+        assert files == ROWS | {"paired", "power", "noise"}
         image = pixels((folder.report / "figures" / "noise.png").read_bytes())[:, :, :3]
         for index in range(2):
             rgb = np.array(matplotlib.colors.to_rgb(COLORS[index]))
