@@ -61,7 +61,7 @@ test-all: env
 	$(PYTEST) -m slow
 
 chaos: env
-	@$(PYTEST) -m '(fault or measure) and not sample' --chaos $(FAULTS) >&2; code=$$?; cat $(FAULTS); exit $$code
+	@$(PYTEST) -m '(fault or measure) and not sample' --chaos=$(FAULTS) >&2; code=$$?; cat $(FAULTS); exit $$code
 
 gpu: env
 	mkdir -p $(OUT)
