@@ -11,7 +11,7 @@ import torch
 from tally import Tally, merged
 
 from gpt.records.manifest import write_manifest
-from gpt.runner.stack import describe_hardware, describe_stack
+from gpt.runner.stack import describe_hardware, describe_source, describe_stack
 
 SAFEGUARDS = "a safeguard taken out, which the tests must notice"
 """no fault of the machine's, and counted apart"""
@@ -56,6 +56,7 @@ class Chaos:
             "classes": classes,
             "safeguards": {"taken out": safeguards["injected"], "noticed": safeguards["survived"]},
             "measured": self.measured,
+            "source": describe_source(),
             "stack": describe_stack(torch.device("cpu")),
             "hardware": describe_hardware(torch.device("cpu")),
         }
@@ -95,7 +96,7 @@ def sentence(written: dict[str, Any]) -> str:
     total, classes = written["total"], written["classes"]
     longest = max(classes, key=lambda name: classes[name]["worst"].get(WAIT, 0.0))
     return (
-        f"The last time, with version {written['stack']['gpt']}, **{total['survived']:,} of "
+        f"The last time, with version {written['source']['gpt']}, **{total['survived']:,} of "
         f"{total['injected']:,} faults in {len(classes)} classes were\nsurvived**, in {written['seconds']} s; at most "
         f"{total['worst']['steps trained again']:g} steps were trained again, where checkpoints lie 4 steps apart; the "
         f"longest wait was\n{total['worst'][WAIT]:g} s ({longest}): [all classes](../results/faults/faults.md)."

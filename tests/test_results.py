@@ -89,11 +89,9 @@ def test_the_pages_state_what_became_of_the_faults(repository: Path) -> None:
     text = (repository / "docs/fault-tolerance.md").read_text()
     assert text.split("<!-- faults:begin -->\n")[1].split("\n<!-- faults:end -->")[0] == sentence(found)
     total, speed = found["total"], prose("docs/performance.md")
-    made = (
-        f"was made by version {found['stack']['gpt']}: all of {total['injected']:,} faults in {len(found['classes'])}"
-    )
-    assert f"{made} classes were survived" in prose("README.md")
-    assert f"With version {found['stack']['gpt']}, except" in speed
+    made = f"all of {total['injected']:,} faults in {len(found['classes'])} classes"
+    assert f"with version {found['source']['gpt']}, {made} were survived" in prose("README.md")
+    assert f"Probes and checkpoints were measured with version {found['source']['gpt']}" in speed
     for measured in found["measured"].values():
         assert f"| {measured.partition(' of ')[0]} of " in speed
     assert total["injected"] >= 2000
