@@ -48,6 +48,8 @@ NOT_RUN = {
     r"--wandb online|wandb sync": "needs an account; tests/wandb_sync has a server of its own",
     r"^(GPT_\w+=\S+ )*(slurm/submit\.sh (?!--dry-run)|sbatch )": "needs a cluster; tests/slurm has one",
     r"check-gradients": "minutes; tests/runner/test_gradient_parity.py runs it",
+    r"--against NANOGPT": "needs a checkout of nanoGPT; tests/bench/test_bench.py runs it where there is one",
+    r"study power": "needs runs that learn, which those of 20 steps do not; tests/runner/test_looks.py has some",
     r"--processes 4": "more processes than two cores carry; tests/runner/test_ranks.py runs such layouts",
     r"gpt study publish out/full": "needs the studies at full size; tests/runner/test_publish.py publishes",
     r"^python -m pytest": "this very suite",
@@ -214,7 +216,8 @@ def run(words: str, folder: Path) -> int:
     """The exit code of a command typed in a folder; FINGERPRINT is the run trained last."""
     runs = sorted((folder / "out" / "runs").glob("*/samples.txt"), key=lambda path: path.stat().st_mtime)
     words = words.replace("FINGERPRINT", runs[-1].parent.name if runs else "")
-    environment = os.environ | {"PATH": f"{folder / 'bin'}:{os.environ['PATH']}", "PYTHONPATH": str(REPOSITORY)}
+    path = f"{folder / 'bin'}:{Path(sys.executable).parent}:{os.environ['PATH']}"
+    environment = os.environ | {"PATH": path, "PYTHONPATH": str(REPOSITORY)}
     ended = subprocess.run(
         ["bash", "-c", words], cwd=folder, env=environment, capture_output=True, text=True, timeout=300
     )

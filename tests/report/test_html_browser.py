@@ -124,7 +124,6 @@ def test_every_figure_is_drawn(page):
         "sensitivity": 2,
         "survival": 2,
         "paired": 2,
-        "power": 1,
         "loss": 3,
         "gradients": 2,
         "gradient-distribution": 1,
