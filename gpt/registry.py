@@ -13,7 +13,7 @@ from gpt.errors import InputError
 from gpt.yaml_file import Strict, parse
 
 
-class Variant(ABC):  # noqa: B024  # its bases have the abstract methods
+class Variant(ABC):  # noqa: B024  # the base of each registry adds the abstract methods
     """Base of the classes that a value of the configuration stands for; each says itself what it needs."""
 
     Options: ClassVar[type[Strict]] = Strict
@@ -22,7 +22,7 @@ class Variant(ABC):  # noqa: B024  # its bases have the abstract methods
     always: ClassVar[bool] = False
     """whether every run has it, named or not; for fields that name several"""
 
-    @classmethod  # noqa: B027  # most need nothing
+    @classmethod  # noqa: B027  # not abstract: most variants have nothing to check
     def check(cls, config: Any) -> None:
         """Look at the field's section of a configuration.
 

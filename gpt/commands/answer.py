@@ -1,20 +1,16 @@
 """What a command answers: lines for a person, or JSON for a program; and its one line of complaint."""
 
 import contextlib
-import json
 import sys
 from typing import Any
 
 
 def answer(value: Any, as_json: bool, text: str | None = None) -> None:
-    """Print a value: its own text, of a list one after the other, or `text`; with `--json` all that it holds.
-
-    JSON is written in ASCII, which every terminal shows and every program reads.
-    """
-    from gpt.records.files import jsonable
+    """Print a value: its own text, of a list one after the other, or `text`; with `--json` all that it holds."""
+    from gpt.records.files import json_text
 
     if as_json:
-        print(json.dumps(jsonable(value), indent=2, allow_nan=False))
+        print(json_text(value))
     elif text is not None:
         print(text)
     else:

@@ -135,6 +135,11 @@ def _refuse_constant(name: str) -> None:
     raise ValueError(f"{name} is no JSON value")
 
 
+def json_text(value: Any) -> str:
+    """`jsonable(value)` as commands answer it: in ASCII, which every terminal shows and every program reads."""
+    return json.dumps(jsonable(value), indent=2, allow_nan=False)
+
+
 def jsonable(value: Any) -> Any:
     """The same value in JSON's types: dataclasses, mappings, sequences, NumPy scalars and arrays, paths.
 

@@ -1,11 +1,8 @@
 """What a study answers, for a program: the numbers of each verdict, and where all others are."""
 
-import json
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from gpt.analysis.findings import Findings
-from gpt.records.files import jsonable
 from gpt.report.text.seed_variance import decomposed, spread_sentences
 from gpt.report.text.sentences import sentence
 from gpt.study.folder import StudyFolder
@@ -22,6 +19,8 @@ class ContrastAnswer:
     """pairs that finished"""
     difference: float
     """mean of b minus a, metric units"""
+    among_survivors: bool
+    """a run diverged: the difference is of the pairs that survived, while p and verdict count every run"""
     low: float
     """of its 95 % interval"""
     high: float
@@ -68,6 +67,7 @@ def answer_of(folder: StudyFolder, findings: Findings) -> StudyAnswer:
                 setting=each.setting,
                 seeds=len(each.seeds),
                 difference=each.paired.mean_difference,
+                among_survivors=each.among_survivors,
                 low=each.paired.low,
                 high=each.paired.high,
                 p=each.p_adjusted,
@@ -80,9 +80,3 @@ def answer_of(folder: StudyFolder, findings: Findings) -> StudyAnswer:
         ],
         spreads=[" ".join(spread_sentences(study, *spread)) for spread in decomposed(findings)],
     )
-
-
-def answers_as_json(folders: Sequence[StudyFolder], studies: Sequence[Findings]) -> str:
-    """The answers of several studies, as a JSON list, in ASCII."""
-    answers = [answer_of(folder, findings) for folder, findings in zip(folders, studies, strict=True)]
-    return json.dumps(jsonable(answers), indent=2, allow_nan=False)

@@ -11,9 +11,9 @@ from gpt.analysis.findings import FigureFindings, Findings, LeftOutFigure, at
 from gpt.analysis.run_reader import RunReader
 from gpt.analysis.verdicts import needed
 from gpt.errors import InputError
-from gpt.records.files import utf8, write_atomic, write_json
+from gpt.records.files import json_text, utf8, write_atomic, write_json
 from gpt.records.manifest import files_below, write_manifest
-from gpt.report.answer import answers_as_json
+from gpt.report.answer import answer_of
 from gpt.report.draw.png_files import write_files
 from gpt.report.figures.catalogue import METRIC, Drawn, draw_all
 from gpt.report.figures.spec import Figure
@@ -154,7 +154,7 @@ def print_again(out: Path, folders: Sequence[StudyFolder], as_json: bool) -> Non
 def _print(out: Path, folders: Sequence[StudyFolder], studies: Sequence[Findings], as_json: bool) -> None:
     """One table of all findings and where to read more, or both as JSON."""
     if as_json:
-        print(answers_as_json(folders, studies), flush=True)
+        print(json_text([answer_of(*each) for each in zip(folders, studies, strict=True)]), flush=True)
         return
     print(terminal(studies))
     print(f"\nreport: {out / COMBINED}")

@@ -216,6 +216,9 @@ def test_the_json_answer_holds_every_contrast_of_the_findings_and_no_nan(reporte
     (clean,) = studies[0]["contrasts"]
     paired = reported.findings(reported.clean).contrasts[0].paired
     assert (clean["difference"], clean["low"], clean["high"]) == (paired.mean_difference, paired.low, paired.high)
+    assert [c["among_survivors"] for c in studies[1]["contrasts"]] == [
+        c.divergence.diverged_a + c.divergence.diverged_b > 0 for c in reported.findings(reported.messy).contrasts
+    ]
     assert studies[1]["contrasts"][-1]["low"] is None
 
 

@@ -108,7 +108,7 @@ def _draw(connection: Connection) -> None:
     os.environ["MATPLOTLIBRC"] = os.devnull
     os.environ.pop("MPLBACKEND", None)  # matplotlib does not import where there is no such backend
     with chdir(os.sep):  # a matplotlibrc of the current folder comes before the one that is named
-        import matplotlib  # noqa: F401
+        import matplotlib  # noqa: F401  # reads its settings here, once
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the one that reports says what was interrupted
     with suppress(EOFError, OSError):
         while True:
