@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from gpt.randomness import integers, normal, raw, stream_id, uniform
+from gpt.randomness import integers, integers_of_steps, normal, raw, raw_of_steps, stream_id, uniform
 
 STREAMS = ["init", "batches", "dropout", "sampling"]
 WORD = 2**64
@@ -51,6 +51,19 @@ def test_words_are_philox_keyed_by_seed_and_stream_and_counted_by_step(seed: int
     key = [seed, stream_id(stream)]
     expected = philox([1, step, 0, 0], key) + philox([2, step, 0, 0], key)
     assert raw(seed, stream, 8, step).tolist() == expected
+
+
+@given(seeds=st.lists(seeds, max_size=3), first=st.integers(0, 2**62), count=st.integers(1, 9))
+def test_many_steps_streams_and_seeds_at_once_have_the_words_of_each(seeds: list[int], first: int, count: int) -> None:
+    steps = range(first, first + 3)
+    words = raw_of_steps(seeds, STREAMS[:2], steps, count)
+    assert words.shape == (3, 2, len(seeds), count)
+    drawn = integers_of_steps(seeds, "batches", count, 65, steps)
+    for n, step in enumerate(steps):
+        for s, seed in enumerate(seeds):
+            for x, stream in enumerate(STREAMS[:2]):
+                assert words[n, x, s].tolist() == raw(seed, stream, count, step).tolist()
+            assert drawn[n, s].tolist() == integers(seed, "batches", count, 65, step).tolist()
 
 
 @pytest.mark.parametrize("stream", STREAMS)

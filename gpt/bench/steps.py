@@ -3,17 +3,15 @@
 import time
 from collections.abc import Sequence
 
-import torch
-
 from gpt.bench.device import synchronize
 from gpt.config import RunConfig
-from gpt.data.batches import training_batch
 from gpt.data.dataset import Dataset
 from gpt.runner.workspace import Workspace
 from gpt.train.engines.engine import StepOut
 from gpt.train.engines.kinds import engine_kinds
 from gpt.train.engines.ranks import SINGLE
 from gpt.train.optim.schedule import learning_rate
+from gpt.train.planned import Batches
 
 WARM_STEPS = 3
 """steps before any is timed"""
@@ -28,7 +26,8 @@ class TrainingSteps:
         self.config, self.data, self.seeds = config, data, list(seeds)
         build = engine_kinds()[workspace.engine].build
         self.engine = build(config, data.tokenizer.vocabulary_size, seeds, workspace.device, SINGLE)
-        self.order = [config.data.order_of(seed) for seed in seeds]
+        order = [config.data.order_of(seed) for seed in seeds]
+        self.batches = Batches(data.train, order, self.engine.samples, config.model.context, self.engine.device)
         self.step = 0
         self.outs: list[StepOut] = []
         """of each step so far"""
@@ -46,10 +45,7 @@ class TrainingSteps:
             self.step += 1
             in_schedule = min(self.step, self.config.train.steps)
             lr = learning_rate(in_schedule, self.config.train.steps, self.config.optim)
-            batch = training_batch(
-                self.data.train, self.order, self.step, self.engine.samples, self.config.model.context
-            )
-            out = self.engine.train_step(self.step, torch.from_numpy(batch), lr, measure_updates)
+            out = self.engine.train_step(self.step, self.batches.at(self.step), lr, measure_updates)
             self.outs.append(out)
 
     def warm_up(self, quick: bool) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
-from gpt.randomness import integers
+from gpt.randomness import integers, integers_of_steps
 
 STREAM = "batches"
 REPEATED = "repeated characters"
@@ -30,6 +30,14 @@ def training_batch(
     wanted = slice(samples.start, samples.stop, samples.step)
     starts_SB = np.stack([integers(seed, STREAM, samples.stop, bound, step)[wanted] for seed in seeds])
     return sliding_window_view(train, context + 1)[starts_SB]
+
+
+def batch_starts(
+    train: NDArray[np.int64], seeds: Sequence[int], steps: range, samples: range, context: int
+) -> NDArray[np.int64]:
+    """Where the windows of `training_batch` begin, of many steps at once, shape (steps, S, B)."""
+    starts = integers_of_steps(seeds, STREAM, samples.stop, len(train) - context, steps)
+    return starts[..., samples.start : samples.stop : samples.step]
 
 
 def repeated_windows(count: int, context: int, vocabulary: int) -> NDArray[np.int64]:

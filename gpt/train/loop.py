@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from gpt.config import RunConfig
-from gpt.data.batches import repeated_windows, training_batch
+from gpt.data.batches import repeated_windows
 from gpt.data.dataset import Dataset
 from gpt.model.with_weights import with_weights
 from gpt.probes.protocol import Probe
@@ -15,6 +15,7 @@ from gpt.train.context_use import measure_long_range
 from gpt.train.engines.engine import Engine
 from gpt.train.held_out import HeldOut
 from gpt.train.optim.schedule import learning_rate
+from gpt.train.planned import Batches
 from gpt.train.run_writer import RunWriter
 from gpt.train.sampling import sample_text
 
@@ -42,6 +43,7 @@ def train(
     repeated_NT = repeated_windows(config.probes.windows, model.context, data.tokenizer.vocabulary_size)
     probed = {"text": held_out.validation_NT[: config.probes.windows, :-1], "repeated": torch.from_numpy(repeated_NT)}
     order = [config.data.order_of(seed) for seed in engine.seeds]
+    batches = Batches(data.train, order, engine.samples, model.context, engine.device)
 
     def is_probe_step(step: int) -> bool:
         return config.probes.every > 0 and (step % config.probes.every == 0 or step == plan.steps)
@@ -66,9 +68,8 @@ def train(
     step, stopping = max(start, 0), False
     while step < plan.steps and not stopping:
         step += 1
-        batch = training_batch(data.train, order, step, engine.samples, model.context)
         lr = learning_rate(step, plan.steps, config.optim)
-        out = engine.train_step(step, torch.from_numpy(batch), lr, measure_updates=is_probe_step(step))
+        out = engine.train_step(step, batches.at(step), lr, measure_updates=is_probe_step(step))
         writer.step(step, lr, out)
         if plan.is_eval_step(step):
             evaluate(step)

@@ -8,7 +8,6 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from gpt.config import RunConfig
@@ -16,23 +15,16 @@ from gpt.data.dataset import Dataset
 from gpt.records.files import read_json, write_atomic, write_json
 from gpt.records.manifest import write_manifest
 from gpt.records.run_folder import RunFolder, State, Status, save_arrays
-from gpt.records.schema import (
-    ATTENTION_ENTROPY,
-    CLIP_SCALE,
-    GRAD_NORM,
-    LAYER_GRAD_NORM,
-    LR,
-    MICRO_BATCH_GRAD_NORM,
-    TRAIN_LOSS,
-)
+from gpt.records.schema import ATTENTION_ENTROPY
 from gpt.train import checkpoint
 from gpt.train.engines.engine import Engine, StepOut
 from gpt.train.held_out import Evaluation
 from gpt.train.recorder import RunRecorder
 from gpt.train.saved_model import load_weights, save_model, weights_sha256
+from gpt.train.sent_steps import SentSteps, Step
 
 FLUSH_EVERY = 50
-"""steps whose numbers stay on the device before they are written, so that recording never waits for a GPU"""
+"""steps whose numbers stay on the device before they are written, so that a GPU is asked for them rarely"""
 
 
 class RunWriter:
@@ -64,7 +56,9 @@ class RunWriter:
             RunRecorder(folder, config, data.unigram_loss, start, kept)
             for folder, kept in zip(folders, offsets or [{}] * len(folders), strict=True)
         ]
-        self._waiting: list[tuple[int, float, StepOut]] = []
+        self._waiting: list[Step] = []
+        self._sent: SentSteps | None = None
+        """steps before those, of a device that computes while the host goes on"""
         if any(run.left_fast_path for run in self._runs):
             engine.leave_fast_path()
 
@@ -82,7 +76,7 @@ class RunWriter:
         """Take one training step's numbers."""
         if self._runs:
             if len(self._waiting) >= FLUSH_EVERY:  # this step itself waits, for its evaluation may follow
-                self._flush()
+                self._hand_over()
             self._waiting.append((step, lr, out))
 
     def evaluation(self, step: int, evaluation: Evaluation) -> None:
@@ -159,18 +153,35 @@ class RunWriter:
         for run in self._runs:
             run.close()
 
+    def _hand_over(self) -> None:
+        """Write the waiting rows; on a device that runs ahead those sent before, while it computes what comes next."""
+        if not self._engine.runs_ahead:
+            self._flush()
+            return
+        self._write_sent()
+        self._sent, self._waiting = SentSteps(self._waiting, self._engine), []
+
+    def _write_sent(self) -> None:
+        if self._sent is not None:
+            self._write(self._sent.rows())
+            self._sent = None
+
     def _flush(self, step: int = 0, evaluation: Evaluation | None = None) -> list[bool]:
-        """Write all waiting rows; for each seed, whether the evaluation is its best."""
-        self._engine.settle()
-        events = self._engine.take_events()
-        rows_S = _rows(self._waiting, len(self._runs))
-        self._waiting.clear()
+        """Write all rows, the last one with its evaluation; for each seed, whether that is its best."""
+        self._write_sent()
+        rows_S: list[list[dict[str, Any]]] = [[] for _ in self._runs]
+        if self._waiting:
+            rows_S, self._waiting = SentSteps(self._waiting, self._engine).rows(), []
         if self._runs and evaluation is not None:
             means = {key: mean_S.tolist() for key, mean_S in evaluation.means.items()}
             for index, rows in enumerate(rows_S):
                 if not rows:
                     rows.append({"step": step})
                 rows[-1] |= {key: mean_S[index] for key, mean_S in means.items()}
+        return self._write(rows_S)
+
+    def _write(self, rows_S: Sequence[list[dict[str, Any]]]) -> list[bool]:
+        events = self._engine.take_events()
         return [run.write(rows, events) for run, rows in zip(self._runs, rows_S, strict=True)]
 
     def _write_status(self, index: int, state: State, step: int, why: str = "") -> None:
@@ -183,26 +194,3 @@ class RunWriter:
 def _of_seed(tensors: Mapping[str, Tensor], index: int) -> dict[str, Tensor]:
     """One seed's part of each tensor, with a seed axis of length 1."""
     return {name: value[index : index + 1] for name, value in tensors.items()}
-
-
-def _rows(waiting: Sequence[tuple[int, float, StepOut]], seeds: int) -> list[list[dict[str, Any]]]:
-    """The rows of steps, for each seed; every column leaves the device once."""
-    if not waiting:
-        return [[] for _ in range(seeds)]
-    steps, lrs, outs = zip(*waiting, strict=True)
-    columns = {
-        TRAIN_LOSS: torch.stack([o.loss_S for o in outs], dim=1),
-        GRAD_NORM: torch.stack([o.grad_norm_S for o in outs], dim=1),
-        CLIP_SCALE: torch.stack([o.clip_scale_S for o in outs], dim=1),
-        LAYER_GRAD_NORM: torch.stack([o.layer_grad_norm_SL for o in outs], dim=1),
-    }
-    if outs[0].micro_batch_norm_SM is not None:
-        columns[MICRO_BATCH_GRAD_NORM] = torch.stack([o.micro_batch_norm_SM for o in outs], dim=1)
-    values = {key: column.tolist() for key, column in columns.items()}
-    return [
-        [
-            {"step": step, LR: lr, **{key: value[s][i] for key, value in values.items()}}
-            for i, (step, lr) in enumerate(zip(steps, lrs, strict=True))
-        ]
-        for s in range(seeds)
-    ]

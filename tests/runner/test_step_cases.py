@@ -96,8 +96,8 @@ def test_a_case_that_fell_back_to_plain_steps_is_broken(monkeypatch: pytest.Monk
 @pytest.mark.usefixtures("_traced")
 @pytest.mark.filterwarnings("ignore")
 def test_another_dropout_mask_breaks_a_case(monkeypatch: pytest.MonkeyPatch) -> None:
-    draw: Any = compiled.draw_words
-    monkeypatch.setattr(compiled, "draw_words", lambda sites, seeds, step: draw(sites, seeds, step + 1))
+    draw: Any = compiled.draw_key
+    monkeypatch.setattr(compiled, "draw_key", lambda sites, samples, words: draw(sites, samples, words + 1))
     _, fast = lines(some("learned positions, Post-LN"))
     assert not fast.holds
 

@@ -24,6 +24,7 @@ from gpt.train.engines.ranks import Ranks
 from gpt.train.engines.single_process import SingleProcessEngine
 from gpt.train.engines.step_modes import available_modes, check_step
 from gpt.train.optim.schedule import learning_rate
+from gpt.train.sent_steps import SentSteps
 
 CPU = torch.device("cpu")
 TRAIN = text(4000)
@@ -183,6 +184,30 @@ def test_a_planted_fault_of_a_kernel_is_found_computed_again_and_named(watch: bo
 
 
 @pytest.mark.usefixtures("faulty")
+def test_rows_that_left_before_a_fault_was_seen_are_put_right() -> None:
+    """Of a block of steps that is on its way, and of the one after it, whose evaluation settles both."""
+    config = run_config(dropout=0.1, layers=1)
+    plain, fast = (kind(config, VOCABULARY, (3, 0), CPU) for kind in (SingleProcessEngine, CompiledEngine))
+    BROKEN_FROM.append(1)
+    steps = []
+    for step in range(1, 7):
+        batch = torch.from_numpy(training_batch(TRAIN, (3, 0), step, range(4), 12))
+        lr = learning_rate(step, config.train.steps, config.optim)
+        steps.append((step, lr, fast.train_step(step, batch, lr, measure_updates=False)))
+    sent = [SentSteps(steps[:3], fast), SentSteps(steps[3:], fast)]
+    assert fast.corrections == 0, "nobody has looked"
+    fast.evaluate(WINDOWS[:3])
+    assert (fast.corrections, len(fast.take_events())) == (1, 1)
+    expected = train(plain, 1, 6)
+    rows_S = [first + second for first, second in zip(sent[0].rows(), sent[1].rows(), strict=True)]
+    for index, rows in enumerate(rows_S):
+        assert [row["step"] for row in rows] == list(range(1, 7))
+        for row, out in zip(rows, expected, strict=True):
+            assert row["train/loss"] == pytest.approx(float(out.loss_S[index]), rel=BOUND)
+            assert row["grad/layer_norm"] == pytest.approx(out.layer_grad_norm_SL[index].tolist(), rel=BOUND)
+
+
+@pytest.mark.usefixtures("faulty")
 def test_a_step_that_is_not_finite_moves_nothing() -> None:
     fast = CompiledEngine(run_config(dropout=0.1, layers=1), VOCABULARY, (3, 0), CPU)
     train(fast, 1, 3)
@@ -191,7 +216,7 @@ def test_a_step_that_is_not_finite_moves_nothing() -> None:
     for step in (4, 5):
         batch = torch.from_numpy(training_batch(TRAIN, (3, 0), step, range(4), 12))
         fast.optimizer.found_inf = fast._held
-        fast._fast(compiled.draw_words(fast.dropout_sites, fast.seeds, step), batch, 1e-3)
+        fast._fast(fast.dropout_words.at(step), batch, 1e-3)
         BROKEN_FROM.clear()  # the next one is sound, and still moves nothing
     for name, value in bits(fast.state()).items():
         assert torch.equal(value, before[name]), name

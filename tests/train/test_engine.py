@@ -86,7 +86,7 @@ def test_a_steps_dropout_is_keyed_by_its_seeds_step_and_samples() -> None:
     losses = []
     for step in (7, 8):
         logits, _ = engine.model(
-            batch[..., :-1], dropout_key=draw_key(engine.dropout_sites, (3, 0), step, range(4), CPU)
+            batch[..., :-1], dropout_key=draw_key(engine.dropout_sites, range(4), engine.dropout_words.at(step))
         )
         losses.append(token_losses(logits, batch[..., 1:]).mean((1, 2)).detach())
         assert torch.equal(engine.train_step(step, batch, 0.0, measure_updates=False).loss_S, losses[-1])

@@ -23,6 +23,8 @@ from gpt.runner.resume import resumable_steps
 from gpt.runner.seed_batch import train_seed_batch
 from gpt.study.folder import run_at
 from gpt.train import checkpoint
+from gpt.train.engines.engine import Engine
+from gpt.train.recorder import RunRecorder
 from gpt.train.run_writer import RunWriter
 from gpt.train.saved_model import load_model
 
@@ -124,6 +126,28 @@ def test_a_run_stopped_at_any_step_resumes_to_the_same_bytes(tiny: RunConfig, tm
             assert (resumed.root / name).read_bytes() == (whole.root / name).read_bytes(), (step, name)
         assert resumed.probe_steps() == whole.probe_steps()
         assert resumed.long_range.read_bytes() == whole.long_range.read_bytes()
+
+
+def test_rows_of_a_device_that_runs_ahead_are_the_same_rows(
+    tiny: RunConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They are written one flush later, by an engine that is asked to behave as on a GPU."""
+    whole = trained(tiny, tmp_path / "whole")
+    monkeypatch.setattr(Engine, "runs_ahead", True)
+    monkeypatch.setattr("gpt.train.run_writer.FLUSH_EVERY", 3)
+    run, written = planned(tiny), []
+    append = RunRecorder.write
+    monkeypatch.setattr(
+        RunRecorder, "write", lambda self, rows, *more: written.append(len(rows)) or append(self, rows, *more)
+    )
+    assert not train_seed_batch([run], place(tmp_path / "late"), stop_after(25))
+    assert train_seed_batch([run], place(tmp_path / "late"), never)
+    late = run_at(tmp_path / "late", run.fingerprint)
+    assert late.metrics.read_bytes() == whole.metrics.read_bytes()
+    assert late.events.read_bytes() == whole.events.read_bytes()
+    assert last_weights(late) == last_weights(whole)
+    assert max(written) == 3
+    assert sum(written) == 41
 
 
 def test_a_corrupt_newest_checkpoint_costs_one_interval_and_no_bit(tiny: RunConfig, tmp_path: Path) -> None:

@@ -13,14 +13,14 @@ import types
 import warnings
 from collections import deque
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from gpt.config import RunConfig
-from gpt.model.dropout import DropoutKey, draw_words
+from gpt.model.dropout import draw_key
 from gpt.model.gpt import GPT, token_losses
 from gpt.records.schema import FAST_STEP_LEFT
 from gpt.train.engines.engine import State, StepOut
@@ -31,8 +31,8 @@ from gpt.train.optim.clipping import clip_scale, layer_norms, scale_gradients
 
 BACKEND = "inductor"
 """torch.compile's own, which writes fused kernels"""
-UNSEEN = 1
-"""steps that the device may be ahead of the host's look at their numbers"""
+UNSEEN = 128
+"""steps that the device may be ahead of the host's look at their numbers; the host waits for an older one"""
 
 _COUNT = itertools.count()
 
@@ -83,7 +83,7 @@ class CompiledEngine(SingleProcessEngine):
         sites, forward = self.dropout_sites, self.forward
 
         def loss(part_SBT: Tensor, words_X2S: Tensor) -> Tensor:
-            key = DropoutKey(samples, dict(zip(sites, words_X2S, strict=True)))
+            key = draw_key(sites, samples, words_X2S)
             logits_SBTV, _ = forward(part_SBT[..., :-1], dropout_key=key)
             return token_losses(logits_SBTV, part_SBT[..., 1:]).mean((1, 2))
 
@@ -109,9 +109,8 @@ class CompiledEngine(SingleProcessEngine):
         if self._left:
             return self._plain(step, batch_SBT, lr, measure_updates)
         before = [p.detach().clone() for p in self.parameters.values()] if measure_updates else None
-        words_X2S = draw_words(self.dropout_sites, self.seeds, step)
         self.optimizer.found_inf = self._held
-        out = self._fast(words_X2S, batch_SBT, lr)
+        out = self._fast(self.dropout_words.at(step), batch_SBT.to(self.device), lr)
         if before:
             out = StepOut(**{**_fields(out), "update_ratio_SL": self._update_ratio(before)})
         self._unseen.append(Unseen(step, batch_SBT, lr, measure_updates, out, *self._to_host()))
@@ -119,11 +118,11 @@ class CompiledEngine(SingleProcessEngine):
         return out
 
     def _fast(self, words_X2S: Tensor, batch_SBT: Tensor, lr: float) -> StepOut:
-        """The step by compiled kernels, on what lies on the host."""
-        return self._work(words_X2S.to(self.device), batch_SBT.to(self.device), lr)
+        """The step by compiled kernels."""
+        return self._work(words_X2S, batch_SBT, lr)
 
     def _work(self, words_X2S: Tensor, batch_SBT: Tensor, lr: float | Tensor) -> StepOut:
-        """The same on what lies on the device."""
+        """The same, with a rate that may be on the device."""
         measured = []
         for samples, loss in zip(self.micro_batches, self._losses, strict=True):
             loss_S = loss(batch_SBT[:, samples.start : samples.stop], words_X2S)
@@ -164,8 +163,10 @@ class CompiledEngine(SingleProcessEngine):
             self._compute_again(first)
             for unseen in later:
                 again = self.train_step(unseen.step, unseen.batch_SBT, unseen.lr, unseen.measure_updates)
-                self._look(0)
                 _overwrite(unseen.out, again)
+                if self._unseen:
+                    self._unseen[-1] = replace(self._unseen[-1], out=unseen.out)
+            self.corrections += 1
 
     def _compute_again(self, unseen: Unseen) -> None:
         """Let the plain step say what the first step that was not finite is."""
@@ -177,8 +178,8 @@ class CompiledEngine(SingleProcessEngine):
         self._alive_S &= finite_S
         _overwrite(unseen.out, plain)
 
-    def settle(self) -> None:
-        self._look(0)
+    def settle(self, through: int | None = None) -> None:
+        self._look(0 if through is None else sum(unseen.step > through for unseen in self._unseen))
 
     def leave_fast_path(self) -> None:
         self._left = True

@@ -16,12 +16,13 @@ from torch import Tensor, nn
 from gpt.config import RunConfig
 from gpt.errors import InputError
 from gpt.model.attention import restrict_sdpa
-from gpt.model.dropout import draw_key, dropout_sites
+from gpt.model.dropout import draw_key, draw_words, dropout_sites
 from gpt.model.flops import parameter_count, training_flops_per_token
 from gpt.model.gpt import GPT, build_model, layer_index, layer_names, token_losses
 from gpt.train.engines.micro_batches import micro_batches
 from gpt.train.engines.ranks import SINGLE, Ranks
 from gpt.train.optim.optimizer import OPTIMIZERS
+from gpt.train.planned import Planned
 
 State = dict[str, Tensor]
 
@@ -82,6 +83,8 @@ class Engine(ABC):
 
     name: str
     """how it computes, for the reader of a report"""
+    corrections: int = 0
+    """how often numbers that steps had returned were put right"""
 
     def __init__(
         self, config: RunConfig, vocabulary: int, seeds: Sequence[int], device: torch.device, ranks: Ranks = SINGLE
@@ -98,6 +101,8 @@ class Engine(ABC):
             restrict_sdpa()
         self.model = build_model(config.model, vocabulary, self.seeds).to(device)
         self.dropout_sites = dropout_sites(self.model)
+        self.dropout_words = Planned(partial(draw_words, self.dropout_sites, self.seeds), device)
+        """of each step, (X, 2, S)"""
         self.parameters = dict(self.model.named_parameters())
         self.layers = [layer_index(name, config.model) for name in self.parameters]
         self.layer_count = len(layer_names(config.model))
@@ -112,7 +117,7 @@ class Engine(ABC):
     def _loss(self, step: int, batch_SBT: Tensor, samples: range) -> Tensor:
         """(S,): mean loss of one micro-batch of this rank's batch, with its graph."""
         part_SBT = batch_SBT[:, samples.start - self.samples.start : samples.stop - self.samples.start].to(self.device)
-        key = draw_key(self.dropout_sites, self.seeds, step, samples, self.device)
+        key = draw_key(self.dropout_sites, samples, self.dropout_words.at(step))
         logits_SBTV, _ = self.forward(part_SBT[..., :-1], dropout_key=key)
         return token_losses(logits_SBTV, part_SBT[..., 1:]).mean((1, 2))
 
@@ -190,8 +195,13 @@ class Engine(ABC):
         _, intermediates = self.forward(windows_NT.expand(len(self.seeds), *windows_NT.shape), capture=capture)
         return intermediates
 
-    def settle(self) -> None:  # noqa: B027  # most engines' numbers are final at once
-        """Wait until what the steps so far have returned is final."""
+    @property
+    def runs_ahead(self) -> bool:
+        """Whether the device computes steps while the host goes on, which then asks for their numbers later."""
+        return self.device.type == "cuda"
+
+    def settle(self, through: int | None = None) -> None:  # noqa: B027  # most engines' numbers are final at once
+        """Wait until what the steps so far, or through that one, have returned is final."""
 
     def take_events(self) -> list[dict[str, Any]]:
         """What happened in settled steps for reasons of the engine's own, once."""

@@ -24,8 +24,8 @@ class GraphEngine(CompiledEngine):
         if self._graph is None:
             self._capture(words_X2S, batch_SBT)
         assert self._graph is not None
-        self._words_X2S.copy_(words_X2S, non_blocking=True)
-        self._batch_SBT.copy_(batch_SBT, non_blocking=True)
+        self._words_X2S.copy_(words_X2S)
+        self._batch_SBT.copy_(batch_SBT)
         self._lr.fill_(lr)
         self._graph.replay()
         out = self._out
@@ -37,7 +37,7 @@ class GraphEngine(CompiledEngine):
 
     def _capture(self, words_X2S: Tensor, batch_SBT: Tensor) -> None:
         """Record the step; what is computed meanwhile moves no weight, for the engine is held."""
-        self._words_X2S, self._batch_SBT = words_X2S.to(self.device), batch_SBT.to(self.device)
+        self._words_X2S, self._batch_SBT = words_X2S.clone(), batch_SBT.clone()
         self._lr = torch.zeros((), device=self.device)
         self._held.fill_(1.0)
         aside = torch.cuda.Stream()
