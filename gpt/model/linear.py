@@ -30,23 +30,28 @@ class _OneDNN(torch.autograd.Function):
     """x @ w through oneDNN, whose fp32 kernels do not depend on the vendor of the processor as MKL's do."""
 
     @staticmethod
-    def forward(ctx: Any, x_NI: Tensor, w_IO: Tensor) -> Tensor:
-        ctx.save_for_backward(x_NI, w_IO)
-        return _onednn_product(x_NI, w_IO.T)
+    def forward(ctx: Any, x_SNI: Tensor, w_SIO: Tensor) -> Tensor:
+        ctx.save_for_backward(x_SNI, w_SIO)
+        return _onednn_products(x_SNI, w_SIO)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor]:
-        x_NI, w_IO = ctx.saved_tensors
-        return _onednn_product(grads[0], w_IO), _onednn_product(x_NI.T, grads[0].T)
+        x_SNI, w_SIO = ctx.saved_tensors
+        grad_SNO, narrows = grads[0], w_SIO.shape[1] > w_SIO.shape[2]
+        # oneDNN copies a first factor that comes transposed: let it be the narrower one
+        grad_SIO = _onednn_products(grad_SNO.mT, x_SNI).mT if narrows else _onednn_products(x_SNI.mT, grad_SNO)
+        return _onednn_products(grad_SNO, w_SIO.mT), grad_SIO
 
 
-def _onednn_product(x: Tensor, w_transposed: Tensor) -> Tensor:
-    return torch.ops.mkldnn._linear_pointwise(x, w_transposed, None, "none", [], "")
+def _onednn_products(x_SNI: Tensor, w_SIO: Tensor) -> Tensor:
+    product = torch.ops.mkldnn._linear_pointwise
+    y_SNO = [product(x, w.T, None, "none", [], "") for x, w in zip(x_SNI, w_SIO, strict=True)]
+    return torch.stack(y_SNO) if len(y_SNO) > 1 else y_SNO[0].unsqueeze(0)  # one seed's needs no copy
 
 
 def onednn(x_SNI: Tensor, w_SIO: Tensor) -> Tensor:
     """oneDNN's product, seed by seed, for fp32 on a CPU."""
-    return torch.stack([_OneDNN.apply(x, w) for x, w in zip(x_SNI, w_SIO, strict=True)])
+    return _OneDNN.apply(x_SNI, w_SIO)
 
 
 FIRST_PROCESSOR = 8192
