@@ -169,6 +169,8 @@ class TrainConfig(Strict):
     """of the matrix products; bf16 is autocast, weights, gradients and optimizer stay in fp32"""
     step: Literal["auto", "eager", "compiled", "graph"] = "eager"
     """how a step is computed: operator by operator, by fused kernels, or by these as one CUDA graph; `auto` measures"""
+    deterministic: bool = False
+    """on a GPU, too, the same bits at each repetition: slower algorithms where others add up in any order"""
     eval_every: Positive
     """steps between two evaluations of the whole held-out text; the last step is always evaluated"""
     eval_batch_size: Positive = 64

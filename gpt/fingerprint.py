@@ -16,6 +16,7 @@ LATER: tuple[tuple[str, Any], ...] = (
     ("optim.optimizer", "adamw"),
     ("optim.schedule", "cosine"),
     ("train.step", "eager"),
+    ("train.deterministic", False),
     ("probes.extra", []),
 )
 """fields that came after the first runs, with the values that those had: with these, a run is still the same one"""

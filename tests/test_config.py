@@ -206,6 +206,7 @@ def test_every_field_but_the_checkpoint_interval_changes_the_fingerprint(tiny: R
         "optim.warmup_steps": 6, "optim.beta1": 0.8, "optim.beta2": 0.95, "optim.eps": 1e-9, "optim.weight_decay": 0.0,
         "optim.clip": None, "train.steps": 41, "train.batch_size": 5, "train.micro_batch_size": 4,
         "train.reduction": "rank_invariant", "train.precision": "bf16", "train.step": "compiled",
+        "train.deterministic": True,
         "train.eval_every": 10, "train.eval_batch_size": 8, "probes.noise_scale": True, "probes.every": 10,
         "probes.windows": 3, "probes.heatmap_characters": 9,
         "data.order_seed": 1, "probes.long_range_windows": 5, "sample.prompt": "A", "sample.characters": 21,

@@ -20,6 +20,8 @@ class StepCost:
 
     mode: str
     """how they are computed, a value of `train.step`"""
+    deterministic: bool
+    """whether in strict mode, a value of `train.deterministic`"""
     seeds: int
     """trained together"""
     seconds: Spread
@@ -108,7 +110,7 @@ class Bench:
 
 def _cells(cost: StepCost) -> list[str]:
     return [
-        cost.mode,
+        f"{cost.mode}{', strict' if cost.deterministic else ''}",
         str(cost.seeds),
         *_milliseconds(cost.seconds),
         f"{cost.tokens_per_second:,.0f}",

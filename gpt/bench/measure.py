@@ -20,6 +20,7 @@ from gpt.bench.steps import TrainingSteps
 from gpt.config import RunConfig, with_values
 from gpt.data.dataset import Dataset
 from gpt.runner.workspace import Workspace
+from gpt.train.engines.deterministic import set_deterministic
 
 LOSS_STEPS = 200
 """steps after which our loss is compared with nanoGPT's"""
@@ -51,9 +52,10 @@ def measure(config: RunConfig, data: Dataset, workspace: Workspace, wanted: Want
     """
     effort, device = QUICK if wanted.quick else FULL, workspace.device
     with NanoGPT(wanted.against, config, data, device) if wanted.against else nullcontext() as rival:
+        first = _in_mode(config, wanted.modes[0], config.train.deterministic)
+        steps = TrainingSteps(first, data, workspace, [config.seed])
         _say("the ceiling")
         ceiling = measure_ceiling(device, config.train, effort, wanted.quick)
-        steps = TrainingSteps(_in_mode(config, wanted.modes[0]), data, workspace, [config.seed])
         losses = rival and _losses(steps, rival, wanted.quick)
         _say("steps")
         costs, left_out, seconds = _step_costs(steps, rival, ceiling, workspace, wanted, effort)
@@ -119,6 +121,7 @@ def _step_costs(
         per_second = contender.tokens / mine.median
         return StepCost(
             mode=contender.config.train.step,
+            deterministic=contender.config.train.deterministic,
             seeds=len(contender.seeds),
             seconds=mine,
             tokens_per_second=per_second,
@@ -130,26 +133,30 @@ def _step_costs(
 
     first, theirs = cost(steps)
     costs, left_out = [first], []
-    for mode in wanted.modes:
-        for count in wanted.seeds_together:
-            if (mode, count) == (wanted.modes[0], 1):
+    plain, strict = steps.config.train.deterministic, True
+    for mode, is_strict, counts in [*((mode, plain, wanted.seeds_together) for mode in wanted.modes),
+                                    *((mode, strict, [1]) for mode in wanted.modes)]:  # fmt: skip
+        for count in counts:
+            config = _in_mode(steps.config, mode, is_strict)
+            if (config, count) == (steps.config, 1):
                 continue
-            _say(f"{mode} steps, seeds together: {count}")
+            _say(f"{mode} steps{', deterministic' if is_strict else ''}, seeds together: {count}")
             forget_peak(workspace.device)
             seeds = range(steps.config.seed, steps.config.seed + count)
             try:
-                contender = TrainingSteps(_in_mode(steps.config, mode), steps.data, workspace, seeds)
+                contender = TrainingSteps(config, steps.data, workspace, seeds)
                 contender.warm_up(wanted.quick)
                 costs.append(cost(contender)[0])
             except RuntimeError as error:  # out of memory, or no compiler: what was measured so far is worth having
                 why = next(iter(str(error).strip().splitlines()), type(error).__name__)
-                left_out.append(f"{mode} steps, {count} seeds together and more: {why}")
+                left_out.append(f"{mode} steps{', deterministic' if is_strict else ''}, {count} seeds and more: {why}")
                 break
+    set_deterministic(plain)
     return costs, left_out, theirs
 
 
-def _in_mode(config: RunConfig, mode: str) -> RunConfig:
-    return with_values(config, {"train.step": mode}, "gpt bench")
+def _in_mode(config: RunConfig, mode: str, deterministic: bool) -> RunConfig:
+    return with_values(config, {"train.step": mode, "train.deterministic": deterministic}, "gpt bench")
 
 
 def _say(what: str) -> None:

@@ -7,6 +7,7 @@ from gpt.bench.device import synchronize
 from gpt.config import RunConfig
 from gpt.data.dataset import Dataset
 from gpt.runner.workspace import Workspace
+from gpt.train.engines.deterministic import set_deterministic
 from gpt.train.engines.engine import StepOut
 from gpt.train.engines.kinds import engine_kinds
 from gpt.train.engines.ranks import SINGLE
@@ -41,6 +42,7 @@ class TrainingSteps:
 
     def take(self, count: int, measure_updates: bool = False) -> None:
         """Train so many steps more; the schedule's last rate holds on after its end."""
+        set_deterministic(self.config.train.deterministic)
         for _ in range(count):
             self.step += 1
             in_schedule = min(self.step, self.config.train.steps)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -49,7 +50,9 @@ def test_the_document_has_every_part_and_its_ratios_are_those_of_its_samples(run
     assert found["config"]["model"]["dropout"] == 0.1
     assert found["machine"]["threads"] == 1
     assert {"torch", "device", "cpu", "commit"} <= found["machine"].keys()
-    assert [cost["seeds"] for cost in found["steps"]] == [1, 2], "powers of two up to what was asked for"
+    assert [(cost["seeds"], cost["deterministic"]) for cost in found["steps"]] == [(1, False), (2, False), (1, True)], (
+        "powers of two up to what was asked for, then strict mode"
+    )
     assert {cost["mode"] for cost in found["steps"]} == {"eager"}
     for cost in found["steps"]:
         tokens = cost["seeds"] * 4 * 8
@@ -89,7 +92,8 @@ def test_what_a_run_does_not_do_is_not_measured(run: Path) -> None:
 def test_a_person_is_told_in_a_table(run: Path) -> None:
     code, said = gpt("bench", run, "--device", "cpu", "--seeds", "2")
     assert code == 0
-    assert "steps  seeds  ms a step" in said
+    assert re.search(r"^steps +seeds  ms a step", said, re.MULTILINE)
+    assert re.search(r"^eager, strict +1 ", said, re.MULTILINE)
     assert "a whole run of 12 steps" in said
 
 
@@ -139,7 +143,7 @@ def test_nanogpts_own_loop_is_timed_in_turns_with_ours(run: Path) -> None:
     assert rival["compiled"] is False, "as its README has it on a CPU"
     assert rival["losses"]["steps"] == 20
     assert abs(rival["losses"]["ours"] - rival["losses"]["theirs"]) <= rival["losses"]["allowed"]
-    first, two = found["steps"]
+    first, two, _ = found["steps"]
     ratios = [a / b for a, b in zip(rival["seconds"]["samples"], first["seconds"]["samples"], strict=True)]
     assert first["over_nanogpt"]["samples"] == pytest.approx(ratios)
     assert rival["tokens_per_second"] == pytest.approx(4 * 8 / rival["seconds"]["median"])

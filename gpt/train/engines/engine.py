@@ -19,6 +19,7 @@ from gpt.model.attention import restrict_sdpa
 from gpt.model.dropout import draw_key, draw_words, dropout_sites
 from gpt.model.flops import parameter_count, training_flops_per_token
 from gpt.model.gpt import GPT, build_model, layer_index, layer_names, token_losses
+from gpt.train.engines.deterministic import fix_workspace, set_deterministic
 from gpt.train.engines.micro_batches import micro_batches
 from gpt.train.engines.ranks import SINGLE, Ranks
 from gpt.train.optim.optimizer import OPTIMIZERS
@@ -99,6 +100,8 @@ class Engine(ABC):
         """the samples of each batch that this rank computes"""
         if device.type == "cuda":
             restrict_sdpa()
+            fix_workspace()
+        set_deterministic(config.train.deterministic)
         self.model = build_model(config.model, vocabulary, self.seeds).to(device)
         self.dropout_sites = dropout_sites(self.model)
         self.dropout_words = Planned(partial(draw_words, self.dropout_sites, self.seeds), device)
