@@ -60,6 +60,7 @@ def test_every_module_that_computes_is_covered_and_no_other() -> None:
         "train.detectors",
         "train.engines.compiled",
         "train.engines.ddp",
+        "train.engines.deterministic",
         "train.engines.engine",
         "train.engines.fsdp",
         "train.engines.graph",
