@@ -1,17 +1,22 @@
 """What the runs of a study recorded, in the study's own order; every planned run is there, whatever became of it."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, replace
 
 from gpt.analysis.run_reader import RunReader
+from gpt.analysis.trials import plan_from_records
 from gpt.errors import InputError
 from gpt.fields import canonical
 from gpt.records.catalogue import Array
 from gpt.records.formatting import count
 from gpt.records.metric import Metric, parse_metric
 from gpt.study.folder import RunEntry, StudyFolder, run_at
-from gpt.study.plan import PlannedRun, Setting, fields_text, label, settings_of
+from gpt.study.plan import Arm, PlannedRun, Setting, fields_text, label, settings_of
 from gpt.study.spec import Scalar, Study
+from gpt.study.tuning import StudyPlan, Tuning
+
+UNCHOSEN = "not-chosen-yet"
+"""in place of the fingerprint of a run whose configuration the study's trials have not decided"""
 
 
 @dataclass(frozen=True)
@@ -21,6 +26,8 @@ class Group:
     variant: Scalar
     runs: tuple[RunReader, ...]
     """one for each seed, in the study's order"""
+    tuned: Setting = ()
+    """the variant's own best values of the tuned fields, in this setting"""
 
     @property
     def label(self) -> str:
@@ -68,6 +75,10 @@ class Results:
     settings: tuple[SettingResults, ...]
     planned_seeds: tuple[int, ...]
     """all that the study may take; fewer are of interest where a look has ended it"""
+    tuning: Tuning | None = None
+    """how far the study's tuning is; None where nothing is tuned"""
+    trials: "Results | None" = None
+    """the trials as a study of their own, in which the tuned fields are settings"""
 
     @property
     def metric(self) -> Metric:
@@ -98,22 +109,47 @@ def collect(folder: StudyFolder, cache: dict[str, RunReader] | None = None) -> R
     Raises:
         InputError: the study's files are missing or corrupt, or name no run for a variant, setting and seed.
     """
-    return _results(folder, folder.read(), folder.data_sha256(), folder.table(), {} if cache is None else cache)
+    study, data_sha256, cache = folder.read(), folder.data_sha256(), {} if cache is None else cache
+    if study.tune:
+        plan = plan_from_records(study, data_sha256, folder.out, cache)
+        return collect_planned(folder, study, data_sha256, plan, cache)
+    return _results(folder, study, data_sha256, folder.table(), cache)
 
 
-def collect_planned(folder: StudyFolder, study: Study, data_sha256: str, runs: Sequence[PlannedRun]) -> Results:
+def collect_planned(
+    folder: StudyFolder, study: Study, data_sha256: str, plan: StudyPlan, cache: MutableMapping[str, RunReader]
+) -> Results:
     """The same before the study's own files are written, or where another process writes them."""
-    table = [RunEntry(run.variant, run.setting, run.seed, run.fingerprint) for run in runs]
-    return _results(folder, study, data_sha256, table, {})
+    if plan.tuning is None:
+        return _results(folder, study, data_sha256, _entries(plan.runs), cache)
+    chosen = {arm: best.values for arm, best in plan.tuning.best.items()}
+    results = _results(folder, study, data_sha256, _entries(plan.runs), cache, chosen)
+    trials = _results(folder, plan.tuning.trials_of, data_sha256, _entries(plan.tuning.trials), cache)
+    return replace(results, tuning=plan.tuning, trials=trials)
+
+
+def _entries(runs: Sequence[PlannedRun]) -> list[RunEntry]:
+    return [RunEntry(run.variant, run.setting, run.seed, run.fingerprint) for run in runs]
 
 
 def _results(
-    folder: StudyFolder, study: Study, data_sha256: str, table: Sequence[RunEntry], cache: dict[str, RunReader]
+    folder: StudyFolder,
+    study: Study,
+    data_sha256: str,
+    table: Sequence[RunEntry],
+    cache: MutableMapping[str, RunReader],
+    chosen: Mapping[Arm, Setting] | None = None,
 ) -> Results:
+    """
+    Args:
+        chosen: of a study with `tune`, the best values; empty while its runs are not known.
+    """
     fingerprints = {canonical([each.variant, dict(each.setting), each.seed]): each.run for each in table}
 
     def reader(variant: Scalar, setting: Setting, seed: int) -> RunReader:
         fingerprint = fingerprints.get(canonical([variant, dict(setting), seed]))
+        if fingerprint is None and chosen == {}:
+            fingerprint = UNCHOSEN
         if fingerprint is None:
             where = f"{study.factor} = {label(variant)}, seed {seed}"
             raise InputError(f"{folder.runs_json}: corrupt, names no run for {where}")
@@ -121,10 +157,14 @@ def _results(
             cache[fingerprint] = RunReader(run_at(folder.out, fingerprint))
         return cache[fingerprint]
 
+    def group(variant: Scalar, setting: Setting) -> Group:
+        runs = tuple(reader(variant, setting, seed) for seed in study.seeds)
+        return Group(variant, runs, (chosen or {}).get((variant, setting), ()))
+
     settings = tuple(
         SettingResults(
             setting,
-            tuple(Group(v, tuple(reader(v, setting, seed) for seed in study.seeds)) for v in study.variants),
+            tuple(group(variant, setting) for variant in study.variants),
             fields_text({key: value for key, value in setting if key in study.varied}),
         )
         for setting in settings_of(study.settings)

@@ -28,9 +28,16 @@ def control(results: Results) -> Control:
     as_planned = all(
         configs[run.fingerprint].get(key) == value
         for setting, group, seed, run in runs
-        for key, value in {results.study.factor: group.variant, "seed": seed, **dict(setting.setting)}.items()
+        for key, value in {
+            results.study.factor: group.variant,
+            "seed": seed,
+            **dict(setting.setting),
+            **dict(group.tuned),
+        }.items()
     )
-    elsewhere = differing(list(configs.values())) - between - {"seed", *results.study.settings}
+    tuned = set(results.tuning.grid if results.tuning else ())
+    between -= tuned  # each variant has its own best, as planned
+    elsewhere = differing(list(configs.values())) - between - {"seed", *results.study.settings, *tuned}
     hashes = sorted({run.info["data"]["sha256"] for _, _, _, run in runs})
     effective = sorted((between | elsewhere) - WITHOUT_EFFECT)
     holds = effective == [results.study.factor] and as_planned and hashes == [results.data_sha256]

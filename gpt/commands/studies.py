@@ -28,26 +28,39 @@ def check_study(options: argparse.Namespace) -> int:
 
 
 def open_study(path: Path, seeds: int | None, corpora: "Corpora") -> "tuple[Study, list[PlannedRun], str]":
-    """A checked study, its runs, and the hash of its data."""
+    """A checked study, its runs, and the hash of its data.
+
+    Where the study tunes, the runs are the trials on the grid as it was written, and as many of the comparison as there
+    will be, with the base's values of what is tuned.
+    """
     from gpt.runner.checks.variants import check_variants
-    from gpt.study.plan import describe, plan
+    from gpt.study.plan import describe
     from gpt.study.study_file import load_study
 
     study = load_study(path, seeds)
-    for run in plan(study, ""):
+    runs = _runs(study, "")
+    for run in runs:
         try:
             check_variants(run.config)
         except InputError as error:
             raise InputError(f"{path}: {describe(run)}: {error}") from None
     configs = {
         (c.config.data.source, c.config.data.val_fraction, c.config.model.context, c.config.sample.prompt): c.config
-        for c in plan(study, "")
+        for c in runs
     }
     hashes = {corpora.load(config).sha256 for config in configs.values()}
     if len(hashes) > 1:
         raise InputError(f"{path}: variants train on different texts; their losses cannot be compared")
     data_sha256 = hashes.pop()
-    return study, plan(study, data_sha256), data_sha256
+    return study, _runs(study, data_sha256), data_sha256
+
+
+def _runs(study: "Study", data_sha256: str) -> "list[PlannedRun]":
+    from gpt.study.plan import plan
+    from gpt.study.tuning import plan_so_far
+
+    first = plan_so_far(study, data_sha256, lambda _: None)
+    return [*first.all_runs, *(() if first.runs else plan(study, data_sha256))]
 
 
 def show_status(options: argparse.Namespace) -> int:
@@ -107,7 +120,7 @@ def publish_studies(options: argparse.Namespace) -> int:
     refuse_corrupt(folders)
     for folder in folders:
         status = status_of(folder)
-        if status.finished < status.runs:
+        if not status.complete:
             raise InputError(f"{status.summary}; only finished studies are published")
         check_place(folder, options.results)
     for folder in folders:

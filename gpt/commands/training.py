@@ -8,9 +8,9 @@ import sys
 from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import islice
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin
 
+from gpt.commands.stages import Stage, Stages
 from gpt.commands.studies import open_study
 from gpt.commands.workspace import Setup, open_corpora, set_up
 from gpt.config import BUILT_IN, SOURCE, RunConfig
@@ -24,7 +24,6 @@ from gpt.runner.launch.exit_codes import DONE, RUNS_FAILED, STOPPED
 if TYPE_CHECKING:
     from gpt.records.run_folder import RunFolder
     from gpt.study.plan import PlannedRun
-    from gpt.study.spec import Study
     from gpt.wandb_sync.targets import Destination
 
 
@@ -126,7 +125,7 @@ def _escaped(character: str) -> str:
 def run_studies(options: argparse.Namespace) -> int:
     """Train every missing run of the studies, then report; run again, it does only what is missing."""
     from gpt.report.build import print_again, print_findings
-    from gpt.study.folder import StudyFolder, refuse_corrupt, run_at
+    from gpt.study.folder import refuse_corrupt, run_at
     from gpt.wandb_sync.start import synced
 
     to = destination(options)
@@ -139,22 +138,13 @@ def run_studies(options: argparse.Namespace) -> int:
     unique = list({run.fingerprint: run for _, runs, _ in opened for run in runs}.values())
     unique.sort(key=lambda run: run.seed)
     here = set_up(options, unique, corpora)
-    folders = [StudyFolder(options.out, study.name) for study, _, _ in opened]
-    due = due_runs(opened, options.out)
+    stages = Stages(opened, options.out)
+    folders, stage = stages.folders, stages.now()
     if here.is_main:
-        for folder, (study, runs, data_sha256) in zip(folders, opened, strict=True):
-            folder.start(study, data_sha256, runs)
-    missing = sum(not run_at(options.out, run.fingerprint).finished for run in due)
+        stages.start(stage)
+    missing = sum(not run_at(options.out, run.fingerprint).finished for run in stage.due)
     with synced(to(names), here.is_main) as syncing:
-        code = run_planned(due, here)
-        while code == DONE and here.is_main and len(more := due_runs(opened, options.out)) > len(due):
-            print(f"not every contrast has a verdict: on to the next look, {len(more)} runs", file=sys.stderr)
-            if here.launch:
-                print("a launch makes one look; run the same command again for the next", file=sys.stderr)
-                code = STOPPED
-                break
-            due = more
-            code = run_planned(due, here)
+        code = run_stages(stages, stage, here)
         syncing.short_timeout = code == STOPPED
         if code == STOPPED or not here.is_main:
             return code
@@ -170,19 +160,32 @@ def run_studies(options: argparse.Namespace) -> int:
     return code
 
 
-def due_runs(opened: "Sequence[tuple[Study, list[PlannedRun], str]]", out: Path) -> "list[PlannedRun]":
-    """The runs of the studies by seed, each once; of a study with looks those that the next one takes."""
-    from gpt.analysis.collect import collect_planned
-    from gpt.analysis.verdicts import needed
-    from gpt.study.folder import StudyFolder
-
-    due: dict[str, PlannedRun] = {}
-    for study, runs, data_sha256 in opened:
-        seeds = study.seeds
-        if study.looks:
-            seeds = needed(collect_planned(StudyFolder(out, study.name), study, data_sha256, runs)).study.seeds
-        due |= {run.fingerprint: run for run in runs if run.seed in seeds}
-    return sorted(due.values(), key=lambda run: run.seed)
+def run_stages(stages: Stages, stage: Stage, here: Setup) -> int:
+    """Train a stage of the studies and all that follow from it, and return the exit code."""
+    code, due, given_up = DONE, stage.due, set[str]()
+    while True:
+        ended = run_planned(due, here)
+        if ended == STOPPED or not here.is_main:
+            return ended
+        code = max(code, ended)
+        if not stage.open:
+            return code
+        if ended == RUNS_FAILED:
+            given_up |= stages.lost(due)
+        left = stages.wait_for_others(stage, given_up)
+        if left is None:
+            return STOPPED
+        if left:
+            due = left
+            continue
+        following = stages.next(stage)
+        if following is None:
+            return code
+        if here.launch:
+            print("a launch trains one stage; run the same command again for the next", file=sys.stderr)
+            return STOPPED
+        due = [run for run in following.due if run.fingerprint not in given_up]
+        stage = following
 
 
 def run_planned(runs: "Sequence[PlannedRun]", here: Setup) -> int:

@@ -1,7 +1,10 @@
 """Where a study keeps itself: OUT/studies/<name>/, beside the runs that all studies of OUT share."""
 
+import contextlib
+import fcntl
 import io
-from collections.abc import Iterable, Sequence
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +14,7 @@ from ruamel.yaml import YAML
 from gpt.errors import InputError
 from gpt.fields import flatten
 from gpt.fingerprint import WITHOUT_EFFECT, as_recorded
-from gpt.records.files import read_json, write_atomic, write_json
+from gpt.records.files import make_folder, os_errors_with_path, read_json, write_atomic, write_json
 from gpt.records.manifest import MANIFEST, differences, write_manifest
 from gpt.records.run_folder import RunFolder
 from gpt.study.plan import PlannedRun, Setting
@@ -63,8 +66,14 @@ class StudyFolder:
 
     @property
     def runs_json(self) -> Path:
-        """Data hash, and (variant, setting, seed) -> fingerprint of every planned run."""
+        """Data hash, and (variant, setting, seed) -> fingerprint of every planned run; of a study with `tune`, of the
+        trials, whose tuned fields count among the setting, and of the comparison once it is known.
+        """
         return self.root / "runs.json"
+
+    @property
+    def manifest(self) -> Path:
+        return self.root / MANIFEST
 
     @property
     def report(self) -> Path:
@@ -107,14 +116,14 @@ class StudyFolder:
         Raises:
             InputError: the folder holds this study with something changed, which is named.
         """
-        table = [{"variant": c.variant, "setting": dict(c.setting), "seed": c.seed, "run": c.fingerprint} for c in runs]
-        if not self.runs_json.exists():
-            stream = io.StringIO()
-            YAML(typ="safe", pure=True).dump(fields_of(study), stream)
-            write_atomic(self.study_yaml, stream.getvalue().encode())
-            write_json(self.runs_json, {"data_sha256": data_sha256, "runs": table})
-        if not (self.root / MANIFEST).exists():
-            write_manifest(self.root, [self.study_yaml, self.runs_json])
+        with self._locked() if study.tune else contextlib.nullcontext():
+            if not self.runs_json.exists():
+                stream = io.StringIO()
+                YAML(typ="safe", pure=True).dump(fields_of(study), stream)
+                write_atomic(self.study_yaml, stream.getvalue().encode())
+                self._write_table(data_sha256, runs)
+            if not self.manifest.exists():
+                write_manifest(self.root, [self.study_yaml, self.runs_json])
         for field, old, new in changes(self.read(), study):
             raise InputError(
                 f"{self.study_yaml}: the study was started with {field} = {old!r}, now it is {new!r}; "
@@ -125,6 +134,36 @@ class StudyFolder:
                 f"{self.runs_json}: the study was started on data with sha256 {self.data_sha256()}, "
                 f"now it is {data_sha256}; use another --out"
             )
+
+    def advance(self, runs: Callable[[], Sequence[PlannedRun]]) -> None:
+        """Write the table again where more runs are planned now than when it was written.
+
+        Args:
+            runs: every run that is planned by now; asked for while no other command can write the table.
+        """
+        with self._locked():
+            planned = runs()
+            if [entry.run for entry in self.table()] != [run.fingerprint for run in planned]:
+                self.manifest.unlink(missing_ok=True)  # a command killed here leaves it to the next to write
+                self._write_table(self.data_sha256(), planned)
+                write_manifest(self.root, [self.study_yaml, self.runs_json])
+
+    def _write_table(self, data_sha256: str, runs: Sequence[PlannedRun]) -> None:
+        table = [{"variant": c.variant, "setting": dict(c.setting), "seed": c.seed, "run": c.fingerprint} for c in runs]
+        write_json(self.runs_json, {"data_sha256": data_sha256, "runs": table})
+
+    @contextlib.contextmanager
+    def _locked(self) -> Iterator[None]:
+        """This process alone, of all machines, changes the study's files; waits for its turn."""
+        make_folder(self.root)
+        path = self.root / "lock"
+        with os_errors_with_path(path):
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        try:
+            yield
+        finally:
+            os.close(descriptor)
 
     def read(self) -> Study:
         """The study as it was started.
@@ -145,8 +184,8 @@ class StudyFolder:
 
 
 def fields_of(study: Study) -> dict[str, Any]:
-    """The resolved study as its file holds it: looks only where there are some."""
-    return study.model_dump(mode="json", exclude=None if study.looks else {"looks"})
+    """The resolved study as its file holds it: looks and tune only where there are some."""
+    return study.model_dump(mode="json", exclude={name for name in ("looks", "tune") if not getattr(study, name)})
 
 
 def changes(old: Study, new: Study) -> list[tuple[str, Any, Any]]:

@@ -30,11 +30,20 @@ def settings_of(settings: Mapping[str, Sequence[Scalar]]) -> list[Setting]:
     return list(itertools.product(*fields))
 
 
-def plan(study: Study, data_sha256: str) -> list[PlannedRun]:
-    """All runs, seed by seed, so that an unfinished study has whole pairs."""
+Arm = tuple[Scalar, Setting]
+"""a variant in a setting"""
+
+
+def plan(study: Study, data_sha256: str, tuned: Mapping[Arm, Setting] | None = None) -> list[PlannedRun]:
+    """All runs of the comparison, seed by seed, so that an unfinished study has whole pairs.
+
+    Args:
+        tuned: the best values of each arm's tuned fields; without them they are the base's.
+    """
     runs = []
     for seed, setting, variant in itertools.product(study.seeds, settings_of(study.settings), study.variants):
-        values = {study.factor: variant, **dict(setting), "seed": seed}
+        best = (tuned or {}).get((variant, setting), ())
+        values = {study.factor: variant, **dict(setting), **dict(best), "seed": seed}
         config = with_values(study.base, values, f"study {study.name}")
         runs.append(PlannedRun(variant, setting, seed, config, fingerprint(config, data_sha256)))
     return runs

@@ -29,6 +29,17 @@ FEWEST_SEEDS = 3
 """levels of either seed that a variance can be taken apart from"""
 
 
+class Tune(Strict):
+    """Fields of which each variant is given its own best value, in every setting, before variants are compared."""
+
+    grid: dict[str, tuple[Scalar, ...]]
+    """values that every variant is tried with, in every combination"""
+    seeds: tuple[Seed, ...]
+    """of the trials; the comparison uses none of them"""
+    extend: bool
+    """where the best of a variant is at an end of the grid, all variants are tried with a value beyond it"""
+
+
 class Study(Strict):
     """A study that passed every check, whole in itself: this is what its folder keeps."""
 
@@ -43,6 +54,8 @@ class Study(Strict):
     smallest_effect: float
     looks: tuple[int, ...] = ()
     """pairs at which the contrasts are looked at, the last of them all; none: when every run is done"""
+    tune: Tune | None = None
+    """None: every variant has the values of the base and the settings"""
 
     @property
     def kind(self) -> Kind:
@@ -75,6 +88,18 @@ class Study(Strict):
         if any(b <= a for a, b in pairwise((1, *self.looks))) or self.looks[-1] != len(self.seeds):
             raise ValueError(
                 f"looks {list(self.looks)} must be rising numbers of seeds, from 2 to all {len(self.seeds)} of `seeds`"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _trials_have_seeds_of_their_own(self) -> Self:
+        if self.tune is None:
+            return self
+        if self.kind == "components":
+            raise ValueError(f"tune: a study of {ORDER_SEED} compares no variants that could be tuned")
+        if both := sorted(set(self.seeds) & set(self.tune.seeds)):
+            raise ValueError(
+                f"seed {both[0]} is in `seeds` and in those of `tune`; the comparison must use seeds that chose nothing"
             )
         return self
 

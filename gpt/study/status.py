@@ -45,10 +45,23 @@ class StudyStatus:
     failed: list[FailedRun]
     look: str = ""
     """at which look it is, and whether that ended it; empty of a study without looks"""
+    trials: int = 0
+    """runs of the grid as it is by now, that choose each variant's best values; 0 where nothing is tuned"""
+    trials_finished: int = 0
+    stage: str = ""
+    """`tuning`, or `comparison` once every best is chosen; empty where nothing is tuned"""
+
+    @property
+    def complete(self) -> bool:
+        """Nothing is left to train."""
+        return self.stage != "tuning" and self.finished == self.runs
 
     @property
     def summary(self) -> str:
-        return f"{self.name}: {self.finished} of {self.runs} runs finished" + (f"; {self.look}" if self.look else "")
+        runs = f"{self.finished} of {self.runs} runs finished"
+        trials = f"{self.trials_finished} of {self.trials} trials finished"
+        parts = {"": [runs], "tuning": [trials, "no best is chosen yet"], "comparison": [trials, runs]}[self.stage]
+        return f"{self.name}: {'; '.join(filter(None, [*parts, self.look]))}"
 
     def __str__(self) -> str:
         shown = [s for s in STATES if s in FINISHED or any(variant.states.get(s) for variant in self.variants)]
@@ -61,33 +74,40 @@ class StudyStatus:
 
 
 def study_status(folder: StudyFolder, seeds: Sequence[int] | None = None, look: str = "") -> StudyStatus:
-    """Look at the status of every planned run.
+    """Look at the status of every run that is known by now, trials among them.
 
     Args:
-        seeds: those that are looked at, where a study has looks; by default all.
+        seeds: those of the comparison that are looked at, where a study has looks; by default all.
         look: what is said of it.
 
     Raises:
         InputError: the study's own files are corrupt; a run's corrupt status counts as failed.
     """
-    study = folder.read()
+    study, finished = folder.read(), Counter[str]()
     counts = {label(variant): Counter[str]() for variant in study.variants}
-    failed = []
+    failed, total = [], Counter[str]()
+    tuned = study.tune.grid if study.tune else {}
     for entry in folder.table():
-        if seeds is not None and entry.seed not in seeds:
+        kind = "trial" if tuned and set(tuned) <= dict(entry.setting).keys() else "run"
+        if kind == "run" and seeds is not None and entry.seed not in seeds:
             continue
         run, variant = run_at(folder.out, entry.run), label(entry.variant)
         status = run.read_status()
         killed = status.state == "running" and not run.in_use
         counts.setdefault(variant, Counter())[INTERRUPTED if killed else status.state] += 1
+        total[kind] += 1
+        finished[kind] += status.finished
         if status.state == "failed":
-            setting = fields_text({key: value for key, value in entry.setting if key in study.varied})
+            setting = fields_text({key: value for key, value in entry.setting if key in {*study.varied, *tuned}})
             failed.append(FailedRun(entry.run, variant, setting, entry.seed, status.why))
     return StudyStatus(
         study.name,
-        sum(count[state] for count in counts.values() for state in FINISHED),
-        sum(count.total() for count in counts.values()),
+        finished["run"],
+        total["run"],
         [VariantStatus(variant, dict(count)) for variant, count in counts.items()],
         failed,
         look,
+        total["trial"],
+        finished["trial"],
+        "" if not tuned else "comparison" if total["run"] else "tuning",
     )

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field
 
@@ -14,6 +14,8 @@ from gpt.records.metric import default_metric, parse_metric, unfair
 from gpt.run_file import read_run_file
 from gpt.study.plan import Setting, fields_text, settings_of
 from gpt.study.spec import Name, Scalar, Study
+from gpt.study.tune_file import read_tune
+from gpt.study.tuning import FIRST_SEED
 from gpt.yaml_file import Document, Strict, parse, read_yaml
 
 NOT_FACTORS = WITHOUT_EFFECT | {
@@ -28,12 +30,9 @@ NOT_FACTOR_GROUPS = ("probes.", "sample.")
 """groups of such fields"""
 
 
-MOST_SEEDS = 10_000
-
-
 def _check_seeds(seeds: int | list[int]) -> int | list[int]:
-    if isinstance(seeds, int) and not 2 <= seeds <= MOST_SEEDS:
-        raise ValueError(f"got {seeds}, must be at least 2 seeds, as a difference needs, and at most {MOST_SEEDS:,}")
+    if isinstance(seeds, int) and not 2 <= seeds <= FIRST_SEED:
+        raise ValueError(f"got {seeds}, must be at least 2 seeds, as a difference needs, and at most {FIRST_SEED:,}")
     return seeds
 
 
@@ -62,6 +61,8 @@ class StudyFile(Strict):
     """smallest difference of the metric that would matter, in the metric's unit"""
     looks: list[int] = Field(default_factory=list)
     """numbers of seeds at which contrasts are judged, the last being all; the study ends where each has a verdict"""
+    tune: dict[str, Any] | None = None
+    """fields and the values that every variant is tried with, `seeds` of the trials, and `extend`; see `read_tune`"""
 
 
 def load_study(path: Path, seeds: int | None = None) -> Study:
@@ -83,7 +84,11 @@ def load_study(path: Path, seeds: int | None = None) -> Study:
             raise InputError(
                 f"{document.where(('settings', key))}: {key} is the factor; a setting must be another field"
             )
-    settings = settings_of(file.settings)
+    tune = read_tune(file.tune, {file.factor: "the factor", **dict.fromkeys(file.settings, "a setting")}, document)
+    for key in tune.grid if tune else ():
+        _check_key(key, ("tune", key), document)
+    crossed = {**file.settings, **(tune.grid if tune else {})}
+    settings = settings_of(crossed)
     configs = [
         [_config(base, file, number, setting, document) for number in range(len(file.variants))] for setting in settings
     ]
@@ -95,10 +100,11 @@ def load_study(path: Path, seeds: int | None = None) -> Study:
                 f"{document.where(('variants', number))}: {key} is not the factor; what all runs share belongs to the "
                 "base, or under settings"
             )
-    for key, values in file.settings.items():
+    for key, values in crossed.items():
         found = {repr(flatten(variants[0])[key]) for variants in configs}
         if len(found) < len(values):
-            raise InputError(f"{document.where(('settings', key))}: {key} {values} holds a duplicate")
+            section = "settings" if key in file.settings else "tune"
+            raise InputError(f"{document.where((section, key))}: {key} {list(values)} holds a duplicate")
     try:
         metric = parse_metric(file.metric or default_metric(base.data.has_test))
     except InputError as error:
@@ -117,6 +123,7 @@ def load_study(path: Path, seeds: int | None = None) -> Study:
         "metric": str(metric),
         "variants": [flatten(variant)[file.factor] for variant in configs[0]],
         "seeds": list(range(numbers)) if isinstance(numbers, int) else numbers,
+        "tune": tune and tune.model_dump(mode="json"),
     }
     return parse(Study, resolved, document if seeds is None else f"{path} with --seeds {seeds}")
 
@@ -129,7 +136,10 @@ def _config(base: RunConfig, file: StudyFile, number: int, setting: Setting, doc
 
     def place(keys: Sequence[str]) -> str:
         of_setting = [key for key in keys if key not in fields]
-        return document.where(("settings", of_setting[0]) if len(of_setting) == len(keys) else ("variants", number))
+        if len(of_setting) < len(keys):
+            return document.where(("variants", number))
+        section = "settings" if of_setting[0] in file.settings else "tune"
+        return document.where((section, of_setting[0]))
 
     try:
         run = Document(document.path, base.model_dump(mode="json"), {}).changed(values, place)

@@ -1,5 +1,6 @@
 """What a study will do, said before it does it: what differs, how many runs, what they cost, what they can detect."""
 
+import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ from gpt.records.formatting import count
 from gpt.runner.inputs import Corpora
 from gpt.study.plan import PlannedRun, fields_text, label, settings_of
 from gpt.study.spec import Kind, Scalar, Study
+from gpt.study.tuning import MOST_EXTENSIONS, rises
 from gpt.train.engines.single_process import SingleProcessEngine
 
 VARIANTS: dict[Kind, str] = {"contrasts": "variants", "components": "order seeds"}
@@ -68,6 +70,30 @@ class PlannedLook:
 
 
 @dataclass(frozen=True)
+class PlannedTuning:
+    """What is tried with every variant, in every setting, before they are compared."""
+
+    grid: dict[str, list[Scalar]]
+    seeds: list[int]
+    trials: int
+    """runs on the grid as it is written"""
+    most_trials: int
+    """with every extension that the grid may have"""
+    core_seconds: float
+    """as of the whole study, of the trials on the grid as it is written"""
+
+    def __str__(self) -> str:
+        points = math.prod(map(len, self.grid.values()))
+        grid = "; ".join(f"{field} = {', '.join(map(label, values))}" for field, values in self.grid.items())
+        first, last = self.seeds[0], self.seeds[-1]
+        more = f", {self.most_trials:,} if every end is extended" if self.most_trials > self.trials else ""
+        return (
+            f"{grid}: {self.trials} trials{more}; each variant the same {count(points, 'point')} x "
+            f"{count(len(self.seeds), 'seed')} ({first if first == last else f'{first} to {last}'})"
+        )
+
+
+@dataclass(frozen=True)
 class Preflight:
     """A study as `gpt study check` answers."""
 
@@ -82,7 +108,7 @@ class Preflight:
     fixed_fields: int
     """fields that are the same in all runs"""
     runs: int
-    """that differ; none is trained twice"""
+    """of the comparison that differ; none is trained twice"""
     core_seconds: float
     """of one CPU core for all steps, evaluations not counted"""
     validation_windows: int
@@ -102,6 +128,8 @@ class Preflight:
     number; of a study of seeds, the sd of the initial weights over the residual's"""
     looks: list[PlannedLook]
     """none where the study is judged when every run is done"""
+    tuning: PlannedTuning | None
+    """None: every variant has the values of the base and the settings"""
 
     def __str__(self) -> str:
         """A few lines for a person who is about to spend hours on this."""
@@ -116,12 +144,15 @@ class Preflight:
             lines += [f"  {size.variant:<11} {size}" for size in self.sizes]
         if self.settings[0]:
             lines.append(f"  settings    {'; '.join(map(fields_text, self.settings))}")
+        trained = "" if self.tuning is None else f", of it {_minutes(self.tuning.core_seconds)} to tune"
+        if self.tuning:
+            lines.append(f"  tuning      {self.tuning}")
         return "\n".join([
             *lines,
             f"  runs        {self.runs}: {len(self.sizes)} {VARIANTS[self.kind]} x "
             f"{count(len(self.settings), 'setting')} x {len(self.seeds)} seeds",
-            f"  cost        about {count(max(1, round(self.core_seconds / 60)), 'minute')} of one CPU core (measured "
-            f"just now over {TIMED_STEPS} steps, evaluations not counted)",
+            f"  cost        about {_minutes(self.core_seconds)} of one CPU core{trained} (measured just now over "
+            f"{TIMED_STEPS} steps, evaluations not counted)",
             f"  held out    {self._held_out()}",
             f"  metric      {self.metric}; a difference below {self.smallest_effect:g} would not matter",
             *(self._precision() if self.kind == "components" else self._detectable()),
@@ -175,7 +206,9 @@ class Preflight:
 def preflight(study: Study, runs: Sequence[PlannedRun], corpora: Corpora) -> Preflight:
     """Look at a study's runs, and time a few steps of each model and batch among them."""
     data = corpora.load(runs[0].config)
-    unique = {run.fingerprint: run for run in runs}
+    trials = {run.fingerprint: run for run in runs if study.tune and run.seed in study.tune.seeds}
+    unique = {run.fingerprint: run for run in runs if run.fingerprint not in trials}
+    tuning_seconds, seconds = (_core_seconds(list(of.values()), data) for of in (trials, unique))
     settings = [dict(setting) for setting in settings_of(study.settings)]
     val_NT, test_NT = (consecutive_windows(text, study.base.model.context) for text in (data.val, data.test))
     contrasts = (len(study.variants) - 1) * len(settings) if study.kind == "contrasts" else 0
@@ -187,9 +220,9 @@ def preflight(study: Study, runs: Sequence[PlannedRun], corpora: Corpora) -> Pre
         sizes=[_size(variant, runs, data) for variant in study.variants],
         settings=settings,
         seeds=list(study.seeds),
-        fixed_fields=len(keys_of(RunConfig)) - 1 - len(study.settings),
+        fixed_fields=len(keys_of(RunConfig)) - 1 - len(study.settings) - len(study.tune.grid if study.tune else ()),
         runs=len(unique),
-        core_seconds=_core_seconds(list(unique.values()), data),
+        core_seconds=tuning_seconds + seconds,
         validation_windows=len(val_NT),
         test_windows=len(test_NT),
         metric=study.metric,
@@ -199,7 +232,19 @@ def preflight(study: Study, runs: Sequence[PlannedRun], corpora: Corpora) -> Pre
         detectable_d_z=detectable_d_z(len(study.seeds)),
         power=_power(study, contrasts),
         looks=_looks(study, contrasts),
+        tuning=_tuning(study, len(trials), tuning_seconds),
     )
+
+
+def _tuning(study: Study, trials: int, core_seconds: float) -> PlannedTuning | None:
+    if study.tune is None:
+        return None
+    grid, most = study.tune.grid, trials
+    for values in grid.values() if study.tune.extend else ():
+        if rises(values):
+            most = most * (len(values) + 2 * MOST_EXTENSIONS) // len(values)
+    plain = {field: list(values) for field, values in grid.items()}
+    return PlannedTuning(plain, list(study.tune.seeds), trials, most, core_seconds)
 
 
 def _power(study: Study, contrasts: int) -> dict[str, float]:
@@ -230,6 +275,10 @@ def _size(variant: Scalar, runs: Sequence[PlannedRun], data: Dataset) -> Variant
         sorted({parameter_count(model) for model, _ in models}),
         sorted({training_flops_per_token(model, shape) for model, shape in models}),
     )
+
+
+def _minutes(seconds: float) -> str:
+    return count(max(1, round(seconds / 60)), "minute")
 
 
 def _span(numbers: Sequence[int]) -> str:

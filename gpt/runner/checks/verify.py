@@ -11,6 +11,7 @@ from typing import Any
 from gpt.analysis.collect import collect
 from gpt.analysis.findings import Findings
 from gpt.analysis.run_reader import RunReader
+from gpt.analysis.trials import plan_from_records
 from gpt.analysis.verdicts import needed
 from gpt.errors import InputError
 from gpt.records.files import jsonable, read_json
@@ -156,11 +157,14 @@ def _study(place: Path) -> Iterator[str]:
         return
     yield from differences(folder.root, [folder.study_yaml, folder.runs_json])
     study = folder.read()
-    planned = plan(study, folder.data_sha256())
+    planned = plan_from_records(study, folder.data_sha256(), folder.out, {})
+    if not planned.runs:
+        yield f"{folder.root}: is not finished: a trial is missing, so that no best is chosen yet"
     table = read_json(folder.runs_json)
-    yield from _table(folder.runs_json, planned, table.get("runs") if isinstance(table, dict) else None)
+    yield from _table(folder.runs_json, planned.all_runs, table.get("runs") if isinstance(table, dict) else None)
     seeds = needed(collect(folder)).study.seeds if study.looks else study.seeds
-    for run in [run for run in planned if run.seed in seeds]:
+    trials = planned.tuning.trials if planned.tuning else []
+    for run in [*trials, *(run for run in planned.runs if run.seed in seeds)]:
         status = run_at(folder.out, run.fingerprint).read_status()
         if not status.finished and status.state != "failed":  # the run itself says so where it failed
             why = f" ({status.why})" if status.why else ""
