@@ -117,6 +117,7 @@ def write_run(out: Path, planned: PlannedRun, outcome: Outcome) -> None:
         "layouts": [{"from_step": 0, "engine": "single process", "ranks": 1, "micro_batches": 1, "seeds_together": 1}],
         "hardware": {"cpu": "Abacus", "cores": 2, "gpu": None, "system": "Wood"},
         "final_weights_sha256": hashlib.sha256(planned.fingerprint.encode()).hexdigest(),
+        "smallest_spike": 0.3,
     }
     info["arrays"] = declared_arrays(planned.config)
     write_json(run.run_json, {**info, **outcome.changes})

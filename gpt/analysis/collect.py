@@ -35,8 +35,8 @@ class Group:
 
     @property
     def survivors(self) -> list[RunReader]:
-        """The runs that are done and did not diverge; means are over these."""
-        return [run for run in self.runs if run.status.state == "done"]
+        """The runs that are done and did not fail; means are over these."""
+        return [run for run in self.runs if run.finished and not run.diverged]
 
     @property
     def shown(self) -> list[RunReader]:

@@ -12,6 +12,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
 from pydantic.json_schema import GenerateJsonSchema
 from pydantic_core import core_schema
 
+from gpt.analysis.outcomes import Outcome
 from gpt.analysis.statistics.contrasts import Equivalence
 from gpt.analysis.statistics.failures import DivergenceContrast, RankContrast
 from gpt.analysis.statistics.noise_floor import NoiseFloor
@@ -304,6 +305,8 @@ class VariantFindings:
     """probe arrays that run along the layers"""
     events: dict[str, EventCount]
     steps_survived: list[int | None]
+    outcomes: list[Outcome | None] = field(default_factory=list)
+    """how the finished runs ended"""
     gradient_quantiles: GradientQuantiles | None = None
     clipped_by_quarter: Measured[list[float]] | None = None
     """share of steps whose gradient was scaled down, in each quarter of the run"""
@@ -473,6 +476,11 @@ class DataFindings:
     test_characters: int | None = None
     """None where there is no test text"""
     unigram_loss: float | None = None
+    """on validation text, nats per character"""
+    bigram_loss: float | None = None
+    """the same of a model that counts pairs of characters"""
+    unigram_losses: dict[str, float] = field(default_factory=dict)
+    """by the key of the loss: on the text that it is of"""
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from gpt.analysis.outcomes import FAILED, Baselines, Ending, ending
 from gpt.analysis.secondary import secondary_scalars
 from gpt.errors import InputError
 from gpt.read_file import read_bytes
@@ -19,7 +20,7 @@ from gpt.records.files import read_json
 from gpt.records.jsonl import read_jsonl
 from gpt.records.metric import Metric
 from gpt.records.run_folder import RunFolder, Status, load_arrays
-from gpt.records.schema import MICRO_BATCH_GRAD_NORM, VAL_LOSS
+from gpt.records.schema import MICRO_BATCH_GRAD_NORM, NONFINITE, TRAIN_LOSS, VAL_LOSS
 
 Curve = tuple[NDArray[np.int64], NDArray[np.float64]]
 """steps (N,) and values (N,) or (N, layers)"""
@@ -53,7 +54,7 @@ class RunReader:
 
     @property
     def finished(self) -> bool:
-        """Its result will not change any more; a diverged run is a result too."""
+        """Its result will not change any more; a failed run is a result too."""
         return self.status.finished
 
     @property
@@ -63,7 +64,25 @@ class RunReader:
 
     @property
     def diverged(self) -> bool:
-        return self.status.state == "diverged"
+        return self.ending is not None and self.ending.outcome in FAILED
+
+    @cached_property
+    def ending(self) -> Ending | None:
+        """How a finished run ended; None of any other.
+
+        Raises:
+            InputError: see `curves`.
+        """
+        if not self.finished:
+            return None
+        if self.status.state == "diverged":  # of runs of before 0.3, also one that learned nothing
+            nonfinite = any(event["kind"] == NONFINITE for event in self.events)
+            return Ending("non-finite" if nonfinite else "learned nothing", self.status.why)
+        data, (steps, val) = self.info["data"], self.curve(VAL_LOSS)
+        if "bigram_loss" not in data:
+            return Ending("done")
+        known = Baselines(data["unigram_loss"], data["bigram_loss"], data["unigram_losses"][TRAIN_LOSS])
+        return ending(steps, val, self.curve(TRAIN_LOSS)[1], known)
 
     @cached_property
     def info(self) -> dict[str, Any]:
@@ -119,12 +138,12 @@ class RunReader:
         """The metric of a run that is finished, else NaN.
 
         Raises:
-            InputError: the run is done and yet has no finite value.
+            InputError: the run stayed finite and yet has no finite value.
         """
         if not self.finished:
             return math.nan
         value = self.reduced(metric)
-        if not (self.diverged or math.isfinite(value)):
+        if self.status.state == "done" and not math.isfinite(value):
             raise InputError(f"{self.folder.metrics}: corrupt, the run is done but has no finite {metric}")
         return value
 

@@ -98,6 +98,11 @@ OF_ROWS: dict[Entry, Of] = {
     ),
     Entry(name="spikes", title="loss spikes", unit="count", meaning="jumps of the training loss"): _events(SPIKE),
     Entry(
+        name="smallest_spike",
+        unit=NATS,
+        meaning="smallest jump of the training loss that would have been seen, median over steps",
+    ): lambda run: run.info.get("smallest_spike") or math.nan,
+    Entry(
         name="entropy_collapses",
         unit="count",
         meaning="times that a layer's attention collapsed onto single characters",

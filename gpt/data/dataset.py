@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +14,9 @@ from gpt.config import DataConfig
 from gpt.data.corpus import load_text
 from gpt.data.tokenizer import TOKENIZERS, Tokenizer
 from gpt.errors import InputError
+from gpt.records.schema import HELDOUT_LOSS, TEST_LOSS, TRAIN_LOSS, VAL_LOSS
+
+Tokens = NDArray[np.int64]
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,7 +39,22 @@ class Dataset:
     @cached_property
     def unigram_loss(self) -> float:
         """Validation loss in nats per character of a model that ignores context, see `unigram_loss`."""
-        return unigram_loss(self.train, self.val, self.tokenizer.vocabulary_size)
+        return unigram_loss(self.train, [self.val], self.tokenizer.vocabulary_size)
+
+    @cached_property
+    def baselines(self) -> dict[str, Any]:
+        """What models that count characters and pairs of them score, nats per character: what a run is judged by that
+        learned nothing, and the score of one that failed.
+        """
+        texts = {TRAIN_LOSS: [self.train], VAL_LOSS: [self.val]}
+        if len(self.test):
+            texts |= {TEST_LOSS: [self.test], HELDOUT_LOSS: [self.val, self.test]}
+        size = self.tokenizer.vocabulary_size
+        return {
+            "unigram_loss": self.unigram_loss,
+            "unigram_losses": {key: unigram_loss(self.train, each, size) for key, each in texts.items()},
+            "bigram_loss": bigram_loss(self.train, self.val, size),
+        }
 
 
 def load_dataset(config: DataConfig, context: int, cache: Path) -> Dataset:
@@ -93,11 +112,32 @@ def make_dataset(texts: Sequence[str], sha256: str, config: DataConfig, context:
     return Dataset(tokenizer, train, held_out[: first + 1], held_out[first:], sha256)
 
 
-def unigram_loss(train: NDArray[np.int64], val: NDArray[np.int64], vocabulary_size: int) -> float:
-    """Cross-entropy in nats per character of the validation targets under the training text's character frequencies.
+def unigram_loss(train: Tokens, texts: Sequence[Tokens], vocabulary_size: int) -> float:
+    """Cross-entropy in nats per character of the texts' targets under the training text's character frequencies.
 
-    Every character of `val` but its first is a target. Counts are smoothed by adding one (Laplace), so that a
+    Every character of a text but its first is a target. Counts are smoothed by adding one (Laplace), so that a
     character missing from the training text has a finite loss.
     """
+    targets = np.concatenate([text[1:] for text in texts])
+    return float(-np.log(_frequencies(train, vocabulary_size))[targets].mean())
+
+
+def bigram_loss(train: Tokens, val: Tokens, vocabulary_size: int) -> float:
+    """The same where each character is predicted from the one before it, by the training text's frequencies of pairs.
+
+    To the pairs that begin with a character as many are added as there are characters, spread as these are over the
+    whole text, so that a pair that is missing from the training text has a finite loss (MacKay and Peto 1995).
+    """
+    size = vocabulary_size
+    pairs, counts = np.unique(train[:-1] * size + train[1:], return_counts=True)
+    wanted = val[:-1] * size + val[1:]
+    place = np.minimum(np.searchsorted(pairs, wanted), len(pairs) - 1)
+    found = np.where(pairs[place] == wanted, counts[place], 0)
+    begun = np.bincount(train[:-1], minlength=size)[val[:-1]]
+    return float(-np.log((found + size * _frequencies(train, size)[val[1:]]) / (begun + size)).mean())
+
+
+def _frequencies(train: Tokens, vocabulary_size: int) -> NDArray[np.float64]:
+    """(V,) of each character, one added to its count."""
     counts = np.bincount(train, minlength=vocabulary_size) + 1
-    return float(-np.log(counts / counts.sum())[val[1:]].mean())
+    return counts / counts.sum()

@@ -18,7 +18,7 @@ class ResidualPlacement(nn.Module, Variant):
     """(S, B, T, D) -> (S, B, T, D): the stream after a sublayer."""
 
     final_norm: ClassVar[bool]
-    """whether the stream still has to be normalised after the last block"""
+    """whether the stream still has to be normalised after the last block; if not, the placement does so in each"""
 
     def __init__(self, config: ModelConfig, seeds: int):
         super().__init__()

@@ -30,8 +30,6 @@ SPIKE = "spike"
 GRAD_NORM_SPIKE = "grad_norm_spike"
 DRIFT = "drift"
 OSCILLATION = "oscillation"
-REGRESSED = "regressed"
-LEARNED_NOTHING = "learned_nothing"
 ENTROPY_COLLAPSE = "entropy_collapse"
 FAST_STEP_LEFT = "fast_step_left"
 
@@ -41,8 +39,6 @@ EVENTS: dict[str, str] = {
     GRAD_NORM_SPIKE: "the gradient norm, before clipping, jumps far above its trend",
     DRIFT: "the training loss has risen slowly above its lowest level, as over a hump or for good",
     OSCILLATION: "the training loss goes up and down in turn",
-    REGRESSED: "the run ends above its own best evaluation and its training loss rose too: no mere overfitting",
-    LEARNED_NOTHING: "the run ends no better than a model that knows only how frequent each character is",
     ENTROPY_COLLAPSE: "a layer's attention has become so sharp that its heads look at next to one character each",
     FAST_STEP_LEFT: "a compiled step was not finite where the plain one is; the run was computed without it from there",
 }

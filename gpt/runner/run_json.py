@@ -9,6 +9,7 @@ from gpt.data.dataset import Dataset
 from gpt.errors import InputError
 from gpt.fingerprint import as_recorded, fingerprint
 from gpt.model.gpt import layer_names
+from gpt.model.placement import PLACEMENTS
 from gpt.probes.declared import declared_arrays
 from gpt.records.files import jsonable, read_json, write_json
 from gpt.records.run_folder import RunFolder
@@ -49,9 +50,10 @@ def describe_run(planned: PlannedRun, run: RunFolder, data: Dataset, engine: Eng
             "train_characters": len(data.train),
             "val_characters": len(data.val),
             **({"test_characters": len(data.test)} if config.data.has_test else {}),
-            "unigram_loss": data.unigram_loss,
+            **data.baselines,
         },
         "layers": layer_names(config.model),
+        "normalises_stream": not PLACEMENTS[config.model.norm_placement].final_norm,
         "parameters": engine.parameter_count,
         "training_flops_per_token": engine.training_flops_per_token,
         "probe_text": data.tokenizer.decode(data.val[: min(config.probes.heatmap_characters, config.model.context)]),

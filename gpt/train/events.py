@@ -1,6 +1,7 @@
-"""Events of a run: what became non-finite, jumped, drifted, went up and down, ended badly or collapsed.
+"""Events of a run: what became non-finite, jumped, drifted, went up and down or collapsed.
 
-Rules are functions of what is recorded alone, so a resumed run finds the same events.
+Rules are functions of what is recorded alone, so a resumed run finds the same events. How a run ended is no event:
+`gpt.analysis.outcomes` reads that off its rows.
 """
 
 import math
@@ -15,10 +16,8 @@ from gpt.records.schema import (
     ENTROPY_COLLAPSE,
     GRAD_NORM,
     GRAD_NORM_SPIKE,
-    LEARNED_NOTHING,
     NONFINITE,
     OSCILLATION,
-    REGRESSED,
     SPIKE,
     TEST_LOSS,
     TRAIN_LOSS,
@@ -36,10 +35,6 @@ DRIFT_NATS = 0.05
 """least rise above the lowest level that makes a drift, nats per character"""
 OSCILLATION_NATS = 0.25
 """least swing from bottom to top that makes an oscillation, nats per character"""
-REGRESSED_NATS = 0.1
-"""a run that ends this far above its best evaluation, and above the training loss at that, has regressed"""
-LEARNED_NOTHING_MARGIN = 0.05
-"""a run that does not end this far below the unigram loss has nothing left of what context tells, nats per character"""
 COLLAPSED_SHARE = 0.05
 """a layer whose mean attention entropy is below this share of even attention's has collapsed"""
 BOUND_EVERY = 10
@@ -51,23 +46,24 @@ StepRecord = Mapping[str, Any]
 class EventDetector:
     """Feeds on one run's rows and probed entropies, in order, and names what happened."""
 
-    def __init__(self, unigram_loss: float, steps: int, context: int, before: Sequence[StepRecord] = ()):
+    def __init__(self, context: int, before: Sequence[StepRecord] = ()):
         """
         Args:
-            unigram_loss: of a model that knows only how frequent each character is, nats per character.
             before: events that an earlier attempt found.
         """
-        self.unigram_loss = unigram_loss
-        self.steps = steps
         self.least_entropy = COLLAPSED_SHARE * even_entropy(context)
         self.why = ""
-        """why the run counts as diverged; empty while it does not"""
+        """what became non-finite, and when; empty while nothing has"""
         self._spike = loss_spike()
         self._norm_spike = Jump(math.log(GRAD_NORM_FACTOR), math.log(GRAD_NORM_FACTOR))
         self._drift, self._oscillation = Drift(DRIFT_NATS), Oscillation(OSCILLATION_NATS)
-        self._best = self._last = math.inf
-        self._level_at_best = math.inf
+        self._bounds: list[float] = []
         self._collapsed = any(event["kind"] == ENTROPY_COLLAPSE for event in before)
+
+    @property
+    def smallest_spike(self) -> float:
+        """The smallest jump of the training losses so far that would have been seen, nats: the median over steps."""
+        return float(np.median(self._bounds)) if self._bounds else math.nan
 
     def observe(self, row: StepRecord) -> list[dict[str, Any]]:
         """The events that this row brings."""
@@ -76,13 +72,13 @@ class EventDetector:
             if key in row and (row[key] is None or not math.isfinite(row[key])):
                 self.why = f"{key} not finite at step {step}"
                 return [{"step": step, "kind": NONFINITE, "key": key}]
-        found = [*self._of_loss(row), *self._of_norm(row), *self._of_evaluations(row)]
+        found = [*self._of_loss(row), *self._of_norm(row)]
         return [{"step": step, **event} for event in found]
 
     def on_attention_entropy(self, step: int, entropy_L: Sequence[float]) -> list[dict[str, Any]]:
         """The event that a probed step brings: the first at which a layer's attention has collapsed.
 
-        No reason by itself to call a run diverged; it goes along with instability (Zhai et al. 2023).
+        No failure by itself; it goes along with instability (Zhai et al. 2023).
 
         Args:
             entropy_L: mean attention entropy of each layer, nats.
@@ -100,6 +96,8 @@ class EventDetector:
         loss = row[TRAIN_LOSS]
         if (trend := self._spike.observe(loss)) is not None:
             yield {"kind": SPIKE, "loss": loss, "median": trend}
+        if row["step"] % BOUND_EVERY == 0:
+            self._bounds.append(self._spike.bound())
         if rise := self._drift.observe(loss):
             yield {"kind": DRIFT, "level": rise.level, "lowest": rise.lowest}
         if swing := self._oscillation.observe(loss):
@@ -110,38 +108,7 @@ class EventDetector:
         if norm > 0 and (trend := self._norm_spike.observe(math.log(norm))) is not None:
             yield {"kind": GRAD_NORM_SPIKE, "norm": norm, "median": math.exp(trend)}
 
-    def _of_evaluations(self, row: StepRecord) -> Iterator[dict[str, Any]]:
-        """What a last row tells: that the run fell back from its best, or has nothing left of what it learned.
-
-        A run that overfitted may end as high on validation text, but its training loss did not rise.
-        """
-        self._last = row.get(VAL_LOSS, self._last)
-        if self._last < self._best:
-            self._best, self._level_at_best = self._last, self._drift.level
-        if row["step"] < self.steps:
-            return
-        level = self._drift.level
-        if min(self._last - self._best, level - self._level_at_best) > REGRESSED_NATS:
-            yield {"kind": REGRESSED, "loss": self._last, "lowest": self._best}
-        most = self.unigram_loss - LEARNED_NOTHING_MARGIN
-        if self._last >= most and (self._best >= most or level >= self._best):
-            self.why = (
-                f"learned nothing: its last validation loss {self._last:.3f} (lowest {self._best:.3f}) is not "
-                f"{LEARNED_NOTHING_MARGIN:g} below the unigram loss {self.unigram_loss:.3f}"
-            )
-            yield {"kind": LEARNED_NOTHING, "loss": self._last, "unigram_loss": self.unigram_loss}
-
 
 def loss_spike() -> Jump:
     """The rule for spikes of the training loss."""
     return Jump(SPIKE_NATS, EARLY_SPIKE_NATS)
-
-
-def smallest_spike(losses: Sequence[float]) -> float:
-    """The smallest jump of these training losses that would have been seen, nats: the median over their steps."""
-    rule, bounds = loss_spike(), []
-    for step, loss in enumerate(losses, start=1):
-        rule.observe(loss)
-        if step % BOUND_EVERY == 0:
-            bounds.append(rule.bound())
-    return float(np.median(bounds)) if bounds else math.nan

@@ -18,7 +18,7 @@ from gpt.train.events import EventDetector
 class RunRecorder:
     """Appends rows and the events that they bring, up to the row with which the run becomes non-finite."""
 
-    def __init__(self, run: RunFolder, config: RunConfig, unigram_loss: float, start: int, offsets: Mapping[str, Any]):
+    def __init__(self, run: RunFolder, config: RunConfig, start: int, offsets: Mapping[str, Any]):
         """Resume after the step `start`, keeping the records up to their `offsets` and the arrays up to that step."""
         self.folder = run
         self.best_loss = math.inf
@@ -27,7 +27,7 @@ class RunRecorder:
         before = read_jsonl(run.events)
         self.left_fast_path = any(event["kind"] == FAST_STEP_LEFT for event in before)
         """whether an earlier attempt found compiled steps at fault, so that this one goes without"""
-        self.detector = EventDetector(unigram_loss, config.train.steps, config.model.context, before)
+        self.detector = EventDetector(config.model.context, before)
         for row in read_jsonl(run.metrics):
             self.detector.observe(row)
             if not self.ended:
@@ -37,7 +37,7 @@ class RunRecorder:
     @property
     def ended(self) -> bool:
         """Nothing more is recorded: the run has become non-finite."""
-        return "not finite" in self.detector.why
+        return bool(self.detector.why)
 
     def write(self, rows: Sequence[dict[str, Any]], of_engine: Sequence[dict[str, Any]] = ()) -> bool:
         """Append rows, up to and with the one that ends the run; True if the last brought a new best evaluation.

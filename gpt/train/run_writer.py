@@ -53,7 +53,7 @@ class RunWriter:
         self._before = [folder.read_status() for folder in folders]
         self._began = time.monotonic()
         self._runs = [
-            RunRecorder(folder, config, data.unigram_loss, start, kept)
+            RunRecorder(folder, config, start, kept)
             for folder, kept in zip(folders, offsets or [{}] * len(folders), strict=True)
         ]
         self._waiting: list[Step] = []
@@ -141,10 +141,11 @@ class RunWriter:
         save_arrays(self._runs[index].folder.long_range, kept, {"step": str(self._config.train.steps)})
 
     def finished(self, index: int, step: int, weights: Mapping[str, Tensor]) -> None:
-        """The hash of one seed's last weights, then manifest and final status; checkpoints have served."""
+        """What is known at the end of one seed, then manifest and final status; checkpoints have served."""
         run = self._runs[index]
         about = read_json(run.folder.run_json)
-        write_json(run.folder.run_json, {**about, "final_weights_sha256": weights_sha256(weights)})
+        known = {"final_weights_sha256": weights_sha256(weights), "smallest_spike": run.detector.smallest_spike}
+        write_json(run.folder.run_json, {**about, **known})
         write_manifest(run.folder.root, run.folder.results())
         self._write_status(index, "diverged" if run.detector.why else "done", step, run.detector.why)
         shutil.rmtree(run.folder.checkpoints, ignore_errors=True)

@@ -78,6 +78,7 @@ def test_secondary_scalars_are_those_counted_by_hand(tmp_path):
         "grad_norm_median": 2.5,
         "grad_norm_max": 2.5,
         "spikes": 2,
+        "smallest_spike": 0.3,
         "entropy_collapses": 1,
         "attention_entropy": 1.3 - 0.4,
         "attention_logit_max": 5.0,

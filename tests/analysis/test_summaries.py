@@ -60,7 +60,7 @@ def test_events_are_counted_by_kind_and_run_and_every_run_has_the_steps_it_survi
     first = variants(tmp_path, outcome)[0]
     assert first.events["spike"] == EventCount(4, 2)
     assert first.events["entropy_collapse"] == EventCount(2, 1)
-    assert first.events["learned_nothing"] == EventCount(0, 0)
+    assert first.events["drift"] == EventCount(0, 0)
     assert first.steps_survived == [13, STEPS, None]
 
 

@@ -1,4 +1,5 @@
 import hashlib
+import itertools
 import math
 from collections import Counter
 from pathlib import Path
@@ -9,7 +10,7 @@ import pytest
 from gpt.config import DataConfig
 from gpt.data.batches import consecutive_windows
 from gpt.data.corpus import default_cache
-from gpt.data.dataset import load_dataset, unigram_loss
+from gpt.data.dataset import bigram_loss, load_dataset, unigram_loss
 from gpt.errors import InputError
 
 
@@ -84,7 +85,36 @@ def test_the_unigram_loss_of_tiny_shakespeare_is_known(tiny_shakespeare: str) ->
 
 def test_a_character_only_validation_holds_has_a_finite_loss() -> None:
     train, val = np.array([0, 0, 0, 1]), np.array([0, 2, 1])
-    assert unigram_loss(train, val, 3) == pytest.approx(-(math.log(1 / 7) + math.log(2 / 7)) / 2)
+    assert unigram_loss(train, [val], 3) == pytest.approx(-(math.log(1 / 7) + math.log(2 / 7)) / 2)
+
+
+def test_the_bigram_loss_of_tiny_shakespeare_is_known(tiny_shakespeare: str) -> None:
+    """Against counting pairs one by one."""
+    data = load_dataset(DataConfig(test_share=0), 64, default_cache())
+    train, val = tiny_shakespeare[:1_003_854], tiny_shakespeare[1_003_854:]
+    counts, begun, pairs = Counter(train), Counter(train[:-1]), Counter(itertools.pairwise(train))
+    share = {c: (counts[c] + 1) / (len(train) + 65) for c in data.tokenizer.decode(range(65))}
+    targets = Counter(itertools.pairwise(val))
+    naive = -sum(n * math.log((pairs[a, b] + 65 * share[b]) / (begun[a] + 65)) for (a, b), n in targets.items())
+    assert data.baselines["bigram_loss"] == pytest.approx(naive / targets.total(), rel=1e-12)
+    assert data.baselines["bigram_loss"] == pytest.approx(2.4852841, abs=1e-7)
+
+
+def test_a_pair_that_only_validation_holds_has_a_finite_bigram_loss() -> None:
+    train, val = np.array([0, 0, 0, 1]), np.array([0, 2, 1])
+    of_2, of_1 = (0 + 3 / 7) / (3 + 3), (0 + 3 * 2 / 7) / (0 + 3)
+    assert bigram_loss(train, val, 3) == pytest.approx(-(math.log(of_2) + math.log(of_1)) / 2)
+
+
+def test_the_unigram_loss_of_every_text_that_a_metric_reads_is_recorded(tmp_path: Path) -> None:
+    data = load_dataset(written(tmp_path, "abca" * 50 + "cab" * 20, 0.3, 0.5), 4, tmp_path)
+    losses = data.baselines["unigram_losses"]
+    assert [*losses] == ["train/loss", "val/loss", "test/loss", "heldout/loss"]
+    assert losses["val/loss"] == data.baselines["unigram_loss"] == data.unigram_loss
+    parts = [(len(data.val) - 1, losses["val/loss"]), (len(data.test) - 1, losses["test/loss"])]
+    whole = sum(n * loss for n, loss in parts) / sum(n for n, _ in parts)
+    assert losses["heldout/loss"] == pytest.approx(whole, rel=1e-12)
+    assert losses["train/loss"] == unigram_loss(data.train, [data.train], 3)
 
 
 @pytest.mark.parametrize(("val_fraction", "train", "val"), [(0.2, "abcdefgh", "ij"), (0.5, "abcde", "fghij")])

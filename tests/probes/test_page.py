@@ -74,7 +74,7 @@ def test_the_page_lists_the_events_with_the_numbers_of_their_rules() -> None:
     above = f"{Jump.DEVIATIONS:g} robust standard deviations"
     trend = f"the median of the last {Jump.TREND}"
     rules = {
-        events.NONFINITE: "the run has diverged and ends",
+        events.NONFINITE: "the run ends there, and has failed",
         events.SPIKE: f"{above}, and at least {events.SPIKE_NATS:g} nats, above {trend} losses; "
         f"{events.EARLY_SPIKE_NATS:g} nat up to step {Jump.EARLY}; from step 2 on",
         events.GRAD_NORM_SPIKE: f"the same of the logarithm: {above} above {trend}, and at least "
@@ -84,9 +84,6 @@ def test_the_page_lists_the_events_with_the_numbers_of_their_rules() -> None:
         events.OSCILLATION: f"one period of 2 to {Oscillation.WINDOW // Oscillation.SLOWEST} steps holds "
         f"{100 * Oscillation.SHARE:g} % of the variance of {Oscillation.WINDOW} detrended losses, and swings by at "
         f"least {events.OSCILLATION_NATS:g} nats; from step {Oscillation.WINDOW} on",
-        events.REGRESSED: f"at the end, validation loss and the median of {Drift.WINDOW} training losses are both more "
-        f"than {events.REGRESSED_NATS:g} nats above what they were at the best evaluation",
-        events.LEARNED_NOTHING: f"less than {events.LEARNED_NOTHING_MARGIN:g} nats below the unigram loss",
         events.ENTROPY_COLLAPSE: f"below {100 * events.COLLAPSED_SHARE:g} % of that of attention spread evenly",
         FAST_STEP_LEFT: "loss or gradient norm; the run is no worse for it",
     }

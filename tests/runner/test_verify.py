@@ -106,7 +106,7 @@ def cut_rows_and_seal_again(out: Path) -> str:
     run = runs_of(out)[0]
     run.metrics.write_text("".join(run.metrics.read_text().splitlines(keepends=True)[:-1]))
     write_manifest(run.root, run.results())
-    return "metrics.jsonl: must hold each step from 0 to 8 once"
+    return "metrics.jsonl: corrupt, got 8 rows, must hold each step from 0 to 8 once"
 
 
 def lose_the_use_of_context_and_seal_again(out: Path) -> str:

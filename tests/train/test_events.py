@@ -1,4 +1,4 @@
-"""Claims about events: a rule that only knows NaN and spikes would miss a run that never learns."""
+"""Claims about events: what is unusual in a run is named, and nothing else."""
 
 import math
 
@@ -10,14 +10,10 @@ from gpt.train.events import (
     COLLAPSED_SHARE,
     EARLY_SPIKE_NATS,
     GRAD_NORM_FACTOR,
-    LEARNED_NOTHING_MARGIN,
-    REGRESSED_NATS,
     EventDetector,
     loss_spike,
-    smallest_spike,
 )
 
-UNIGRAM = 3.347
 CONTEXT = 64
 
 
@@ -28,8 +24,8 @@ def rows(losses: list[float], final_val: float | None = None) -> list[dict[str, 
     return made
 
 
-def events(made: list[dict[str, float]], steps: int | None = None) -> tuple[list[tuple[str, int]], str]:
-    stability = EventDetector(UNIGRAM, steps or len(made), CONTEXT)
+def events(made: list[dict[str, float]]) -> tuple[list[tuple[str, int]], str]:
+    stability = EventDetector(CONTEXT)
     found = [event for row in made for event in stability.observe(row)]
     return [(event["kind"], event["step"]) for event in found], stability.why
 
@@ -77,13 +73,6 @@ def test_a_gradient_of_zero_is_no_event() -> None:
     assert events(made) == ([], "")
 
 
-def test_a_run_that_ends_above_its_best_has_regressed_if_its_training_loss_rose_too() -> None:
-    for rise, kinds in ((1.2 * REGRESSED_NATS, {"drift", "regressed"}), (0.5 * REGRESSED_NATS, set())):
-        made = rows([2.0] * 200 + [2.0 + rise] * 200, 2.5)
-        made[199]["val/loss"] = 2.1
-        assert {kind for kind, _ in events(made)[0] if kind != "drift" or kinds} == kinds
-
-
 def test_a_resumed_run_finds_the_events_of_an_undisturbed_one() -> None:
     """An attempt reads the rows before its own again, and nothing else."""
     losses = falling(500)
@@ -91,12 +80,19 @@ def test_a_resumed_run_finds_the_events_of_an_undisturbed_one() -> None:
     losses[250:] = [loss + 0.5 for loss in losses[250:]]
     losses[370:] = [loss + 0.5 * (-1) ** i for i, loss in enumerate(losses[370:])]
     made = rows(losses, 2.9)
-    whole = EventDetector(UNIGRAM, len(made), CONTEXT)
+    whole = EventDetector(CONTEXT)
     found = [whole.observe(row) for row in made]
     assert {event["kind"] for each in found for event in each} >= {"spike", "drift", "oscillation"}
     for start in (10, 21, 140, 280, 330, 499):
-        resumed = EventDetector(UNIGRAM, len(made), CONTEXT)
+        resumed = EventDetector(CONTEXT)
         assert [resumed.observe(row) for row in made][start:] == found[start:]
+
+
+def smallest_spike(losses: list[float]) -> float:
+    detector = EventDetector(CONTEXT)
+    for row in rows(losses):
+        detector.observe(row)
+    return detector.smallest_spike
 
 
 def test_the_smallest_visible_spike_is_seen_and_a_smaller_one_is_not() -> None:
@@ -116,58 +112,13 @@ def test_no_losses_have_no_smallest_visible_spike() -> None:
 
 @pytest.mark.parametrize("key", ["train/loss", "grad/norm", "val/loss", "test/loss"])
 @pytest.mark.parametrize("value", [math.nan, math.inf, None])
-def test_a_number_that_is_not_finite_makes_a_run_diverged(key: str, value: float | None) -> None:
+def test_a_number_that_is_not_finite_ends_a_run(key: str, value: float | None) -> None:
     made = rows(falling(50))
     made[29][key] = value  # type: ignore[assignment]  # None is how JSON gives back what was not finite
-    stability = EventDetector(UNIGRAM, 50, CONTEXT)
+    stability = EventDetector(CONTEXT)
     found = [event for row in made[:30] for event in stability.observe(row)]
     assert [(e["kind"], e["step"], e["key"]) for e in found] == [("nonfinite", 30, key)]
     assert stability.why == f"{key} not finite at step 30"
-
-
-def test_a_run_that_sits_at_the_unigram_loss_has_learned_nothing() -> None:
-    made = rows([UNIGRAM + 0.01] * 300, UNIGRAM + 0.002)
-    found, why = events(made)
-    assert found == [("learned_nothing", 300)]
-    assert "unigram" in why
-
-
-def test_a_run_just_below_the_margin_is_not_told_to_have_learned_nothing() -> None:
-    assert events(rows(falling(), UNIGRAM - LEARNED_NOTHING_MARGIN - 0.001)) == ([], "")
-
-
-def test_a_run_that_learned_and_then_overfitted_is_not_told_to_have_learned_nothing() -> None:
-    made = rows(falling(), UNIGRAM + 0.4)
-    made[150]["val/loss"] = 2.5
-    assert events(made) == ([], "")
-
-
-def test_a_run_that_learned_a_little_and_fell_back_has_learned_nothing() -> None:
-    learned = [UNIGRAM] * 50 + [UNIGRAM - 0.15] * 50
-    made = rows([*learned, *[UNIGRAM] * 200], UNIGRAM - 0.001)
-    made[99]["val/loss"] = UNIGRAM - 0.136
-    found, why = events(made)
-    assert found == [("drift", 160), ("learned_nothing", 300)]
-    assert (
-        why == "learned nothing: its last validation loss 3.346 (lowest 3.211) is not 0.05 below the unigram loss 3.347"
-    )
-
-
-def test_a_run_that_fell_back_and_recovered_is_not_told_to_have_learned_nothing() -> None:
-    made = rows([*falling(100), *[UNIGRAM] * 50, *falling(150)], 2.2)
-    made[90]["val/loss"], made[140]["val/loss"] = 2.4, UNIGRAM
-    assert "learned_nothing" not in [kind for kind, _ in events(made)[0]]
-
-
-def test_a_run_that_ends_within_the_margin_is_stuck_and_told_so() -> None:
-    found, why = events(rows([UNIGRAM] * 100, UNIGRAM - LEARNED_NOTHING_MARGIN / 2))
-    assert found == [("learned_nothing", 100)]
-    assert f"is not {LEARNED_NOTHING_MARGIN:g} below the unigram loss" in why
-
-
-def test_whether_a_run_learned_nothing_is_judged_at_the_end_alone() -> None:
-    made = rows([UNIGRAM] * 100, UNIGRAM)
-    assert events(made, steps=200) == ([], "")
 
 
 @pytest.mark.parametrize("seed", range(100))
@@ -198,14 +149,14 @@ def test_heavy_tails_raise_less_than_one_false_alarm_in_four_thousand_steps() ->
 
 
 @pytest.mark.parametrize("seed", range(20))
-def test_a_slow_rise_is_a_drift_and_no_spike_and_an_overfitting_one_no_divergence(seed: int) -> None:
+def test_a_slow_rise_is_a_drift_and_no_spike_and_an_overfitting_one_too(seed: int) -> None:
     losses = np.linspace(1.8, 2.6, 1000) + np.random.default_rng(seed).normal(0, 0.06, 1000)
     found, why = events(rows(list(losses), 2.6))
     assert ([kind for kind, _ in found], why) == (["drift"], "")
 
 
 def collapses(entropies: list[list[float]], before: list[dict[str, object]] | None = None) -> list[tuple[int, int]]:
-    stability = EventDetector(UNIGRAM, 1000, CONTEXT, before or [])
+    stability = EventDetector(CONTEXT, before or [])
     found = [event for i, entropy in enumerate(entropies) for event in stability.on_attention_entropy(100 * i, entropy)]
     assert all(event["kind"] == "entropy_collapse" and event["entropy"] < event["at_most"] for event in found)
     return [(event["step"], event["layer"]) for event in found]

@@ -32,8 +32,6 @@ def test_the_summary_says_how_the_run_ended(run: RunFolder) -> None:
         "events/grad_norm_spike": 0,
         "events/drift": 0,
         "events/oscillation": 0,
-        "events/regressed": 0,
-        "events/learned_nothing": 0,
         "events/entropy_collapse": 1,
         "events/fast_step_left": 0,
     }

@@ -1,15 +1,22 @@
 """What the records show beside the primary metric, in sentences made from the numbers; described, not tested."""
 
 import math
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 
 from gpt.analysis.findings import SettingFindings, StudyFindings, VariantFindings
+from gpt.analysis.outcomes import Outcome
 from gpt.analysis.secondary import SHORT_CONTEXT
 from gpt.records.formatting import count, listed, percent, short
-from gpt.records.schema import ENTROPY_COLLAPSE, LEARNED_NOTHING, NONFINITE, SPIKE
+from gpt.records.schema import ENTROPY_COLLAPSE, SPIKE
 
+HOW: dict[Outcome | None, str] = {
+    "non-finite": "became non-finite",
+    "learned nothing": "ended at the unigram loss",
+    "regressed": "fell back from what they had learned",
+}
 HEADS = {"attention_distance", "attention_previous", "attention_first", "attention_induction"}
 """arrays that the sentence on heads needs"""
 
@@ -40,8 +47,7 @@ def _stability(variants: Sequence[VariantFindings]) -> str:
         lost = sorted(s for s, gone in zip(v.steps_survived, v.diverged, strict=True) if gone and s is not None)
         text = f"with `{v.label}` {sum(v.diverged)} of {count(v.finished, 'run')} diverged"
         if lost:
-            kinds = [(NONFINITE, "became non-finite"), (LEARNED_NOTHING, "ended at the unigram loss")]
-            how = [f"{v.events[kind].runs} {words}" for kind, words in kinds if v.events[kind].runs]
+            how = [f"{n} {HOW[outcome]}" for outcome, n in Counter(v.outcomes).items() if outcome in HOW]
             when = f"at step {lost[0]}" if lost[0] == lost[-1] else f"at steps {lost[0]} to {lost[-1]}"
             text += f" ({'; '.join([*how, when])})"
         spikes, collapses = (v.events[kind] for kind in (SPIKE, ENTROPY_COLLAPSE))

@@ -20,7 +20,7 @@ from gpt.records.jsonl import read_jsonl
 from gpt.records.manifest import MANIFEST, differences, files_below
 from gpt.records.metric import parse_metric
 from gpt.records.run_folder import FINISHED, RunFolder, State
-from gpt.records.schema import LEARNED_NOTHING, NONFINITE
+from gpt.records.schema import NONFINITE
 from gpt.runner.resume import check_records
 from gpt.runner.run_json import made_from
 from gpt.study.folder import StudyFolder, refuse_old_layout, run_at
@@ -132,8 +132,8 @@ def _finished(record: RunReader) -> Iterator[str]:
         yield f"{record.folder.long_range}: missing, must hold what {asked} windows showed of the use of context"
     if finite and "test_characters" in record.info["data"] and record.window_losses is None:
         yield f"{record.folder.window_losses}: missing, must hold the losses of the held-out windows"
-    ended = any(event["kind"] in (NONFINITE, LEARNED_NOTHING) for event in record.events)
-    if record.diverged != ended:
+    ended = any(event["kind"] == NONFINITE for event in record.events)
+    if (record.status.state == "diverged") != ended:
         yield f"{record.folder.status_json}: says {record.status.state}, its events say {ENDS[ended]}"
     if "final_weights_sha256" not in record.info:
         yield f"{record.folder.run_json}: must hold the hash of the last weights"
