@@ -2,6 +2,7 @@
 
 import sys
 
+from gpt.bench.device import give_back
 from gpt.bench.spread import FULL, Effort, alternate
 from gpt.bench.steps import TrainingSteps
 from gpt.config import with_values
@@ -33,4 +34,7 @@ def time_modes(
             print(f"gpt: train.step auto: {mode} steps fail here: {why}", file=sys.stderr, flush=True)
     for arm in arms.values():
         arm.steps_a_sample = arms[modes[0]].steps_a_sample
-    return {mode: spread.samples for mode, spread in zip(arms, alternate(list(arms.values()), effort), strict=True)}
+    timed = dict(zip(arms, alternate(list(arms.values()), effort), strict=True))
+    del arm, arms
+    give_back(workspace.device)
+    return {mode: spread.samples for mode, spread in timed.items()}

@@ -2,8 +2,10 @@
 
 import argparse
 import os
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -62,7 +64,36 @@ def set_up(
         workspace = Workspace(options.out, corpora, device_of(device, launch.local_rank), launch.engine)
         ranks = launch.world if together and ranks is None else ranks
     asked = LayoutOptions(options.processes, ranks, options.seeds_per_process, options.threads, options.timeout)
-    return Setup(workspace, launch, resolve_layout(asked, runs, device, launch))
+    return Setup(workspace, launch, resolve_layout(asked, runs, device, launch, partial(pick_seeds, runs, workspace)))
+
+
+def pick_seeds(runs: "Sequence[PlannedRun]", workspace: "Workspace", share: int, groups: int) -> int:
+    """How many seeds train together on this machine's GPUs: measured once, see `gpt.runner.seed_picks`.
+
+    Args:
+        share: the most that make sense.
+        groups: processes that train at the same time.
+    """
+    import torch
+
+    from gpt.bench.device import give_back
+    from gpt.bench.seeds import most_that_fit, time_seeds
+    from gpt.runner import seed_picks
+    from gpt.study.folder import run_at
+
+    if all(run_at(workspace.out, run.fingerprint).finished for run in runs):
+        return share
+
+    def limit() -> int:
+        free, _ = torch.cuda.mem_get_info(workspace.device)
+        on_each = -(-groups // torch.cuda.device_count())
+        return min(share, most_that_fit(runs, workspace, free // on_each))
+
+    measure = partial(time_seeds, workspace=workspace)
+    pick = seed_picks.pick_seeds(runs, workspace.out, workspace.device, limit, measure)
+    give_back(workspace.device)
+    print(f"--seeds-per-process auto: {min(share, pick.seeds)}", file=sys.stderr)
+    return min(share, pick.seeds)
 
 
 def check_writable(out: Path) -> None:

@@ -1,7 +1,7 @@
 """How runs are spread over processes: groups of ranks, seed batches."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -20,7 +20,10 @@ LONGEST_TIMEOUT = 86_400
 MOST_THREADS = 1024
 """more than that many torch may not survive to start"""
 LARGEST_SEED_BATCH = 32
-"""seeds that `auto` trains together at most"""
+"""seeds that `auto` trains together at most where nothing is measured"""
+
+PickSeeds = Callable[[int, int], int]
+"""how many seeds train together: at most the first number, in so many groups at once"""
 
 
 @dataclass(frozen=True)
@@ -64,9 +67,16 @@ class LayoutOptions:
 
 
 def resolve_layout(
-    options: LayoutOptions, runs: Sequence[PlannedRun], device: torch.device, launch: Launch | None
+    options: LayoutOptions,
+    runs: Sequence[PlannedRun],
+    device: torch.device,
+    launch: Launch | None,
+    pick_seeds: PickSeeds | None = None,
 ) -> Layout:
     """The layout for these runs, on this machine or in this launch.
+
+    Args:
+        pick_seeds: says what `--seeds-per-process auto` is on a GPU; None where every rank has to know it by itself.
 
     Raises:
         InputError: names the option or field whose value does not fit.
@@ -89,7 +99,8 @@ def resolve_layout(
         micro_batches(run.config, Ranks(0, ranks))
         kind.check(run.config)
         check_step(run.config, device, ranks)
-    seeds = _seeds_per_process(options.seeds_per_process, runs, processes // ranks, device)
+    pick = pick_seeds if device.type == "cuda" and launch is None and ranks == 1 else None
+    seeds = _seeds_per_process(options.seeds_per_process, runs, processes // ranks, device, pick)
     if launch is None:
         processes = ranks * max(1, min(processes // ranks, len(seed_batches_of(runs, seeds))))
     return Layout(processes, ranks, seeds, options.threads, options.timeout)
@@ -124,14 +135,20 @@ def _processes(given: str, ranks: int, device: torch.device) -> int:
     return int(given)
 
 
-def _seeds_per_process(given: str, runs: Sequence[PlannedRun], groups: int, device: torch.device) -> int:
+def _seeds_per_process(
+    given: str, runs: Sequence[PlannedRun], groups: int, device: torch.device, pick: PickSeeds | None
+) -> int:
     """What `--seeds-per-process` asks for.
 
     `auto` is 1 on a CPU, where batching seeds gains nothing. On a GPU, where a small model leaves most of the chip
-    idle, it is as many as still give every group its share of the runs.
+    idle, it is what was measured to be worth it, and no more than still give every group its share of the runs.
     """
     if given == "auto":
-        return min(LARGEST_SEED_BATCH, -(-len(runs) // groups)) if device.type == "cuda" and runs else 1
+        if device.type != "cuda" or not runs:
+            return 1
+        alike = max(map(len, seed_batches_of(runs, len(runs))))
+        share = min(alike, -(-len(runs) // groups))
+        return pick(share, groups) if pick and share > 1 else min(LARGEST_SEED_BATCH, share)
     if not given.isdecimal() or int(given) < 1:
         raise InputError(f"--seeds-per-process: got {given!r}, must be auto or a whole number from 1")
     return int(given)

@@ -92,6 +92,27 @@ def test_auto_seed_batches_on_a_gpu_as_many_seeds_as_leave_every_row_its_share(
     assert layout(on=CUDA, of=seeds(count), processes=str(groups)).seeds_per_process == expected <= LARGEST_SEED_BATCH
 
 
+@pytest.mark.parametrize(
+    ("groups", "count", "variants", "share"), [(1, 12, 1, 12), (2, 12, 1, 6), (1, 12, 3, 12), (8, 3, 1, None)]
+)
+def test_auto_asks_on_a_gpu_for_what_was_measured_to_be_worth_it(
+    groups: int, count: int, variants: int, share: int | None
+) -> None:
+    asked: list[tuple[int, int]] = []
+
+    def pick(most: int, at_once: int) -> int:
+        asked.append((most, at_once))
+        return 2
+
+    runs = [replace(run, config=with_values(run.config, {"model.layers": layers + 1}, "test"))
+            for run in seeds(count) for layers in range(variants)]  # fmt: skip
+    options = replace(WISHES, processes=str(groups))
+    found = resolve_layout(options, runs, CUDA, None, pick)
+    assert (found.seeds_per_process, asked) == ((2, [(share, groups)]) if share else (1, []))
+    assert resolve_layout(options, runs, torch.device("cpu"), None, pick).seeds_per_process == 1
+    assert len(asked) <= 1
+
+
 @pytest.mark.skipif(torch.cuda.is_available(), reason="claims what holds without a GPU")
 def test_auto_on_a_gpu_machine_without_gpus_is_one_row() -> None:
     assert layout(on=CUDA).processes == 1

@@ -102,7 +102,7 @@ class Engine(ABC):
             restrict_sdpa()
             fix_workspace()
         set_deterministic(config.train.deterministic)
-        self.model = build_model(config.model, vocabulary, self.seeds).to(device)
+        self.model = self.initial_model().to(device)
         self.dropout_sites = dropout_sites(self.model)
         self.dropout_words = Planned(partial(draw_words, self.dropout_sites, self.seeds), device)
         """of each step, (X, 2, S)"""
@@ -116,6 +116,10 @@ class Engine(ABC):
         self.micro_batch_norms = (
             MicroBatchGradNorms(list(self.parameters.values()), len(self.seeds)) if config.probes.noise_scale else None
         )
+
+    def initial_model(self) -> GPT:
+        """The model with the initial weights of its seeds."""
+        return build_model(self.config.model, self.vocabulary, self.seeds)
 
     def _loss(self, step: int, batch_SBT: Tensor, samples: range) -> Tensor:
         """(S,): mean loss of one micro-batch of this rank's batch, with its graph."""
