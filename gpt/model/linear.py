@@ -45,8 +45,9 @@ class _OneDNN(torch.autograd.Function):
 
 def _onednn_products(x_SNI: Tensor, w_SIO: Tensor) -> Tensor:
     product = torch.ops.mkldnn._linear_pointwise
-    y_SNO = [product(x, w.T, None, "none", [], "") for x, w in zip(x_SNI, w_SIO, strict=True)]
-    return torch.stack(y_SNO) if len(y_SNO) > 1 else y_SNO[0].unsqueeze(0)  # one seed's needs no copy
+    if len(w_SIO) == 1:  # needs no stack, which copies
+        return product(x_SNI, w_SIO[0].T, None, "none", [], "")
+    return torch.stack([product(x, w.T, None, "none", [], "") for x, w in zip(x_SNI, w_SIO, strict=True)])
 
 
 def onednn(x_SNI: Tensor, w_SIO: Tensor) -> Tensor:
