@@ -7,7 +7,7 @@ Shapes: S seed, L layer, W parameter tensor.
 """
 
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -15,14 +15,14 @@ import torch
 from torch import Tensor, nn
 
 from gpt.config import RunConfig
-from gpt.train.engines.engine import Engine, MicroBatchGradNorms, State, StepOut, check_sharded
+from gpt.train.engines.eager import EagerEngine
+from gpt.train.engines.engine import MicroBatchGradNorms, State, check_sharded
 from gpt.train.engines.kinds import EngineKind, Parity, is_on, register
 from gpt.train.engines.ranks import Ranks
-from gpt.train.optim.clipping import clip_scale
 from gpt.train.optim.optimizer import build_optimizer
 
 
-class FSDPEngine(Engine):
+class FSDPEngine(EagerEngine[Tensor]):
     """Ranks that share out weights, gradients and the optimizer's state."""
 
     name = "FSDP2"
@@ -56,37 +56,21 @@ class FSDPEngine(Engine):
         even = [dim for dim in range(1, parameter.ndim) if parameter.shape[dim] % self.ranks.size == 0]
         return Shard(even[0] if even else 0)
 
-    def train_step(self, step: int, batch_SBT: Tensor, lr: float, measure_updates: bool) -> StepOut:
-        count, measured = len(self.micro_batches), []
-        for samples in self.micro_batches:
-            loss_S = self._loss(step, batch_SBT, samples)
-            (loss_S / count).sum().backward()  # which averages over ranks
-            measured.append(self._measured(loss_S, count))
-        loss_S, micro_batch_norm_SM = self._of_batch(measured)
+    def _gradients(self) -> list[Tensor]:
+        return [_local(p.grad) for p in self.parameters.values()]
 
-        gradients = [p.grad for p in self.parameters.values()]
-        layer_grad_norm_SL = self._layer_norms(map(_local, gradients))
-        grad_norm_S = torch.linalg.vector_norm(layer_grad_norm_SL, dim=1)
-        scale_S = clip_scale(grad_norm_S, self.config.optim.clip)
+    def _own_weights(self) -> list[Tensor]:
+        return [_local(p) for p in self.parameters.values()]
+
+    def _scale(self, gradients: Sequence[Tensor], scale_S: Tensor, norm_S: Tensor) -> None:
         for p, gradient in zip(self.parameters.values(), gradients, strict=True):
-            _local(gradient).mul_(scale_S[self._seeds_of(p)].view(-1, *[1] * (p.ndim - 1)))
-
-        before = [_local(p).clone() for p in self.parameters.values()] if measure_updates else []
-        for group in self.optimizer.param_groups:
-            group["lr"] = lr
-        self.optimizer.step()
-        self.optimizer.zero_grad(set_to_none=True)
-        ratio_SL = None
-        if measure_updates:
-            moved = [_local(p) - b for p, b in zip(self.parameters.values(), before, strict=True)]
-            ratio_SL = self._layer_norms(moved) / self._layer_norms(before)
-        return StepOut(loss_S, grad_norm_S, layer_grad_norm_SL, scale_S, micro_batch_norm_SM, ratio_SL)
+            gradient.mul_(scale_S[self._seeds_of(p)].view(-1, *[1] * (p.ndim - 1)))
 
     @torch.no_grad()
-    def _layer_norms(self, shards: Iterable[Tensor]) -> Tensor:
-        """(S, L): norms of whole layers from the shards of all ranks, by one collective."""
+    def _layer_norms(self, parts: Sequence[Tensor]) -> Tensor:
+        """By one collective of all ranks."""
         squares_SW = torch.zeros(len(self.seeds), len(self.parameters), device=self.device)
-        for index, (p, shard) in enumerate(zip(self.parameters.values(), shards, strict=True)):
+        for index, (p, shard) in enumerate(zip(self.parameters.values(), parts, strict=True)):
             squares_SW[self._seeds_of(p), index] = shard.flatten(1).square().sum(1)
         self.ranks.all_reduce_sum(squares_SW)
         squares_SL = torch.zeros(len(self.seeds), self.layer_count, device=self.device)

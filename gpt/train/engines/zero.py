@@ -9,6 +9,7 @@ Shapes: S seed, L layer, W parameter tensor.
 import importlib
 import os
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -17,11 +18,11 @@ import torch
 from torch import Tensor, nn
 
 from gpt.config import RunConfig
-from gpt.train.engines.engine import Engine, State, StepOut, check_sharded
+from gpt.train.engines.eager import EagerEngine
+from gpt.train.engines.engine import State, check_sharded
 from gpt.train.engines.kinds import EngineKind, Parity, is_on, register
 from gpt.train.engines.ranks import Ranks
-from gpt.train.optim.clipping import clip_scale
-from gpt.train.optim.optimizer import SeedOptimizer, build_optimizer
+from gpt.train.optim.optimizer import build_optimizer
 
 
 @dataclass(frozen=True)
@@ -32,8 +33,19 @@ class Shard:
     first: int
     """place of the first value in the flattened parameter"""
 
+    @property
+    def place(self) -> slice:
+        """Where the values are in the flattened parameter."""
+        return slice(self.first, self.first + len(self.values))
 
-class ZeROEngine(Engine):
+    def clone(self) -> "Shard":
+        return Shard(self.values.clone(), self.first)
+
+    def __sub__(self, other: "Shard") -> "Shard":
+        return Shard(self.values - other.values, self.first)
+
+
+class ZeROEngine(EagerEngine[Shard]):
     """Ranks that share out the optimizer's state (stage 1), also gradients (2), also parameters (3), or nothing (0)."""
 
     def __init__(self, config: RunConfig, vocabulary: int, seeds: Sequence[int], device: torch.device, ranks: Ranks):
@@ -41,8 +53,8 @@ class ZeROEngine(Engine):
         super().__init__(config, vocabulary, seeds, device, ranks)
         self.shapes = {name: p.shape for name, p in self.parameters.items()}
         initial = {f"parameter/{name}": p.detach().clone() for name, p in self.parameters.items()}
-        optimizer = build_optimizer(self.model, config.optim)
-        self.deepspeed = _prepare(self.forward, optimizer, config.train.batch_size, self.micro_batches)
+        self.optimizer = build_optimizer(self.model, config.optim)  # DeepSpeed gives it its flat shards
+        self.deepspeed = _prepare(self.forward, self.optimizer, config.train.batch_size, self.micro_batches)
         self.stage: int = self.deepspeed.zero_optimization_stage()
         self.forward = self.deepspeed
         self.name = f"DeepSpeed ZeRO-{self.stage}"
@@ -51,63 +63,47 @@ class ZeROEngine(Engine):
         # DeepSpeed may have taken a step with gradients of zero, which decays weights
         self.load(0, {**initial, **zeros})
 
-    def train_step(self, step: int, batch_SBT: Tensor, lr: float, measure_updates: bool) -> StepOut:
-        count, measured = len(self.micro_batches), []
-        for samples in self.micro_batches:
-            self.deepspeed.set_gradient_accumulation_boundary(samples == self.micro_batches[-1])
-            loss_S = self._loss(step, batch_SBT, samples)
-            self.deepspeed.backward(loss_S.sum())  # which divides by the number of micro-batches
-            measured.append(self._measured(loss_S, count))
-        loss_S, micro_batch_norm_SM = self._of_batch(measured)
+    def _micro_batch(self, samples: range) -> AbstractContextManager[None]:
+        self.deepspeed.set_gradient_accumulation_boundary(samples == self.micro_batches[-1])
+        return nullcontext()
 
-        gradients = [self._gradient(p) for p in self.parameters.values()]
-        layer_grad_norm_SL = self._layer_norms(gradients)
-        grad_norm_S = torch.linalg.vector_norm(layer_grad_norm_SL, dim=1)
-        scale_S = clip_scale(grad_norm_S, self.config.optim.clip)
-        for shard, shape in zip(gradients, self.shapes.values(), strict=True):
-            self._scale(shard, shape, scale_S, grad_norm_S.isfinite())
+    def _backward(self, loss_S: Tensor) -> None:
+        self.deepspeed.backward(loss_S.sum())  # which divides by the number of micro-batches
 
-        before = [self._shard_of(p) for p in self.parameters.values()] if measure_updates else []
-        before = [s and Shard(s.values.clone(), s.first) for s in before]
-        for group in self.deepspeed.optimizer.param_groups:
-            group["lr"] = lr
+    def _update(self) -> None:
         self.deepspeed.step()
-        ratio_SL = self._update_ratio(before) if measure_updates else None
-        return StepOut(loss_S, grad_norm_S, layer_grad_norm_SL, scale_S, micro_batch_norm_SM, ratio_SL)
 
-    def _layer_norms(self, shards: Sequence[Shard | None]) -> Tensor:
-        """(S, L): norms of whole layers from the shards of all ranks, by one collective."""
+    def _gradients(self) -> list[Shard]:
+        return [self._gradient_of(p) for p in self.parameters.values()]
+
+    def _own_weights(self) -> list[Shard]:
+        return [self._shard_of(p) for p in self.parameters.values()]
+
+    def _layer_norms(self, parts: Sequence[Shard]) -> Tensor:
+        """By one collective of all ranks."""
         squares_SW = torch.stack(
-            [self._squares(shard, shape) for shard, shape in zip(shards, self.shapes.values(), strict=True)], dim=1
+            [self._squares(shard, shape) for shard, shape in zip(parts, self.shapes.values(), strict=True)], dim=1
         )
         if self.stage > 0:
             self.ranks.all_reduce_sum(squares_SW)
         squares_SL = torch.zeros(len(self.seeds), self.layer_count, device=self.device)
         return squares_SL.index_add_(1, torch.tensor(self.layers, device=self.device), squares_SW).sqrt()
 
-    def _squares(self, shard: Shard | None, shape: torch.Size) -> Tensor:
+    def _squares(self, shard: Shard, shape: torch.Size) -> Tensor:
         """(S,): sum of squares of each seed's part of a shard."""
         whole = torch.zeros(shape.numel(), device=self.device)
-        if shard is not None:
-            whole[shard.first : shard.first + len(shard.values)] = shard.values
+        whole[shard.place] = shard.values
         return whole.view(shape[0], -1).square().sum(1)
 
-    def _scale(self, shard: Shard | None, shape: torch.Size, scale_S: Tensor, finite_S: Tensor) -> None:
-        """Clip; a seed that became non-finite stands still, else DeepSpeed would skip the step of all seeds."""
-        if shard is None:
-            return
-        here = slice(shard.first, shard.first + len(shard.values))
-        scale, finite = (of_S.repeat_interleave(shape[1:].numel())[here] for of_S in (scale_S, finite_S))
-        shard.values.copy_(torch.where(finite, shard.values * scale, 0.0))
+    def _scale(self, gradients: Sequence[Shard], scale_S: Tensor, norm_S: Tensor) -> None:
+        """A seed that became non-finite stands still, else DeepSpeed would skip the step of all seeds."""
+        for shard, shape in zip(gradients, self.shapes.values(), strict=True):
+            each = shape[1:].numel()
+            scale, finite = (of_S.repeat_interleave(each)[shard.place] for of_S in (scale_S, norm_S.isfinite()))
+            shard.values.copy_(torch.where(finite, shard.values * scale, 0.0))
 
-    @torch.no_grad()
-    def _update_ratio(self, before: Sequence[Shard | None]) -> Tensor:
-        after = [self._shard_of(p) for p in self.parameters.values()]
-        moved = [b and a and Shard(a.values - b.values, b.first) for a, b in zip(after, before, strict=True)]
-        return self._layer_norms(moved) / self._layer_norms(before)
-
-    def _gradient(self, parameter: Any) -> Shard | None:
-        """This rank's shard of the averaged gradient, between backward and step; None where it has none."""
+    def _gradient_of(self, parameter: Any) -> Shard:
+        """This rank's shard of the averaged gradient, between backward and step."""
         if self.stage == 0:
             assert parameter.grad is not None
             return Shard(parameter.grad.view(-1), 0)
@@ -115,11 +111,11 @@ class ZeROEngine(Engine):
             return self._stage_3_shard(parameter, parameter._z3_optimizer.get_local_fp32_grad_for_param(parameter))
         place = parameter._hp_mapping
         if place is None:
-            return None
+            return self._nothing()
         values = place.get_lp_grad_fragment(parameter._index_in_param_group).view(-1)
         return Shard(values[: place.lp_fragment_address.numel], place.lp_fragment_address.start)
 
-    def _shard_of(self, parameter: Any, key: str | None = None) -> Shard | None:
+    def _shard_of(self, parameter: Any, key: str | None = None) -> Shard:
         """This rank's shard of the parameter that the optimizer updates, or of a tensor that it keeps for it."""
         from deepspeed.utils import safe_get_local_fp32_param, safe_get_local_optimizer_state
 
@@ -129,13 +125,17 @@ class ZeROEngine(Engine):
             local = safe_get_local_optimizer_state(parameter, key) if key else safe_get_local_fp32_param(parameter)
             return self._stage_3_shard(parameter, local)
         place = parameter._hp_mapping
-        return place and Shard(place.get_hp_fragment(key), place.lp_fragment_address.start)
+        return Shard(place.get_hp_fragment(key), place.lp_fragment_address.start) if place else self._nothing()
 
-    def _stage_3_shard(self, parameter: Any, values: Tensor) -> Shard | None:
+    def _stage_3_shard(self, parameter: Any, values: Tensor) -> Shard:
         """Stage 3 cuts a flattened parameter into equal stretches, one a rank, the last filled up."""
         first = self.ranks.rank * values.numel()
         length = min(values.numel(), parameter.ds_numel - first)
-        return Shard(values.view(-1)[:length], first) if length > 0 else None
+        return Shard(values.view(-1)[:length], first) if length > 0 else self._nothing()
+
+    def _nothing(self) -> Shard:
+        """The shard of a parameter that lies on other ranks."""
+        return Shard(torch.empty(0, device=self.device), 0)
 
     def weights(self) -> State:
         from deepspeed.utils import safe_get_full_fp32_param
@@ -153,12 +153,6 @@ class ZeROEngine(Engine):
                 whole = self.optimizer.state[p][key] if self.stage == 0 else safe_get_full_optimizer_state(p, key)
                 state[f"{kind}/{name}"] = whole.view(self.shapes[name])
         return state
-
-    @property
-    def optimizer(self) -> SeedOptimizer:
-        """What DeepSpeed gives its flat shards to."""
-        optimizer = self.deepspeed.optimizer
-        return getattr(optimizer, "optimizer", optimizer)
 
     def _optimized(self) -> list[Tensor]:
         """The tensors that the optimizer updates: flat shards of each group of parameters; in stage 0, parameters."""
@@ -181,9 +175,7 @@ class ZeROEngine(Engine):
         for name, p in self.parameters.items():
             for kind, key in {"parameter": None, **self.optimizer.state_tensors}.items():
                 shard = self._shard_of(p, key)
-                if shard is not None:
-                    flat = state[f"{kind}/{name}"].flatten()
-                    shard.values.copy_(flat[shard.first : shard.first + len(shard.values)])
+                shard.values.copy_(state[f"{kind}/{name}"].flatten()[shard.place])
             # besides the shard that is updated there is the copy that computes
             if self.stage == 3:
                 p.ds_tensor.copy_(p._z3_optimizer.get_local_fp32_param(p))
