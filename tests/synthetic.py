@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from gpt.analysis.trials import plan_from_records
 from gpt.config import RunConfig
 from gpt.probes.declared import declared_arrays
 from gpt.records.files import write_atomic, write_json
@@ -15,7 +16,7 @@ from gpt.records.jsonl import JsonlWriter
 from gpt.records.run_folder import Status, save_arrays
 from gpt.records.schema import WINDOW_IS_TEST, WINDOW_LOSS_BEST, WINDOW_LOSS_LAST
 from gpt.study.folder import StudyFolder, run_at
-from gpt.study.plan import PlannedRun, label, plan
+from gpt.study.plan import PlannedRun, label
 from gpt.study.spec import Study
 from gpt.yaml_file import parse
 
@@ -88,13 +89,21 @@ def study(
 
 
 def write_study(out: Path, planned: Study, outcome: Outcomes, backwards: bool = False) -> StudyFolder:
-    """Start a study and write its runs, one after the other, in this order or the other."""
-    folder = StudyFolder(out, planned.name)
-    runs = plan(planned, DATA)
-    folder.start(planned, DATA, runs)
-    for run in reversed(runs) if backwards else runs:
-        write_run(out, run, outcome(run))
-    return folder
+    """Start a study and write its runs, one after the other, in this order or the other; of a study that tunes, stage
+    after stage.
+    """
+    folder, written = StudyFolder(out, planned.name), set[str]()
+    while True:
+        runs = plan_from_records(planned, DATA, out, {}).all_runs
+        new = [run for run in runs if run.fingerprint not in written]
+        folder.start(planned, DATA, runs)
+        for run in reversed(new) if backwards else new:
+            write_run(out, run, outcome(run))
+        written |= {run.fingerprint for run in new}
+        if planned.tune:
+            folder.advance(lambda runs=runs: runs)
+        if not planned.tune or not new:
+            return folder
 
 
 def write_run(out: Path, planned: PlannedRun, outcome: Outcome) -> None:

@@ -36,6 +36,8 @@ from gpt.analysis.statistics.paired import mean_interval, paired_contrast
 from gpt.analysis.statistics.planning import planning
 from gpt.analysis.summaries import summaries
 from gpt.analysis.treatment import treatment
+from gpt.analysis.tuned import tuning_findings
+from gpt.analysis.tuning_findings import TuneFindings
 from gpt.analysis.verdicts import corrected_contrasts, looks_of
 from gpt.analysis.windows import interval_over_text
 from gpt.config import SOURCES
@@ -49,7 +51,8 @@ def build_findings(results: Results) -> Findings:
     runs = [run for _, _, _, run in results.places()]
     finished = [run for run in runs if run.finished]
     states = Counter(run.status.state for run in runs)
-    stack, stack_differences = stack_of(finished)
+    trials = [run for _, _, _, run in results.trials.places() if run.finished] if results.trials else []
+    stack, stack_differences = stack_of([*finished, *trials])
     corrected = iter(corrected_contrasts(results))
     entries = _entries(finished)
     settings = [_setting(results, setting, corrected, list(entries)) for setting in results.settings]
@@ -62,12 +65,13 @@ def build_findings(results: Results) -> Findings:
         arrays=_arrays(finished),
         settings=settings,
         rate_sensitivity=rate_sensitivity(results),
-        data=_data(finished, results.data_sha256),
+        data=_data([*finished, *trials], results.data_sha256),
         stack=stack,
         stack_differences=stack_differences,
-        layouts=layouts_of(finished),
-        hardware=_distinct([run.info["hardware"] for run in finished]),
+        layouts=layouts_of([*finished, *trials]),
+        hardware=_distinct([run.info["hardware"] for run in (*finished, *trials)]),
         looks=looks_of(results),
+        tuning=tuning_findings(results),
     )
 
 
@@ -97,7 +101,15 @@ def _study(results: Results) -> StudyFindings:
         base=shown_config(study),
         looks=list(study.looks),
         planned_seeds=list(results.planned_seeds) if study.looks else [],
+        tune=_tune(study),
     )
+
+
+def _tune(study: Study) -> TuneFindings | None:
+    if study.tune is None:
+        return None
+    grid = {field: list(values) for field, values in study.tune.grid.items()}
+    return TuneFindings(grid, list(study.tune.seeds), study.tune.extend)
 
 
 def _setting(
@@ -156,6 +168,7 @@ def _variant(results: Results, group: Group, names: Sequence[str]) -> VariantFin
         training_flops_per_token=whole[0].info["training_flops_per_token"] if whole else None,
         secondary={name: _secondary(group, name) for name in names},
         noise_scale=noise_scale(group),
+        tuned=dict(group.tuned),
         **summaries(group),
     )
 

@@ -3,15 +3,15 @@
 A number that could not be computed is NaN here and null in the file; so is a noise scale without an upper bound.
 """
 
-import math
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, TypeVar
+from typing import Any, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic.json_schema import GenerateJsonSchema
 from pydantic_core import core_schema
 
+from gpt.analysis.measured import Measured
 from gpt.analysis.outcomes import Outcome
 from gpt.analysis.statistics.contrasts import Equivalence
 from gpt.analysis.statistics.failures import DivergenceContrast, RankContrast
@@ -21,6 +21,7 @@ from gpt.analysis.statistics.paired import Interval, MeanInterval, PairedContras
 from gpt.analysis.statistics.planning import Planning
 from gpt.analysis.statistics.skewness import Skewness
 from gpt.analysis.statistics.variance import Components, Shared
+from gpt.analysis.tuning_findings import MeanDifference, RateSensitivity, TuneFindings, TuningFindings
 from gpt.errors import InputError
 from gpt.records.catalogue import Array, Entry
 from gpt.records.files import read_json
@@ -32,22 +33,9 @@ Source = Literal["init", "order", "residual"]
 """of the variance between runs: seed of the weights, seed of the batches, what belongs to a pair of them"""
 
 
-def _null_is_nan(value: Any) -> Any:
-    if isinstance(value, list):
-        return [_null_is_nan(item) for item in value]
-    if isinstance(value, dict):
-        return {key: _null_is_nan(item) for key, item in value.items()}
-    return math.nan if value is None else value
-
-
 def at(setting: str) -> str:
     """` at optim.lr = 0.001`, in a sentence; empty where a study has one setting."""
     return f" at {setting}" if setting else ""
-
-
-T = TypeVar("T")
-Measured = Annotated[T, BeforeValidator(_null_is_nan)]
-"""numbers, or something that holds nothing but numbers, whose nulls are NaN"""
 
 
 @dataclass(frozen=True)
@@ -81,6 +69,8 @@ class StudyFindings:
     """numbers of seeds at which the contrasts are judged; empty: when every run is done"""
     planned_seeds: list[int] = field(default_factory=list)
     """where there are looks, all that they may take; `seeds` are those up to the look that ended the study"""
+    tune: TuneFindings | None = None
+    """what each variant had its own best value of; None: nothing"""
 
     @property
     def kind(self) -> Kind:
@@ -98,7 +88,7 @@ class StudyFindings:
 
     def config(self, setting: "SettingFindings", variant: "VariantFindings") -> dict[str, Any]:
         """The configuration of a variant's runs in a setting, by dotted names."""
-        return {**self.base, **setting.setting, self.factor: variant.value}
+        return {**self.base, **setting.setting, **variant.tuned, self.factor: variant.value}
 
 
 @dataclass(frozen=True)
@@ -152,16 +142,6 @@ class Treatment:
     """by variant"""
     residual_rms_before_training: Measured[dict[str, list[float]]] | None = None
     """by variant: after the embedding and each layer"""
-
-
-@dataclass(frozen=True)
-class MeanDifference:
-    """A paired difference, variant minus the first, with its 95 % t interval; not corrected."""
-
-    n: int
-    mean: Measured[float]
-    low: Measured[float]
-    high: Measured[float]
 
 
 @dataclass(frozen=True)
@@ -312,6 +292,8 @@ class VariantFindings:
     """share of steps whose gradient was scaled down, in each quarter of the run"""
     long_range: LongRange | None = None
     noise_scale: NoiseScales | None = None
+    tuned: dict[str, Scalar] = field(default_factory=dict)
+    """the variant's own best values of the tuned fields"""
 
     @property
     def finished(self) -> int:
@@ -441,33 +423,6 @@ class SettingFindings:
 
 
 @dataclass(frozen=True)
-class RateVariant:
-    label: str
-    values: Measured[list[float]]
-    """by seed: mean loss over the rates minus the lowest of them"""
-    mean: Measured[MeanInterval]
-
-
-@dataclass(frozen=True)
-class RateDifference:
-    b: str
-    n: int
-    mean: Measured[float]
-    low: Measured[float]
-    high: Measured[float]
-
-
-@dataclass(frozen=True)
-class RateSensitivity:
-    """How much is lost on average at a learning rate that is not the best one."""
-
-    field: str
-    values: list[Scalar]
-    variants: list[RateVariant]
-    contrasts: list[RateDifference]
-
-
-@dataclass(frozen=True)
 class DataFindings:
     sha256: str
     vocabulary: int | None = None
@@ -545,6 +500,8 @@ class Findings(BaseModel):
     hardware: list[dict[str, Scalar]]
     looks: list[LookFindings] = []
     """every one that the study plans"""
+    tuning: TuningFindings | None = None
+    """what the trials gave; None where nothing is tuned"""
     figures: list[FigureFindings] = []
     left_out_figures: list[LeftOutFigure] = []
 

@@ -5,10 +5,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from gpt.analysis.collect import Results
-from gpt.analysis.findings import RateDifference, RateSensitivity, RateVariant
+from gpt.analysis.collect import Results, SettingResults
 from gpt.analysis.run_reader import RunReader
 from gpt.analysis.statistics.paired import mean_interval, paired_contrast
+from gpt.analysis.tuning_findings import RateDifference, RateSensitivity, RateVariant
 from gpt.records.schema import NONFINITE, TEST_LOSS, VAL_LOSS
 
 HELD_OUT = (VAL_LOSS, TEST_LOSS)
@@ -22,12 +22,23 @@ def rate_sensitivity(results: Results) -> RateSensitivity | None:
     (Wortsman et al. 2023, arXiv 2309.14322, section 2). None where the settings differ in another field than the
     learning rate, or in none, where variants are not compared, or the metric is no loss on held-out text.
     """
-    if results.study.kind != "contrasts" or [*results.study.varied] != [RATE] or results.metric.key not in HELD_OUT:
+    if results.study.kind != "contrasts" or [*results.study.varied] != [RATE]:
         return None
-    labels = [group.label for group in results.settings[0].groups]
+    return sensitivity_over(results, results.settings)
+
+
+def sensitivity_over(results: Results, settings: Sequence[SettingResults], setting: str = "") -> RateSensitivity | None:
+    """The same of settings that differ in the learning rate alone.
+
+    Args:
+        setting: what they share, in words.
+    """
+    if results.metric.key not in HELD_OUT:
+        return None
+    labels = [group.label for group in settings[0].groups]
     losses = [
         [_of_seed(results, runs) for runs in zip(*(group.runs for group in groups), strict=True)]
-        for groups in zip(*(setting.groups for setting in results.settings), strict=True)
+        for groups in zip(*(each.groups for each in settings), strict=True)
     ]
     return RateSensitivity(
         field=RATE,
@@ -36,6 +47,7 @@ def rate_sensitivity(results: Results) -> RateSensitivity | None:
             RateVariant(label, values, mean_interval(values)) for label, values in zip(labels, losses, strict=True)
         ],
         contrasts=[_difference(label, losses[0], values) for label, values in zip(labels[1:], losses[1:], strict=True)],
+        setting=setting,
     )
 
 

@@ -1,11 +1,14 @@
 """What a study answers, for a program: the numbers of each verdict, and where all others are."""
 
+import math
 from dataclasses import dataclass
 
 from gpt.analysis.findings import Findings
 from gpt.report.text.seed_variance import decomposed, spread_sentences
 from gpt.report.text.sentences import sentence
+from gpt.report.text.tuning import compared_at
 from gpt.study.folder import StudyFolder
+from gpt.study.spec import Scalar
 
 
 @dataclass(frozen=True)
@@ -33,6 +36,20 @@ class ContrastAnswer:
 
 
 @dataclass(frozen=True)
+class TunedAnswer:
+    """One variant's best values in one setting."""
+
+    variant: str
+    setting: str
+    chosen: dict[str, Scalar]
+    """empty while a trial is missing"""
+    ends: dict[str, str]
+    """fields whose best value is the `low` or `high` end of the grid"""
+    validation_loss: float
+    """mean over the seeds of the trials"""
+
+
+@dataclass(frozen=True)
 class StudyAnswer:
     """One study."""
 
@@ -48,6 +65,8 @@ class StudyAnswer:
     contrasts: list[ContrastAnswer]
     spreads: list[str]
     """of a study of seeds, what each setting's spread between runs is made of"""
+    tuned: list[TunedAnswer]
+    """of a study that tunes, setting by setting"""
 
 
 def answer_of(folder: StudyFolder, findings: Findings) -> StudyAnswer:
@@ -74,9 +93,19 @@ def answer_of(folder: StudyFolder, findings: Findings) -> StudyAnswer:
                 diverged_a=each.divergence.diverged_a,
                 diverged_b=each.divergence.diverged_b,
                 verdict=each.verdict,
-                sentence=sentence(each, study.metric),
+                sentence=sentence(each, study.metric) + compared_at(findings, each),
             )
             for each in findings.contrasts
         ],
         spreads=[" ".join(spread_sentences(study, *spread)) for spread in decomposed(findings)],
+        tuned=[
+            TunedAnswer(
+                variant=arm.variant,
+                setting=arm.setting,
+                chosen=arm.chosen,
+                ends=dict(arm.ends),
+                validation_loss=next((p.mean.mean for p in arm.points if p.values == arm.chosen), math.nan),
+            )
+            for arm in (findings.tuning.arms if findings.tuning else ())
+        ],
     )

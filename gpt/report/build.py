@@ -21,6 +21,7 @@ from gpt.report.pages.combined import combined_page
 from gpt.report.pages.runs_csv import runs_csv
 from gpt.report.pages.study import RunLinks, page
 from gpt.report.pages.tables import terminal
+from gpt.report.pages.tuning import trials_csv
 from gpt.study.folder import StudyFolder
 
 COMBINED = "report.md"
@@ -77,6 +78,8 @@ class Built:
         html = html_page(self.results, self.findings, self.drawn)
         write_atomic(self.folder.page, html)
         write_atomic(self.folder.report / "runs.csv", utf8(runs_csv(self.findings)))
+        if self.findings.tuning:
+            write_atomic(self.folder.report / "trials.csv", utf8(trials_csv(self.findings)))
         write_atomic(self.folder.report / "report.md", utf8(self.page(TO_FOLDERS)))
 
 

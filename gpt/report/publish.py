@@ -5,7 +5,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from gpt.analysis.collect import Group, SettingResults
 from gpt.analysis.findings import Findings
+from gpt.analysis.run_reader import RunReader
+from gpt.analysis.trials import selection_loss
 from gpt.errors import InputError
 from gpt.read_file import read_bytes
 from gpt.records.files import make_folder, utf8, write_atomic, write_json
@@ -17,6 +20,7 @@ from gpt.report.pages.provenance import STUDY, rerun_files
 from gpt.report.pages.runs_csv import runs_csv
 from gpt.report.pages.study import RunLinks
 from gpt.report.pages.summary_table import explained, summary_table
+from gpt.report.pages.tuning import trials_csv
 from gpt.report.text.literature import papers_table
 from gpt.report.text.observations import observations
 from gpt.report.text.takeaways import best_setting, takeaway
@@ -78,27 +82,32 @@ def publish(folder: StudyFolder, results: Path) -> None:
     write_json(target / "runs.json", runs_summary(built))
     write_json(target / "findings.json", built.findings.model_dump())
     write_atomic(target / "runs.csv", utf8(runs_csv(built.findings)))
+    if built.findings.tuning:
+        write_atomic(target / "trials.csv", utf8(trials_csv(built.findings)))
     write_atomic(target / "report.md", utf8(built.page(TO_SUMMARY)))
     write_atomic(target / folder.page.name, read_bytes(folder.page))
     write_manifest(target, files_below(target))
 
 
 def runs_summary(built: Built) -> list[dict[str, Any]]:
-    """One entry for each planned run."""
+    """One entry for each planned run, trials first."""
+    trials = built.results.trials.places() if built.results.trials else ()
+    chosen_from = [{**_entry(built, *place), "selection_loss": selection_loss(place[-1])} for place in trials]
+    return chosen_from + [_entry(built, *place) for place in built.results.places()]
+
+
+def _entry(built: Built, setting: SettingResults, group: Group, seed: int, run: RunReader) -> dict[str, Any]:
     metric = built.results.metric
-    return [
-        {
-            "variant": group.variant,
-            "setting": dict(setting.setting),
-            "seed": seed,
-            "run": run.fingerprint,
-            "state": run.status.state,
-            "why": run.status.why if run.diverged else "",
-            "values": {str(metric): run.value(metric), **run.secondary} if run.finished else {},
-            "final_weights_sha256": run.info.get("final_weights_sha256"),
-        }
-        for setting, group, seed, run in built.results.places()
-    ]
+    return {
+        "variant": group.variant,
+        "setting": dict(setting.setting),
+        "seed": seed,
+        "run": run.fingerprint,
+        "state": run.status.state,
+        "why": run.status.why if run.diverged else "",
+        "values": {str(metric): run.value(metric), **run.secondary} if run.finished else {},
+        "final_weights_sha256": run.info.get("final_weights_sha256"),
+    }
 
 
 def published(results: Path) -> Sequence[Findings]:

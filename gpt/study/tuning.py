@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 from statistics import fmean
+from typing import Literal
 
 from gpt.errors import InputError
 from gpt.study.plan import Arm, PlannedRun, Setting, plan
@@ -21,6 +22,7 @@ MOST_EXTENSIONS = 2
 
 Loss = Callable[[str], float | None]
 """fingerprint of a trial -> the loss that it is chosen by; None until it is finished"""
+End = Literal["low", "high"]
 Grid = Mapping[str, tuple[Scalar, ...]]
 
 
@@ -32,7 +34,7 @@ class Best:
     """of the tuned fields"""
     loss: float
     """mean over the seeds of the trials"""
-    ends: Mapping[str, str]
+    ends: Mapping[str, End]
     """the fields whose value is the `low` or `high` end of the grid, with a loss that still falls towards it"""
 
 
@@ -106,9 +108,9 @@ def _best(study: Study, grid: Grid, trials: list[PlannedRun], loss: Loss) -> Map
     return {arm: Best(values, means[arm][values], _ends(grid, values, means[arm])) for arm, values in chosen.items()}
 
 
-def _ends(grid: Grid, chosen: Setting, means: Mapping[Setting, float]) -> dict[str, str]:
+def _ends(grid: Grid, chosen: Setting, means: Mapping[Setting, float]) -> dict[str, End]:
     """See `Best.ends`; the value 0 is no end, as nothing lies below it."""
-    ends = {}
+    ends: dict[str, End] = {}
     for field, value in chosen:
         values = grid[field]
         if rises(values) and value in (values[0], values[-1]) and value != 0:

@@ -48,10 +48,10 @@ def strips(settings: Sequence[SettingFindings]) -> list[Strip]:
     groups: dict[str, list[SettingFindings]] = {}
     for each in settings:
         groups.setdefault(", ".join(f"{key} = {label(each.setting[key])}" for key in others), []).append(each)
-    return [Strip(field, title, _places([each.setting[field] for each in of]), of) for title, of in groups.items()]
+    return [Strip(field, title, axis_places([each.setting[field] for each in of]), of) for title, of in groups.items()]
 
 
-def _places(values: Sequence[Any]) -> list[float]:
+def axis_places(values: Sequence[Any]) -> list[float]:
     """Logarithms of numbers above zero; else one place after the other."""
     numbers = [v for v in values if isinstance(v, int | float) and not isinstance(v, bool) and v > 0]
     return [math.log10(v) for v in numbers] if len(numbers) == len(values) else [float(i) for i in range(len(values))]

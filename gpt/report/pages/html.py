@@ -18,9 +18,11 @@ from gpt.report.draw.html import page_data
 from gpt.report.figures.catalogue import SECTIONS, Drawn, entries_of
 from gpt.report.pages.provenance import made_of, rerun_files
 from gpt.report.pages.tables import COLUMNS, answers, contrast_notes, row, tests_note, warnings
+from gpt.report.pages.tuning import TABLE_NOTE, tuning_notes, tuning_table
 from gpt.report.text.limitations import limitations
 from gpt.report.text.observations import observations
 from gpt.report.text.proof import LIMITS, control_text, treatment_texts
+from gpt.report.text.tuning import budget_text
 from gpt.study.plan import fields_text
 
 SCRIPTS = ("marks.js", "page.js")
@@ -63,6 +65,9 @@ def html_page(results: Results, findings: Findings, drawn: Sequence[Drawn]) -> b
         control_text=control_text(findings),
         treatment=[treatment_texts(findings, setting) for setting in findings.settings],
         treatment_limits=LIMITS,
+        tuning_words=budget_text(findings),
+        tuning_table=tuning_table(findings) if findings.tuning else None,
+        tuning_notes=[TABLE_NOTE, *tuning_notes(findings)] if findings.tuning else [],
         observations=[observations(study, setting) for setting in findings.settings],
         limitations=limitations(findings),
         files=rerun_files(study),

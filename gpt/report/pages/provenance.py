@@ -92,6 +92,8 @@ def rerun_files(study: StudyFindings) -> dict[str, str]:
     plain |= {"metric": study.metric.name, "smallest_effect": study.smallest_effect}
     if study.looks:
         plain["looks"] = study.looks
+    if study.tune:
+        plain["tune"] = {**study.tune.grid, "seeds": study.tune.seeds, "extend": study.tune.extend}
     if plugins:
         base["plugins"] = list(plugins)
     return {STUDY: _yaml(plain, lists_on_a_line=True), BASE: _yaml(base, lists_on_a_line=False), **plugins}

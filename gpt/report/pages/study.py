@@ -15,6 +15,7 @@ from gpt.report.pages.precision import precision_section
 from gpt.report.pages.provenance import made
 from gpt.report.pages.seed_variance import crossed_section
 from gpt.report.pages.tables import COLUMNS, answers, contrast_notes, row, text_notes, warnings
+from gpt.report.pages.tuning import tuning_section
 from gpt.report.text.limitations import limitations
 from gpt.report.text.observations import observations
 from gpt.report.text.precision import look_words
@@ -51,6 +52,7 @@ def page(
         _answer(findings),
         _table(findings),
         precision_section(findings),
+        tuning_section(findings),
         crossed_section(findings),
         _seeds(findings, links),
         _proof(findings),

@@ -10,6 +10,7 @@ from gpt.report.pages.seed_variance import crossed_terminal
 from gpt.report.text.proof import control_text
 from gpt.report.text.seed_variance import decomposed, spread_sentences, spread_verdict
 from gpt.report.text.sentences import NO_PAIR, sentence
+from gpt.report.text.tuning import compared_at
 
 TERMINAL_WIDTH = 100
 COLUMNS = (
@@ -46,7 +47,9 @@ def verdict(contrast: ContrastFindings) -> str:
 def answers(findings: Findings) -> list[tuple[str, str]]:
     """What the study answers: verdicts in a word or two, and in a sentence."""
     study = findings.study
-    contrasts = [(verdict(each), sentence(each, study.metric)) for each in findings.contrasts]
+    contrasts = [
+        (verdict(each), sentence(each, study.metric) + compared_at(findings, each)) for each in findings.contrasts
+    ]
     spreads = [(spread_verdict(spread), " ".join(spread_sentences(study, setting, spread)))
                for setting, spread in decomposed(findings)]  # fmt: skip
     return contrasts + spreads
@@ -151,6 +154,10 @@ def warnings(findings: Findings) -> list[str]:
         for setting in findings.settings
         if setting.treatment.holds is False
     ]
+    if findings.tuning and findings.tuning.as_planned is False:
+        lines.append(
+            f"WARNING: {name}: its trials differ between variants in more than the factor, or have wrong values."
+        )
     if findings.stack_differences:
         keys = ", ".join(findings.stack_differences)
         lines.append(f"WARNING: {name}: its runs were made by different stacks ({keys} differ).")

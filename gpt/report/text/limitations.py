@@ -87,10 +87,11 @@ def _scope(findings: Findings) -> Iterator[str]:
     rates = {config["optim.lr"] for config in configs}
     if study.kind == "components":
         yield "One set of choices in each setting: another learning rate or architecture may spread its runs otherwise."
-    elif len(rates) == 1:
+    elif len(rates) == 1 and not study.tune:
         yield (
             f"One learning rate (`optim.lr = {rates.pop():g}`) for all variants: a variant that would need another is "
-            f"judged at this one. To compare the variants at several, name them under `settings`."
+            f"judged at this one. To give each its own best, name rates under `tune`; to compare at several, under "
+            f"`settings`."
         )
     if study.metric.name.startswith("val/"):
         yield "The metric is read off the split that every evaluation uses; there is no third, untouched one."

@@ -18,6 +18,8 @@ def control_text(findings: Findings) -> str:
     control = findings.control
     if control.holds is None:
         return "No pair has finished yet."
+    tuned = findings.study.tune.grid if findings.study.tune else ()
+    own = f", and {listed([f'`{key}`' for key in tuned])}, of which each variant has its own best" if tuned else ""
     allowed = ["`seed`", *(f"`{key}`" for key in findings.study.settings)]
     same = (
         "All runs trained on the same bytes" if len(control.data_sha256) == 1 else "The runs trained on different texts"
@@ -25,7 +27,7 @@ def control_text(findings: Findings) -> str:
     return (
         f"The configurations that {control.runs_compared} finished runs recorded differ between variants in "
         f"{listed([f'`{key}`' for key in control.differing_fields]) or 'nothing'}; apart from that only "
-        f"{listed(allowed)} {'varies' if len(allowed) == 1 else 'vary'}. {same} "
+        f"{listed(allowed)} {'varies' if len(allowed) == 1 else 'vary'}{own}. {same} "
         f"(SHA-256 {', '.join(f'`{h[:12]}…`' for h in control.data_sha256)})."
     )
 

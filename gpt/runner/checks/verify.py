@@ -24,8 +24,9 @@ from gpt.records.schema import NONFINITE
 from gpt.runner.resume import check_records
 from gpt.runner.run_json import made_from
 from gpt.study.folder import StudyFolder, refuse_old_layout, run_at
-from gpt.study.plan import PlannedRun, describe, plan
+from gpt.study.plan import PlannedRun, describe
 from gpt.study.study_file import load_study
+from gpt.study.tuning import plan_so_far
 from gpt.train import checkpoint
 
 ENDS: dict[bool, State] = {True: "diverged", False: "done"}
@@ -186,17 +187,19 @@ def _published(folder: Path) -> Iterator[str]:
     findings = Findings.read(folder / "findings.json")
     study, runs = load_study(folder / "study.yaml", None), read_json(folder / "runs.json")
     seeds = findings.study.seeds
+    metric = str(parse_metric(study.metric))
     if len(seeds) not in (study.looks or [len(study.seeds)]):
         yield f"{folder / 'findings.json'}: holds {len(seeds)} seeds, must hold those of a whole look"
-    planned = [run for run in plan(study, findings.data.sha256) if run.seed in seeds]
-    yield from _table(folder / "runs.json", planned, runs)
-    metric = str(parse_metric(study.metric))
+    plan = plan_so_far(study, findings.data.sha256, {run["run"]: run.get("selection_loss") for run in runs}.get)
+    compared = [run for run in plan.runs if run.seed in seeds]
+    trials = plan.tuning.trials if plan.tuning else []
+    yield from _table(folder / "runs.json", [*trials, *compared], runs)
     yield from (
         f"{folder / 'runs.json'}: run {run['run']} is not finished: {run['state']}"
         for run in runs
         if run["state"] not in FINISHED
     )
-    yield from _values(folder / "findings.json", findings, [run["values"][metric] for run in runs])
+    yield from _values(folder / "findings.json", findings, [run["values"][metric] for run in runs[len(trials) :]])
 
 
 def _table(place: Path, planned: list[PlannedRun], table: Any) -> Iterator[str]:
