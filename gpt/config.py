@@ -37,7 +37,7 @@ def _off_is_none(value: Any) -> Any:
 
 
 class DataConfig(Strict):
-    source: Annotated[Literal["tiny_shakespeare"] | str, Registered()] = "tiny_shakespeare"
+    source: Annotated[Literal["tiny_shakespeare", "asv_bible"] | str, Registered()] = "tiny_shakespeare"
     """a text that has a name, or the path of a UTF-8 text file, relative to the file that names it"""
     val_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.1
     """share of the text, at its end, that is held out: not learned from"""

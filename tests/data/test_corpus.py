@@ -102,6 +102,16 @@ def test_tiny_shakespeare_is_the_published_text(tiny_shakespeare: str) -> None:
     assert tiny_shakespeare.startswith("First Citizen:\nBefore we proceed any further, hear me speak.\n\nAll:\n")
 
 
+def test_the_second_text_is_read_from_its_package_and_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    text, sha256 = load_text("asv_bible", tmp_path)
+    assert sha256 == "7e8615736dbd69a8a6649bb888bed3056e468f405dbaf34fd1e822c40ebd9a29"
+    assert (len(text), len(set(text))) == (4_150_340, 70)
+    assert text.startswith("In the beginning God created the heavens and the earth. And the earth was waste and void;")
+    assert text.endswith("\nThe grace of the Lord Jesus be with the saints. Amen.\n")
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    assert load_text("asv_bible", tmp_path) == (text, sha256)
+
+
 def test_without_its_url_tiny_shakespeare_is_rebuilt_from_the_plays(
     serve: Serve, tmp_path: Path, tiny_shakespeare: str
 ) -> None:
@@ -230,7 +240,7 @@ def test_the_text_of_a_file_keeps_its_line_ends(tmp_path: Path) -> None:
     [
         (
             "tiny_shakespear",
-            "got 'tiny_shakespear', must be tiny_shakespeare or the path of a UTF-8 text file; no such",
+            "got 'tiny_shakespear', must be asv_bible or tiny_shakespeare or the path of a UTF-8 text file; no such",
         ),
         ("folder", "'folder' must be a file, got a folder"),
         ("", "'' must be a file, got a folder"),
