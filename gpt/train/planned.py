@@ -38,7 +38,7 @@ class Planned:
 
     def _plan(self, steps: range) -> Tensor:
         planned = self._make(steps)
-        if self._device.type == "cuda":
+        if self._device.type == "cuda" and planned.numel():
             planned = planned.pin_memory()  # else the host waits until the device has copied it
         return planned.to(self._device, non_blocking=True)
 
