@@ -17,7 +17,7 @@ from gpt.train.held_out import HeldOut
 from gpt.train.optim.schedule import learning_rate
 from gpt.train.planned import Batches
 from gpt.train.run_writer import RunWriter
-from gpt.train.sampling import sample_text
+from gpt.train.sampling import sample_texts
 
 
 def train(
@@ -90,13 +90,18 @@ def train(
 
 def finish(config: RunConfig, data: Dataset, engine: Engine, writer: RunWriter, step: int) -> None:
     """Make what is made once, of trained models: text from each seed's best one, and how its last one uses context."""
-    weights, model, sample, context = engine.weights(), engine.whole_model(), config.sample, config.model.context
-    for index, is_finite in enumerate(writer.finite):
+    weights, model, sample, count = engine.weights(), engine.whole_model(), config.sample, len(writer.finite)
+    # on a GPU a small model takes as long for one seed as for all; elsewhere each is computed as if it were alone
+    for together in [range(count)] if engine.runs_ahead and count else [[index] for index in range(count)]:
         if sample.characters:
-            best, asked = writer.best_weights(index), (sample.prompt, sample.characters, sample.temperature)
-            forward = with_weights(model, best)
-            writer.sample(index, sample_text(forward, data.tokenizer, context, *asked, engine.seeds[index]))
-        last = {name: value[index : index + 1] for name, value in weights.items()}
-        if config.probes.long_range_windows and is_finite:
-            writer.context_use(index, measure_long_range(config, data, model, last))
-        writer.finished(index, step, last)
+            best = [writer.best_weights(index) for index in together]
+            forward = with_weights(model, {name: torch.cat([one[name] for one in best]) for name in best[0]})
+            asked, seeds = (sample.prompt, sample.characters, sample.temperature), [engine.seeds[i] for i in together]
+            texts = sample_texts(forward, data.tokenizer, config.model.context, *asked, seeds)
+            for index, text in zip(together, texts, strict=True):
+                writer.sample(index, text)
+        for index in together:
+            last = {name: value[index : index + 1] for name, value in weights.items()}
+            if config.probes.long_range_windows and writer.finite[index]:
+                writer.context_use(index, measure_long_range(config, data, model, last))
+            writer.finished(index, step, last)

@@ -22,7 +22,7 @@ from gpt.records.run_folder import load_arrays
 from gpt.runner.resume import resumable_steps
 from gpt.runner.seed_batch import train_seed_batch
 from gpt.study.folder import run_at
-from gpt.train import checkpoint
+from gpt.train import checkpoint, loop
 from gpt.train.engines.engine import Engine
 from gpt.train.recorder import RunRecorder
 from gpt.train.run_writer import RunWriter
@@ -148,6 +148,23 @@ def test_rows_of_a_device_that_runs_ahead_are_the_same_rows(
     assert last_weights(late) == last_weights(whole)
     assert max(written) == 3
     assert sum(written) == 41
+
+
+def test_texts_of_seeds_that_are_written_together_are_those_of_each(
+    tiny: RunConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    together = [planned(with_values(tiny, {"seed": seed}, "test")) for seed in (3, 5, 8)]
+    calls: list[int] = []
+    write = loop.sample_texts
+    monkeypatch.setattr(loop, "sample_texts", lambda *asked: calls.append(len(asked[-1])) or write(*asked))
+    for out, ahead in (("alone", False), ("together", True)):
+        monkeypatch.setattr(Engine, "runs_ahead", ahead)
+        assert train_seed_batch(together, place(tmp_path / out), never)
+    assert calls == [1, 1, 1, 3]
+    texts = [[run_at(tmp_path / out, run.fingerprint).samples.read_text() for run in together]
+             for out in ("alone", "together")]  # fmt: skip
+    assert texts[0] == texts[1]
+    assert len(set(texts[0])) == 3
 
 
 def test_a_corrupt_newest_checkpoint_costs_one_interval_and_no_bit(tiny: RunConfig, tmp_path: Path) -> None:
