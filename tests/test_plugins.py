@@ -1,17 +1,20 @@
-"""Claims about files of a user's own variants, each tried in a process of its own: what is loaded stays loaded."""
+"""Claims about files of a user's own variants; what a test loads is forgotten after it."""
 
-import json
-import subprocess
-import sys
+import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
+from commands import gpt
 from files import edited
 
 from gpt.config import BUILT_IN, RunConfig
 from gpt.errors import InputError
 from gpt.fingerprint import fingerprint
+from gpt.plugins import forget_plugin, loaded_plugins
+from gpt.run_file import read_run_file
 from gpt.yaml_file import parse
 
 VARIANTS = """
@@ -67,10 +70,6 @@ class Nothing(Probe):
 """
 
 
-def gpt(*words: object, folder: Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, "-m", "gpt", *map(str, words)], cwd=folder, capture_output=True, text=True)
-
-
 @pytest.fixture
 def run_file(tmp_path: Path, tiny_file: Path) -> Path:
     """The tiny run with a file of variants, of which it uses none."""
@@ -80,32 +79,31 @@ def run_file(tmp_path: Path, tiny_file: Path) -> Path:
     return path
 
 
-READ = """
-import json, sys
-from pathlib import Path
-from gpt.fingerprint import fingerprint
-from gpt.run_file import read_run_file
-for overrides in json.load(sys.stdin):
-    config = read_run_file(Path("run.yaml"), overrides)
-    print(json.dumps({"fingerprint": fingerprint(config, "data"), "config": config.model_dump(mode="json")}))
-"""
-
-
 def read(run_file: Path, *overrides: tuple[str, ...]) -> list[dict[str, Any]]:
     """A run file's configuration and fingerprint with each of several overrides, as a process of its own has them."""
-    done = subprocess.run(
-        [sys.executable, "-c", READ], cwd=run_file.parent, capture_output=True, text=True, check=True,
-        input=json.dumps(overrides),
-    )  # fmt: skip
-    return [json.loads(line) for line in done.stdout.splitlines()]
+    with forgotten():
+        configs = [read_run_file(run_file, words) for words in overrides]
+        return [{"fingerprint": fingerprint(c, "data"), "config": c.model_dump(mode="json")} for c in configs]
+
+
+@contextmanager
+def forgotten() -> Iterator[None]:
+    """What is loaded inside is loaded no longer afterwards."""
+    before = {path for path, _ in loaded_plugins()}
+    try:
+        yield
+    finally:
+        for path, text in loaded_plugins():
+            if path not in before:
+                forget_plugin(hashlib.sha256(text.encode()).hexdigest())
 
 
 def refused(run_file: Path, *overrides: str) -> str:
     """The one line that `gpt train` answers with."""
-    done = gpt("train", run_file.name, *overrides, folder=run_file.parent)
-    assert done.returncode == 2, done
-    assert done.stdout == ""
-    (line,) = done.stderr.splitlines()
+    with forgotten():
+        code, said = gpt("train", run_file.name, *overrides, home=run_file.parent)
+    assert code == 2, said
+    (line,) = said.splitlines()
     return line
 
 
@@ -251,10 +249,11 @@ def test_a_probe_that_measures_something_else_than_it_declares_fails_with_its_na
     run_file: Path, declared: str, measured: str, line: str
 ) -> None:
     (run_file.parent / "mine.py").write_text(BREAKING.format(declared=declared, measured=measured))
-    done = gpt("train", run_file.name, "--probes.extra", "[breaking]", folder=run_file.parent)
-    assert done.returncode == 3
-    assert "Traceback" not in done.stderr
-    assert [line in text for text in done.stderr.splitlines()].count(True) == 1
+    with forgotten():
+        code, said = gpt("train", run_file.name, "--probes.extra", "[breaking]", home=run_file.parent)
+    assert code == 3
+    assert "Traceback" not in said
+    assert [line in text for text in said.splitlines()].count(True) == 1
 
 
 def test_a_probe_whose_array_has_the_name_of_another_is_refused(run_file: Path) -> None:
