@@ -49,7 +49,7 @@ COVERED = 6
 
 
 def recorded() -> Floats:
-    """Differences of the published studies in which no run diverged, each contrast's centred and scaled."""
+    """Differences of the published studies in which no run failed, each contrast's centred and scaled."""
     found = []
     for path in sorted(RESULTS.glob("*/findings.json")):
         for contrast in Findings.read(path).contrasts:

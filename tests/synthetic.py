@@ -117,6 +117,7 @@ def write_run(out: Path, planned: PlannedRun, outcome: Outcome) -> None:
         "config": planned.config.model_dump(mode="json"),
         "data": {"sha256": DATA, "vocabulary": 9, "train_characters": 900, "val_characters": 100, "unigram_loss": 3.3},
         "layers": _layers(planned, Outcome()),
+        "normalises_stream": planned.config.model.norm_placement == "post",
         "parameters": 1234,
         "training_flops_per_token": 5678,
         "probe_text": "a\n $b水_ ",

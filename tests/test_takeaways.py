@@ -53,8 +53,8 @@ def lowest_means(name: str) -> dict[str, float]:
 def test_which_placement_is_better_depends_on_the_rate() -> None:
     low, middle, high = corrected("normalization")
     assert share_better(low, middle) == [("different", 0.0), ("different", 1.0)]
-    assert high.divergence.diverged_b == high.divergence.n == 10
-    assert high.divergence.diverged_a == 0
+    assert high.failures.failed_b == high.failures.n == 10
+    assert high.failures.failed_a == 0
     lowest = {label: mean for name in LARGE for label, mean in lowest_means(name).items()}
     assert min(lowest, key=lambda label: lowest[label]) == "post, optim.lr = 0.003"
 
@@ -84,7 +84,7 @@ def test_warm_up_gets_post_ln_to_learn_where_it_is_long_enough(said: str) -> Non
         ("500", "different"),
     ]
     (setting,) = findings("warmup").settings
-    learned = [10 - sum(variant.diverged) for variant in setting.variants]
+    learned = [10 - sum(variant.failed) for variant in setting.variants]
     assert learned == [0, 1, 10]
     for variant, runs in zip(setting.variants, learned, strict=True):
         mean = f"{variant.mean.mean:.3f}" if runs else "-"
@@ -102,7 +102,7 @@ def test_warm_up_gets_post_ln_to_learn_where_it_is_long_enough(said: str) -> Non
 def test_the_runs_that_were_trained_on_both_kinds_of_cores_failed_on_both() -> None:
     (*_, high), (again,) = findings("normalization").settings, findings("warmup").settings
     assert high.variants[1].runs == again.variants[0].runs
-    assert sum(high.variants[1].diverged) == sum(again.variants[0].diverged) == 10
+    assert sum(high.variants[1].failed) == sum(again.variants[0].failed) == 10
 
 
 @pytest.mark.parametrize("name", [*LARGE, "baseline", "seed-variance", "warmup"])
@@ -145,7 +145,7 @@ def test_clipping_lowers_the_loss_at_no_rate(said: str, limits: str) -> None:
     assert f"({off[0].paired.minimum_detectable_difference:.3f} was detectable)" in said
     costs = [f"{-difference:.3f}" for difference in differences(off)]
     assert f"costs Pre-LN {costs[1]} at the middle rate and {costs[2]} at the highest" in limits
-    assert all(each.divergence.diverged_b == 0 for each in off)
+    assert all(each.failures.failed_b == 0 for each in off)
     clipped = [setting.variants[0].secondary["clipped_share"].mean.mean for setting in findings("clipping").settings]
     assert clipped[0] > 0.95 > 0.06 > max(clipped[1:])
 
@@ -215,7 +215,7 @@ def test_the_table_of_the_readme_is_that_of_the_findings() -> None:
                 each["comparison"],
                 "-" if interval == "-" else f"{each['difference']} {interval}",
                 each["corrected p"],
-                each["diverged"],
+                each["failed"],
                 each["verdict"],
             )
             rows.append(f"| {' | '.join(cells)} |")

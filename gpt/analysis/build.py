@@ -120,7 +120,7 @@ def _setting(
     return SettingFindings(
         label=setting.label,
         setting=dict(setting.setting),
-        variants=[_variant(results, group, names) for group in setting.groups],
+        variants=[_variant(results, setting, group, names) for group in setting.groups],
         contrasts=[_contrast(results, setting, g, next(corrected), names) for g in compared],
         components=decompose(results, setting, names) if components else None,
         treatment=treatment(setting, results.study.factor),
@@ -150,9 +150,9 @@ def _contrast(
     )
 
 
-def _variant(results: Results, group: Group, names: Sequence[str]) -> VariantFindings:
+def _variant(results: Results, setting: SettingResults, group: Group, names: Sequence[str]) -> VariantFindings:
     whole = [run for run in group.runs if run.finished]
-    values = [run.value(results.metric) for run in group.runs]
+    scores = results.scores(setting, group)
     return VariantFindings(
         label=group.label,
         value=group.variant,
@@ -160,10 +160,11 @@ def _variant(results: Results, group: Group, names: Sequence[str]) -> VariantFin
         states=[run.status.state for run in group.runs],
         outcomes=[run.ending.outcome if run.ending else None for run in group.runs],
         begun=[run.begun for run in group.runs],
-        values=values,
-        diverged=[run.diverged for run in group.runs],
-        why=[run.ending.why if run.ending and run.diverged else "" for run in group.runs],
-        mean=mean_interval(_survived(results, group)),
+        values=[run.value(results.metric) for run in group.runs],
+        scores=scores,
+        failed=[run.failed for run in group.runs],
+        why=[run.ending.why if run.ending and run.failed else "" for run in group.runs],
+        mean=mean_interval([score for run, score in zip(group.runs, scores, strict=True) if run.finished]),
         parameters=whole[0].info["parameters"] if whole else None,
         training_flops_per_token=whole[0].info["training_flops_per_token"] if whole else None,
         secondary={name: _secondary(group, name) for name in names},
@@ -174,12 +175,12 @@ def _variant(results: Results, group: Group, names: Sequence[str]) -> VariantFin
 
 
 def _survived(results: Results, group: Group) -> list[float]:
-    """The metric of every finished run; NaN of one that diverged."""
-    return [math.nan if run.diverged else run.value(results.metric) for run in group.runs if run.finished]
+    """The metric of every finished run; NaN of one that failed."""
+    return [math.nan if run.failed else run.value(results.metric) for run in group.runs if run.finished]
 
 
 def _secondary(group: Group, name: str) -> Secondary:
-    """A secondary scalar of every seed, and its mean over the runs that did not diverge."""
+    """A secondary scalar of every seed, and its mean over the runs that did not fail."""
     values = [run.secondary.get(name, math.nan) if run.finished else math.nan for run in group.runs]
     survived = [v for run, v in zip(group.runs, values, strict=True) if run in group.survivors]
     return Secondary(values, mean_interval(survived))

@@ -1,7 +1,10 @@
 """What the runs of a study recorded, in the study's own order; every planned run is there, whatever became of it."""
 
+import math
 from collections.abc import Iterator, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, replace
+
+import numpy as np
 
 from gpt.analysis.run_reader import RunReader
 from gpt.analysis.trials import plan_from_records
@@ -36,17 +39,17 @@ class Group:
     @property
     def survivors(self) -> list[RunReader]:
         """The runs that are done and did not fail; means are over these."""
-        return [run for run in self.runs if run.finished and not run.diverged]
+        return [run for run in self.runs if run.finished and not run.failed]
 
     @property
     def shown(self) -> list[RunReader]:
-        """The runs that figures show the mean of: the survivors, or all that diverged where none survived."""
-        return self.survivors or [run for run in self.runs if run.diverged]
+        """The runs that figures show the mean of: the survivors, or all that failed where none survived."""
+        return self.survivors or [run for run in self.runs if run.failed]
 
     @property
     def shown_runs(self) -> str:
-        """`7 runs`, or `7 diverged runs`."""
-        return count(len(self.shown), "run" if self.survivors or not self.shown else "diverged run")
+        """`7 runs`, or `7 failed runs`."""
+        return count(len(self.shown), "run" if self.survivors or not self.shown else "failed run")
 
 
 @dataclass(frozen=True)
@@ -83,6 +86,23 @@ class Results:
     @property
     def metric(self) -> Metric:
         return parse_metric(self.study.metric)
+
+    def failed_score(self, setting: SettingResults) -> float:
+        """What a failed run of a setting scores: the loss of a model that knows only how frequent each character is.
+
+        It is that of the text that the metric reads, but never better than a run of the setting that did not fail: a
+        run of few steps may still be worse than counting. NaN where no run failed, and where the metric is no loss.
+        """
+        finished = [run for group in setting.groups for run in group.runs if run.finished]
+        if not any(run.failed for run in finished):
+            return math.nan
+        unigram = finished[0].info["data"].get("unigram_losses", {}).get(self.metric.key, math.nan)
+        return float(np.max([unigram, *(run.value(self.metric) for run in finished if not run.failed)]))
+
+    def scores(self, setting: SettingResults, group: Group) -> list[float]:
+        """The metric of every run, in place of it the score of one that failed; NaN of one that is not finished."""
+        failed = self.failed_score(setting)
+        return [failed if run.failed else run.value(self.metric) for run in group.runs]
 
     def first_seeds(self, seeds: int) -> "Results":
         """The same of the study's first seeds alone."""

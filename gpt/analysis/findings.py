@@ -3,6 +3,7 @@
 A number that could not be computed is NaN here and null in the file; so is a noise scale without an upper bound.
 """
 
+import math
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -13,8 +14,8 @@ from pydantic_core import core_schema
 
 from gpt.analysis.measured import Measured
 from gpt.analysis.outcomes import Outcome
-from gpt.analysis.statistics.contrasts import Equivalence
-from gpt.analysis.statistics.failures import DivergenceContrast, RankContrast
+from gpt.analysis.statistics.contrasts import Basis, Equivalence
+from gpt.analysis.statistics.failures import FailureContrast, RankContrast
 from gpt.analysis.statistics.noise_floor import NoiseFloor
 from gpt.analysis.statistics.over_text import TextInterval
 from gpt.analysis.statistics.paired import Interval, MeanInterval, PairedContrast, Verdict
@@ -142,11 +143,13 @@ class Treatment:
     """by variant"""
     residual_rms_before_training: Measured[dict[str, list[float]]] | None = None
     """by variant: after the embedding and each layer"""
+    normalises_stream: dict[str, bool | None] | None = None
+    """by variant: whether its placement of the norms says that it normalises the stream; None where it says nothing"""
 
 
 @dataclass(frozen=True)
 class Secondary:
-    """A secondary scalar of every seed; its mean is over the runs that did not diverge."""
+    """A secondary scalar of every seed; its mean is over the runs that did not fail."""
 
     values: Measured[list[float]]
     mean: Measured[MeanInterval]
@@ -227,7 +230,7 @@ class RunNoise:
 
 @dataclass(frozen=True)
 class NoiseStretch:
-    """The noise scale over a stretch of steps: a mean over runs that did not diverge, and every run."""
+    """The noise scale over a stretch of steps: a mean over runs that did not fail, and every run."""
 
     name: str
     scale: Measured[NoiseScale]
@@ -271,11 +274,13 @@ class VariantFindings:
     begun: list[bool]
     values: Measured[list[float]]
     """of the primary metric"""
-    diverged: list[bool]
+    scores: Measured[list[float]]
+    """the same with the score of a failed run in place of its value; NaN where the metric gives none"""
+    failed: list[bool]
     why: list[str]
-    """of a diverged run; else empty"""
+    """of a failed run; else empty"""
     mean: Measured[MeanInterval]
-    """of the primary metric over the runs that did not diverge"""
+    """of the scores"""
     parameters: int | None
     training_flops_per_token: int | None
     secondary: dict[str, Secondary]
@@ -285,7 +290,7 @@ class VariantFindings:
     """probe arrays that run along the layers"""
     events: dict[str, EventCount]
     steps_survived: list[int | None]
-    outcomes: list[Outcome | None] = field(default_factory=list)
+    outcomes: list[Outcome | None]
     """how the finished runs ended"""
     gradient_quantiles: GradientQuantiles | None = None
     clipped_by_quarter: Measured[list[float]] | None = None
@@ -297,7 +302,7 @@ class VariantFindings:
 
     @property
     def finished(self) -> int:
-        """Runs that are done or diverged."""
+        """Runs that are done or failed."""
         return sum(state in FINISHED for state in self.states)
 
 
@@ -316,10 +321,10 @@ class ContrastFindings:
     """those that finished in both variants"""
     paired: Measured[PairedContrast]
     rank: Measured[RankContrast]
-    divergence: Measured[DivergenceContrast]
+    failures: Measured[FailureContrast]
     among_survivors: bool
-    """a run diverged, so that `paired` is about survivors only"""
-    basis: Literal["paired difference", "rank, divergence worst"]
+    """a run failed that has no score, so that `paired` is about survivors only"""
+    basis: Basis
     p: Measured[float]
     """of the comparison that leads"""
     smallest_p: Measured[float]
@@ -330,6 +335,10 @@ class ContrastFindings:
     """contrasts corrected for together"""
     verdict: Verdict
     secondary: dict[str, MeanDifference]
+    survivors: Measured[PairedContrast] | None = None
+    """of the pairs in which both variants trained; None where no run failed"""
+    failed_score: Measured[float] = math.nan
+    """that of a failed run, in `paired`; NaN where none failed, or the metric gives none"""
     simultaneous: Measured[Interval] | None = None
     """of the difference, together with the others of the family; an end is NaN where there is none, see
     `gpt.analysis.statistics.simultaneous`"""
@@ -391,11 +400,11 @@ class SpreadDuringTraining:
 
 @dataclass(frozen=True, kw_only=True)
 class SpreadFindings:
-    """The spread between runs by source; nothing is decomposed while a run is missing or diverged."""
+    """The spread between runs by source; nothing is decomposed while a run is missing or failed."""
 
     planned: int
     finished: int
-    diverged: int
+    failed: int
     split: Measured[Components] | None = None
     pairs: dict[Shared, Pairs] = field(default_factory=dict)
     secondary: dict[str, SecondarySpread] = field(default_factory=dict)
@@ -414,7 +423,7 @@ class SettingFindings:
     components: SpreadFindings | None = None
     """of a study of seeds, in place of contrasts"""
     noise_floor: Measured[NoiseFloor] | None = None
-    """of the primary metric, over the runs that did not diverge; of a study of contrasts"""
+    """of the primary metric, over the runs that did not fail; of a study of contrasts"""
     treatment: Treatment
 
     @property
@@ -480,7 +489,7 @@ class Findings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
-    version: Literal[3] = 3
+    version: Literal[4] = 4
     study: StudyFindings
     runs: RunCounts
     family: int
@@ -522,8 +531,8 @@ class Findings(BaseModel):
             InputError: the file is missing, no JSON, or of another version.
         """
         data = read_json(path)
-        if not isinstance(data, dict) or data.get("version") != 3:
-            raise InputError(f"{path}: must be findings of version 3; `gpt study report OUT` writes them again")
+        if not isinstance(data, dict) or data.get("version") != 4:
+            raise InputError(f"{path}: must be findings of version 4; `gpt study report OUT` writes them again")
         try:
             return cls.model_validate(data)
         except ValidationError as error:

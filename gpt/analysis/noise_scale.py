@@ -184,7 +184,7 @@ def over_runs(runs: Sequence[RunNoise]) -> tuple[NoiseScale, MeanInterval]:
 
 
 def noise_scale(group: Group) -> NoiseScales | None:
-    """One variant's section of the findings: every finished run, and the mean over those that did not diverge.
+    """One variant's section of the findings: every finished run, and the mean over those that did not fail.
 
     None where no run recorded the parts' norms, or none has finished.
 
@@ -198,7 +198,7 @@ def noise_scale(group: Group) -> NoiseScales | None:
     stretches = []
     for name, quarters in STRETCHES.items():
         noises = [None if each is None else over_steps(each, quarters) for each in estimates]
-        survived = [noise for run, noise in zip(group.runs, noises, strict=True) if noise and not run.diverged]
+        survived = [noise for run, noise in zip(group.runs, noises, strict=True) if noise and not run.failed]
         scale, inverse = over_runs(survived)
         stretches.append(NoiseStretch(name, scale, inverse, noises))
     parts = sorted({int(count) for each in known for count in each.parts})

@@ -63,7 +63,7 @@ class RunReader:
         return self.folder.root.is_dir()
 
     @property
-    def diverged(self) -> bool:
+    def failed(self) -> bool:
         return self.ending is not None and self.ending.outcome in FAILED
 
     @cached_property

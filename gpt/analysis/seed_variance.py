@@ -36,16 +36,16 @@ SHARED: tuple[Shared, ...] = ("nothing", "init", "order", "both")
 def decompose(results: Results, setting: SettingResults, names: Sequence[str]) -> SpreadFindings:
     """The variance between one setting's runs, decomposed.
 
-    With a run missing or diverged there is no `split`: a spread over those that did not diverge would leave out the
+    With a run missing or failed there is no `split`: a spread over those that did not fail would leave out the
     worst, and a seed that lost one would be corrected by other company than the others.
 
     Args:
         names: of the secondary scalars.
     """
     runs = [run for group in setting.groups for run in group.runs]
-    finished, diverged = sum(run.finished for run in runs), sum(run.diverged for run in runs)
-    if finished < len(runs) or diverged:
-        return SpreadFindings(planned=len(runs), finished=finished, diverged=diverged)
+    finished, failed = sum(run.finished for run in runs), sum(run.failed for run in runs)
+    if finished < len(runs) or failed:
+        return SpreadFindings(planned=len(runs), finished=finished, failed=failed)
     split = variance_components([[run.value(results.metric) for run in row] for row in _rows(setting)])
     effect = results.study.smallest_effect
     pairs = {
@@ -55,7 +55,7 @@ def decompose(results: Results, setting: SettingResults, names: Sequence[str]) -
     return SpreadFindings(
         planned=len(runs),
         finished=finished,
-        diverged=diverged,
+        failed=failed,
         split=split,
         pairs=pairs,
         secondary=_secondary(setting, names),

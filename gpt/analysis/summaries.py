@@ -1,6 +1,6 @@
 """A variant's runs in more than single numbers: by layer, by head, by distance, by quantile, over training.
 
-Everything is a mean over the runs that did not diverge, so that what a figure shows can be read off the findings.
+Everything is a mean over the runs that did not fail, so that what a figure shows can be read off the findings.
 Shapes: S run, L layer, H head, Q quantile, G layer with parameters.
 """
 

@@ -33,8 +33,11 @@ def treatment(setting: SettingResults, factor: str) -> Treatment:
         acted = all(_clips(group, clipping[group.label]) for group in groups)
         shown = replace(shown, holds=shown.holds and acted, clipping=clipping)
     if factor == "model.norm_placement" and (rms := _stream_before_training(groups, whole)):
-        placed = all(_normalised(of) == (label == "post") for label, of in rms.items())
-        shown = replace(shown, holds=shown.holds and placed, residual_rms_before_training=rms)
+        declared = {group.label: group.runs[whole[0]].info.get("normalises_stream") for group in groups}
+        placed = all(declared[label] in (None, _normalised(of)) for label, of in rms.items())
+        shown = replace(
+            shown, holds=shown.holds and placed, residual_rms_before_training=rms, normalises_stream=declared
+        )
     return shown
 
 
@@ -100,5 +103,5 @@ def _stream_before_training(groups: Sequence[Group], whole: Sequence[int]) -> di
 
 
 def _normalised(rms: Sequence[float]) -> bool:
-    """Post-LN normalises the stream after each layer, the others do not."""
+    """Whether the stream has the size that a norm leaves, after every layer."""
     return max(abs(value - 1) for value in rms[1:]) <= UNIT_RMS

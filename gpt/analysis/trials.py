@@ -21,7 +21,7 @@ def selection_loss(run: RunReader) -> float | None:
     """
     if not run.finished:
         return None
-    return float(run.info["data"]["unigram_loss"]) if run.diverged else run.value(CHOSEN_BY)
+    return float(run.info["data"]["unigram_loss"]) if run.failed else run.value(CHOSEN_BY)
 
 
 def plan_from_records(study: Study, data_sha256: str, out: Path, cache: MutableMapping[str, RunReader]) -> StudyPlan:

@@ -13,13 +13,14 @@ def contrasts(results: Results, setting: SettingResults) -> list[Contrast]:
     first, *others = setting.groups if results.study.kind == "contrasts" else setting.groups[:1]
     found = []
     for other in others:
+        score = results.failed_score(setting)
         pairs = [
-            (seed, a.value(results.metric), b.value(results.metric), a.diverged, b.diverged)
+            (seed, a.value(results.metric), b.value(results.metric), a.failed, b.failed)
             for seed, a, b in zip(results.study.seeds, first.runs, other.runs, strict=True)
             if a.finished and b.finished
         ]
         effect, planned = results.study.smallest_effect, len(results.study.seeds)
-        found.append(compare(first.label, other.label, setting.label, results.metric, effect, planned, pairs))
+        found.append(compare(first.label, other.label, setting.label, results.metric, effect, planned, pairs, score))
     return found
 
 

@@ -23,14 +23,14 @@ class ContrastAnswer:
     difference: float
     """mean of b minus a, metric units"""
     among_survivors: bool
-    """a run diverged: the difference is of the pairs that survived, while p and verdict count every run"""
+    """a run failed: the difference is of the pairs that survived, while p and verdict count every run"""
     low: float
     """of its 95 % interval"""
     high: float
     p: float
     """corrected for the contrasts of the study"""
-    diverged_a: int
-    diverged_b: int
+    failed_a: int
+    failed_b: int
     verdict: str
     sentence: str
 
@@ -90,8 +90,8 @@ def answer_of(folder: StudyFolder, findings: Findings) -> StudyAnswer:
                 low=each.paired.low,
                 high=each.paired.high,
                 p=each.p_adjusted,
-                diverged_a=each.divergence.diverged_a,
-                diverged_b=each.divergence.diverged_b,
+                failed_a=each.failures.failed_a,
+                failed_b=each.failures.failed_b,
                 verdict=each.verdict,
                 sentence=sentence(each, study.metric) + compared_at(findings, each),
             )

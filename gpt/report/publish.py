@@ -104,7 +104,7 @@ def _entry(built: Built, setting: SettingResults, group: Group, seed: int, run: 
         "seed": seed,
         "run": run.fingerprint,
         "state": run.status.state,
-        "why": run.status.why if run.diverged else "",
+        "why": run.ending.why if run.ending else "",
         "values": {str(metric): run.value(metric), **run.secondary} if run.finished else {},
         "final_weights_sha256": run.info.get("final_weights_sha256"),
     }

@@ -54,14 +54,14 @@ def test_every_planned_run_is_there_with_its_state_and_only_finished_ones_have_a
     assert group.shown_runs == "1 run"
 
 
-def test_means_fall_back_on_diverged_runs_only_where_no_run_survived(tmp_path):
+def test_means_fall_back_on_failed_runs_only_where_no_run_survived(tmp_path):
     folder = synthetic.write_study(
         tmp_path, synthetic.study(), lambda run: Outcome(state="diverged", why="learned_nothing")
     )
     group = collect(folder).settings[0].groups[0]
     assert group.survivors == []
     assert group.shown == list(group.runs)
-    assert group.shown_runs == "3 diverged runs"
+    assert group.shown_runs == "3 failed runs"
 
 
 def test_secondary_scalars_are_those_counted_by_hand(tmp_path):

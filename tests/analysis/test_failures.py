@@ -1,4 +1,4 @@
-"""Claims about comparisons that count diverged runs: none is dropped, each is worse than any that did not diverge."""
+"""Claims about comparisons that count failed runs: none is dropped, each is worse than any that did not fail."""
 
 import dataclasses
 import itertools
@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from gpt.analysis.statistics.contrasts import compare
-from gpt.analysis.statistics.failures import divergence_contrast, rank_contrast
+from gpt.analysis.statistics.failures import failure_contrast, rank_contrast
 from gpt.errors import InputError
 from gpt.records.metric import parse_metric
 
@@ -34,13 +34,13 @@ def columns(rows, width):
 @given(flags)
 def test_every_seed_is_in_the_counts(rows):
     a, b = columns(rows, 2)
-    got = divergence_contrast(a, b)
-    assert (got.n, got.diverged_a, got.diverged_b) == (len(rows), sum(a), sum(b))
-    assert got.diverged_both == sum(x and y for x, y in rows)
+    got = failure_contrast(a, b)
+    assert (got.n, got.failed_a, got.failed_b) == (len(rows), sum(a), sum(b))
+    assert got.failed_both == sum(x and y for x, y in rows)
 
 
 def test_rate_interval_is_exact():
-    got = divergence_contrast([True] * 3 + [False] * 7, [False] * 10)
+    got = failure_contrast([True] * 3 + [False] * 7, [False] * 10)
     assert (got.rate_a, got.rate_b) == (0.3, 0.0)
     # bounds at which 3 or more, and 3 or fewer, of 10 have a probability of 2.5 %
     assert stats.binom.sf(2, 10, got.interval_a.low) == pytest.approx(0.025)
@@ -51,7 +51,7 @@ def test_rate_interval_is_exact():
 
 def test_a_lower_confidence_gives_a_shorter_interval():
     a, b = [True] * 3 + [False] * 7, [False] * 10
-    wide, short = divergence_contrast(a, b, 0.99).interval_a, divergence_contrast(a, b, 0.5).interval_a
+    wide, short = failure_contrast(a, b, 0.99).interval_a, failure_contrast(a, b, 0.5).interval_a
     assert wide.low < short.low < 0.3 < short.high < wide.high
 
 
@@ -62,7 +62,7 @@ def test_paired_p_is_the_share_of_coin_tosses_at_least_as_lopsided(rows):
     only_a, only_b = sum(x and not y for x, y in rows), sum(y and not x for x, y in rows)
     tosses = list(itertools.product([1, -1], repeat=only_a + only_b))
     expected = sum(abs(sum(toss)) >= abs(only_a - only_b) for toss in tosses) / len(tosses) if rows else NAN
-    assert divergence_contrast(a, b).p_paired == pytest.approx(expected, nan_ok=True)
+    assert failure_contrast(a, b).p_paired == pytest.approx(expected, nan_ok=True)
 
 
 def boschloo_by_definition(count_a: int, count_b: int, n: int) -> float:
@@ -83,35 +83,35 @@ def boschloo_by_definition(count_a: int, count_b: int, n: int) -> float:
 @pytest.mark.parametrize(("count_a", "count_b"), [(0, 4), (5, 1), (2, 3), (6, 0)])
 def test_unpaired_p_is_boschloos_by_its_definition(count_a, count_b):
     n = 6
-    got = divergence_contrast([i < count_a for i in range(n)], [i < count_b for i in range(n)])
+    got = failure_contrast([i < count_a for i in range(n)], [i < count_b for i in range(n)])
     assert got.p_unpaired == pytest.approx(boschloo_by_definition(count_a, count_b, n), rel=1e-4)
 
 
 def test_ten_against_none_is_beyond_doubt_and_half_of_six_is_not():
-    assert divergence_contrast([False] * 10, [True] * 10).p_paired == pytest.approx(2 / 2**10)
-    got = divergence_contrast([False] * 6, [True] * 3 + [False] * 3)
+    assert failure_contrast([False] * 10, [True] * 10).p_paired == pytest.approx(2 / 2**10)
+    got = failure_contrast([False] * 6, [True] * 3 + [False] * 3)
     assert (got.p_paired, got.p_unpaired > 0.05) == (0.25, True)
 
 
-@pytest.mark.parametrize("diverged", [True, False])
-def test_variants_that_diverge_always_or_never_do_not_differ(diverged):
-    got = divergence_contrast([diverged] * 5, [diverged] * 5)
+@pytest.mark.parametrize("failed", [True, False])
+def test_variants_that_fail_always_or_never_do_not_differ(failed):
+    got = failure_contrast([failed] * 5, [failed] * 5)
     assert (got.p_paired, got.p_unpaired) == (1.0, 1.0)
-    assert got.rate_a == float(diverged)
+    assert got.rate_a == float(failed)
 
 
 @settings(max_examples=20, deadline=None)
 @given(flags.filter(lambda rows: len(rows) < 6))
 def test_swapping_the_variants_keeps_p_and_swaps_the_rest(rows):
     a, b = columns(rows, 2)
-    one, other = divergence_contrast(a, b), divergence_contrast(b, a)
-    assert (one.diverged_a, one.diverged_b) == (other.diverged_b, other.diverged_a)
+    one, other = failure_contrast(a, b), failure_contrast(b, a)
+    assert (one.failed_a, one.failed_b) == (other.failed_b, other.failed_a)
     assert [one.p_paired, one.p_unpaired] == pytest.approx([other.p_paired, other.p_unpaired], nan_ok=True)
 
 
 def test_no_seeds_give_no_rates():
-    got = divergence_contrast([], [])
-    assert (got.n, got.diverged_a, got.diverged_b, got.diverged_both) == (0, 0, 0, 0)
+    got = failure_contrast([], [])
+    assert (got.n, got.failed_a, got.failed_b, got.failed_both) == (0, 0, 0, 0)
     rest = [got.rate_a, got.rate_b, got.p_paired, got.p_unpaired, got.interval_a.low, got.interval_b.high]
     assert all(math.isnan(x) for x in rest)
 
@@ -122,12 +122,12 @@ def test_no_seeds_give_no_rates():
 @settings(max_examples=40, deadline=None)
 @given(runs, st.booleans())
 def test_every_seed_is_a_win_a_loss_or_a_tie_by_the_stated_order(rows, lower_is_better):
-    def key(value, diverged):
-        return (1, 0.0) if diverged else (0, value if lower_is_better else -value)
+    def key(value, failed):
+        return (1, 0.0) if failed else (0, value if lower_is_better else -value)
 
-    a, b, diverged_a, diverged_b = columns(rows, 4)
+    a, b, failed_a, failed_b = columns(rows, 4)
     keys = [(key(x, p), key(y, q)) for x, y, p, q in rows]
-    got = rank_contrast(a, b, diverged_a, diverged_b, lower_is_better)
+    got = rank_contrast(a, b, failed_a, failed_b, lower_is_better)
     assert got.wins == sum(y < x for x, y in keys)
     assert got.losses == sum(y > x for x, y in keys)
     assert got.ties == sum(y == x for x, y in keys)
@@ -137,8 +137,8 @@ def test_every_seed_is_a_win_a_loss_or_a_tie_by_the_stated_order(rows, lower_is_
 @settings(max_examples=40, deadline=None)
 @given(runs)
 def test_swapping_the_variants_swaps_wins_and_losses(rows):
-    a, b, diverged_a, diverged_b = columns(rows, 4)
-    one, other = rank_contrast(a, b, diverged_a, diverged_b), rank_contrast(b, a, diverged_b, diverged_a)
+    a, b, failed_a, failed_b = columns(rows, 4)
+    one, other = rank_contrast(a, b, failed_a, failed_b), rank_contrast(b, a, failed_b, failed_a)
     assert (one.wins, one.losses, one.ties) == (other.losses, other.wins, other.ties)
     assert one.p_sign == pytest.approx(other.p_sign, nan_ok=True)
     assert one.probability_b_better == pytest.approx(1 - other.probability_b_better, nan_ok=True)
@@ -146,13 +146,13 @@ def test_swapping_the_variants_swaps_wins_and_losses(rows):
 
 @pytest.mark.parametrize("value", [NAN, math.inf, -math.inf, 0.0])
 @pytest.mark.parametrize("lower_is_better", [True, False])
-def test_a_diverged_run_loses_whatever_its_value(value, lower_is_better):
+def test_a_failed_run_loses_whatever_its_value(value, lower_is_better):
     got = rank_contrast([5.0], [value], [False], [True], lower_is_better)
     assert (got.wins, got.losses, got.probability_b_better) == (0, 1, 0.0)
     assert rank_contrast([NAN], [value], [True], [True], lower_is_better).ties == 1
 
 
-def test_better_losses_among_survivors_do_not_outweigh_divergence():
+def test_better_losses_among_survivors_do_not_outweigh_failure():
     a, b = [1.0] * 10, [0.9, 0.9] + [NAN] * 8
     got = rank_contrast(a, b, [False] * 10, [False, False] + [True] * 8)
     assert (got.wins, got.losses, got.probability_b_better) == (2, 8, 0.2)
@@ -178,7 +178,7 @@ def test_no_seeds_have_no_rank():
 
 def test_results_are_plain_numbers_that_json_can_hold():
     a, b = np.array([True, False, True]), np.array([False, False, True])
-    for result in (divergence_contrast(a, b), rank_contrast(np.ones(3), np.zeros(3), a, b)):
+    for result in (failure_contrast(a, b), rank_contrast(np.ones(3), np.zeros(3), a, b)):
         plain = dataclasses.asdict(result)
         assert json.loads(json.dumps(plain, allow_nan=False)) == plain
 
@@ -188,15 +188,15 @@ def test_results_are_plain_numbers_that_json_can_hold():
     [
         (
             lambda: rank_contrast([1.0, NAN], [1.0, 1.0], [False] * 2, [False] * 2),
-            r"a\[1\]: got nan .* did not diverge",
+            r"a\[1\]: got nan .* did not fail",
         ),
         (lambda: rank_contrast([1.0], [math.inf], [False], [False]), r"b\[0\]: got inf"),
         (lambda: rank_contrast([1.0], [1.0], [False, True], [False]), "1 values and 2 truth values"),
         (lambda: rank_contrast([1.0], [1.0, 2.0], [False], [False] * 2), "1 of a and 2 of b"),
-        (lambda: divergence_contrast([True], [True, False]), "1 of a and 2 of b"),
-        (lambda: divergence_contrast([0.0], [True]), "diverged_a: must be one truth value per seed"),
-        (lambda: divergence_contrast([True], [None]), "diverged_b: must be one truth value per seed"),
-        (lambda: divergence_contrast([True], [True], 95), "confidence: got 95"),
+        (lambda: failure_contrast([True], [True, False]), "1 of a and 2 of b"),
+        (lambda: failure_contrast([0.0], [True]), "failed_a: must be one truth value per seed"),
+        (lambda: failure_contrast([True], [None]), "failed_b: must be one truth value per seed"),
+        (lambda: failure_contrast([True], [True], 95), "confidence: got 95"),
     ],
 )
 def test_bad_input_is_named(call, words):
@@ -205,7 +205,7 @@ def test_bad_input_is_named(call, words):
 
 
 @pytest.mark.parametrize(("decided", "smallest"), [(0, 1.0), (1, 1.0), (4, 0.125), (10, 2**-9)])
-def test_pairs_that_diverged_in_both_do_not_lower_the_smallest_p(decided: int, smallest: float) -> None:
+def test_pairs_that_failed_in_both_do_not_lower_the_smallest_p(decided: int, smallest: float) -> None:
     pairs = [(seed, 3.0, 2.0, True, seed >= decided) for seed in range(10)]
     contrast = compare("a", "b", "", parse_metric("val/loss.min"), 0.01, 10, pairs)
     assert contrast.among_survivors

@@ -114,14 +114,14 @@ def test_other_studies_beside_it_change_no_verdict(tmp_path):
             "different",
             "With `off` the lowest validation loss is 0.1100 nats per character higher (worse) than with `1.0` "
             "(95 % interval 0.1024 to 0.1176 higher, n = 7 seed pairs, corrected p = 0.016); the whole interval lies "
-            "beyond the smallest difference that matters, 0.01; none of the 14 runs diverged.",
+            "beyond the smallest difference that matters, 0.01; none of the 14 runs failed.",
         ),
         (
             [-0.1, -0.12, -0.002, -0.1, -0.012, -0.11, -0.11],
             "different",
             "With `off` the lowest validation loss is 0.0791 nats per character lower (better) than with `1.0` "
             "(95 % interval 0.0331 to 0.1252 lower, n = 7 seed pairs, corrected p = 0.016); the whole interval lies "
-            "beyond the smallest difference that matters, 0.01; none of the 14 runs diverged.",
+            "beyond the smallest difference that matters, 0.01; none of the 14 runs failed.",
         ),
         (
             [0.001, 0.002, 0.03, 0.02, 0.001, 0.002, 0.02],
@@ -129,7 +129,7 @@ def test_other_studies_beside_it_change_no_verdict(tmp_path):
             "With `off` the lowest validation loss is 0.0109 nats per character higher (worse) than with `1.0` "
             "(95 % interval 0.0004 lower to 0.0221 higher, n = 7 seed pairs, corrected p = 0.016); the interval "
             "includes zero although the test, which assumes no normal distribution, rules it out; none of the 14 runs "
-            "diverged.",
+            "failed.",
         ),
         (
             [0.011, 0.012, 0.02, 0.015, 0.004, 0.012, 0.02],
@@ -137,7 +137,7 @@ def test_other_studies_beside_it_change_no_verdict(tmp_path):
             "With `off` the lowest validation loss is 0.0134 nats per character higher (worse) than with `1.0` "
             "(95 % interval 0.0083 to 0.0186 higher, n = 7 seed pairs, corrected p = 0.016); the interval does not "
             "settle whether the difference exceeds the smallest difference that matters, 0.01; none of the 14 runs "
-            "diverged.",
+            "failed.",
         ),
         (
             [-0.001, -0.002, -0.001, -0.002, -0.001, -0.002, -0.001],
@@ -145,7 +145,7 @@ def test_other_studies_beside_it_change_no_verdict(tmp_path):
             "With `off` the lowest validation loss is 0.0014 nats per character lower (better) than with `1.0` "
             "(95 % interval 0.0009 to 0.0019 lower, n = 7 seed pairs, corrected p = 0.016), but that is smaller "
             "than the smallest difference that matters, 0.01 (two one-sided tests, p < 0.001); none of the 14 runs "
-            "diverged.",
+            "failed.",
         ),
         (
             [-0.001, 0.002, -0.001, 0.002, -0.001, -0.002, 0.001],
@@ -153,21 +153,21 @@ def test_other_studies_beside_it_change_no_verdict(tmp_path):
             "`off` and `1.0` are equivalent for practical purposes: with `off` the lowest validation loss is the same "
             "to 4 decimals (95 % interval 0.0015 lower to 0.0015 higher, n = 7 seed pairs, corrected p = 1.000), "
             "smaller than the smallest difference that matters, 0.01 (two one-sided tests, p < 0.001); none of "
-            "the 14 runs diverged.",
+            "the 14 runs failed.",
         ),
         (
             [-0.1, 0.1, -0.08, 0.12, -0.1, 0.09, 0.05],
             "inconclusive",
             "Whether `off` differs from `1.0` is not settled: with `off` the lowest validation loss is 0.0114 nats per "
             "character higher (95 % interval 0.0814 lower to 0.1043 higher, n = 7 seed pairs, corrected p = 0.781); "
-            "none of the 14 runs diverged; a difference as large as matters (0.01) is not ruled out.",
+            "none of the 14 runs failed; a difference as large as matters (0.01) is not ruled out.",
         ),
         (
             [0.1, 0.12, 0.11],
             "inconclusive",
             "Whether `off` differs from `1.0` is not settled: with `off` the lowest validation loss is 0.1100 nats per "
             "character higher (95 % interval 0.0852 to 0.1348 higher, n = 3 seed pairs, corrected p = 0.250); none of "
-            "the 6 runs diverged; the interval, which is not corrected, leaves out zero, but the corrected test does "
+            "the 6 runs failed; the interval, which is not corrected, leaves out zero, but the corrected test does "
             "not; 3 pairs cannot give a p below 0.25: add seeds.",
         ),
     ],
@@ -195,36 +195,36 @@ def diverging(lost_a, lost_b):
     return outcome
 
 
-def test_with_a_diverged_run_the_rank_comparison_leads_and_the_loss_speaks_of_survivors(tmp_path):
+def test_with_a_failed_run_the_rank_comparison_leads_and_the_loss_speaks_of_survivors(tmp_path):
     findings = found(tmp_path, diverging({3}, {0, 1}), seeds=7)
     contrast = only_contrast(findings)
     assert contrast.among_survivors is True
-    assert contrast.basis == "rank, divergence worst"
+    assert contrast.basis == "rank, failure worst"
     assert (contrast.rank.wins, contrast.rank.losses) == (5, 2)
     assert contrast.p == contrast.rank.p_sign == pytest.approx(2 * (21 + 7 + 1) / 128)
     assert (contrast.paired.n, contrast.paired.left_out) == (4, 3)
     assert contrast.paired.mean_difference == pytest.approx(-(0.1 + 0.004 * (2 + 4 + 5 + 6) / 4))
-    assert (contrast.divergence.diverged_a, contrast.divergence.diverged_b) == (1, 2)
+    assert (contrast.failures.failed_a, contrast.failures.failed_b) == (1, 2)
     assert only_sentence(findings) == (
         "Whether `off` differs from `1.0` is not settled: `off` does better than `1.0` in 5 of 7 seeds (sign test, "
-        "corrected p = 0.453, n = 7 seed pairs); a diverged run counts as the worst, and `off` diverged in 2 of 7 "
+        "corrected p = 0.453, n = 7 seed pairs); a failed run counts as the worst, and `off` failed in 2 of 7 "
         "runs, `1.0` in 1 of 7 (McNemar's exact p = 1.000, not corrected); among survivors alone, 4 pairs, the lowest "
         "validation loss with `off` is 0.1170 nats per character lower (95 % interval 0.1061 to 0.1279 lower)."
     )
     second = findings.settings[0].variants[1]
-    assert second.diverged == [True, True, *[False] * 5]
+    assert second.failed == [True, True, *[False] * 5]
     assert second.why[0] == "train/loss not finite at step 25"
     assert (second.mean.n, second.mean.left_out) == (5, 2)
 
 
-def test_a_variant_that_always_diverges_loses_by_rank_with_no_size_given(tmp_path):
+def test_a_variant_that_always_fails_loses_by_rank_with_no_size_given(tmp_path):
     findings = found(tmp_path, diverging(set(), set(range(7))), seeds=7)
     contrast = only_contrast(findings)
     assert contrast.p == 2 / 128
     assert contrast.verdict == "different"
     assert only_sentence(findings) == (
-        "`1.0` does better than `off` in 7 of 7 seeds (sign test, corrected p = 0.016, n = 7 seed pairs); a diverged "
-        "run counts as the worst, and `off` diverged in 7 of 7 runs, `1.0` in 0 of 7 (McNemar's exact p = 0.016, not "
+        "`1.0` does better than `off` in 7 of 7 seeds (sign test, corrected p = 0.016, n = 7 seed pairs); a failed "
+        "run counts as the worst, and `off` failed in 7 of 7 runs, `1.0` in 0 of 7 (McNemar's exact p = 0.016, not "
         "corrected); no seed survived in both, so no size can be given."
     )
 

@@ -404,7 +404,7 @@ def test_too_few_pairs_are_inconclusive(differences):
     assert corrected(differences, 0.01) == "inconclusive"
 
 
-def test_survivors_cannot_vouch_for_a_diverged_run():
+def test_survivors_cannot_vouch_for_a_failed_run():
     assert corrected([0.0] * 10 + [NAN], 0.01) == "inconclusive"
     assert corrected([*SMALL, NAN], 0.05) == "different"
 

@@ -39,7 +39,7 @@ def test_components_are_those_of_the_table_of_init_seeds_by_order_seeds(tmp_path
     assert components.split.order.estimate == pytest.approx(expected.order.estimate)
     assert components.split.residual.spread.high == pytest.approx(expected.residual.spread.high)
     assert components.split.init.share > components.split.order.share
-    assert (components.planned, components.finished, components.diverged) == (25, 25, 0)
+    assert (components.planned, components.finished, components.failed) == (25, 25, 0)
 
 
 def test_a_study_of_seeds_makes_no_contrast_and_no_family(tmp_path):
@@ -61,7 +61,7 @@ def test_the_sentences_say_shares_spread_runs_and_what_sharing_saves(tmp_path):
     )
     assert f"{100 * split.order.share:.0f} % from the data order (" in first
     assert f"standard deviation of {split.run.sd:.5f} nats per character (95 % interval {split.run.low:.5f} to" in first
-    assert first.endswith("none of the 25 runs diverged.")
+    assert first.endswith("none of the 25 runs failed.")
     fewer, more = (pairs_needed(split.differences[shared].sd, 0.005) for shared in ("both", "nothing"))
     assert fewer < more
     assert f"then takes {fewer} pairs instead of {more} pairs. Where" in second
@@ -90,17 +90,17 @@ def test_what_is_not_told_from_chance_is_said_not_to_be(tmp_path):
     assert "only one seed's effect is distinguishable from chance" in sentences(one)[1]
 
 
-def test_a_diverged_run_is_counted_and_leaves_its_setting_alone_without_components(tmp_path):
+def test_a_failed_run_is_counted_and_leaves_its_setting_alone_without_components(tmp_path):
     def outcome(run):
         return (seeds.diverging if dict(run.setting)["optim.lr"] > 2e-3 else seeds.outcome)(run)
 
     findings = found(tmp_path, outcome, settings={"optim.lr": [1e-3, 3e-3]})
     calm, wild = (setting.components for setting in findings.settings)
     assert calm.split is not None
-    assert (wild.split, wild.pairs, wild.secondary, wild.diverged) == (None, {}, {}, 2)
+    assert (wild.split, wild.pairs, wild.secondary, wild.failed) == (None, {}, {}, 2)
     assert spread_verdict(wild) == "not decomposed"
     assert sentences(findings, 1) == [
-        "At optim.lr = 0.003: 2 of 25 runs diverged, with 1 of 5 initialisation seeds and 2 of 5 order seeds. A spread "
+        "At optim.lr = 0.003: 2 of 25 runs failed, with 1 of 5 initialisation seeds and 2 of 5 order seeds. A spread "
         "of the others would leave out the worst runs, so none is given."
     ]
 

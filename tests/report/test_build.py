@@ -98,7 +98,7 @@ def test_the_table_of_findings_shows_the_numbers_of_findings_json(reported):
         "pair correlation": fixed(paired.correlation, 2),
         "P(better)": "0.00",
         "seeds": "3",
-        "diverged": "0 / 0",
+        "failed": "0 / 0",
         "detectable": fixed(paired.minimum_detectable_difference, 4),
         "verdict": "inconclusive",
     }
@@ -110,7 +110,7 @@ def test_diverged_runs_are_counted_for_the_variant_and_for_what_it_is_compared_w
         "post vs pre, optim.lr = 0.001",
         "post vs pre, optim.lr = 0.003",
     ]
-    assert [row[header.index("diverged")] for row in (small, large)] == ["0 / 0", "2 / 0"]
+    assert [row[header.index("failed")] for row in (small, large)] == ["0 / 0", "2 / 0"]
     assert [row[header.index("seeds")] for row in (small, large)] == ["5", "2"]
 
 
@@ -123,10 +123,10 @@ def test_every_seeds_value_is_shown_and_every_run_that_has_none_by_its_state(rep
     assert rows[4] == ["mean (sd)", "2.0200 (0.0200)", "2.0400 (0.0173)", "+0.0200"]
     page = reported.page(reported.messy)
     part = page.split("### optim.lr = 0.003", 1)[1].split("## Was it")[0]
-    assert next(row for row in part.splitlines() if row.startswith("| 0 |")).count("**diverged**") == 1
+    assert next(row for row in part.splitlines() if row.startswith("| 0 |")).count("**non-finite**") == 1
     for seed, state in ((2, "failed"), (3, "running"), (4, "planned")):
         assert re.search(rf"^\| {seed} \| \[?{state}", part, re.MULTILINE)
-    assert "- seed 1 of `post` diverged: train/loss not finite at step 26" in part
+    assert "- seed 1 of `post` failed: train/loss not finite at step 26" in part
 
 
 def test_a_page_of_an_incomplete_study_says_so_at_the_top(reported):
@@ -197,7 +197,7 @@ def test_the_printed_table_fits_a_terminal_and_holds_every_contrast(reported):
     contrast = reported.findings(reported.clean).settings[0].contrasts[0].paired
     row = next(line for line in lines if line.startswith("  off vs 0.5"))
     assert signed(contrast.mean_difference, 4) in row
-    assert "post vs pre, optim.lr = 0.003: a run diverged" in text
+    assert "post vs pre, optim.lr = 0.003: a run failed" in text
     assert f"report: {reported.out / 'report.md'}" in lines
 
 
@@ -217,7 +217,7 @@ def test_the_json_answer_holds_every_contrast_of_the_findings_and_no_nan(reporte
     paired = reported.findings(reported.clean).contrasts[0].paired
     assert (clean["difference"], clean["low"], clean["high"]) == (paired.mean_difference, paired.low, paired.high)
     assert [c["among_survivors"] for c in studies[1]["contrasts"]] == [
-        c.divergence.diverged_a + c.divergence.diverged_b > 0 for c in reported.findings(reported.messy).contrasts
+        c.failures.failed_a + c.failures.failed_b > 0 for c in reported.findings(reported.messy).contrasts
     ]
     assert studies[1]["contrasts"][-1]["low"] is None
 

@@ -84,7 +84,7 @@ def test_the_figures_of_the_whole_study_come_first_and_only_where_they_show_some
     headings = re.findall(r"^(#+) (.*)$", reported.page(reported.messy).split("\n## Figures\n")[1], re.MULTILINE)
     assert headings[:4] == [
         ("###", "The primary metric at every setting"),
-        ("###", "When runs diverged"),
+        ("###", "When runs failed"),
         ("###", "Figures at optim.lr = 0.001"),
         ("####", "The primary metric, seed by seed"),
     ]
@@ -94,7 +94,7 @@ def test_captions_say_over_how_many_runs(reported):
     for figure in reported.findings(reported.clean).figures:
         assert "3 runs with `0.5` and 3 runs with `off`" in figure.caption or "n = 3 pairs" in figure.caption
     messy = reported.page(reported.messy)
-    assert "3 runs with `post`; where a variant has runs that did not diverge, those that did are left out" in messy
+    assert "3 runs with `post`; where a variant has runs that did not fail, those that did are left out" in messy
 
 
 def test_figures_of_many_variants_can_be_drawn_where_only_some_runs_have_finished(tmp_path):
@@ -107,17 +107,17 @@ def test_figures_of_many_variants_can_be_drawn_where_only_some_runs_have_finishe
     assert set(draw(tmp_path, synthetic.study("model.position", values), outcome)) == NAMES
 
 
-def test_figures_can_be_drawn_where_a_variant_always_diverged(tmp_path):
+def test_figures_can_be_drawn_where_a_variant_always_failed(tmp_path):
     def outcome(run):
         lost = {"state": "diverged", "why": "train/loss not finite at step 30", "nan_at": 30}
         return Outcome(**(lost if run.variant is None else {}))
 
     drawn = draw(tmp_path, synthetic.study(), outcome)
-    assert "3 runs with `1.0` and 3 diverged runs with `off`" in drawn["gradients"].caption
-    assert "Dotted lines that end in a cross are diverged runs." in drawn["loss"].caption
+    assert "3 runs with `1.0` and 3 failed runs with `off`" in drawn["gradients"].caption
+    assert "Dotted lines that end in a cross are failed runs." in drawn["loss"].caption
     validation = drawn["loss"].panels[0]
-    assert [line.label for line in marks(validation, Line) if line.label] == ["1.0"]  # no mean of the diverged ones
-    assert [cross.words for cross in marks(validation, Points)] == [[f"off, seed {i} diverged"] for i in range(3)]
+    assert [line.label for line in marks(validation, Line) if line.label] == ["1.0"]  # no mean of the failed ones
+    assert [cross.words for cross in marks(validation, Points)] == [[f"off, seed {i} failed"] for i in range(3)]
     (panel,) = drawn["survival"].panels
     assert [(line.label, list(line.y)) for line in marks(panel, Line)] == [("1.0", [100, 100]), ("off", [100, 0, 0])]
 
@@ -231,12 +231,12 @@ def test_the_metric_and_the_differences_are_the_findings_own(clean, figures):
     assert words.startswith(f"off: inconclusive\n{signed(paired.mean_difference, 4)} [")
 
 
-def test_what_diverged_is_counted_above_the_numbers(tmp_path):
+def test_what_failed_is_counted_above_the_numbers(tmp_path):
     results = collect(reported_studies.write_messy(tmp_path))
     drawn = {each.file.removesuffix(".png"): each.figure for each in draw_all(results, build_findings(results))}
     metric, _ = shown(drawn["sensitivity"], {"setting": "1"})
     texts = [note.text for note in marks(metric, Note)]
-    assert texts == ["\N{MULTIPLICATION X}\n2 of 5", "diverged"]
+    assert texts == ["\N{MULTIPLICATION X}\n2 of 5", "failed"]
     highest = max(points.y.max() for points in marks(metric, Points))
     assert highest < metric.y.limits[0] + 0.85 * np.diff(metric.y.limits)[0]
     assert "`pre` is best at optim.lr = 0.003, 2.1050 and" in drawn["sensitivity"].caption

@@ -74,7 +74,7 @@ def test_the_table_shows_the_numbers_of_the_findings(clean, messy):
     assert shown["corrected p"] == p_run(contrast.p_adjusted)
     header, *rows = Parsed(messy.text).tables["findings"]
     assert [row[header.index("setting")] for row in rows] == ["optim.lr = 0.001", "optim.lr = 0.003"]
-    assert [row[header.index("diverged")] for row in rows] == ["0 / 0", "2 / 0"]
+    assert [row[header.index("failed")] for row in rows] == ["0 / 0", "2 / 0"]
 
 
 def panels_of(page, name, place="0"):
@@ -118,7 +118,7 @@ def test_every_planned_run_has_a_row_with_its_state_and_reason(messy):
     assert len(runs) == 20
     by_place = {(c["variant"], c["setting"], c["seed"]): c for c in runs}
     lost = by_place["post", "optim.lr = 0.003", "0"]
-    assert (lost["status"], lost["lowest validation loss"]) == ("diverged", "-")
+    assert (lost["status"], lost["lowest validation loss"]) == ("non-finite", "-")
     assert lost["why"] == "train/loss not finite at step 25"
     assert by_place["pre", "optim.lr = 0.003", "2"]["why"] == "OSError: no space"
     assert by_place["pre", "optim.lr = 0.003", "4"]["status"] == "planned"
@@ -158,13 +158,13 @@ def test_a_study_without_a_run_has_a_page_without_figures(tmp_path):
     assert "no pair yet" in Parsed(page).text
 
 
-def test_a_variant_whose_runs_all_diverged_is_drawn_as_such(tmp_path):
+def test_a_variant_whose_runs_all_failed_is_drawn_as_such(tmp_path):
     def outcome(run):
         lost = run.variant is None
         return Outcome(state="diverged", nan_at=21, why="not finite") if lost else Outcome()
 
     page = page_of(tmp_path, outcome)
-    assert [panel["title"] for panel in panels_of(page, "gradients")] == ["1.0, 3 runs", "off, 3 diverged runs"]
+    assert [panel["title"] for panel in panels_of(page, "gradients")] == ["1.0, 3 runs", "off, 3 failed runs"]
     assert [mark["label"] for mark in panels_of(page, "long-range")[1]["marks"]] == ["1.0"]
 
 

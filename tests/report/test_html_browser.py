@@ -156,7 +156,7 @@ def test_what_is_drawn_are_the_findings_numbers(page, seen):
         page.show(i)
         points = [trace for trace in page.data("paired") if trace["text"]]
         for variant, shown in zip(setting.variants, points, strict=True):
-            kept = [v for v, lost in zip(variant.values, variant.diverged, strict=True) if not lost]
+            kept = [v for v, lost in zip(variant.values, variant.failed, strict=True) if not lost]
             assert shown["y"] == kept
         (contrast,) = setting.contrasts
         each, *interval, mean = page.data("paired", 1)
@@ -174,12 +174,12 @@ def test_the_setting_selector_changes_figures_captions_and_runs(page):
     before = [page.data(name) for name in ("paired", "loss", "activations")]
     rows = page.browser.find_elements("css selector", "#runs tbody tr")
     assert [row.is_displayed() for row in rows].count(True) == 6
-    assert not any("diverged" in row.text for row in rows if row.is_displayed())
+    assert not any("failed" in row.text for row in rows if row.is_displayed())
     page.show(1)
     assert all(old != page.data(name) for old, name in zip(before, ("paired", "loss", "activations"), strict=True))
-    assert [row.text for row in rows if row.is_displayed() and "diverged" in row.text] != []
+    assert [row.text for row in rows if row.is_displayed() and "failed" in row.text] != []
     notes = "return document.querySelector('[data-figure={}] .js-plotly-plot').layout.annotations.map((a) => a.text)"
-    assert "<b>1 of 3 diverged</b>" in page.run(notes.format("paired"))
+    assert "<b>1 of 3 failed</b>" in page.run(notes.format("paired"))
     assert "<b>✕<br>1 of 3</b>" in page.run(notes.format("sensitivity"))
     here = "return document.querySelector('[data-figure=sensitivity] .js-plotly-plot').layout.shapes[0].x0"
     at = page.run(here)

@@ -102,7 +102,7 @@ def test_studies_without_the_norms_have_no_section_and_no_figure(reported):
         assert not list(folder.report.glob("figures/*noise.png"))
 
 
-def test_every_setting_has_its_table_and_a_variant_that_always_diverged_a_dash(tmp_path):
+def test_every_setting_has_its_table_and_a_variant_that_always_failed_a_dash(tmp_path):
     def outcome(run):
         found = outcome_with(parts_of)(run)
         if run.variant is None:

@@ -31,7 +31,8 @@ def test_every_measurement_has_its_sentence(tmp_path):
 def test_sentences_hold_the_numbers_of_the_records(tmp_path):
     found = said(tmp_path, lambda run: Outcome(scale=0.5 if run.variant else 1.0, rms=(0.1, 0.2, 0.4)))
     assert found["Stability"] == (
-        "Stability: none of 6 runs diverged, no training loss spiked and no attention collapsed."
+        "Stability: none of 6 runs failed, no training loss spiked and no attention collapsed; the smallest jump of "
+        "the loss that would have been seen is 0.3 with `1.0` and 0.3 with `off`, in nats."
     )
     assert "with `1.0` from 0.0625 (layer 1) to 0.25 (embedding), at the first step" in found["Gradients by layer"]
     assert (
@@ -59,8 +60,9 @@ def test_what_went_wrong_is_told_with_its_steps(tmp_path):
         return Outcome(spikes=2, collapses=1 if run.variant else 0)
 
     assert said(tmp_path, outcome)["Stability"] == (
-        "Stability: with `1.0` 0 of 3 runs diverged, 6 loss spikes, attention collapsed in 3 runs; with `off` 2 of 3 "
-        "runs diverged (2 became non-finite; at steps 20 to 21), 2 loss spikes."
+        "Stability: with `1.0` 0 of 3 runs failed, 6 loss spikes, attention collapsed in 3 runs; with `off` 2 of 3 "
+        "runs failed (2 became non-finite; at steps 20 to 21), 2 loss spikes; the smallest jump of the loss that would "
+        "have been seen is 0.3 with `1.0` and 0.3 with `off`, in nats."
     )
 
 

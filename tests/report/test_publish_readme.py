@@ -209,7 +209,7 @@ def test_findings_of_another_version_are_refused_in_one_line(published, tmp_path
     (tmp_path / "results" / "old").mkdir(parents=True)
     for version in (None, 1):
         (tmp_path / "results" / "old" / "findings.json").write_text(json.dumps({**old, "version": version}))
-        with pytest.raises(InputError, match="must be findings of version 3"):
+        with pytest.raises(InputError, match="must be findings of version 4"):
             rendered(tmp_path)
 
 
@@ -220,7 +220,7 @@ def test_a_study_without_contrasts_is_rendered_too(published, tmp_path):
     (tmp_path / "results" / "alone").mkdir(parents=True)
     (tmp_path / "results" / "alone" / "findings.json").write_text(json.dumps(alone))
     assert "At optim.lr = 0.003, where `pre` does best:" in rendered(tmp_path)
-    assert "Diverged: 2 of 5 runs with `post`" in rendered(tmp_path, render_takeaways)
+    assert "Failed: 2 of 5 runs with `post`" in rendered(tmp_path, render_takeaways)
     assert rendered(tmp_path, render_papers).strip() == NONE_PUBLISHED
 
 
@@ -228,13 +228,13 @@ def test_takeaways_say_where_which_verdict_holds_and_by_how_much(published):
     clean, messy = rendered(published, render_takeaways).splitlines()[2:]
     assert clean == (
         "- [clean](results/clean/report.md): `off` against `0.5`: **inconclusive**, +0.0200 [-0.0048, +0.0448]. "
-        "None of 6 runs diverged."
+        "None of 6 runs failed."
     )
     assert messy.startswith(
         "- [messy](results/messy/report.md): `post` against `pre`: **inconclusive** at optim.lr = 0.001 ("
     )
     assert (
-        "and optim.lr = 0.003 (no pair survived). Diverged: 2 of 5 runs with `post` at optim.lr = 0.003; no other."
+        "and optim.lr = 0.003 (no pair survived). Failed: 2 of 5 runs with `post` at optim.lr = 0.003; no other."
         in messy
     )
     assert "Each at its best: `pre` 2.1050 at optim.lr = 0.003 and `post` 2.3200 at optim.lr = 0.001." in messy

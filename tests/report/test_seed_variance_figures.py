@@ -131,8 +131,8 @@ def test_a_folder_of_nothing_but_seeds_has_no_table_of_contrasts(tmp_path, capsy
     assert "| comparison" not in (tmp_path / "out" / "report.md").read_text()
 
 
-@pytest.mark.parametrize("outcome", [seeds.diverging, lambda run: Outcome(state="planned")], ids=["diverged", "none"])
-def test_runs_that_diverged_or_are_missing_leave_a_page_that_says_so(tmp_path, outcome):
+@pytest.mark.parametrize("outcome", [seeds.diverging, lambda run: Outcome(state="planned")], ids=["failed", "none"])
+def test_runs_that_failed_or_are_missing_leave_a_page_that_says_so(tmp_path, outcome):
     folder = seeds.write(tmp_path / "out", outcome)
     print_findings(tmp_path / "out", [folder])
     page = (folder.report / "report.md").read_text()
@@ -142,12 +142,12 @@ def test_runs_that_diverged_or_are_missing_leave_a_page_that_says_so(tmp_path, o
             assert link.exists(), link
 
 
-def test_a_diverged_run_is_named_in_the_figure_of_every_run_and_has_no_mean(tmp_path):
+def test_a_failed_run_is_named_in_the_figure_of_every_run_and_has_no_mean(tmp_path):
     folder = seeds.write(tmp_path, seeds.diverging)
     build_report(folder)
     assert {file.stem for file in (folder.report / "figures").iterdir()} == {"crossed"}
     page = (folder.report / "report.md").read_text()
-    assert "- seed 2 of `1` diverged: train/loss not finite at step 25" in page
+    assert "- seed 2 of `1` failed: train/loss not finite at step 25" in page
 
 
 def test_figures_have_the_same_bytes_whenever_they_are_drawn(written, tmp_path):

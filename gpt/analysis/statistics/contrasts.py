@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from gpt.analysis.statistics.failures import DivergenceContrast, RankContrast, divergence_contrast, rank_contrast
+from gpt.analysis.statistics.failures import FailureContrast, RankContrast, failure_contrast, rank_contrast
 from gpt.analysis.statistics.paired import (
     Interval,
     PairedContrast,
@@ -23,6 +23,7 @@ from gpt.records.metric import Metric
 
 ALPHA = 0.05
 """level of every test"""
+Basis = Literal["paired difference", "rank, failure worst"]
 
 
 @dataclass(frozen=True)
@@ -42,19 +43,23 @@ class Contrast:
     seeds: list[int]
     """those that finished in both variants"""
     paired: PairedContrast
-    """of the values; a diverged run has none, so with one in the contrast this is of survivors only"""
+    """of the values, a failed run having its score; of survivors only where the metric gives no score"""
     rank: RankContrast
-    divergence: DivergenceContrast
+    failures: FailureContrast
+    survivors: PairedContrast | None
+    """of the pairs in which both variants trained; None where no run failed"""
+    failed_score: float
+    """that of a failed run; NaN where none failed, or the metric gives none"""
 
     @property
     def among_survivors(self) -> bool:
-        """A run diverged, so that the paired difference is of survivors only."""
-        return self.divergence.diverged_a + self.divergence.diverged_b > 0
+        """A run failed that has no score, so that the paired difference is of survivors only."""
+        return self.survivors is not None and math.isnan(self.failed_score)
 
     @property
-    def basis(self) -> Literal["paired difference", "rank, divergence worst"]:
-        """The comparison that leads; the rule is fixed before the run: by rank as soon as any run diverged."""
-        return "rank, divergence worst" if self.among_survivors else "paired difference"
+    def basis(self) -> Basis:
+        """The comparison that leads; the rule is fixed before the run: by rank where a failed run has no score."""
+        return "rank, failure worst" if self.among_survivors else "paired difference"
 
     @property
     def p(self) -> float:
@@ -77,15 +82,20 @@ def compare(
     smallest_effect: float,
     planned: int,
     pairs: Sequence[tuple[int, float, float, bool, bool]],
+    failed_score: float = math.nan,
 ) -> Contrast:
     """Compare two variants.
 
     Args:
-        pairs: seed, value of a, value of b, whether a diverged, whether b diverged; of each seed finished in both.
+        pairs: seed, value of a, value of b, whether a failed, whether b failed; of each seed finished in both.
+        failed_score: what stands for the value of a run that failed; NaN where the metric gives none.
     """
-    diverged_a, diverged_b = [p[3] for p in pairs], [p[4] for p in pairs]
-    values_a = [math.nan if p[3] else p[1] for p in pairs]
-    values_b = [math.nan if p[4] else p[2] for p in pairs]
+    failed_a, failed_b = [p[3] for p in pairs], [p[4] for p in pairs]
+    any_failed = any(failed_a) or any(failed_b)
+
+    def values(failed: float) -> tuple[list[float], list[float]]:
+        return [failed if p[3] else p[1] for p in pairs], [failed if p[4] else p[2] for p in pairs]
+
     lower_is_better = metric.scalar.lower_is_better is not False
     return Contrast(
         a=a,
@@ -95,9 +105,11 @@ def compare(
         smallest_effect=smallest_effect,
         planned=planned,
         seeds=[p[0] for p in pairs],
-        paired=paired_contrast(values_a, values_b, smallest_effect),
-        rank=rank_contrast(values_a, values_b, diverged_a, diverged_b, lower_is_better),
-        divergence=divergence_contrast(diverged_a, diverged_b),
+        paired=paired_contrast(*values(failed_score), smallest_effect),
+        rank=rank_contrast(*values(math.nan), failed_a, failed_b, lower_is_better),
+        failures=failure_contrast(failed_a, failed_b),
+        survivors=paired_contrast(*values(math.nan), smallest_effect) if any_failed else None,
+        failed_score=failed_score if any_failed else math.nan,
     )
 
 
@@ -128,7 +140,7 @@ class CorrectedContrast:
     verdict: Verdict
     simultaneous: Interval
     """sign-flip interval of the difference, at the last look that was made; those of the family, over all looks, cover
-    all differences together with 95 %; NaN where a run diverged, infinite where so few pairs exclude nothing"""
+    all differences together with 95 %; NaN where ranks decide, infinite where so few pairs exclude nothing"""
     equivalence: Equivalence
     shape: Skewness
 
@@ -142,7 +154,7 @@ def correct(
         looks: pairs at each look that the study plans; none where it has no looks.
         made: the same contrasts at each look that was made.
     """
-    own, equal = [each.p for each in contrasts], [each.paired.p_equivalence for each in contrasts]
+    own, equal = [each.p for each in contrasts], [_equal(each) for each in contrasts]
     if looks:
         own = [sequential_p([look[i].p for look in made], looks) for i in range(len(contrasts))]
         equal = [sequential_p([_equal_at(look[i]) for look in made], looks, sides=1) for i in range(len(contrasts))]
@@ -168,14 +180,19 @@ def correct(
     ]
 
 
+def _equal(contrast: Contrast) -> float:
+    """P of equivalence; 1 where a run failed, for a score is the same by convention and shows nothing."""
+    return 1.0 if contrast.survivors and not contrast.among_survivors else contrast.paired.p_equivalence
+
+
 def _equal_at(contrast: Contrast) -> float:
-    """P of equivalence at a look; NaN where a pair was left out or so few pairs can find no difference."""
+    """The same at a look; NaN where a pair was left out or so few pairs can find no difference."""
     paired = contrast.paired
-    return math.nan if paired.left_out or paired.n < fewest_pairs(ALPHA) else paired.p_equivalence
+    return math.nan if paired.left_out or paired.n < fewest_pairs(ALPHA) else _equal(contrast)
 
 
 def _simultaneous(contrast: Contrast | None, level: float) -> Interval:
-    """None before the first look, and where a run diverged: the test that decides is then one of ranks."""
+    """None before the first look, and where a failed run has no score: the test that decides is then one of ranks."""
     if contrast is None or contrast.among_survivors:
         return Interval(math.nan, math.nan)
     return sign_flip_interval(contrast.paired.differences, level)

@@ -1,7 +1,7 @@
-"""Comparisons that count every run, the diverged ones included.
+"""Comparisons that count every run, the failed ones included.
 
-A mean over the runs that survived says nothing about a variant that rarely survives. Here divergence is an outcome of
-its own (`divergence_contrast`) or the worst outcome there is (`rank_contrast`).
+A mean over the runs that survived says nothing about a variant that rarely survives. Here failure is an outcome of
+its own (`failure_contrast`) or the worst outcome there is (`rank_contrast`).
 """
 
 import math
@@ -15,34 +15,34 @@ from gpt.errors import InputError
 
 
 @dataclass(frozen=True)
-class DivergenceContrast:
-    """How often two variants diverge over the same seeds; rates and p values are NaN without seeds."""
+class FailureContrast:
+    """How often two variants fail over the same seeds; rates and p values are NaN without seeds."""
 
     n: int
     """seeds, each run in both variants"""
-    diverged_a: int
-    """seeds that diverged in variant a"""
-    diverged_b: int
-    """seeds that diverged in variant b"""
-    diverged_both: int
-    """seeds that diverged in both"""
+    failed_a: int
+    """seeds that failed in variant a"""
+    failed_b: int
+    """seeds that failed in variant b"""
+    failed_both: int
+    """seeds that failed in both"""
     rate_a: float
-    """share of the seeds that diverged in variant a"""
+    """share of the seeds that failed in variant a"""
     rate_b: float
-    """share of the seeds that diverged in variant b"""
+    """share of the seeds that failed in variant b"""
     interval_a: Interval
     """exact (Clopper-Pearson) interval of the true rate of variant a, share"""
     interval_b: Interval
     """the same for variant b, share"""
     p_paired: float
-    """two-sided p of McNemar's exact test, on the seeds that diverged in one variant alone; 1 where there is none"""
+    """two-sided p of McNemar's exact test, on the seeds that failed in one variant alone; 1 where there is none"""
     p_unpaired: float
     """two-sided p of Boschloo's exact test, which takes the seeds of a and b for unrelated"""
 
 
 @dataclass(frozen=True)
 class RankContrast:
-    """Which variant does better seed by seed, a diverged run being worse than any that is not."""
+    """Which variant does better seed by seed, a failed run being worse than any that is not."""
 
     n: int
     """seeds, each run in both variants"""
@@ -51,19 +51,19 @@ class RankContrast:
     losses: int
     """seeds in which b is worse than a"""
     ties: int
-    """seeds with equal values in both, or diverged in both; the test leaves them out"""
+    """seeds with equal values in both, or failed in both; the test leaves them out"""
     probability_b_better: float
     """share of seeds in which b is better, ties counted half; NaN without seeds"""
     p_sign: float
     """two-sided p of the exact sign test on wins and losses; 1 where all seeds tie, NaN without seeds"""
 
 
-def divergence_contrast(diverged_a: ArrayLike, diverged_b: ArrayLike, confidence: float = 0.95) -> DivergenceContrast:
-    """Compare how often variants a and b diverge.
+def failure_contrast(failed_a: ArrayLike, failed_b: ArrayLike, confidence: float = 0.95) -> FailureContrast:
+    """Compare how often variants a and b fail.
 
     Args:
-        diverged_a: one truth value per seed.
-        diverged_b: the same seeds, in the same order.
+        failed_a: one truth value per seed.
+        failed_b: the same seeds, in the same order.
 
     Raises:
         InputError: they are not equally long flat lists of truth values, or `confidence` is not between 0 and 1.
@@ -72,14 +72,14 @@ def divergence_contrast(diverged_a: ArrayLike, diverged_b: ArrayLike, confidence
         Statistica Neerlandica 24:1.
     """
     check_share("confidence", confidence)
-    flags_a, flags_b = _flags(diverged_a, "diverged_a"), _flags(diverged_b, "diverged_b")
+    flags_a, flags_b = _flags(failed_a, "failed_a"), _flags(failed_b, "failed_b")
     check_paired(len(flags_a), len(flags_b))
     n, count_a, count_b = len(flags_a), int(flags_a.sum()), int(flags_b.sum())
-    return DivergenceContrast(
+    return FailureContrast(
         n=n,
-        diverged_a=count_a,
-        diverged_b=count_b,
-        diverged_both=int((flags_a & flags_b).sum()),
+        failed_a=count_a,
+        failed_b=count_b,
+        failed_both=int((flags_a & flags_b).sum()),
         rate_a=count_a / n if n else math.nan,
         rate_b=count_b / n if n else math.nan,
         interval_a=_rate_interval(count_a, n, confidence),
@@ -92,27 +92,27 @@ def divergence_contrast(diverged_a: ArrayLike, diverged_b: ArrayLike, confidence
 def rank_contrast(
     a: ArrayLike,
     b: ArrayLike,
-    diverged_a: ArrayLike,
-    diverged_b: ArrayLike,
+    failed_a: ArrayLike,
+    failed_b: ArrayLike,
     lower_is_better: bool = True,
 ) -> RankContrast:
-    """Compare variants a and b by which is better in each seed, with divergence worst.
+    """Compare variants a and b by which is better in each seed, with failure worst.
 
-    A diverged run loses against every run that did not diverge and ties with a diverged one, whatever its value.
+    A failed run loses against every run that did not fail and ties with a failed one, whatever its value.
 
     Args:
         a: one value per seed.
         b: the same seeds, in the same order.
-        diverged_a: one truth value per seed.
-        diverged_b: the same for b.
+        failed_a: one truth value per seed.
+        failed_b: the same for b.
         lower_is_better: the metric is a loss; False for an accuracy.
 
     Raises:
-        InputError: the four are not equally long flat lists, or a value is not finite where its run did not diverge.
+        InputError: the four are not equally long flat lists, or a value is not finite where its run did not fail.
             A caller with runs that failed or did not run leaves those pairs out, and says so.
     """
-    scores_a = _scores(a, diverged_a, "a", lower_is_better)
-    scores_b = _scores(b, diverged_b, "b", lower_is_better)
+    scores_a = _scores(a, failed_a, "a", lower_is_better)
+    scores_b = _scores(b, failed_b, "b", lower_is_better)
     check_paired(len(scores_a), len(scores_b))
     n = len(scores_a)
     wins, losses = int((scores_b < scores_a).sum()), int((scores_b > scores_a).sum())
@@ -127,20 +127,20 @@ def rank_contrast(
     )
 
 
-def _flags(diverged: ArrayLike, name: str) -> NDArray[np.bool_]:
-    flags = np.asarray(diverged)
+def _flags(failed: ArrayLike, name: str) -> NDArray[np.bool_]:
+    flags = np.asarray(failed)
     if flags.ndim != 1 or (flags.size and flags.dtype != np.bool_):
-        raise InputError(f"{name}: must be one truth value per seed, got {diverged!r}")
+        raise InputError(f"{name}: must be one truth value per seed, got {failed!r}")
     return flags.astype(np.bool_)
 
 
-def _scores(values: ArrayLike, diverged: ArrayLike, name: str, lower_is_better: bool) -> NDArray[np.float64]:
-    """Values with the sign that makes lower better, and infinity where diverged."""
-    array, flags = value_array(values, name), _flags(diverged, f"diverged_{name}")
+def _scores(values: ArrayLike, failed: ArrayLike, name: str, lower_is_better: bool) -> NDArray[np.float64]:
+    """Values with the sign that makes lower better, and infinity where failed."""
+    array, flags = value_array(values, name), _flags(failed, f"failed_{name}")
     if len(array) != len(flags):
         raise InputError(f"{name}: got {len(array)} values and {len(flags)} truth values, must be one of each per seed")
     for i in np.flatnonzero(~flags & ~np.isfinite(array)):
-        raise InputError(f"{name}[{i}]: got {array[i]:g} in a run that did not diverge, must be finite")
+        raise InputError(f"{name}[{i}]: got {array[i]:g} in a run that did not fail, must be finite")
     return np.where(flags, math.inf, array if lower_is_better else -array)
 
 

@@ -9,7 +9,7 @@ from gpt.report.figures.spec import Bars, Figure, Floats, Mark, Panel, Points, v
 
 
 @Entry("gradient-distribution", "How the gradient norms of each layer are distributed", TRAINING, 30,
-       "Not recorded: no run without divergence kept its layers' gradient norms.")  # fmt: skip
+       "Not recorded: no run without failing kept its layers' gradient norms.")  # fmt: skip
 def gradient_distribution(view: View) -> Figure | None:
     """Quantiles of each layer's gradient norm over the steps after warm-up, variants side by side."""
     kept = [

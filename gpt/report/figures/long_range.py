@@ -31,7 +31,7 @@ class Measured:
 
 
 @Entry("long-range", "How far back the trained model makes use of the text", CONTEXT, 10,
-       "Not recorded: no run that finished without divergence measured its use of context.")  # fmt: skip
+       "Not recorded: no run that finished without failing measured its use of context.")  # fmt: skip
 def long_range(view: View) -> Figure | None:
     pairs = zip(view.setting.groups, view.setting_findings.variants, strict=True)
     drawn = [Measured(variant(i), g, f, f.long_range) for i, (g, f) in enumerate(pairs) if f.long_range]

@@ -28,11 +28,11 @@ def loss(view: View) -> Figure | None:
             "variant "
         )
         right += f"is ahead; {view.too_small}." if matters else "is ahead."
-    lost = any(run.diverged for _, group in groups for run in group.runs)
+    lost = any(run.failed for _, group in groups for run in group.runs)
     return Figure(
         caption=f"Thin lines are single runs, thick ones means; the dashed level is the unigram baseline.{right} "
         f"{series.bands_over(view.setting)} Training losses are averaged over windows of steps, and the axes cut off "
-        "the first steps." + (" Dotted lines that end in a cross are diverged runs." if lost else ""),
+        "the first steps." + (" Dotted lines that end in a cross are failed runs." if lost else ""),
         panels=panels,
     )
 
@@ -51,9 +51,9 @@ def _curves(view: View, key: str, title: str, level: float) -> Panel:
             if not run.finished or not np.isfinite(values).any():
                 continue
             shown.append(values)
-            marks.append(series.single(steps, values, variant(index), dash="dot" if run.diverged else "solid"))
-            if run.diverged:
-                last, words = np.flatnonzero(np.isfinite(values))[-1:], [f"{group.label}, seed {seed} diverged"]
+            marks.append(series.single(steps, values, variant(index), dash="dot" if run.failed else "solid"))
+            if run.failed:
+                last, words = np.flatnonzero(np.isfinite(values))[-1:], [f"{group.label}, seed {seed} failed"]
                 marks.append(
                     Points(x=steps[last], y=values[last], color=variant(index), words=words, size=7, cross=True)
                 )

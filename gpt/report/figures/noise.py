@@ -13,7 +13,7 @@ WINDOWS = 12
 
 
 @Entry("noise", "Gradient noise scale during training", TRAINING, 60,
-       "Not recorded: probes.noise_scale was off, or no run has finished without divergence.")  # fmt: skip
+       "Not recorded: probes.noise_scale was off, or no run has finished without failing.")  # fmt: skip
 def noise(view: View) -> Figure | None:
     """Bands are made on the inverse, which may reach or cross 0."""
     marks: list[Mark] = []

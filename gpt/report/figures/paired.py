@@ -5,11 +5,11 @@ from typing import Any
 
 import numpy as np
 
-from gpt.analysis.findings import ContrastFindings
+from gpt.analysis.findings import ContrastFindings, SettingFindings, VariantFindings
 from gpt.records.formatting import fixed, signed
 from gpt.report.figures.catalogue import METRIC, Entry, View
 from gpt.report.figures.series import linear_axis, named_axis, scattered
-from gpt.report.figures.spec import Axis, Bars, Figure, Floats, Level, Line, Mark, Note, Panel, Points, Zone, variant
+from gpt.report.figures.spec import Axis, Bars, Figure, Level, Line, Mark, Note, Panel, Points, Zone, variant
 from gpt.report.text.sentences import size
 
 BETTER = "\N{LEFTWARDS ARROW} better", "better \N{RIGHTWARDS ARROW}"
@@ -26,36 +26,45 @@ def paired(view: View) -> Figure | None:
         f" Right: the difference from `{view.labels[0]}`, small marks for single seeds, the large mark and bar for the "
         f"mean and its 95 % t interval; {view.too_small}. n = {', '.join(str(len(c.seeds)) for c in contrasts)} pairs."
     )
+    crosses = scored(view.setting_findings)
     return Figure(
-        caption="Left: each grey line joins the runs of one seed; short bars are means." + (right if contrasts else ""),
+        caption=f"Left: each grey line joins the runs of one seed; short bars are means.{crosses}"
+        + (right if contrasts else ""),
         panels=[_slopes(view), *([_differences(view)] if contrasts else [])],
         height=3.0 + 0.6 * max(0, len(contrasts) - 1),
     )
 
 
-def seed_points(view: View, index: int, values_S: Floats, at: float, room: float, **look: Any) -> Points:
-    """The metric of one variant's runs that have one.
+def scored(setting: SettingFindings) -> str:
+    """A sentence on crosses, where a failed run has a score."""
+    any_scored = any(f and math.isfinite(s) for v in setting.variants for f, s in zip(v.failed, v.scores, strict=True))
+    return " A cross is a failed run, at the unigram baseline, which it counts as." if any_scored else ""
+
+
+def seed_points(view: View, index: int, findings: VariantFindings, at: float, room: float, **look: Any) -> list[Points]:
+    """The metric of one variant's runs that have one; a failed run is a cross at its score.
 
     Args:
-        values_S: by seed of the study.
         at: where they are on the x axis, over so much room.
     """
-    there = np.flatnonzero(np.isfinite(values_S))
-    of = [f"{view.labels[index]}, seed {view.study.seeds[s]}: {fixed(values_S[s], view.study.places)}" for s in there]
-    x = scattered(at, len(there), room)
-    return Points(x=x, y=values_S[there], color=variant(index), words=of, **look)
+    scores_S, failed_S = np.array(findings.scores, dtype=np.float64), np.array(findings.failed)
+    x_S, marks = scattered(at, len(scores_S), room), []
+    for failed, shown in ((False, look), (True, {**look, "size": 7, "opacity": 1.0, "cross": True})):
+        there = np.flatnonzero(np.isfinite(scores_S) & (failed_S == failed))
+        words = [f"{view.labels[index]}, seed {view.study.seeds[s]}{f', {findings.outcomes[s]}' if failed else ''}: "
+                 f"{fixed(scores_S[s], view.study.places)}" for s in there]  # fmt: skip
+        if len(there) or not failed:
+            marks.append(Points(x=x_S[there], y=scores_S[there], color=variant(index), words=words, **shown))
+    return marks
 
 
 def _slopes(view: View) -> Panel:
     variants = view.setting_findings.variants
-    values_VS = np.array([
-        [value if state == "done" else math.nan for value, state in zip(findings.values, findings.states, strict=True)]
-        for findings in variants
-    ])  # fmt: skip
+    values_VS = np.array([findings.scores for findings in variants], dtype=np.float64)
     across = range(len(variants))
     marks: list[Mark] = [Line(x=across, y=values_V, width=0.9, opacity=0.55) for values_V in values_VS.T]
     for i, findings in enumerate(variants):
-        marks.append(seed_points(view, i, values_VS[i], i, 0, size=5.5))
+        marks += seed_points(view, i, findings, i, 0, size=5.5)
         if findings.mean.n:
             left = i == 0 and len(variants) == 2
             side = -1 if left else 1
@@ -63,8 +72,8 @@ def _slopes(view: View) -> Panel:
             marks.append(Line(x=[i, i + 0.2 * side], y=[findings.mean.mean] * 2, color=variant(i), width=2.5))
             marks.append(Note(text=words, x=i + 0.24 * side, y=findings.mean.mean, color=variant(i),
                               align="right" if left else "left"))  # fmt: skip
-        if lost := sum(findings.diverged):
-            words = f"{lost} of {findings.finished} diverged"
+        if lost := sum(findings.failed):
+            words = f"{lost} of {findings.finished} failed"
             marks.append(Note(text=words, x=i, y=1, y_share=True, valign="top", color=variant(i), bold=True))
     return Panel(
         title="every seed, and the means",

@@ -13,7 +13,7 @@ from gpt.report.text.seed_variance import source_names
 
 KIND = ("components",)
 SOURCES: tuple[Source, ...] = get_args(Source)
-WHOLE = "Not decomposed: a run is missing or diverged."
+WHOLE = "Not decomposed: a run is missing or failed."
 
 
 @Entry("components", "Where the spread between runs comes from", METRIC, 10, WHOLE, kinds=KIND)

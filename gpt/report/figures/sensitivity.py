@@ -10,7 +10,7 @@ import numpy as np
 from gpt.analysis.findings import SettingFindings
 from gpt.records.formatting import count, fixed, listed
 from gpt.report.figures.catalogue import METRIC, Entry, View
-from gpt.report.figures.paired import difference_marks, seed_points
+from gpt.report.figures.paired import difference_marks, scored, seed_points
 from gpt.report.figures.series import linear_axis, sentence
 from gpt.report.figures.spec import Axis, Bars, Figure, Frame, Level, Line, Mark, Note, Panel, Pick, Zone, variant
 from gpt.study.plan import label
@@ -64,9 +64,10 @@ def sensitivity(view: View) -> Figure | None:
     rows = strips(view.findings.settings)
     if not rows or not view.findings.runs.finished:
         return None
+    crosses = max(map(scored, view.findings.settings))
     return Figure(
-        caption=f"{_best(view)} Left: small marks are single runs, lines join the means over runs that did not "
-        "diverge, bars are their 95 % t intervals; runs that diverged are counted at the top. Right: the paired "
+        caption=f"{_best(view)} Left: small marks are single runs, lines join the means, bars are their 95 % t "
+        f"intervals; runs that failed are counted at the top.{crosses} Right: the paired "
         f"difference from `{view.labels[0]}`, small marks for single seeds, large ones and bars for the mean and its "
         f"95 % t interval; open marks are means over surviving pairs only; {view.too_small}.",
         panels=[panel for row in rows for panel in (_metric(view, row), _differences(view, row))],
@@ -85,8 +86,8 @@ def _best(view: View) -> str:
             parts.append(f"no run of `{name}` survived")
             continue
         mean, best, where = (min if lower else max)(means, key=lambda each: each[0])
-        lost = sum(best.diverged)
-        alone = f" ({lost} of {count(best.finished, 'run')} diverged there)" if lost else ""
+        lost = sum(best.failed)
+        alone = f" ({lost} of {count(best.finished, 'run')} failed there)" if lost else ""
         parts.append(f"`{name}` is best at {where}, {fixed(mean, view.study.places)}{alone}")
     return sentence(listed(parts))
 
@@ -99,18 +100,17 @@ def _metric(view: View, strip: Strip) -> Panel:
         x = np.array(strip.places) + strip.beside(index, len(view.labels))
         here = [setting.variants[index] for setting in strip.settings]
         for place, findings in zip(x, here, strict=True):
-            values = np.where(findings.diverged, np.nan, np.array(findings.values, dtype=np.float64))
-            marks.append(seed_points(view, index, values, place, 0.1 * strip.step, size=3.5, opacity=0.45))
-            if any(findings.diverged):
-                gone = f"\N{MULTIPLICATION X}\n{sum(findings.diverged)} of {findings.finished}"
+            marks += seed_points(view, index, findings, place, 0.1 * strip.step, size=3.5, opacity=0.45)
+            if any(findings.failed):
+                gone = f"\N{MULTIPLICATION X}\n{sum(findings.failed)} of {findings.finished}"
                 lost.append(Note(text=gone, x=place, y=1, y_share=True, valign="top", color=variant(index), bold=True))
-            held += [values, findings.mean.low, findings.mean.high]
+            held += [findings.scores, findings.mean.low, findings.mean.high]
         means = [findings.mean for findings in here]
         marks.append(Bars(at=x, low=[m.low for m in means], high=[m.high for m in means], color=variant(index), width=4,
                           opacity=0.5))  # fmt: skip
         marks.append(Line(x=x, y=[m.mean for m in means], color=variant(index), label=name, markers=True))
     title = ", ".join(filter(None, ("every run, and the means", strip.title)))
-    return _panel(view, strip, title, linear_axis(view.metric_label, held), marks, lost, "diverged")
+    return _panel(view, strip, title, linear_axis(view.metric_label, held), marks, lost, "failed")
 
 
 def _differences(view: View, strip: Strip) -> Panel:

@@ -47,7 +47,7 @@ def band(values_SN: Floats, log: bool = False) -> tuple[Floats, Floats, Floats]:
     if log:
         mean, low, high = map(np.exp, band(np.log(values_SN)))
         return mean, low, high
-    with np.errstate(invalid="ignore", over="ignore"):  # the arrays of diverged runs hold what is not finite
+    with np.errstate(invalid="ignore", over="ignore"):  # the arrays of failed runs hold what is not finite
         mean = values_SN.mean(axis=0)
         spread = values_SN.std(axis=0, ddof=1) if n > 1 else np.full_like(mean, np.nan)
         margin = (float(stats.t.isf(0.025, n - 1)) if n > 1 else 1.0) * spread / np.sqrt(n)
@@ -219,8 +219,8 @@ def scattered(at: float, count: int, room: float) -> Floats:
 
 def means_over(setting: SettingResults) -> str:
     """`Means are over 3 runs with `pre` and 2 runs with `post``, and what that leaves out."""
-    lost = any(run.diverged for group in setting.groups for run in group.runs)
-    beside = "; where a variant has runs that did not diverge, those that did are left out of its mean" if lost else ""
+    lost = any(run.failed for group in setting.groups for run in group.runs)
+    beside = "; where a variant has runs that did not fail, those that did are left out of its mean" if lost else ""
     return f"Means are over {runs_of(setting)}{beside}"
 
 

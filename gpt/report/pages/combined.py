@@ -38,7 +38,7 @@ def findings_table(studies: Sequence[Findings], report: Link) -> list[str]:
         notes += [f"- **{plain(warning)}**" for warning in warnings(findings)]
     about = (
         f"Difference: first minus second, {units(studies)}; d_z: mean difference over its standard deviation; "
-        f"diverged: runs of first / second."
+        f"failed: runs of first / second."
     )
     every = [each for findings in studies for each in findings.contrasts]
     contrasts = [*table(("study", *SHOWN), rows), "", f"{about} {tests_note(every)}"] if rows else []

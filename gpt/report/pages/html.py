@@ -85,17 +85,18 @@ def run_rows(results: Results, findings: Findings) -> Iterator[dict[str, Any]]:
     places = findings.study.places
     for index, setting in enumerate(results.settings):
         for group, of_variant in zip(setting.groups, findings.settings[index].variants, strict=True):
-            for seed, run, value in zip(results.study.seeds, group.runs, of_variant.values, strict=True):
+            for i, (seed, run) in enumerate(zip(results.study.seeds, group.runs, strict=True)):
                 kinds = Counter(event["kind"] for event in run.events)
                 yield {
                     "setting": index,
                     "setting_label": setting.label,
                     "label": group.label,
                     "seed": seed,
-                    "state": run.status.state,
-                    "value": fixed(value, places) if run.status.state == "done" else MISSING,
+                    "state": of_variant.outcomes[i] or run.status.state,
+                    "failed": of_variant.failed[i] or run.status.state == "failed",
+                    "value": fixed(of_variant.scores[i], places) if of_variant.outcomes[i] else MISSING,
                     "steps": f"{run.status.step:,} of {run.status.steps:,}" if run.status.steps else MISSING,
-                    "why": run.status.why,
+                    "why": run.ending.why if run.ending else run.status.why,
                     "events": ", ".join(f"{n} {kind.replace('_', ' ')}" for kind, n in sorted(kinds.items())),
                     "fingerprint": run.fingerprint,
                 }

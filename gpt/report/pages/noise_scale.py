@@ -58,7 +58,7 @@ def _notes() -> list[str]:
         "doubling saves hardly any, provided that the learning rate is tuned anew; this predicts the order of "
         "magnitude, not more (McCandlish et al. 2018, arXiv 1812.06162, section 2 and appendix A.1).",
         "",
-        "Means over the **n** runs that did not diverge, with 95 % t intervals, both taken of the inverse |G|²/tr(Σ), "
+        "Means over the **n** runs that did not fail, with 95 % t intervals, both taken of the inverse |G|²/tr(Σ), "
         "which every run has, and turned back; a single run has the interval of a jackknife over segments of its "
         f"steps. *no bound*: the inverse may be 0. *{UNDETERMINED}*: |G|² is not estimated above 0, the noise being "
         "too large for this many steps and runs. *all steps* leans towards those with the largest gradients, mostly "

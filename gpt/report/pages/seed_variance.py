@@ -16,7 +16,7 @@ from gpt.report.pages.markup import progress_note, table
 from gpt.report.text.seed_variance import decomposed, source_names, spread_sentences
 
 HEADER = ("source", "share", "95 % interval", "sd", "95 % interval", "variance", "F", "p", "df")
-SUMMARY = ("study", "runs", "diverged", "initial weights", "data order", "residual", "sd of one run")
+SUMMARY = ("study", "runs", "failed", "initial weights", "data order", "residual", "sd of one run")
 SHARED_SEED = {"init": "initial weights", "order": "data order"}
 
 
@@ -82,7 +82,7 @@ def _summary(study: StudyFindings, spreads: SpreadFindings) -> list[str]:
     runs = str(spreads.finished)
     if spreads.finished < spreads.planned:
         runs += f" of {spreads.planned}"
-    start = [runs, str(spreads.diverged)]
+    start = [runs, str(spreads.failed)]
     if split is None:
         return [*start, *[MISSING] * 4]
     shares = [f"{share(getattr(split, source))} {share_interval(getattr(split, source))}" for source in SOURCES]

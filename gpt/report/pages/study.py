@@ -101,10 +101,10 @@ def _table(findings: Findings) -> list[str]:
         f"the same random streams; with its 95 % t interval. **d_z**: that mean over its standard deviation. **pair "
         f"correlation**: how much pairing helped (near 0, it did not).",
         *(_over_text() if any(each.over_text for each in findings.contrasts) else []),
-        f"- **corrected p**: {flips} of the differences, after {family}; where a run diverged, the sign test with "
-        f"divergence as the worst outcome. It is corrected at {ALPHA:g}.",
+        f"- **corrected p**: {flips} of the differences, after {family}; where the metric gives failed runs "
+        f"no score, the sign test with failure as the worst outcome. It is corrected at {ALPHA:g}.",
         f"- **P(better)**: share of seeds in which the variant does better than `{first}`, ties counted half. "
-        f"**diverged**: runs of the variant / of `{first}`. **detectable**: the true difference that this many pairs, "
+        f"**failed**: runs of the variant / of `{first}`. **detectable**: the true difference that this many pairs, "
         f"with this spread, find with a power of 80 % in a paired t test before correction; the exact test, corrected, "
         f"needs more.",
         "- **verdict**: *different*, the corrected test says so; *equivalent*, two one-sided tests place the "
@@ -145,7 +145,7 @@ def _seeds(findings: Findings, links: RunLinks) -> list[str]:
         lines += [*table(header, rows), ""]
         for variant in variants:
             lines += [
-                f"- seed {seed} of `{variant.label}` diverged: {why}"
+                f"- seed {seed} of `{variant.label}` failed: {why}"
                 for seed, why in zip(study.seeds, variant.why, strict=True)
                 if why
             ]
@@ -154,18 +154,19 @@ def _seeds(findings: Findings, links: RunLinks) -> list[str]:
     what = f"{study.metric.title.capitalize()}, {study.metric.unit}"
     if decomposed(findings):
         what = f"Rows: `seed`; columns: `{study.factor}`. {what}"
-    return [*lines, f"{what}; means are over the runs that did not diverge. {links.note}"]
+    return [*lines, f"{what}; a run that failed counts as the loss beside it, if any. {links.note}"]
 
 
 def _value(variant: VariantFindings, i: int, places: int, links: RunLinks) -> str:
     """A seed's value, or what became of its run, linked to the run's folder."""
-    state = variant.states[i]
-    text = fixed(variant.values[i], places) if state == "done" else f"**{state}**" if state == "diverged" else state
+    text = fixed(variant.scores[i], places) if variant.outcomes[i] else variant.states[i]
+    if variant.failed[i]:
+        text = f"**{variant.outcomes[i]}**" + (f" ({text})" if math.isfinite(variant.scores[i]) else "")
     return links.link(text, variant.runs[i]) if variant.begun[i] else text
 
 
 def _difference(a: VariantFindings, b: VariantFindings, i: int) -> float:
-    return b.values[i] - a.values[i] if a.states[i] == b.states[i] == "done" else math.nan
+    return b.scores[i] - a.scores[i]
 
 
 def _mean_sd(mean: MeanInterval, places: int) -> str:
@@ -206,7 +207,7 @@ def _dynamics(findings: Findings) -> list[str]:
             differences = [_with_interval(c.secondary[entry.name], show_difference) for c in setting.contrasts]
             rows.append([f"{entry.meaning} ({entry.unit})", *means, *differences])
         lines += [*table(header, rows), ""]
-    return [*lines, "Means over the runs that did not diverge, with 95 % t intervals, not corrected for their number."]
+    return [*lines, "Means over the runs that did not fail, with 95 % t intervals, not corrected for their number."]
 
 
 def _with_interval(mean: MeanInterval | MeanDifference, show: Callable[[float], str]) -> str:

@@ -25,16 +25,18 @@ def summary_table(findings: Findings) -> list[str]:
             rows.append([
                 f"`{variant.label}`, {setting.label}",
                 loss if mean.n else MISSING,
-                f"{sum(variant.diverged)} of {variant.finished}",
+                f"{sum(variant.failed)} of {variant.finished}",
                 *(_number(variant, entry) for entry in shown),
             ])  # fmt: skip
-    return table(["", f"{study.metric.title} (sd)", "diverged", *(entry.title for entry in shown)], rows)
+    return table(["", f"{study.metric.title} (sd)", "failed", *(entry.title for entry in shown)], rows)
 
 
 def explained(findings: Findings) -> str:
     """What the columns are; one text for all tables of a page."""
     parts = [f"*{entry.title}*: {entry.meaning}" for entry in findings.secondary if entry.title]
-    return f"Means over the runs that did not diverge. {'; '.join(parts)}."
+    scored = any(math.isfinite(each.failed_score) for each in findings.contrasts)
+    metric = ", of the metric over all, a failed one counting as the unigram baseline" if scored else ""
+    return f"Means over the runs that did not fail{metric}. {'; '.join(parts)}."
 
 
 def _number(variant: VariantFindings, entry: Entry) -> str:

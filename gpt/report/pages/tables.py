@@ -15,10 +15,10 @@ from gpt.report.text.tuning import compared_at
 TERMINAL_WIDTH = 100
 COLUMNS = (
     "comparison", "difference", "95 % interval", "corrected p", "d_z", "pair correlation", "P(better)", "seeds",
-    "diverged", "detectable", "verdict",
+    "failed", "detectable", "verdict",
 )  # fmt: skip
 """of a page's table of findings"""
-TERMINAL_COLUMNS = ("comparison", "difference", "95 % interval", "corrected p", "seeds", "diverged", "verdict")
+TERMINAL_COLUMNS = ("comparison", "difference", "95 % interval", "corrected p", "seeds", "failed", "verdict")
 SHORT = {"corrected p": "p", "different but smaller than matters": "different, small"}
 """what a terminal has no room for"""
 
@@ -30,7 +30,7 @@ def row(contrast: ContrastFindings) -> dict[str, str]:
         named(contrast), signed(paired.mean_difference, places), interval(paired.low, paired.high, places),
         p_run(contrast.p_adjusted), signed(paired.d_z, 2), fixed(paired.correlation, 2),
         fixed(contrast.rank.probability_b_better, 2), str(len(contrast.seeds)),
-        f"{contrast.divergence.diverged_b} / {contrast.divergence.diverged_a}",
+        f"{contrast.failures.failed_b} / {contrast.failures.failed_a}",
         fixed(paired.minimum_detectable_difference, places), verdict(contrast),
     )  # fmt: skip
     return dict(zip(COLUMNS, cells, strict=True))
@@ -56,14 +56,17 @@ def answers(findings: Findings) -> list[tuple[str, str]]:
 
 
 def contrast_notes(contrasts: Sequence[ContrastFindings]) -> list[str]:
-    """What the numbers of contrasts with diverged or missing runs leave unsaid, a line for each."""
+    """What the numbers of contrasts with failed or missing runs leave unsaid, a line for each."""
     lines = []
     for each in contrasts:
         notes = []
-        if each.among_survivors:
+        if each.survivors and not each.among_survivors:
+            score = fixed(each.failed_score, each.places)
+            notes.append(f"{named(each)}: a run that failed counts as {score}, the unigram baseline.")
+        elif each.among_survivors:
             alone = f"the difference speaks of the {count(each.paired.n, 'surviving pair')} alone"
             notes.append(
-                f"{named(each)}: a run diverged; p is the sign test's with divergence as the worst outcome, "
+                f"{named(each)}: a run failed; p is the sign test's with failure as the worst outcome, "
                 f"{alone if each.paired.n else 'no pair survived to take a difference of'}."
             )
         if len(each.seeds) < each.planned:
@@ -77,10 +80,10 @@ def text_notes(contrasts: Sequence[ContrastFindings]) -> list[str]:
     lines = []
     for each in contrasts:
         if each.over_text:
-            text = each.over_text
+            text, alone = each.over_text, "survivors only, " if each.survivors else ""
             lines.append(
-                f"{named(each)}, over text: {interval(text.low, text.high, each.places)} (95 %, {text.windows:,} test "
-                f"windows drawn in blocks of {text.block} neighbours, the seeds as they are)."
+                f"{named(each)}, over text: {interval(text.low, text.high, each.places)} (95 %, {alone}"
+                f"{text.windows:,} test windows drawn in blocks of {text.block} neighbours, the seeds as they are)."
             )
     return lines
 
@@ -122,7 +125,7 @@ def _contrasts(studies: Sequence[Findings]) -> list[str]:
                                TERMINAL_WIDTH)  # fmt: skip
         lines += [line for _ in findings.contrasts for line in _aligned(next(left), widths)]
     notes = [
-        f"difference: first minus second, {units(studies)}; diverged: runs of first / second.",
+        f"difference: first minus second, {units(studies)}; failed: runs of first / second.",
         tests_note(contrasts),
         *contrast_notes(contrasts),
         *text_notes(contrasts),

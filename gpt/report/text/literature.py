@@ -8,7 +8,7 @@ from gpt.records.formatting import fixed, listed, percent, short
 from gpt.report.pages.markup import table
 from gpt.report.text.papers import CLAIMS, Claim
 from gpt.report.text.sentences import NO_PAIR, size
-from gpt.report.text.takeaways import divergences
+from gpt.report.text.takeaways import failures
 
 HEADER = ("paper", "what it claims", "what was measured here", "why the two may differ")
 Measure = Callable[[Findings], str]
@@ -99,7 +99,7 @@ def _sentence(title: str, parts: Sequence[str]) -> str:
 
 MEASURES: dict[str, Measure] = {
     "differences": _differences,
-    "divergences": divergences,
+    "failures": failures,
     "first_gradients": _first_gradients,
     "clipped": _by_variant("Steps whose gradient was scaled down", _mean_of("clipped_share"), percent),
     "rate_sensitivity": _rate_sensitivity,

@@ -44,8 +44,8 @@ def observations(study: StudyFindings, setting: SettingFindings) -> list[str]:
 def _stability(variants: Sequence[VariantFindings]) -> str:
     each = []
     for v in variants:
-        lost = sorted(s for s, gone in zip(v.steps_survived, v.diverged, strict=True) if gone and s is not None)
-        text = f"with `{v.label}` {sum(v.diverged)} of {count(v.finished, 'run')} diverged"
+        lost = sorted(s for s, gone in zip(v.steps_survived, v.failed, strict=True) if gone and s is not None)
+        text = f"with `{v.label}` {sum(v.failed)} of {count(v.finished, 'run')} failed"
         if lost:
             how = [f"{n} {HOW[outcome]}" for outcome, n in Counter(v.outcomes).items() if outcome in HOW]
             when = f"at step {lost[0]}" if lost[0] == lost[-1] else f"at steps {lost[0]} to {lost[-1]}"
@@ -57,8 +57,14 @@ def _stability(variants: Sequence[VariantFindings]) -> str:
         each.append((text, bool(lost or spikes.count or collapses.runs), v.finished))
     if not any(unstable for _, unstable, _ in each):
         runs = count(sum(finished for _, _, finished in each), "run")
-        return f"Stability: none of {runs} diverged, no training loss spiked and no attention collapsed."
-    return f"Stability: {'; '.join(text for text, _, _ in each)}."
+        parts = [f"none of {runs} failed, no training loss spiked and no attention collapsed"]
+    else:
+        parts = [text for text, _, _ in each]
+    if untold := sum(v.outcomes.count("too short to tell") for v in variants):
+        parts.append(f"of {count(untold, 'run')} it is too early to tell whether anything was learned")
+    if seen := [f"{_of(v, 'smallest_spike'):.2g} with `{v.label}`" for v in variants if _has(v, "smallest_spike")]:
+        parts.append(f"the smallest jump of the loss that would have been seen is {listed(seen)}, in nats")
+    return f"Stability: {'; '.join(parts)}."
 
 
 def _loss(variants: Sequence[VariantFindings]) -> str:

@@ -44,7 +44,7 @@ CLAIMS = (
         claim="Without warm-up, Post-LN is unstable at large learning rates; Pre-LN trains without warm-up and gets "
         "results comparable with warmed-up Post-LN (IWSLT14, WMT14, BERT pre-training).",
         study="normalization",
-        measures=("differences", "divergences"),
+        measures=("differences", "failures"),
         scales="They train 6 to 12 layers and more with Adam on translation and masked language modelling. A study "
         "that warms up bears on the claim's last part alone. Depth makes Post-LN harder to train, so that a shallow "
         "model may bear a rate that breaks a deep one.",
@@ -54,7 +54,7 @@ CLAIMS = (
         claim="Warm-up is what gets Post-LN trained: without it the large gradients near the output make a large rate "
         "unstable, and results depend on how long it lasts.",
         study="warmup",
-        measures=("divergences",),
+        measures=("failures",),
         scales="The two agree. Theirs are deeper models and longer trainings; here it is one rate. That large "
         "gradients near the output are the reason was not tested.",
     ),
@@ -84,7 +84,7 @@ CLAIMS = (
         "arbitrarily faster than descent with a fixed step (a proof; experiments on an LSTM language model and on "
         "ResNet20).",
         study="clipping",
-        measures=("differences", "clipped", "divergences"),
+        measures=("differences", "clipped", "failures"),
         scales="The proofs are about gradient descent and SGD, the experiments about SGD. "
         "AdamW divides by a running size of the gradient, which is an adaptive step of its own, so that clipping has "
         "less left to do.",
@@ -94,7 +94,7 @@ CLAIMS = (
         claim="Instabilities of large models, such as growing attention logits, appear in small ones at high learning "
         "rates; largest logit and learning rate grow together, and qk-layernorm mends it.",
         study="normalization",
-        measures=("attention_logit_max", "divergences"),
+        measures=("attention_logit_max", "failures"),
         scales="They train some ten million to a billion parameters for 100,000 steps with warm-up. Here the model is "
         "far smaller and the run far shorter, without warm-up; logits grew all the same. That qk-layernorm mends it is "
         "not tested here.",

@@ -16,11 +16,11 @@ def precision_notes(findings: Findings) -> list[str]:
 def interval_note(name: str, contrasts: int) -> str:
     """What the simultaneous intervals are, and how they go with the corrected p."""
     if contrasts == 1:
-        return f"**{name}**: excludes 0 exactly where the contrast is different. A dash: too few pairs, or divergence."
+        return f"**{name}**: excludes 0 exactly where the contrast is different. A dash: too few pairs, or ranks."
     return (
         f"**{name}**: sign-flip intervals at a level of 5 % shared out over {contrasts} contrasts, which cover all "
         f"differences together. One excludes 0 exactly where {contrasts} times the contrast's own p is at most "
-        f"{ALPHA:g}; Holm's method finds these different and may find more. A dash: too few pairs, or a run diverged."
+        f"{ALPHA:g}; Holm's method finds these different and may find more. A dash: too few pairs, or ranks decide."
     )
 
 

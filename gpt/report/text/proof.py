@@ -127,14 +127,15 @@ def _clipping(setting: SettingFindings) -> Iterator[str]:
 
 
 def _placement(treatment: Treatment) -> str:
-    """Size of the residual stream before training: Post-LN normalises it after each layer, the others do not."""
+    """Size of the residual stream before training, beside which placements say that they normalise it."""
     if treatment.residual_rms_before_training is None:
         return "The size of the residual stream was not measured (probes are off)."
     parts = [
         f"with `{label}` {' '.join(f'{value:.3f}' for value in rms[1:])}"
         for label, rms in treatment.residual_rms_before_training.items()
     ]
+    those = listed([f"`{label}`" for label, does in (treatment.normalises_stream or {}).items() if does]) or "none here"
     return (
         f"Before training, the root mean square of the residual stream after each layer is {listed(parts)}: it must be "
-        f"1.000 after every layer where normalisation follows the sum (`post`), and only there."
+        f"1.000 after every layer where the placement normalises the stream itself ({those}), and only there."
     )

@@ -48,12 +48,12 @@ def spread_sentences(study: StudyFindings, setting: SettingFindings, spreads: Sp
 
 def _not_whole(setting: SettingFindings, spreads: SpreadFindings) -> str:
     planned = count(spreads.planned, "run")
-    if not spreads.diverged:
+    if not spreads.failed:
         return f"{spreads.finished} of {planned} have finished; the variance is decomposed when all have."
-    by_order = [variant.diverged for variant in setting.variants]
+    by_order = [variant.failed for variant in setting.variants]
     by_seed = list(zip(*by_order, strict=True))
     return (
-        f"{spreads.diverged} of {planned} diverged, with {sum(map(any, by_seed))} of "
+        f"{spreads.failed} of {planned} failed, with {sum(map(any, by_seed))} of "
         f"{count(len(by_seed), 'initialisation seed')} and {sum(map(any, by_order))} of "
         f"{count(len(by_order), 'order seed')}. A spread of the others would leave out the worst runs, so none is "
         f"given."
@@ -74,7 +74,7 @@ def _where_from(study: StudyFindings, split: Components, names: Mapping[Source, 
         f"and {_share(split.residual)} is residual, which belongs to a pair of seeds and to neither alone "
         f"({_interval(split.residual)}). One run lies about the mean of {fixed(split.mean, places)} with a standard "
         f"deviation of {fixed(spread.sd, places)} {unit} (95 % interval {fixed(spread.low, places)} to "
-        f"{fixed(spread.high, places)}); none of the {runs} runs diverged."
+        f"{fixed(spread.high, places)}); none of the {runs} runs failed."
     )
 
 

@@ -12,7 +12,7 @@ NO_PAIR = "no pair yet"
 
 
 def sentence(contrast: ContrastFindings, metric: MetricFindings) -> str:
-    """The finding in one sentence: direction, size, interval, corrected p, n, divergence, and whether it matters."""
+    """The finding in one sentence: direction, size, interval, corrected p, n, failures, and whether it matters."""
     setting = f"At {contrast.setting}: " if contrast.setting else ""
     if not contrast.seeds:
         return f"{setting}No seed has finished with both `{contrast.a}` and `{contrast.b}`, so nothing can be compared."
@@ -37,7 +37,7 @@ def _by_difference(contrast: ContrastFindings, metric: MetricFindings) -> str:
     better = _better(metric, paired.mean_difference, places) if contrast.verdict.startswith("different") else ""
     change = f"with `{contrast.b}` the {metric.title} is {size}{better}"
     tests = f"({_evidence(contrast, places)})"
-    runs = f"none of the {2 * paired.n} runs diverged"
+    runs = _failed(contrast, metric) or f"none of the {2 * paired.n} runs failed"
     small = (
         f"smaller than the smallest difference that matters, {matters} "
         f"(two one-sided tests, p {p_text(paired.p_equivalence)})"
@@ -54,8 +54,26 @@ def _by_difference(contrast: ContrastFindings, metric: MetricFindings) -> str:
     return f"{unsettled}: {change} {tests}; {runs}{_why_unsettled(contrast)}."
 
 
+def _failed(contrast: ContrastFindings, metric: MetricFindings) -> str:
+    """How many runs failed and what they count as; beside it the comparisons that need no score. Empty of none."""
+    failures, rank, alone, places = contrast.failures, contrast.rank, contrast.survivors, contrast.places
+    if alone is None:
+        return ""
+    rates = (
+        f"`{contrast.b}` failed in {failures.failed_b} of {count(failures.n, 'run')}, `{contrast.a}` in "
+        f"{failures.failed_a} (McNemar's exact p {p_text(failures.p_paired)}), each counted as {metric.title} "
+        f"{fixed(contrast.failed_score, places)}"
+    )
+    seeds = f"`{contrast.b}` is better in {count(rank.wins, 'seed')} and worse in {rank.losses}"
+    survivors = "no seed trained in both"
+    if alone.n:
+        size = _change(alone.mean_difference, places, metric.unit)
+        survivors = f"in the {count(alone.n, 'pair')} that trained it is {size} ({_interval(alone, places)})"
+    return f"{rates}; {seeds} (sign test p {p_text(rank.p_sign)}); {survivors}"
+
+
 def _by_rank(contrast: ContrastFindings, metric: MetricFindings) -> str:
-    rank, rates, paired = contrast.rank, contrast.divergence, contrast.paired
+    rank, rates, paired = contrast.rank, contrast.failures, contrast.paired
     ahead, behind, wins = contrast.b, contrast.a, rank.wins
     if rank.losses > rank.wins:
         ahead, behind, wins = contrast.a, contrast.b, rank.losses
@@ -66,9 +84,9 @@ def _by_rank(contrast: ContrastFindings, metric: MetricFindings) -> str:
         led = f"`{ahead}` does better than `{behind}` in {wins} of {rank.n} seeds ({tests})"
     if contrast.verdict == "inconclusive":
         led = f"Whether `{contrast.b}` differs from `{contrast.a}` is not settled: {led[0].lower()}{led[1:]}"
-    diverged = (
-        f"a diverged run counts as the worst, and `{contrast.b}` diverged in {rates.diverged_b} of {rates.n} runs, "
-        f"`{contrast.a}` in {rates.diverged_a} of {rates.n} (McNemar's exact p {p_text(rates.p_paired)}, not corrected)"
+    failed = (
+        f"a failed run counts as the worst, and `{contrast.b}` failed in {rates.failed_b} of {rates.n} runs, "
+        f"`{contrast.a}` in {rates.failed_a} of {rates.n} (McNemar's exact p {p_text(rates.p_paired)}, not corrected)"
     )
     if paired.n == 0:
         survivors = "no seed survived in both, so no size can be given"
@@ -78,7 +96,7 @@ def _by_rank(contrast: ContrastFindings, metric: MetricFindings) -> str:
         alone = f"among survivors alone, {count(paired.n, 'pair')}"
         words = f"the {metric.title} with `{contrast.b}` is {size}"
         survivors = f"{alone}, {words} ({_interval(paired, places)})"
-    return f"{led}; {diverged}; {survivors}{_too_few(contrast) if contrast.verdict == 'inconclusive' else ''}."
+    return f"{led}; {failed}; {survivors}{_too_few(contrast) if contrast.verdict == 'inconclusive' else ''}."
 
 
 def _change(difference: float, places: int, unit: str) -> str:

@@ -10,7 +10,7 @@ from gpt.report.text.sentences import NO_PAIR, size
 
 
 def takeaway(findings: Findings) -> str:
-    """Verdicts and sizes, what diverged, each variant's best setting; or where the spread between runs comes from."""
+    """Verdicts and sizes, what failed, each variant's best setting; or where the spread between runs comes from."""
     spreads = decomposed(findings)
     if not spreads:
         return _of_contrasts(findings)
@@ -20,7 +20,7 @@ def takeaway(findings: Findings) -> str:
 def _of_contrasts(findings: Findings) -> str:
     labels = list(dict.fromkeys(contrast.b for contrast in findings.contrasts))
     parts = [_of_variant([contrast for contrast in findings.contrasts if contrast.b == label]) for label in labels]
-    parts += [divergences(findings), best_settings(findings), sensitivity(findings)]
+    parts += [failures(findings), best_settings(findings), sensitivity(findings)]
     return " ".join(f"{part}." for part in parts if part)
 
 
@@ -41,22 +41,22 @@ def _size(contrast: ContrastFindings) -> str:
     return f"{size(contrast)}{alone}" if contrast.paired.n else "no pair survived" if contrast.seeds else "no pair"
 
 
-def divergences(findings: Findings) -> str:
-    """Which variants diverged, how often and where."""
+def failures(findings: Findings) -> str:
+    """Which variants failed, how often and where."""
     each = [(setting, variant) for setting in findings.settings for variant in setting.variants]
     parts = [
-        f"{sum(variant.diverged)} of {count(variant.finished, 'run')} with `{variant.label}`{setting.at}"
+        f"{sum(variant.failed)} of {count(variant.finished, 'run')} with `{variant.label}`{setting.at}"
         for setting, variant in each
-        if any(variant.diverged)
+        if any(variant.failed)
     ]
     if parts:
-        return f"Diverged: {listed(parts)}; no other"
+        return f"Failed: {listed(parts)}; no other"
     runs = sum(variant.finished for _, variant in each)
-    return f"None of {count(runs, 'run')} diverged" if runs else ""
+    return f"None of {count(runs, 'run')} failed" if runs else ""
 
 
 def best_settings(findings: Findings) -> str:
-    """Each variant's best setting by its mean over the runs that did not diverge; empty for a single setting."""
+    """Each variant's best setting by its mean over the runs that did not fail; empty for a single setting."""
     if len(findings.settings) < 2:
         return ""
     parts = []
@@ -68,10 +68,10 @@ def best_settings(findings: Findings) -> str:
 
 
 def best_setting(findings: Findings, index: int) -> SettingFindings | None:
-    """The setting with the best mean of a variant; one in which runs diverged only where all settings have such."""
+    """The setting with the best mean of a variant; one in which runs failed only where all settings have such."""
     sign = 1 if findings.study.metric.lower_is_better is not False else -1
     means = [
-        (any(setting.variants[index].diverged), sign * mean, place)
+        (any(setting.variants[index].failed), sign * mean, place)
         for place, setting in enumerate(findings.settings)
         if math.isfinite(mean := setting.variants[index].mean.mean)
     ]
