@@ -6,9 +6,9 @@ Every field that can change a number is here and nowhere else; no module reads a
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Literal, Self, get_args, get_origin
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import Field, model_validator
 
-from gpt.fields import set_value
+from gpt.fields import OFF, set_value
 from gpt.plugins import Plugin
 from gpt.registry import unknown
 from gpt.yaml_file import FieldError, Strict, parse
@@ -32,10 +32,6 @@ class Registered:
     """Marks a field whose values name classes: the package's, which are its literals, or a plug-in's."""
 
 
-def _off_is_none(value: Any) -> Any:
-    return None if value == "off" else value
-
-
 class DataConfig(Strict):
     source: Annotated[Literal["tiny_shakespeare", "asv_bible"] | str, Registered()] = "tiny_shakespeare"
     """a text that has a name, or the path of a UTF-8 text file, relative to the file that names it"""
@@ -45,13 +41,13 @@ class DataConfig(Strict):
     """share of the held-out windows, at the end, that verdicts read and no choice does (test text); the rest is
     validation text; 0: no test text
     """
-    val_source: Annotated[str | None, BeforeValidator(_off_is_none)] = None
+    val_source: Annotated[str | None, OFF] = None
     """path of a text file of its own for validation, with `test_source`; `off`: the source's held-out part"""
-    test_source: Annotated[str | None, BeforeValidator(_off_is_none)] = None
+    test_source: Annotated[str | None, OFF] = None
     """path of a text file of its own for the test, with `val_source`"""
     tokenizer: Annotated[Literal["characters"] | str, Registered()] = "characters"
     """what of the text becomes one token"""
-    order_seed: Annotated[Seed | None, BeforeValidator(_off_is_none)] = None
+    order_seed: Annotated[Seed | None, OFF] = None
     """seed behind the order of the batches, so that `seed` stands for all else that is random; `off`: the run's seed"""
 
     @property
@@ -150,7 +146,7 @@ class OptimConfig(Strict):
     """guard against division by zero"""
     weight_decay: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.1
     """decoupled decay of matrices and embeddings; biases and norms have none"""
-    clip: Annotated[Rate | None, BeforeValidator(_off_is_none)] = 1.0
+    clip: Annotated[Rate | None, OFF] = 1.0
     """largest global gradient norm; larger gradients are scaled down to it; `off` for no clipping"""
     options: Options = Field(default_factory=dict)
     """fields that a plug-in's optimizer or schedule reads"""
@@ -161,7 +157,7 @@ class TrainConfig(Strict):
     """optimizer steps"""
     batch_size: Positive
     """sequences in each step, over all ranks and micro-batches"""
-    micro_batch_size: Annotated[Positive | None, BeforeValidator(_off_is_none)] = None
+    micro_batch_size: Annotated[Positive | None, OFF] = None
     """sequences in one forward and backward pass; gradients are added up to the batch; `off`: a rank's whole share"""
     reduction: Literal["fast", "rank_invariant"] = "fast"
     """`rank_invariant` adds the micro-batches' gradients in the order of their numbers: the same bits on any ranks"""

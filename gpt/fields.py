@@ -5,7 +5,7 @@ import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Literal, Union, get_args, get_origin
 
-from pydantic import BaseModel
+from pydantic import BaseModel, BeforeValidator
 from pydantic.fields import FieldInfo
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
@@ -13,6 +13,8 @@ from ruamel.yaml.error import YAMLError
 from gpt.errors import InputError
 
 KeyPath = tuple[str | int, ...]
+OFF = BeforeValidator(lambda value: None if value == "off" else value)
+"""of a field that may be `off`, which is its value None"""
 
 
 def dotted(path: KeyPath) -> str:
@@ -111,6 +113,11 @@ def field_of(cls: type[BaseModel], key: str) -> FieldInfo:
     """The field of a dotted name, or the mapping that the name is in."""
     fields = dict(_fields(cls))
     return fields[key] if key in fields else fields[key.rpartition(".")[0]]
+
+
+def may_be_off(cls: type[BaseModel], key: str) -> bool:
+    """Whether a dotted name is that of a field with the value `off`."""
+    return key in keys_of(cls) and OFF in field_of(cls, key).metadata
 
 
 def _is_text(cls: type[BaseModel], key: str) -> bool:

@@ -22,6 +22,8 @@ def read_run_file(path: Path, overrides: Sequence[str] = ()) -> RunConfig:
     """
     given = read_overrides(RunConfig, overrides)
     document = read_yaml(path)
+    if "variants" in document.data:
+        raise InputError(f"{path}: is a study, must be a run file; `gpt study run {path}` trains it")
     if "plugins" in document.data:
         document.data["plugins"] = _load_plugins(document)
     words = {key: word for key, (word, _) in given.items()}

@@ -17,7 +17,7 @@ from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.nodes import MappingNode, Node, SequenceNode
 
 from gpt.errors import RENAMED, InputError
-from gpt.fields import KeyPath, did_you_mean, dotted, set_value
+from gpt.fields import KeyPath, did_you_mean, dotted, may_be_off, set_value
 from gpt.read_file import read_text
 
 RULES = {
@@ -193,7 +193,8 @@ def _explain(cls: type[BaseModel], known: KeyPath, location: KeyPath, error: Any
         return f"{name}: {error['input']} was renamed; write {RENAMED[error['input']]} instead"
     limits = {key: _plain(value) for key, value in error.get("ctx", {}).items()}
     rule = RULES.get(error["type"], "valid: " + error["msg"][0].lower() + error["msg"][1:]).format(**limits)
-    return f"{name}: got {json.dumps(error['input'], default=str)}, must be {rule}"
+    off = " or off" if may_be_off(cls, name) else ""
+    return f"{name}: got {json.dumps(error['input'], default=str)}, must be {rule}{off}"
 
 
 def _plain(limit: Any) -> Any:

@@ -11,6 +11,7 @@ from gpt.errors import InputError
 from gpt.fields import flatten, keys_of
 from gpt.fingerprint import WITHOUT_EFFECT, as_recorded, fingerprint
 from gpt.run_file import read_run_file
+from gpt.study.study_file import load_study
 from gpt.yaml_file import parse
 
 
@@ -85,7 +86,8 @@ def test_a_duplicate_key_is_refused_with_its_line(tiny_file: Path) -> None:
         ("steps: 40", "steps: 0", "train.steps: got 0, must be at least 1"),
         ("lr: 2e-2", "lr: .nan", "optim.lr:"),
         ("lr: 2e-2", "lr: -1", "optim.lr: got -1, must be above 0"),
-        ("clip: 1.0", "clip: 0", "optim.clip: got 0, must be above 0"),
+        ("clip: 1.0", "clip: 0", "optim.clip: got 0, must be above 0 or off"),
+        ("clip: 1.0", "clip: none", 'optim.clip: got "none", must be a number or off'),
         (
             "position: rope",
             "position: rop",
@@ -129,6 +131,13 @@ def test_a_file_that_is_no_configuration_is_refused(tmp_path: Path, content: byt
     path = tmp_path / "x.yaml"
     path.write_bytes(content)
     assert expected in refused(path)
+
+
+def test_a_study_is_no_run_file_and_a_run_file_no_study(tiny_study: Path, tiny_file: Path) -> None:
+    with pytest.raises(InputError, match=r"study\.yaml: is a study, must be a run file; `gpt study run \S+` trains it"):
+        read_run_file(tiny_study)
+    with pytest.raises(InputError, match=r"tiny\.yaml: is a run file, must be a study; `gpt train \S+` trains it"):
+        load_study(tiny_file)
 
 
 def test_a_missing_file_and_a_folder_are_refused(tmp_path: Path) -> None:

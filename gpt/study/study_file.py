@@ -75,6 +75,8 @@ def load_study(path: Path, seeds: int | None = None) -> Study:
         InputError: names the file, line and key of what is wrong (see `read_yaml`, `parse`, `check_controlled`).
     """
     document = read_yaml(path)
+    if "model" in document.data:
+        raise InputError(f"{path}: is a run file, must be a study; `gpt train {path}` trains it")
     file = parse(StudyFile, document.data, document)
     base = read_run_file(path.parent / file.base)
     _check_key(file.factor, ("factor",), document)
