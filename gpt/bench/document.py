@@ -7,10 +7,11 @@ from typing import Any
 from gpt.bench.ceiling import Ceiling
 from gpt.bench.losses import LossComparison
 from gpt.bench.parts import Part
+from gpt.bench.ranks import RankCost
 from gpt.bench.spread import Spread
 from gpt.bench.start_up import StartUp
 
-VERSION = 1
+VERSION = 2
 """of the document's fields"""
 
 
@@ -66,6 +67,7 @@ class Bench:
     """what could not be measured, and why"""
     parts: list[Part]
     start_up: StartUp
+    ranks: list[RankCost]
     against: Against | None
 
     @property
@@ -99,6 +101,9 @@ class Bench:
             f"a whole run of {steps:,} steps: about {self.whole_run:,.0f} s, of which steps "
             f"{steps * self.steps[0].seconds.median / self.whole_run:.0%}",
         ]  # fmt: skip
+        if self.ranks:
+            lines += ["", *_table(["ranks that share a run", "ms a step", "quartiles", "tokens/s", "side by side",
+                                   "speed-up"], map(_rank_cells, self.ranks))]  # fmt: skip
         if self.against:
             lines += [
                 f"nanoGPT's own loop{', compiled' if self.against.compiled else ''}: "
@@ -119,6 +124,11 @@ def _cells(cost: StepCost) -> list[str]:
         _times(cost.over_nanogpt),
         "-" if cost.peak_memory is None else _mebibytes(cost.peak_memory),
     ]
+
+
+def _rank_cells(cost: RankCost) -> list[str]:
+    seconds, tokens = _milliseconds(cost.seconds), (cost.tokens_per_second, cost.side_by_side)
+    return [str(cost.ranks), *seconds, *(f"{count:,.0f}" for count in tokens), _times(cost.speed_up)]
 
 
 def _milliseconds(spread: Spread) -> list[str]:

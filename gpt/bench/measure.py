@@ -14,11 +14,13 @@ from gpt.bench.document import VERSION, Against, Bench, StepCost
 from gpt.bench.losses import FEWEST_STEPS, LossComparison, compare_losses
 from gpt.bench.nanogpt import NanoGPT
 from gpt.bench.parts import measure_parts
+from gpt.bench.ranks import measure_ranks
 from gpt.bench.spread import FULL, QUICK, Effort, Spread, alternate
 from gpt.bench.start_up import measure_start_up
 from gpt.bench.steps import TrainingSteps
 from gpt.config import RunConfig, with_values
 from gpt.data.dataset import Dataset
+from gpt.errors import InputError
 from gpt.runner.workspace import Workspace
 from gpt.train.engines.deterministic import set_deterministic
 
@@ -38,6 +40,8 @@ class Wanted:
     """numbers of seeds, rising"""
     modes: Sequence[str]
     """ways of computing a step, values of `train.step`; the first is that of what a run does besides steps"""
+    ranks: Sequence[int]
+    """numbers of ranks that share a batch, rising"""
     against: Path | None
     """nanoGPT's checkout"""
     quick: bool
@@ -65,6 +69,15 @@ def measure(config: RunConfig, data: Dataset, workspace: Workspace, wanted: Want
     start_up = measure_start_up(
         wanted.run, wanted.overrides, device.type, torch.get_num_threads(), 1 if wanted.quick else START_UPS
     )
+    ranks = []
+    for count in wanted.ranks:
+        _say(f"{count} ranks")
+        try:
+            ranks.append(
+                measure_ranks(wanted.run, wanted.overrides, device.type, torch.get_num_threads(), count, wanted.quick)
+            )
+        except InputError as error:
+            left_out.append(f"{count} ranks: {error}")
     against = None
     if rival and losses and seconds:
         per_second = steps.tokens / seconds.median
@@ -81,6 +94,7 @@ def measure(config: RunConfig, data: Dataset, workspace: Workspace, wanted: Want
         left_out=left_out,
         parts=parts,
         start_up=start_up,
+        ranks=ranks,
         against=against,
     )
 

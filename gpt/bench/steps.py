@@ -10,7 +10,7 @@ from gpt.runner.workspace import Workspace
 from gpt.train.engines.deterministic import set_deterministic
 from gpt.train.engines.engine import StepOut
 from gpt.train.engines.kinds import engine_kinds
-from gpt.train.engines.ranks import SINGLE
+from gpt.train.engines.ranks import SINGLE, Ranks
 from gpt.train.optim.schedule import learning_rate
 from gpt.train.planned import Batches
 
@@ -23,10 +23,12 @@ SHORTEST_SAMPLE = 0.05
 class TrainingSteps:
     """An arm of `gpt.bench.spread.alternate`: each call trains on, and gives the seconds of one step."""
 
-    def __init__(self, config: RunConfig, data: Dataset, workspace: Workspace, seeds: Sequence[int]):
+    def __init__(
+        self, config: RunConfig, data: Dataset, workspace: Workspace, seeds: Sequence[int], ranks: Ranks = SINGLE
+    ):
         self.config, self.data, self.seeds = config, data, list(seeds)
         build = engine_kinds()[workspace.engine].build
-        self.engine = build(config, data.tokenizer.vocabulary_size, seeds, workspace.device, SINGLE)
+        self.engine = build(config, data.tokenizer.vocabulary_size, seeds, workspace.device, ranks)
         order = [config.data.order_of(seed) for seed in seeds]
         self.batches = Batches(data.train, order, self.engine.samples, config.model.context, self.engine.device)
         self.step = 0

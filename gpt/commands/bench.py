@@ -13,6 +13,8 @@ from gpt.runner.launch.exit_codes import DONE, WRONG
 
 SEEDS = {"cpu": 4, "cuda": 256}
 """most seeds trained together, by type of device; a GPU's memory may hold fewer"""
+MOST_RANKS = 4
+"""that share a batch on a CPU, where no other number is asked for"""
 MODES = {"cpu": "eager", "cuda": "eager,compiled,graph"}
 """ways of computing a step; on a CPU kernels take a minute to compile, and gain little"""
 
@@ -44,8 +46,14 @@ def run(options: argparse.Namespace) -> int:
         raise InputError(f"--modes: got {options.modes}, must be some of eager,compiled,graph, each once")
     for mode in modes:
         check_step(with_values(config, {"train.step": mode}, "--modes"), device, ranks=1)
-    together = [2**power for power in range(most.bit_length())]
-    wanted = Wanted(options.run, options.overrides, together, modes, options.against, options.quick)
+    here = torch.cuda.device_count() if device.type == "cuda" else min(MOST_RANKS, len(os.sched_getaffinity(0)))
+    ranks = here if options.ranks is None else options.ranks
+    if ranks < 1 or (device.type == "cuda" and ranks > here):
+        raise InputError(
+            f"--ranks: got {ranks}, must be at least 1" + (f" and at most {here} GPUs" if ranks > 1 else "")
+        )
+    together, shared = ([2**power for power in range(count.bit_length())] for count in (most, ranks))
+    wanted = Wanted(options.run, options.overrides, together, modes, shared[1:], options.against, options.quick)
     bench = measure(config, data, Workspace(Path(), corpora, device), wanted)
     answer(bench, options.json)
     return WRONG if bench.against and not bench.against.losses.agree else DONE

@@ -133,6 +133,8 @@ COMMANDS = (
         argument("--seeds", "most seeds trained together, by powers of two (default: 4 on a CPU, 256 on a GPU)",
             type=whole, metavar="N"),
         argument("--threads", "CPU threads (default: 1)", type=whole, default=1),
+        argument("--ranks", "most ranks that share a batch, by powers of two; 1 for none (default: 2 to 4, as many as "
+            "there are cores, on a GPU as many as there are)", type=whole, metavar="N"),
         argument("--modes", "ways of computing a step: eager, compiled, graph (default: eager on a CPU, all on a GPU)",
             metavar="MODE[,MODE]"),
         argument("--quick", "a few samples of each: to see that it works, not how fast it is", action="store_true"),

@@ -29,7 +29,7 @@ def run(tmp_path: Path, excerpt: Path) -> Path:
 
 
 def gpt(*words: str | Path) -> tuple[int, str]:
-    return command(*words, "--quick", home=Path.cwd())
+    return command(*words, "--quick", *([] if "--ranks" in words else ["--ranks", "1"]), home=Path.cwd())
 
 
 def bench(*words: str | Path) -> dict[str, Any]:
@@ -97,9 +97,24 @@ def test_a_person_is_told_in_a_table(run: Path) -> None:
     assert "a whole run of 12 steps" in said
 
 
+def test_ranks_that_share_a_run_are_timed_in_turns_with_ranks_side_by_side(run: Path) -> None:
+    found = bench(run, "--seeds", "1", "--ranks", "3")
+    (cost,) = found["ranks"]
+    assert cost["ranks"] == 2, "powers of two, and one alone is the first line"
+    assert len(cost["speed_up"]["samples"]) == len(cost["seconds"]["samples"]) == 2
+    tokens = 4 * 8
+    assert cost["tokens_per_second"] == pytest.approx(tokens / cost["seconds"]["median"])
+    alone = [a * b for a, b in zip(cost["speed_up"]["samples"], cost["seconds"]["samples"], strict=True)]
+    assert cost["side_by_side"] == pytest.approx(2 * tokens / np.median(alone))
+    code, said = gpt("bench", run, "--device", "cpu", "--seeds", "1", "--ranks", "2", "--train.batch_size=3")
+    assert code == 0
+    assert "left out: 2 ranks: train.batch_size: got 3, must be a multiple of 2 ranks" in said
+
+
 @pytest.mark.parametrize(
     ("words", "complaint"),
     [
+        (["--ranks", "0"], "--ranks: got 0, must be at least 1"),
         (["--seeds", "0"], "--seeds: got 0, must be at least 1"),
         (["--modes", "fast"], "--modes: got fast, must be some of eager,compiled,graph"),
         (["--modes", "eager,eager"], "each once"),
