@@ -182,7 +182,7 @@ def test_a_difference_that_is_not_shown_is_neither_better_nor_worse(tmp_path):
     findings = of_differences(tmp_path, [1e-6, 1.1e-6, 1.2e-6, 1e-6, 1.1e-6, 1.3e-6, 1e-6])
     assert only_contrast(findings).verdict == "different but smaller than matters"
     assert only_sentence(findings).startswith(
-        "With `off` the lowest validation loss is the same to 4 decimals than with `1.0`"
+        "With `off` the lowest validation loss is the same to 4 decimals as with `1.0`"
     )
 
 

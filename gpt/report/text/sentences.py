@@ -36,6 +36,7 @@ def _by_difference(contrast: ContrastFindings, metric: MetricFindings) -> str:
     size = _change(paired.mean_difference, places, metric.unit)
     better = _better(metric, paired.mean_difference, places) if contrast.verdict.startswith("different") else ""
     change = f"with `{contrast.b}` the {metric.title} is {size}{better}"
+    than = "as with" if _same(paired.mean_difference, places) else "than with"
     tests = f"({_evidence(contrast, places)})"
     runs = _failed(contrast, metric) or f"none of the {2 * paired.n} runs failed"
     small = (
@@ -44,9 +45,9 @@ def _by_difference(contrast: ContrastFindings, metric: MetricFindings) -> str:
     )
     if contrast.verdict == "different":
         against = _against_smallest(paired, contrast.smallest_effect)
-        return f"{_upper(change)} than with `{contrast.a}` {tests}; {against}; {runs}."
+        return f"{_upper(change)} {than} `{contrast.a}` {tests}; {against}; {runs}."
     if contrast.verdict == "different but smaller than matters":
-        return f"{_upper(change)} than with `{contrast.a}` {tests}, but that is {small}; {runs}."
+        return f"{_upper(change)} {than} `{contrast.a}` {tests}, but that is {small}; {runs}."
     if contrast.verdict == "equivalent":
         same = f"`{contrast.b}` and `{contrast.a}` are equivalent for practical purposes"
         return f"{same}: {change} {tests}, {small}; {runs}."
@@ -99,9 +100,14 @@ def _by_rank(contrast: ContrastFindings, metric: MetricFindings) -> str:
     return f"{led}; {failed}; {survivors}{_too_few(contrast) if contrast.verdict == 'inconclusive' else ''}."
 
 
+def _same(difference: float, places: int) -> bool:
+    """Whether nothing of a difference is left at these decimals."""
+    return float(fixed(difference, places)) == 0
+
+
 def _change(difference: float, places: int, unit: str) -> str:
     """`0.0123 nats per character lower`."""
-    if float(fixed(difference, places)) == 0:
+    if _same(difference, places):
         return f"the same to {count(places, 'decimal')}"
     return f"{fixed(abs(difference), places)} {unit} {_direction(difference)}"
 
@@ -112,7 +118,7 @@ def _direction(difference: float) -> str:
 
 def _better(metric: MetricFindings, difference: float, places: int) -> str:
     """Which of the two is better; nothing of a difference that is not shown."""
-    if metric.lower_is_better is None or float(fixed(difference, places)) == 0:
+    if metric.lower_is_better is None or _same(difference, places):
         return ""
     return " (better)" if (difference < 0) == metric.lower_is_better else " (worse)"
 
