@@ -16,7 +16,7 @@ from gpt.runner.checks.gradient_parity import GradientParity, Line, check_parity
 from gpt.runner.checks.gradient_parity_rank import answer
 from gpt.runner.checks.parity_cases import BOUND, REFERENCE, SPLIT, UNCLIPPED, Case, cases
 from gpt.runner.checks.parity_page import page
-from gpt.train.engines import ddp, engine, replicated
+from gpt.train.engines import ddp, eager, engine
 from gpt.train.engines.kinds import DEFAULT, engine_kinds
 from gpt.train.engines.ranks import SINGLE
 from gpt.train.engines.single_process import SingleProcessEngine
@@ -105,10 +105,8 @@ def test_a_clip_limit_that_an_engine_fills_in_breaks_the_parity(references: dict
 def test_one_clip_limit_for_two_seeds_together_breaks_the_parity(
     references: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    per_seed = replicated.clip_scale
-    monkeypatch.setattr(
-        replicated, "clip_scale", lambda norm_S, limit: per_seed(norm_S.norm().expand_as(norm_S), limit)
-    )
+    per_seed = eager.clip_scale
+    monkeypatch.setattr(eager, "clip_scale", lambda norm_S, limit: per_seed(norm_S.norm().expand_as(norm_S), limit))
     assert not compare(BY_NAME["2 seeds together"], references | computed_here("2 seeds together")).holds
 
 
