@@ -19,18 +19,12 @@ from numpy.typing import NDArray
 
 from gpt.analysis.findings import Findings
 from gpt.analysis.statistics.contrasts import ALPHA
-from gpt.analysis.statistics.paired import (
-    PairedContrast,
-    equivalence_p,
-    fewest_pairs,
-    holm,
-    mean_interval,
-    paired_contrast,
-    sign_flip_p,
-    verdict,
-)
+from gpt.analysis.statistics.means import mean_interval
+from gpt.analysis.statistics.paired import PairedContrast, equivalence_p, paired_contrast
 from gpt.analysis.statistics.sequential import sequential_p
+from gpt.analysis.statistics.sign_flips import fewest_pairs, sign_flip_p
 from gpt.analysis.statistics.simultaneous import sign_flip_interval
+from gpt.analysis.statistics.verdict import holm, verdict
 from gpt.records.manifest import files_below, write_manifest
 
 Floats = NDArray[np.float64]

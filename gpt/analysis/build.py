@@ -31,8 +31,9 @@ from gpt.analysis.run_reader import RunReader
 from gpt.analysis.secondary import OF_CONTEXT, OF_ROWS, secondary_entries
 from gpt.analysis.seed_variance import decompose
 from gpt.analysis.statistics.contrasts import CorrectedContrast
+from gpt.analysis.statistics.means import mean_interval
 from gpt.analysis.statistics.noise_floor import noise_floor
-from gpt.analysis.statistics.paired import mean_interval, paired_contrast
+from gpt.analysis.statistics.paired import paired_contrast
 from gpt.analysis.statistics.planning import planning
 from gpt.analysis.summaries import summaries
 from gpt.analysis.treatment import treatment

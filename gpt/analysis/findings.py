@@ -16,12 +16,14 @@ from gpt.analysis.measured import Measured
 from gpt.analysis.outcomes import Outcome
 from gpt.analysis.statistics.contrasts import Basis, Equivalence
 from gpt.analysis.statistics.failures import FailureContrast, RankContrast
+from gpt.analysis.statistics.means import Interval, MeanInterval
 from gpt.analysis.statistics.noise_floor import NoiseFloor
 from gpt.analysis.statistics.over_text import TextInterval
-from gpt.analysis.statistics.paired import Interval, MeanInterval, PairedContrast, Verdict
+from gpt.analysis.statistics.paired import PairedContrast
 from gpt.analysis.statistics.planning import Planning
 from gpt.analysis.statistics.skewness import Skewness
 from gpt.analysis.statistics.variance import Components, Shared
+from gpt.analysis.statistics.verdict import Verdict
 from gpt.analysis.tuning_findings import MeanDifference, RateSensitivity, TuneFindings, TuningFindings
 from gpt.errors import InputError
 from gpt.records.catalogue import Array, Entry

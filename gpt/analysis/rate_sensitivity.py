@@ -7,7 +7,8 @@ import numpy as np
 
 from gpt.analysis.collect import Results, SettingResults
 from gpt.analysis.run_reader import RunReader
-from gpt.analysis.statistics.paired import mean_interval, paired_contrast
+from gpt.analysis.statistics.means import mean_interval
+from gpt.analysis.statistics.paired import paired_contrast
 from gpt.analysis.tuning_findings import RateDifference, RateSensitivity, RateVariant
 from gpt.records.schema import NONFINITE, TEST_LOSS, VAL_LOSS
 

@@ -7,7 +7,8 @@ from gpt.analysis.collect import Group, Results, SettingResults
 from gpt.analysis.control import control
 from gpt.analysis.rate_sensitivity import RATE, sensitivity_over
 from gpt.analysis.run_reader import RunReader
-from gpt.analysis.statistics.paired import mean_interval, paired_contrast
+from gpt.analysis.statistics.means import mean_interval
+from gpt.analysis.statistics.paired import paired_contrast
 from gpt.analysis.trials import CHOSEN_BY, selection_loss
 from gpt.analysis.tuning_findings import MeanDifference, PointFindings, RateSensitivity, TunedFindings, TuningFindings
 from gpt.study.tuning import Tuning

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from gpt.analysis.measured import Measured
-from gpt.analysis.statistics.paired import MeanInterval
+from gpt.analysis.statistics.means import MeanInterval
 from gpt.records.run_folder import State
 from gpt.study.spec import Scalar
 

@@ -13,18 +13,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from gpt.analysis.statistics.paired import (
-    DRAWS,
-    PairedContrast,
-    detectable_d_z,
-    holm,
-    mean_interval,
-    paired_contrast,
-    power,
-    sign_flip_p,
-    smallest_p,
-    verdict,
-)
+from gpt.analysis.statistics.means import mean_interval
+from gpt.analysis.statistics.paired import PairedContrast, paired_contrast
+from gpt.analysis.statistics.power import detectable_d_z, power
+from gpt.analysis.statistics.sign_flips import DRAWS, sign_flip_p, smallest_p
+from gpt.analysis.statistics.verdict import holm, verdict
 from gpt.errors import InputError
 
 NAN = math.nan

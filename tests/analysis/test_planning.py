@@ -10,8 +10,9 @@ from synthetic import Outcome
 
 from gpt.analysis.collect import collect
 from gpt.analysis.pilot import study_power
-from gpt.analysis.statistics.paired import fewest_pairs, paired_contrast
+from gpt.analysis.statistics.paired import paired_contrast
 from gpt.analysis.statistics.planning import planning
+from gpt.analysis.statistics.sign_flips import fewest_pairs
 from gpt.analysis.statistics.variance import detectable_sd, seed_power, square_design
 from gpt.errors import InputError
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import simulation
 
-from gpt.analysis.statistics.paired import verdict
+from gpt.analysis.statistics.verdict import verdict
 
 ROWS = json.loads(simulation.PLACE.read_text(encoding="utf-8")) if simulation.PLACE.exists() else []
 SYMMETRIC = ("normal", "t with 3 degrees of freedom")

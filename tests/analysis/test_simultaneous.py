@@ -8,8 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gpt.analysis.statistics.paired import Interval, holm, sign_flip_p, smallest_p
+from gpt.analysis.statistics.means import Interval
+from gpt.analysis.statistics.sign_flips import sign_flip_p, smallest_p
 from gpt.analysis.statistics.simultaneous import sign_flip_interval
+from gpt.analysis.statistics.verdict import holm
 from gpt.errors import InputError
 
 unhurried = settings(deadline=None, max_examples=100)  # a busy machine is no failure

@@ -8,7 +8,7 @@ import pytest
 from scipy import stats
 
 from gpt.analysis.statistics import variance
-from gpt.analysis.statistics.paired import power
+from gpt.analysis.statistics.power import power
 from gpt.analysis.statistics.variance import (
     component_sds,
     detectable_sd,

@@ -11,8 +11,8 @@ from synthetic import Outcome
 from gpt.analysis.build import build_findings
 from gpt.analysis.collect import collect
 from gpt.analysis.findings import Findings
-from gpt.analysis.statistics.paired import holm
 from gpt.analysis.statistics.sequential import bounds, sequential_p
+from gpt.analysis.statistics.verdict import holm
 from gpt.analysis.verdicts import needed, settled
 from gpt.records.files import write_json
 from gpt.report.pages.provenance import rerun_files

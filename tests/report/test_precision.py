@@ -10,7 +10,7 @@ from synthetic import Outcome
 
 from gpt.analysis.build import build_findings
 from gpt.analysis.collect import collect
-from gpt.analysis.statistics.paired import power
+from gpt.analysis.statistics.power import power
 from gpt.analysis.verdicts import needed
 from gpt.report.figures.catalogue import View
 from gpt.report.figures.power import PAIRS, power_curves

@@ -6,19 +6,13 @@ from dataclasses import dataclass
 from typing import Literal
 
 from gpt.analysis.statistics.failures import FailureContrast, RankContrast, failure_contrast, rank_contrast
-from gpt.analysis.statistics.paired import (
-    Interval,
-    PairedContrast,
-    Verdict,
-    fewest_pairs,
-    holm,
-    mean_interval,
-    paired_contrast,
-    verdict,
-)
+from gpt.analysis.statistics.means import Interval, mean_interval
+from gpt.analysis.statistics.paired import PairedContrast, paired_contrast
 from gpt.analysis.statistics.sequential import bounds, sequential_p
+from gpt.analysis.statistics.sign_flips import fewest_pairs
 from gpt.analysis.statistics.simultaneous import sign_flip_interval
 from gpt.analysis.statistics.skewness import Skewness, skewness
+from gpt.analysis.statistics.verdict import Verdict, holm, verdict
 from gpt.records.metric import Metric
 
 ALPHA = 0.05

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from gpt.analysis.statistics.paired import Interval, check_paired, check_share, value_array
+from gpt.analysis.statistics.means import Interval, check_paired, check_share, value_array
 from gpt.errors import InputError
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
-from gpt.analysis.statistics.paired import check_share, value_array
+from gpt.analysis.statistics.means import check_share, value_array
 from gpt.analysis.statistics.variance import sd_factors
 
 

@@ -1,4 +1,4 @@
-"""Statistics of paired seeds: intervals, exact tests, equivalence, power.
+"""Paired seeds: the difference of two variants with interval, tests and effect size.
 
 The same seed in two variants is a pair, and everything here works on the per-seed values of one metric, in seed order.
 Differences are b - a. A value that is not finite cannot be averaged: its pair is counted in `left_out`, so a result
@@ -7,49 +7,24 @@ counts every run.
 """
 
 import math
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cache
-from typing import Literal
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
+from gpt.analysis.statistics.means import (
+    Floats,
+    Interval,
+    check_paired,
+    moments,
+    rounding_of,
+    t_margin,
+    tail_probability,
+    value_array,
+)
+from gpt.analysis.statistics.power import detectable_d_z
+from gpt.analysis.statistics.sign_flips import EXACT_PAIRS, sign_flip_p, smallest_p
 from gpt.errors import InputError
-
-Floats = NDArray[np.float64]
-Verdict = Literal["different", "equivalent", "different but smaller than matters", "inconclusive"]
-
-EXACT_PAIRS = 20
-"""largest number of pairs whose sign flips are all enumerated"""
-DRAWS = 99_999
-"""random sign flips where there are more pairs than that"""
-
-
-@dataclass(frozen=True)
-class Interval:
-    low: float
-    """lower end, in the unit of what it encloses"""
-    high: float
-    """upper end, same unit"""
-
-
-@dataclass(frozen=True)
-class MeanInterval:
-    """A mean and its t interval; NaN where `n` is too small to tell."""
-
-    mean: float
-    """metric units"""
-    sd: float
-    """standard deviation over seeds (n - 1 in the denominator), metric units"""
-    low: float
-    """lower end of the interval of the mean, metric units"""
-    high: float
-    """upper end, metric units"""
-    n: int
-    """finite values"""
-    left_out: int
-    """values that are not finite, which the mean says nothing about"""
 
 
 @dataclass(frozen=True)
@@ -96,20 +71,6 @@ class PairedContrast:
     """b - a of every pair, left-out ones as NaN, in seed order, metric units"""
 
 
-def mean_interval(values: ArrayLike, confidence: float = 0.95) -> MeanInterval:
-    """Mean of one value per seed, with its t interval.
-
-    Raises:
-        InputError: `values` are not a flat list of numbers, or `confidence` is not between 0 and 1.
-    """
-    tail = _tail(confidence)
-    everything = value_array(values, "values")
-    finite = everything[np.isfinite(everything)]
-    mean, sd = _moments(finite, rounding_of(finite))
-    margin = _margin(sd, len(finite), tail)
-    return MeanInterval(mean, sd, mean - margin, mean + margin, len(finite), len(everything) - len(finite))
-
-
 def paired_contrast(
     a: ArrayLike, b: ArrayLike, smallest_effect: float | None, confidence: float = 0.95
 ) -> PairedContrast:
@@ -131,7 +92,7 @@ def paired_contrast(
     Sources: exact sign flips, Fisher, The Design of Experiments (1935), section 21; d_z, Lakens (2013), Frontiers in
         Psychology 4:863, equation 6; two one-sided tests, Schuirmann (1987), J. Pharmacokinetics 15:657.
     """
-    tail = _tail(confidence)
+    tail = tail_probability(confidence)
     _check_effect(smallest_effect)
     all_a, all_b = value_array(a, "a"), value_array(b, "b")
     check_paired(len(all_a), len(all_b))
@@ -142,8 +103,8 @@ def paired_contrast(
     differences[finite] = kept
     n = len(kept)
     rounding = rounding_of(np.concatenate([finite_a, finite_b]))
-    mean, sd = _moments(kept, rounding)
-    margin = _margin(sd, n, tail)
+    mean, sd = moments(kept, rounding)
+    margin = t_margin(sd, n, tail)
     d_z = mean / sd if sd > 0 else math.nan
     d_z_interval = _d_z_interval(d_z, n, tail)
     detectable = detectable_d_z(n)
@@ -170,237 +131,9 @@ def paired_contrast(
     )
 
 
-def sign_flip_p(differences: ArrayLike, rounding: float = 0.0) -> float:
-    """Two-sided p of the mean difference if the sign of every difference were a fair coin; NaN without differences.
-
-    Up to EXACT_PAIRS differences every flip is enumerated; beyond, DRAWS flips are drawn, always the same ones, and
-    p = (as extreme + 1) / (DRAWS + 1), which keeps the test valid (Phipson and Smyth 2010, section 3).
-
-    Args:
-        differences: finite numbers.
-        rounding: error that each difference may carry; sums that tie within it are ties.
-
-    Raises:
-        InputError: `differences` are not a flat list of numbers.
-    """
-    values = value_array(differences, "differences")
-    n = len(values)
-    if n == 0:
-        return math.nan
-    limit = abs(values.sum()) - 1e-12 * np.abs(values).sum() - n * rounding
-    if n > EXACT_PAIRS:
-        sums = np.zeros(DRAWS)
-        for value, heads in zip(values, drawn_heads(n), strict=True):
-            sums += np.where(heads, value, -value)
-        return (int(np.sum(np.abs(sums) >= limit)) + 1) / (DRAWS + 1)
-    sums = values[:1]  # the first sign stays: flipping all signs changes no absolute sum
-    for value in values[1:]:
-        sums = np.concatenate([sums + value, sums - value])
-    return float(np.mean(np.abs(sums) >= limit))
-
-
-def drawn_heads(n: int) -> Iterator[NDArray[np.bool_]]:
-    """For each of n differences, in which of the DRAWS flips it keeps its sign; always the same ones."""
-    bits = np.random.Philox(key=0)
-    for _ in range(n):
-        yield np.unpackbits(bits.random_raw(DRAWS // 64 + 1).view(np.uint8))[:DRAWS].astype(bool)
-
-
-def smallest_p(n: int, ties: int = 0) -> float:
-    """The smallest p that `sign_flip_p` can reach with n differences: only no flip and all flipped are as extreme.
-
-    Args:
-        ties: how many of the differences are zero; their flips change nothing, so they count as if they were not there.
-
-    Raises:
-        InputError: n is negative.
-    """
-    _check_pairs(n)
-    enumerated = min(1.0, 2.0 ** (1 - n + ties))
-    return enumerated if n <= EXACT_PAIRS else max(enumerated, 1 / (DRAWS + 1))
-
-
-def fewest_pairs(alpha: float) -> int:
-    """With how many differences `sign_flip_p` can fall to `alpha`.
-
-    Raises:
-        InputError: not even its random flips could.
-    """
-    enough = next((n for n in range(1, EXACT_PAIRS + 2) if smallest_p(n) <= alpha), None)
-    if enough is None:
-        raise InputError(f"alpha: got {alpha:g}, must be at least {1 / (DRAWS + 1):g}, the least p of random flips")
-    return enough
-
-
-def holm(p_values: Sequence[float]) -> list[float]:
-    """P values adjusted by Holm's step-down procedure; NaN stays NaN and is not counted as a comparison.
-
-    Raises:
-        InputError: a p value is outside [0, 1].
-
-    Source: Holm (1979), Scandinavian Journal of Statistics 6:65.
-    """
-    for p in p_values:
-        if not (0 <= p <= 1 or math.isnan(p)):
-            raise InputError(f"p_values: got {p:g}, must be between 0 and 1")
-    adjusted = [math.nan] * len(p_values)
-    counted = sorted((p, i) for i, p in enumerate(p_values) if not math.isnan(p))
-    largest = 0.0
-    for rank, (p, i) in enumerate(counted):
-        largest = max(largest, min(1.0, (len(counted) - rank) * p))
-        adjusted[i] = largest
-    return adjusted
-
-
-def verdict(
-    contrast: PairedContrast, p_adjusted: float, p_equivalence: float, family: int = 1, alpha: float = 0.05
-) -> Verdict:
-    """What the contrast allows to say. Two questions are asked, each with its own test at level `alpha`:
-
-    - is the difference not zero? Yes if `p_adjusted` <= alpha.
-    - is it smaller than what matters? Yes if two one-sided t tests give `p_equivalence` <= alpha, no pair was left out,
-      for which the survivors cannot vouch, and there are as many pairs as the first question needs to be answered yes
-      in a family of that size: two seeds that happen to agree show nothing, and a study that can find no difference
-      must not be able to find equality.
-
-    yes, no: "different"; whether the difference matters is then for the interval to say. yes, yes: "different but
-    smaller than matters". no, yes: "equivalent". no, no: "inconclusive", which is never evidence of no difference. A
-    test that could not be made (NaN, or no smallest effect) answers no. With pairs left out, "different" holds among
-    survivors.
-
-    Args:
-        p_adjusted: the leading test's p after Holm's correction over the study's contrasts.
-        p_equivalence: that of the two one-sided tests against the smallest effect, corrected in the same way.
-        family: contrasts that were corrected for together.
-
-    Raises:
-        InputError: `alpha` is not between 0 and 1.
-    """
-    check_share("alpha", alpha)
-    different = p_adjusted <= alpha
-    small = p_equivalence <= alpha and contrast.left_out == 0 and contrast.n >= fewest_pairs(alpha / max(1, family))
-    if different:
-        return "different but smaller than matters" if small else "different"
-    return "equivalent" if small else "inconclusive"
-
-
-def power(n: int, effect: float, alpha: float = 0.05) -> float:
-    """Probability that a two-sided paired t test of n pairs rejects at `alpha` where the true d_z is `effect`.
-
-    Below two pairs there is no test, and the power is 0.
-
-    Raises:
-        InputError: n is negative, `effect` is not finite, or `alpha` is below 0.0001 or not below 1.
-    """
-    _check_pairs(n)
-    _check_alpha(alpha)
-    if not math.isfinite(effect):
-        raise InputError(f"effect: got {effect:g}, must be a finite d_z")
-    return _rejection_probability(n, effect, alpha) if n > 1 else 0.0
-
-
-@cache
-def detectable_d_z(n: int, power: float = 0.8, alpha: float = 0.05) -> float:
-    """The d_z that a two-sided paired t test of n pairs finds with probability `power`; NaN below two pairs.
-
-    Raises:
-        InputError: n is negative, `alpha` is below 0.0001, or `power` is not above `alpha` or exceeds 0.999.
-    """
-    from scipy import optimize
-
-    _check_pairs(n)
-    _check_alpha(alpha)
-    if not alpha < power <= 0.999:
-        raise InputError(f"power: got {power:g}, must be above alpha {alpha:g} and at most 0.999")
-    if n < 2:
-        return math.nan
-    top = 1.0
-    while _rejection_probability(n, top, alpha) < power:
-        top *= 2
-    return float(optimize.brentq(lambda effect: _rejection_probability(n, effect, alpha) - power, 0.0, top))
-
-
-def _rejection_probability(n: int, effect: float, alpha: float) -> float:
-    from scipy import stats
-
-    critical = stats.t.isf(alpha / 2, n - 1)
-    center = abs(effect) * math.sqrt(n)
-    # scipy's nct fails far out, where the tails are 0 and 1 to the last bit; its sf lasts longer than its cdf, so the
-    # lower tail is taken as the upper one of the mirror image
-    centers = np.array([min(center, 10 * critical + 40), max(-center, -40.0)])
-    return float(stats.nct.sf(critical, n - 1, centers).sum())
-
-
-def value_array(values: ArrayLike, name: str) -> Floats:
-    """`values` as a flat array of floats.
-
-    Raises:
-        InputError: they are not a flat list of numbers.
-    """
-    try:
-        array = np.asarray(values, dtype=np.float64)
-    except (TypeError, ValueError):
-        raise InputError(f"{name}: must be one number per seed, got {values!r}") from None
-    if array.ndim != 1:
-        raise InputError(f"{name}: must be one number per seed, got an array of shape {array.shape}")
-    return array
-
-
-def check_paired(seeds_a: int, seeds_b: int) -> None:
-    """Raise InputError unless both variants have equally many seeds."""
-    if seeds_a != seeds_b:
-        raise InputError(f"paired seeds: got {seeds_a} of a and {seeds_b} of b, must be the same seeds")
-
-
-def check_share(name: str, value: float) -> None:
-    """Raise InputError unless 0 < value < 1."""
-    if not 0 < value < 1:
-        raise InputError(f"{name}: got {value:g}, must be between 0 and 1")
-
-
-def _check_pairs(n: int) -> None:
-    if n < 0:
-        raise InputError(f"n: got {n}, must be a number of pairs")
-
-
-def _check_alpha(alpha: float) -> None:
-    if not 1e-4 <= alpha < 1:
-        raise InputError(f"alpha: got {alpha:g}, must be at least 0.0001 and below 1")
-
-
 def _check_effect(smallest_effect: float | None) -> None:
     if smallest_effect is not None and not 0 < smallest_effect < math.inf:
         raise InputError(f"smallest_effect: got {smallest_effect:g}, must be a positive number of metric units")
-
-
-def _tail(confidence: float) -> float:
-    """Probability on either side of an interval."""
-    check_share("confidence", confidence)
-    return (1 - confidence) / 2
-
-
-def rounding_of(values: Floats) -> float:
-    """Size of the rounding errors in a difference of two such values."""
-    return 4 * float(np.finfo(np.float64).eps * np.max(np.abs(values), initial=0.0))
-
-
-def _moments(values: Floats, rounding: float) -> tuple[float, float]:
-    """Mean and standard deviation; what is only rounding counts as zero, so that no test takes it for precision."""
-    if len(values) == 0:
-        return math.nan, math.nan
-    mean = float(np.mean(values))
-    if len(values) == 1:
-        return mean, math.nan
-    if np.ptp(values) <= rounding:
-        return (0.0 if abs(mean) <= rounding else mean), 0.0
-    return mean, float(np.std(values, ddof=1))
-
-
-def _margin(sd: float, n: int, tail: float) -> float:
-    """Half the width of the t interval of a mean."""
-    from scipy import stats
-
-    return float(stats.t.isf(tail, n - 1)) * sd / math.sqrt(n) if n > 1 else math.nan
 
 
 def _upper_tail(mean: float, sd: float, n: int) -> float:

@@ -18,7 +18,8 @@ import math
 import numpy as np
 from numpy.typing import ArrayLike
 
-from gpt.analysis.statistics.paired import DRAWS, EXACT_PAIRS, Floats, Interval, check_share, drawn_heads, value_array
+from gpt.analysis.statistics.means import Floats, Interval, check_share, value_array
+from gpt.analysis.statistics.sign_flips import DRAWS, EXACT_PAIRS, drawn_heads
 
 
 def sign_flip_interval(differences: ArrayLike, level: float, rounding: float = 0.0) -> Interval:

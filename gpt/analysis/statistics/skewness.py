@@ -17,7 +17,7 @@ from functools import cache
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from gpt.analysis.statistics.paired import value_array
+from gpt.analysis.statistics.means import value_array
 
 RARE = 0.05
 """differences are called skewed where so few normal samples of their number are as skewed"""

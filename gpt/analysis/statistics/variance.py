@@ -24,7 +24,9 @@ from typing import Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from gpt.analysis.statistics.paired import check_share, fewest_pairs, power, rounding_of
+from gpt.analysis.statistics.means import check_share, rounding_of
+from gpt.analysis.statistics.power import power
+from gpt.analysis.statistics.sign_flips import fewest_pairs
 from gpt.errors import InputError
 from gpt.study.spec import FEWEST_SEEDS
 

@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from gpt.analysis.statistics.paired import fewest_pairs, power
+from gpt.analysis.statistics.power import power
+from gpt.analysis.statistics.sign_flips import fewest_pairs
 from gpt.analysis.statistics.variance import Spread
 from gpt.records.formatting import count, listed
 from gpt.report.figures.catalogue import METRIC, Entry, View

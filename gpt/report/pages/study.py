@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from gpt.analysis.findings import Findings, MeanDifference, StudyFindings, VariantFindings
 from gpt.analysis.statistics.contrasts import ALPHA
-from gpt.analysis.statistics.paired import MeanInterval
+from gpt.analysis.statistics.means import MeanInterval
 from gpt.records.formatting import MISSING, count, fixed, percent, short, signed
 from gpt.report.pages.markup import fenced, held, plain, table
 from gpt.report.pages.noise_scale import noise_section

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 import torch
 
 from gpt.analysis.statistics.contrasts import ALPHA
-from gpt.analysis.statistics.paired import detectable_d_z, fewest_pairs, power, smallest_p
+from gpt.analysis.statistics.power import detectable_d_z, power
 from gpt.analysis.statistics.sequential import bounds
+from gpt.analysis.statistics.sign_flips import fewest_pairs, smallest_p
 from gpt.analysis.statistics.variance import detectable_sd, sd_factors, seed_power, square_design
 from gpt.config import RunConfig
 from gpt.data.batches import consecutive_windows, training_batch
