@@ -69,6 +69,21 @@ def test_the_pages_say_what_was_seen_on_a_gpu() -> None:
     assert seen["tests"]["passed"] == 4
 
 
+def test_the_page_says_what_a_step_on_a_cpu_took() -> None:
+    seen, speed = read_json(RESULTS / "performance" / "nanogpt_cpu.json"), prose("docs/performance.md")
+    step = seen["steps"][0]
+    for what, spread, factor, digits, unit in (
+        ("a step of nanoGPT's recipe", step["seconds"], 1e3, 1, " ms"),
+        ("nanoGPT's own, in turns with it", seen["against"]["seconds"], 1e3, 1, " ms"),
+        ("tokens a second over nanoGPT's", step["over_nanogpt"], 1, 2, ""),
+    ):
+        low, median, high = (f"{factor * spread[key]:.{digits}f}" for key in ("low", "median", "high"))
+        assert f"| {what} | {median} ({low} to {high}){unit} |" in speed
+    ceiling = f"{seen['ceiling']['flops_per_second'] / 1e9:.0f} GFLOP/s | {100 * step['utilisation']:.0f} %"
+    assert f"| share of the ceiling of {ceiling} |" in speed
+    assert seen["machine"]["dirty"] is False
+
+
 def test_nanogpts_recipe_reaches_nanogpts_loss() -> None:
     learned = findings("baseline").settings[0].variants[0]
     assert learned.label == "learned"
