@@ -6,7 +6,7 @@ import pytest
 from pages import figures_of
 from published import LARGE, REPOSITORY, RESULTS, findings, prose
 
-from gpt.analysis.findings import ContrastFindings
+from gpt.analysis.contrast_findings import ContrastFindings
 from gpt.analysis.outcomes import Baselines
 from gpt.analysis.statistics.paired import paired_contrast
 from gpt.analysis.statistics.variance import pairs_needed

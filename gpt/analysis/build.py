@@ -11,19 +11,17 @@ from pathlib import Path
 from typing import Any
 
 from gpt.analysis.collect import Group, Results, SettingResults
+from gpt.analysis.contrast_findings import ContrastFindings
 from gpt.analysis.control import control
 from gpt.analysis.findings import (
-    ContrastFindings,
     DataFindings,
     Findings,
-    MeanDifference,
     MetricFindings,
     RunCounts,
-    Secondary,
     SettingFindings,
     StudyFindings,
-    VariantFindings,
 )
+from gpt.analysis.mean_difference import MeanDifference
 from gpt.analysis.noise_scale import noise_scale
 from gpt.analysis.provenance import layouts_of, stack_of
 from gpt.analysis.rate_sensitivity import rate_sensitivity
@@ -33,12 +31,12 @@ from gpt.analysis.seed_variance import decompose
 from gpt.analysis.statistics.contrasts import CorrectedContrast
 from gpt.analysis.statistics.means import mean_interval
 from gpt.analysis.statistics.noise_floor import noise_floor
-from gpt.analysis.statistics.paired import paired_contrast
 from gpt.analysis.statistics.planning import planning
 from gpt.analysis.summaries import summaries
 from gpt.analysis.treatment import treatment
 from gpt.analysis.tuned import tuning_findings
 from gpt.analysis.tuning_findings import TuneFindings
+from gpt.analysis.variant_findings import Secondary, VariantFindings
 from gpt.analysis.verdicts import corrected_contrasts, looks_of
 from gpt.analysis.windows import interval_over_text
 from gpt.config import SOURCES
@@ -135,10 +133,6 @@ def _contrast(
     contrast = corrected.contrast
     return ContrastFindings(
         **{field.name: getattr(contrast, field.name) for field in fields(contrast)},
-        among_survivors=contrast.among_survivors,
-        basis=contrast.basis,
-        p=contrast.p,
-        smallest_p=contrast.smallest_p,
         p_adjusted=corrected.p_adjusted,
         family=corrected.family,
         verdict=corrected.verdict,
@@ -194,8 +188,7 @@ def _secondary_differences(a: Group, b: Group, names: Sequence[str]) -> dict[str
     found = {}
     for name in names:
         of_a, of_b = ([run.secondary.get(name, math.nan) for run in runs] for runs in (firsts, others))
-        contrast = paired_contrast(of_a, of_b, None)
-        found[name] = MeanDifference(contrast.n, contrast.mean_difference, contrast.low, contrast.high)
+        found[name] = MeanDifference.of(of_a, of_b)
     return found
 
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from gpt.analysis.collect import Group, Results, SettingResults
-from gpt.analysis.findings import Control
+from gpt.analysis.proof_findings import Control
 from gpt.analysis.run_reader import RunReader
 from gpt.fields import canonical, flatten
 from gpt.fingerprint import WITHOUT_EFFECT, as_recorded

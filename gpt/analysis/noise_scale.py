@@ -22,9 +22,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gpt.analysis.collect import Group
-from gpt.analysis.findings import NoiseScale, NoiseScales, NoiseStretch, RunNoise
 from gpt.analysis.run_reader import RunReader
 from gpt.analysis.statistics.means import MeanInterval, mean_interval
+from gpt.analysis.variant_findings import NoiseScale, NoiseScales, NoiseStretch, RunNoise
 from gpt.errors import InputError
 from gpt.records.schema import GRAD_NORM, MICRO_BATCH_GRAD_NORM
 

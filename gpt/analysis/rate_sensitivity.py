@@ -8,7 +8,6 @@ import numpy as np
 from gpt.analysis.collect import Results, SettingResults
 from gpt.analysis.run_reader import RunReader
 from gpt.analysis.statistics.means import mean_interval
-from gpt.analysis.statistics.paired import paired_contrast
 from gpt.analysis.tuning_findings import RateDifference, RateSensitivity, RateVariant
 from gpt.records.schema import NONFINITE, TEST_LOSS, VAL_LOSS
 
@@ -47,7 +46,9 @@ def sensitivity_over(results: Results, settings: Sequence[SettingResults], setti
         variants=[
             RateVariant(label, values, mean_interval(values)) for label, values in zip(labels, losses, strict=True)
         ],
-        contrasts=[_difference(label, losses[0], values) for label, values in zip(labels[1:], losses[1:], strict=True)],
+        contrasts=[
+            RateDifference.of(losses[0], values, b=label) for label, values in zip(labels[1:], losses[1:], strict=True)
+        ],
         setting=setting,
     )
 
@@ -62,8 +63,3 @@ def _of_seed(results: Results, runs: Sequence[RunReader]) -> float:
         lost = any(event["kind"] == NONFINITE for event in run.events)
         losses.append(untrained if lost else min(untrained, run.value(results.metric)))
     return float(np.mean(losses) - min(losses))
-
-
-def _difference(label: str, a: Sequence[float], b: Sequence[float]) -> RateDifference:
-    contrast = paired_contrast(a, b, None)
-    return RateDifference(label, contrast.n, contrast.mean_difference, contrast.low, contrast.high)

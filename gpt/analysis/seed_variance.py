@@ -11,14 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gpt.analysis.collect import Results, SettingResults
-from gpt.analysis.findings import (
-    Pairs,
-    SecondarySpread,
-    Source,
-    SpreadDuringTraining,
-    SpreadFindings,
-)
 from gpt.analysis.run_reader import RunReader
+from gpt.analysis.spread_findings import Pairs, SecondarySpread, Source, SpreadDuringTraining, SpreadFindings
 from gpt.analysis.statistics.variance import (
     Shared,
     component_sds,

@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 
 from gpt.analysis.collect import Group
 from gpt.analysis.context_use import cumulative_share
-from gpt.analysis.findings import ArrayFindings, EventCount, GradientQuantiles, LongRange, MeanCurve
 from gpt.analysis.run_reader import RunReader, mean_probe
 from gpt.analysis.statistics.means import mean_interval
+from gpt.analysis.variant_findings import ArrayFindings, EventCount, GradientQuantiles, LongRange, MeanCurve
 from gpt.records.catalogue import BY_LAYER
 from gpt.records.formatting import significant
 from gpt.records.schema import CLIP_SCALE, EVENTS, LAYER_GRAD_NORM

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gpt.analysis.collect import Group, SettingResults
-from gpt.analysis.findings import ClippingFindings, Treatment
+from gpt.analysis.proof_findings import ClippingFindings, Treatment
 from gpt.analysis.run_reader import mean_probe
 from gpt.records.schema import CLIP_SCALE, GRAD_NORM, TRAIN_LOSS, VAL_LOSS
 from gpt.study.spec import ORDER_SEED

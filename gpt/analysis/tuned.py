@@ -5,12 +5,12 @@ from collections.abc import Sequence
 
 from gpt.analysis.collect import Group, Results, SettingResults
 from gpt.analysis.control import control
+from gpt.analysis.mean_difference import MeanDifference
 from gpt.analysis.rate_sensitivity import RATE, sensitivity_over
 from gpt.analysis.run_reader import RunReader
 from gpt.analysis.statistics.means import mean_interval
-from gpt.analysis.statistics.paired import paired_contrast
 from gpt.analysis.trials import CHOSEN_BY, selection_loss
-from gpt.analysis.tuning_findings import MeanDifference, PointFindings, RateSensitivity, TunedFindings, TuningFindings
+from gpt.analysis.tuning_findings import PointFindings, RateSensitivity, TunedFindings, TuningFindings
 from gpt.study.tuning import Tuning
 
 
@@ -70,8 +70,6 @@ def _arm(tuning: Tuning, setting: SettingResults, points: Sequence[SettingResult
 def _point(tuning: Tuning, point: SettingResults, index: int) -> PointFindings:
     group = point.groups[index]
     losses, firsts = _losses(group), _losses(point.groups[0])
-    contrast = paired_contrast(firsts, losses, None)
-    of_first = MeanDifference(contrast.n, contrast.mean_difference, contrast.low, contrast.high)
     return PointFindings(
         values={field: value for field, value in point.setting if field in tuning.grid},
         runs=[run.fingerprint for run in group.runs],
@@ -79,7 +77,7 @@ def _point(tuning: Tuning, point: SettingResults, index: int) -> PointFindings:
         failed=[run.finished and run.failed for run in group.runs],
         losses=losses,
         mean=mean_interval(losses),
-        difference=of_first if index else None,
+        difference=MeanDifference.of(firsts, losses) if index else None,
     )
 
 

@@ -3,20 +3,11 @@
 from dataclasses import dataclass, field
 from typing import Literal
 
+from gpt.analysis.mean_difference import MeanDifference
 from gpt.analysis.measured import Measured
 from gpt.analysis.statistics.means import MeanInterval
 from gpt.records.run_folder import State
 from gpt.study.spec import Scalar
-
-
-@dataclass(frozen=True)
-class MeanDifference:
-    """A paired difference, variant minus the first, with its 95 % t interval; not corrected."""
-
-    n: int
-    mean: Measured[float]
-    low: Measured[float]
-    high: Measured[float]
 
 
 @dataclass(frozen=True)
@@ -28,12 +19,8 @@ class RateVariant:
 
 
 @dataclass(frozen=True)
-class RateDifference:
+class RateDifference(MeanDifference):
     b: str
-    n: int
-    mean: Measured[float]
-    low: Measured[float]
-    high: Measured[float]
 
 
 @dataclass(frozen=True)

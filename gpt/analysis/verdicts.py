@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from gpt.analysis.collect import Results, SettingResults
-from gpt.analysis.findings import LookFindings
+from gpt.analysis.contrast_findings import LookFindings
 from gpt.analysis.statistics.contrasts import ALPHA, Contrast, CorrectedContrast, compare, correct
 from gpt.analysis.statistics.sequential import bounds
 

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from gpt.analysis.build import build_findings
 from gpt.analysis.collect import Results, collect
-from gpt.analysis.findings import FigureFindings, Findings, LeftOutFigure, at
+from gpt.analysis.contrast_findings import at
+from gpt.analysis.findings import FigureFindings, Findings, LeftOutFigure
 from gpt.analysis.run_reader import RunReader
 from gpt.analysis.verdicts import needed
 from gpt.errors import InputError

@@ -10,7 +10,8 @@ from synthetic import Outcome
 
 from gpt.analysis.build import build_findings
 from gpt.analysis.collect import collect
-from gpt.analysis.findings import ContrastFindings, Findings
+from gpt.analysis.contrast_findings import ContrastFindings
+from gpt.analysis.findings import Findings
 from gpt.report.text.sentences import sentence
 from gpt.study.plan import PlannedRun
 

@@ -5,8 +5,8 @@ from synthetic import LAYERS, STEPS, Outcome
 
 from gpt.analysis.build import build_findings
 from gpt.analysis.collect import collect
-from gpt.analysis.findings import EventCount
 from gpt.analysis.summaries import LEVELS
+from gpt.analysis.variant_findings import EventCount
 
 
 def variants(tmp_path, outcome, **study):

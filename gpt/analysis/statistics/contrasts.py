@@ -17,10 +17,9 @@ from gpt.records.metric import Metric
 
 ALPHA = 0.05
 """level of every test"""
-Basis = Literal["paired difference", "rank, failure worst"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Contrast:
     """Variant b compared with variant a in one setting, over the seeds that finished in both."""
 
@@ -43,29 +42,15 @@ class Contrast:
     survivors: PairedContrast | None
     """of the pairs in which both variants trained; None where no run failed"""
     failed_score: float
-    """that of a failed run; NaN where none failed, or the metric gives none"""
-
-    @property
-    def among_survivors(self) -> bool:
-        """A run failed that has no score, so that the paired difference is of survivors only."""
-        return self.survivors is not None and math.isnan(self.failed_score)
-
-    @property
-    def basis(self) -> Basis:
-        """The comparison that leads; the rule is fixed before the run: by rank where a failed run has no score."""
-        return "rank, failure worst" if self.among_survivors else "paired difference"
-
-    @property
-    def p(self) -> float:
-        """The leading comparison's p: sign flips of the differences, or signs alone."""
-        return self.rank.p_sign if self.among_survivors else self.paired.p_sign_flip
-
-    @property
-    def smallest_p(self) -> float:
-        """The smallest that `p` can be with this many pairs, of which ties tell nothing."""
-        return (
-            self.paired.smallest_p if not self.among_survivors else min(1.0, 2.0 ** (1 - self.rank.n + self.rank.ties))
-        )
+    """that of a failed run, in `paired`; NaN where none failed, or the metric gives none"""
+    among_survivors: bool
+    """a run failed that has no score, so that `paired` is about survivors only"""
+    basis: Literal["paired difference", "rank, failure worst"]
+    """the comparison that leads; the rule is fixed before the run: by rank where a failed run has no score"""
+    p: float
+    """of the comparison that leads: sign flips of the differences, or signs alone"""
+    smallest_p: float
+    """the smallest that `p` can be with this many pairs, of which ties tell nothing"""
 
 
 def compare(
@@ -86,11 +71,14 @@ def compare(
     """
     failed_a, failed_b = [p[3] for p in pairs], [p[4] for p in pairs]
     any_failed = any(failed_a) or any(failed_b)
+    by_rank = any_failed and math.isnan(failed_score)
 
     def values(failed: float) -> tuple[list[float], list[float]]:
         return [failed if p[3] else p[1] for p in pairs], [failed if p[4] else p[2] for p in pairs]
 
     lower_is_better = metric.scalar.lower_is_better is not False
+    paired = paired_contrast(*values(failed_score), smallest_effect)
+    rank = rank_contrast(*values(math.nan), failed_a, failed_b, lower_is_better)
     return Contrast(
         a=a,
         b=b,
@@ -99,11 +87,15 @@ def compare(
         smallest_effect=smallest_effect,
         planned=planned,
         seeds=[p[0] for p in pairs],
-        paired=paired_contrast(*values(failed_score), smallest_effect),
-        rank=rank_contrast(*values(math.nan), failed_a, failed_b, lower_is_better),
+        paired=paired,
+        rank=rank,
         failures=failure_contrast(failed_a, failed_b),
         survivors=paired_contrast(*values(math.nan), smallest_effect) if any_failed else None,
         failed_score=failed_score if any_failed else math.nan,
+        among_survivors=by_rank,
+        basis="rank, failure worst" if by_rank else "paired difference",
+        p=rank.p_sign if by_rank else paired.p_sign_flip,
+        smallest_p=min(1.0, 2.0 ** (1 - rank.n + rank.ties)) if by_rank else paired.smallest_p,
     )
 
 

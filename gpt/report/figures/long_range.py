@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from gpt.analysis.collect import Group
-from gpt.analysis.findings import LongRange, VariantFindings
+from gpt.analysis.variant_findings import LongRange, VariantFindings
 from gpt.records.formatting import count, fixed, listed
 from gpt.report.figures.catalogue import CONTEXT, Entry, View
 from gpt.report.figures.series import banded, curve, doubling_axis, linear_axis, log_axis

@@ -5,7 +5,9 @@ from typing import Any
 
 import numpy as np
 
-from gpt.analysis.findings import ContrastFindings, SettingFindings, VariantFindings
+from gpt.analysis.contrast_findings import ContrastFindings
+from gpt.analysis.findings import SettingFindings
+from gpt.analysis.variant_findings import VariantFindings
 from gpt.records.formatting import fixed, signed
 from gpt.report.figures.catalogue import METRIC, Entry, View
 from gpt.report.figures.series import linear_axis, named_axis, scattered

@@ -4,7 +4,7 @@ from typing import get_args
 
 import numpy as np
 
-from gpt.analysis.findings import Source
+from gpt.analysis.spread_findings import Source
 from gpt.records.formatting import count, fixed
 from gpt.report.figures.catalogue import METRIC, Entry, View
 from gpt.report.figures.series import STEPS, linear_axis, named_axis, rounded

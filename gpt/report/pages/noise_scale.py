@@ -2,7 +2,8 @@
 
 import math
 
-from gpt.analysis.findings import Findings, NoiseScales, NoiseStretch
+from gpt.analysis.findings import Findings
+from gpt.analysis.variant_findings import NoiseScales, NoiseStretch
 from gpt.records.formatting import MISSING, count, listed
 from gpt.report.pages.markup import table
 

@@ -2,7 +2,8 @@
 
 import math
 
-from gpt.analysis.findings import ContrastFindings, Findings
+from gpt.analysis.contrast_findings import ContrastFindings
+from gpt.analysis.findings import Findings
 from gpt.analysis.pilot import pairs
 from gpt.analysis.statistics.planning import PairsNeeded
 from gpt.records.formatting import count, fixed, interval, p_run, short, signed

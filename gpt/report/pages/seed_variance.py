@@ -6,8 +6,9 @@ import math
 import textwrap
 from collections.abc import Callable, Mapping, Sequence
 
-from gpt.analysis.findings import Findings, Source, SpreadFindings, StudyFindings
+from gpt.analysis.findings import Findings, StudyFindings
 from gpt.analysis.seed_variance import SHARED, SOURCES
+from gpt.analysis.spread_findings import Source, SpreadFindings
 from gpt.analysis.statistics.contrasts import ALPHA
 from gpt.analysis.statistics.variance import Component, Components, Spread
 from gpt.records.catalogue import Entry

@@ -5,9 +5,11 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from gpt.analysis.findings import Findings, MeanDifference, StudyFindings, VariantFindings
+from gpt.analysis.findings import Findings, StudyFindings
+from gpt.analysis.mean_difference import MeanDifference
 from gpt.analysis.statistics.contrasts import ALPHA
 from gpt.analysis.statistics.means import MeanInterval
+from gpt.analysis.variant_findings import VariantFindings
 from gpt.records.formatting import MISSING, count, fixed, percent, short, signed
 from gpt.report.pages.markup import fenced, held, plain, table
 from gpt.report.pages.noise_scale import noise_section

@@ -2,7 +2,8 @@
 
 import math
 
-from gpt.analysis.findings import Findings, VariantFindings
+from gpt.analysis.findings import Findings
+from gpt.analysis.variant_findings import VariantFindings
 from gpt.records.catalogue import Entry
 from gpt.records.formatting import MISSING, fixed, percent, short
 from gpt.report.pages.markup import table

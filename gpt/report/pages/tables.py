@@ -3,7 +3,8 @@
 import textwrap
 from collections.abc import Sequence
 
-from gpt.analysis.findings import ContrastFindings, Findings
+from gpt.analysis.contrast_findings import ContrastFindings
+from gpt.analysis.findings import Findings
 from gpt.records.formatting import count, fixed, interval, p_run, signed
 from gpt.report.pages.markup import progress_note
 from gpt.report.pages.seed_variance import crossed_terminal

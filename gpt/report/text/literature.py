@@ -3,7 +3,8 @@
 import math
 from collections.abc import Callable, Sequence
 
-from gpt.analysis.findings import Findings, VariantFindings
+from gpt.analysis.findings import Findings
+from gpt.analysis.variant_findings import VariantFindings
 from gpt.records.formatting import fixed, listed, percent, short
 from gpt.report.pages.markup import table
 from gpt.report.text.papers import CLAIMS, Claim

@@ -6,9 +6,10 @@ from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 
-from gpt.analysis.findings import SettingFindings, StudyFindings, VariantFindings
+from gpt.analysis.findings import SettingFindings, StudyFindings
 from gpt.analysis.outcomes import Outcome
 from gpt.analysis.secondary import SHORT_CONTEXT
+from gpt.analysis.variant_findings import VariantFindings
 from gpt.records.formatting import count, listed, percent, short
 from gpt.records.schema import ENTROPY_COLLAPSE, SPIKE
 

@@ -3,7 +3,8 @@
 import math
 from collections.abc import Iterator
 
-from gpt.analysis.findings import ContrastFindings, Findings, LookFindings
+from gpt.analysis.contrast_findings import ContrastFindings, LookFindings
+from gpt.analysis.findings import Findings
 from gpt.analysis.statistics.contrasts import ALPHA
 from gpt.records.formatting import count, fixed, listed, p_text
 

@@ -2,7 +2,8 @@
 
 from collections.abc import Iterator
 
-from gpt.analysis.findings import Findings, SettingFindings, Treatment
+from gpt.analysis.findings import Findings, SettingFindings
+from gpt.analysis.proof_findings import Treatment
 from gpt.analysis.treatment import SAME_START
 from gpt.records.formatting import count, listed, percent
 from gpt.study.spec import ORDER_SEED

@@ -2,7 +2,8 @@
 
 from collections.abc import Mapping
 
-from gpt.analysis.findings import Findings, SettingFindings, Source, SpreadFindings, StudyFindings
+from gpt.analysis.findings import Findings, SettingFindings, StudyFindings
+from gpt.analysis.spread_findings import Source, SpreadFindings
 from gpt.analysis.statistics.contrasts import ALPHA
 from gpt.analysis.statistics.variance import Component, Components
 from gpt.records.formatting import count, fixed, p_text

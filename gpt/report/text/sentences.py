@@ -2,7 +2,8 @@
 
 import math
 
-from gpt.analysis.findings import ContrastFindings, MetricFindings
+from gpt.analysis.contrast_findings import ContrastFindings
+from gpt.analysis.findings import MetricFindings
 from gpt.analysis.statistics.contrasts import ALPHA
 from gpt.analysis.statistics.paired import PairedContrast
 from gpt.records.formatting import count, fixed, interval, p_text, signed

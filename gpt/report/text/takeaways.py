@@ -3,7 +3,8 @@
 import math
 from collections.abc import Sequence
 
-from gpt.analysis.findings import ContrastFindings, Findings, SettingFindings
+from gpt.analysis.contrast_findings import ContrastFindings
+from gpt.analysis.findings import Findings, SettingFindings
 from gpt.records.formatting import count, fixed, listed
 from gpt.report.text.seed_variance import decomposed, spread_sentences
 from gpt.report.text.sentences import NO_PAIR, size

@@ -2,7 +2,8 @@
 
 import math
 
-from gpt.analysis.findings import ContrastFindings, Findings
+from gpt.analysis.contrast_findings import ContrastFindings
+from gpt.analysis.findings import Findings
 from gpt.analysis.tuning_findings import RateSensitivity, TunedFindings, TuningFindings
 from gpt.records.formatting import count, fixed, listed, percent
 from gpt.study.plan import fields_text, label
