@@ -32,6 +32,7 @@ def test_closed_streams_change_no_exit_code(tiny_study: Path, tmp_path: Path, cl
     assert "Traceback" not in good.stderr + bad.stderr
 
 
+@pytest.mark.slow
 def test_files_that_a_run_writes_do_not_get_the_number_of_a_closed_stream(tiny_file: Path, tmp_path: Path) -> None:
     ended = shell(["train", tiny_file, "--out", tmp_path / "out", "--train.steps", "6"], ">&- 2>&- <&-")
     assert ended.returncode == 0

@@ -103,6 +103,7 @@ def test_check_says_what_tuning_takes(study: Path) -> None:
 
 
 @pytest.mark.fault("a kill in each stage of a study that tunes")
+@pytest.mark.slow
 def test_killed_in_any_stage_it_ends_with_the_same_bytes(
     study: Path, finished: tuple[Path, str], tmp_path: Path
 ) -> None:
@@ -118,6 +119,7 @@ def test_killed_in_any_stage_it_ends_with_the_same_bytes(
     assert contents(out) == whole
 
 
+@pytest.mark.slow
 def test_two_commands_at_once_share_both_stages(study: Path, finished: tuple[Path, str], tmp_path: Path) -> None:
     out = tmp_path / "out"
     words = [*GPT, "study", "run", study, "--out", out, "--processes", "1"]

@@ -22,6 +22,7 @@ DEVICES = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("device", "step"), DEVICES)
 def test_strict_runs_leave_the_same_bytes_twice_and_after_a_kill(
     device: str, step: str, excerpt: Path, tmp_path: Path

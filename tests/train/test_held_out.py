@@ -91,7 +91,7 @@ def test_each_loss_is_the_mean_over_its_windows(overfitting: RunConfig, tmp_path
     assert is_test.tolist() == [False] * (len(naive) - len(naive) // 2) + [True] * (len(naive) // 2)
 
 
-@pytest.mark.parametrize("after", [25, 75, 118])
+@pytest.mark.parametrize("after", [75, *(pytest.param(n, marks=pytest.mark.slow) for n in (25, 118))])
 def test_a_run_that_was_stopped_keeps_the_same_windows(after: int, overfitting: RunConfig, tmp_path: Path) -> None:
     whole = trained(overfitting, tmp_path / "whole")
     run = planned(overfitting)

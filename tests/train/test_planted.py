@@ -18,6 +18,7 @@ def rows() -> Iterator[list[str]]:
         yield [name, *outcome(planted, range(RUNS)).cells(planted), f"{RUNS}"]
 
 
+@pytest.mark.slow
 def test_the_page_says_what_is_missed_and_what_is_a_false_alarm() -> None:
     table = "".join(f"| {' | '.join(cells)} |\n" for cells in rows())
     assert table in PAGE, f"docs/probes.md should hold:\n{table}"
