@@ -17,7 +17,7 @@ from gpt.model.with_weights import with_weights
 from gpt.probes.protocol import PROBES, Probe, probes_of
 from gpt.records.run_folder import RunFolder
 from gpt.train.context_use import measure_long_range
-from gpt.train.held_out import HeldOut
+from gpt.train.held_out import Evaluation, HeldOut
 from gpt.train.run_writer import FLUSH_EVERY, RunWriter
 from gpt.train.sampling import sample_text
 
@@ -47,13 +47,15 @@ def measure_parts(steps: TrainingSteps, step_seconds: float, effort: Effort) -> 
     evaluations = len({0, count, *range(0, count + 1, config.train.eval_every)})
     probed = len({0, count, *range(0, count + 1, config.probes.every)}) if config.probes.every else 0
     checkpoints = len({count, *range(config.train.checkpoint_every, count + 1, config.train.checkpoint_every)})
+    number = itertools.count(1)  # of rows, whose steps rise
     with _writer(steps) as writer:
         works: list[tuple[str, float, Work]] = [("evaluation", evaluations, _evaluate(steps))]
         if probed:
             works += [(name, probed, work) for name, work in _probes(steps).items()]
         works += [
-            (f"recording {FLUSH_EVERY} steps", count / FLUSH_EVERY, _record(steps, writer)),
+            (f"recording {FLUSH_EVERY} steps", count / FLUSH_EVERY, _record(steps, writer, number)),
             ("checkpoint", checkpoints, _checkpoint(writer)),
+            ("records of an evaluation", evaluations, _evaluated(steps, writer, number)),
             *((name, 1, work) for name, work in _at_the_end(steps).items()),
         ]
         arms = [(name, times, stopwatch(work, steps.synchronize)) for name, times, work in works]
@@ -120,9 +122,8 @@ def _update_ratios(steps: TrainingSteps) -> Arm:
     return lambda: measuring() - plain()
 
 
-def _record(steps: TrainingSteps, writer: RunWriter) -> Work:
+def _record(steps: TrainingSteps, writer: RunWriter, number: Iterator[int]) -> Work:
     """As many rows as are written in one go."""
-    number = itertools.count(1)
 
     def record() -> None:
         for _ in range(FLUSH_EVERY):
@@ -135,6 +136,17 @@ def _record(steps: TrainingSteps, writer: RunWriter) -> Work:
 def _checkpoint(writer: RunWriter) -> Work:
     number = itertools.count(1)
     return lambda: writer.checkpoint(next(number))
+
+
+def _evaluated(steps: TrainingSteps, writer: RunWriter, number: Iterator[int]) -> Work:
+    """What is written of an evaluation that is the best so far, as that of a run which still learns is."""
+    count = len(HeldOut.of(steps.data, steps.config.model.context).windows_NT)
+
+    def evaluated() -> None:
+        step = next(number)
+        writer.evaluation(step, Evaluation(torch.full((len(steps.seeds), count), -float(step)), max(1, count // 2)))
+
+    return evaluated
 
 
 def _at_the_end(steps: TrainingSteps) -> dict[str, Work]:

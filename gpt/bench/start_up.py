@@ -28,6 +28,8 @@ class StartUp:
     """from the start of a process to the end of its first step, and its own end"""
     stages: dict[str, Spread]
     """its parts, in order; the rest of the time, Python itself starts and ends"""
+    files: int
+    """that Python opened in it, which a file system that many processes share has to serve"""
     peak_memory: int
     """bytes of the whole process, on a GPU of the GPU's memory"""
 
@@ -50,11 +52,19 @@ def measure_start_up(run: Path, overrides: Sequence[str], device: str, threads: 
             raise InputError(f"gpt bench: a process that starts training failed: {ended.stderr.strip()[-300:]}")
         told.append(json.loads(ended.stdout))
     stages = {name: Spread.of([one["stages"][name] for one in told]) for name in STAGES}
-    return StartUp(Spread.of(seconds), stages, max(one["peak_memory"] for one in told))
+    return StartUp(
+        Spread.of(seconds), stages, max(one["files"] for one in told), max(one["peak_memory"] for one in told)
+    )
 
 
 def main() -> None:
-    marks = [time.perf_counter()]
+    marks, files = [time.perf_counter()], itertools.count()
+
+    def count(event: str, _: object) -> None:
+        if event == "open":
+            next(files)
+
+    sys.addaudithook(count)
     run, device, threads, *overrides = sys.argv[1:]
     import torch
 
@@ -78,7 +88,7 @@ def main() -> None:
     steps.synchronize()
     marks.append(time.perf_counter())
     stages = dict(zip(STAGES, (b - a for a, b in itertools.pairwise(marks)), strict=True))
-    print(json.dumps({"stages": stages, "peak_memory": peak_memory(steps.engine.device)}))
+    print(json.dumps({"stages": stages, "files": next(files), "peak_memory": peak_memory(steps.engine.device)}))
 
 
 if __name__ == "__main__":

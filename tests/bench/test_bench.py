@@ -66,6 +66,7 @@ def test_the_document_has_every_part_and_its_ratios_are_those_of_its_samples(run
         assert quartiles == pytest.approx(np.quantile(spread["samples"], [0.25, 0.5, 0.75]).tolist())
     assert found["start_up"]["stages"].keys() == {"imports", "text", "model", "first step"}
     assert found["start_up"]["peak_memory"] > 2**20
+    assert found["start_up"]["files"] > 500, "torch alone has more"
     assert found["against"] is None
 
 
@@ -74,7 +75,15 @@ def test_every_part_of_a_run_is_counted_as_often_as_the_run_has_it(run: Path) ->
     times = {part["name"]: part["times"] for part in found["parts"]}
     probes = {name for name in times if name.startswith("probe ")}
     assert {"probe attention", "probe residual", "probe dead_units", "probe induction"} <= probes
-    expected = {"evaluation": 3, "all probes": 3, "update ratios": 3, "checkpoint": 3, "sample": 1, "use of context": 1}
+    expected = {
+        "evaluation": 3,
+        "all probes": 3,
+        "update ratios": 3,
+        "checkpoint": 3,
+        "records of an evaluation": 3,
+        "sample": 1,
+        "use of context": 1,
+    }
     assert expected == {name: times[name] for name in expected}, "12 steps; each 6, each 4 for checkpoints"
     assert set(times) == {*expected, *probes, "recording 50 steps"}
     of_steps = 12 * found["steps"][0]["seconds"]["median"]
@@ -86,7 +95,9 @@ def test_what_a_run_does_not_do_is_not_measured(run: Path) -> None:
     found = bench(
         run, "--seeds", "1", "--probes.every=0", "--sample.characters=0", "--probes.long_range_windows=0"
     )  # fmt: skip
-    assert [part["name"] for part in found["parts"]] == ["evaluation", "recording 50 steps", "checkpoint"]
+    assert [part["name"] for part in found["parts"]] == [
+        "evaluation", "recording 50 steps", "checkpoint", "records of an evaluation",
+    ]  # fmt: skip
 
 
 def test_a_person_is_told_in_a_table(run: Path) -> None:
