@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from types import FrameType
 from typing import TYPE_CHECKING, NoReturn
 
-from gpt.commands.answer import say
 from gpt.commands.launching import launch_ranks
+from gpt.commands.output import say
 from gpt.commands.parser import TRAINING, read_arguments
 from gpt.commands.surroundings import keep_imports, open_streams
 from gpt.errors import InputError

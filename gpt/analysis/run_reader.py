@@ -75,7 +75,7 @@ class RunReader:
         """
         if not self.finished:
             return None
-        if self.status.state == "diverged":  # of runs of before 0.3, also one that learned nothing
+        if self.status.state == "diverged":  # older versions wrote it of a run that learned nothing, too
             nonfinite = any(event["kind"] == NONFINITE for event in self.events)
             return Ending("non-finite" if nonfinite else "learned nothing", self.status.why)
         data, (steps, val) = self.info["data"], self.curve(VAL_LOSS)

@@ -4,7 +4,7 @@ import argparse
 import os
 from pathlib import Path
 
-from gpt.commands.answer import answer
+from gpt.commands.output import show
 from gpt.commands.workspace import find_device, open_corpora
 from gpt.config import with_values
 from gpt.errors import InputError
@@ -55,5 +55,5 @@ def run(options: argparse.Namespace) -> int:
     together, shared = ([2**power for power in range(count.bit_length())] for count in (most, ranks))
     wanted = Wanted(options.run, options.overrides, together, modes, shared[1:], options.against, options.quick)
     bench = measure(config, data, Workspace(Path(), corpora, device), wanted)
-    answer(bench, options.json)
+    show(bench, options.json)
     return WRONG if bench.against and not bench.against.losses.agree else DONE

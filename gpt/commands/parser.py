@@ -10,7 +10,7 @@ from typing import Any, NoReturn
 
 import gpt
 from gpt.commands import bench, launching, studies, tools, training
-from gpt.commands.answer import say
+from gpt.commands.output import say
 from gpt.errors import RENAMED, InputError
 from gpt.runner.launch.exit_codes import BAD_INPUT, DONE
 

@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gpt.commands.answer import answer
+from gpt.commands.output import show
 from gpt.commands.workspace import open_corpora
 from gpt.errors import InputError
 from gpt.runner.launch.exit_codes import DONE
@@ -23,7 +23,7 @@ def check_study(options: argparse.Namespace) -> int:
 
     corpora = open_corpora()
     opened = [open_study(path, options.seeds, corpora) for path in options.studies]
-    answer([preflight(study, runs, corpora) for study, runs, _ in opened], options.json)
+    show([preflight(study, runs, corpora) for study, runs, _ in opened], options.json)
     return DONE
 
 
@@ -65,7 +65,7 @@ def _runs(study: "Study", data_sha256: str) -> "list[PlannedRun]":
 
 def show_status(options: argparse.Namespace) -> int:
     """Say how far each study of a folder is."""
-    answer([status_of(folder) for folder in started(options.out)], options.json)
+    show([status_of(folder) for folder in started(options.out)], options.json)
     return DONE
 
 
@@ -94,7 +94,7 @@ def show_power(options: argparse.Namespace) -> int:
     if not named:
         raise InputError(f"--study: got {options.study}, must be one of {listed([folder.name for folder in folders])}")
     refuse_corrupt(named)
-    answer([study_power(needed(collect(folder))) for folder in named], options.json)
+    show([study_power(needed(collect(folder))) for folder in named], options.json)
     return DONE
 
 

@@ -5,7 +5,7 @@ import os
 import sys
 from dataclasses import asdict
 
-from gpt.commands.answer import answer
+from gpt.commands.output import show
 from gpt.commands.workspace import cache_folder, check_writable, find_device
 from gpt.config import SampleConfig, Seed
 from gpt.errors import InputError
@@ -20,7 +20,7 @@ def fetch_data(options: argparse.Namespace) -> int:
 
     for file in options.plugin:
         load_plugin(file)
-    answer(fetch(options.source, cache_folder()), options.json)
+    show(fetch(options.source, cache_folder()), options.json)
     return DONE
 
 
@@ -51,7 +51,7 @@ def check_gradients(options: argparse.Namespace) -> int:
         raise InputError(f"--modes: got {options.modes}, must be compiled, on a GPU also graph or compiled,graph")
     fitting += step_cases(modes, device.type)
     parity = check_parity(device.type, fitting)
-    answer({"holds": parity.holds, **asdict(parity)}, options.json, table(parity))
+    show({"holds": parity.holds, **asdict(parity)}, options.json, table(parity))
     if options.out:
         save(parity, options.out, describe_stack(device))
         print(options.out / "gradient_parity.md", file=sys.stderr if options.json else sys.stdout)
@@ -63,7 +63,7 @@ def verify_folder(options: argparse.Namespace) -> int:
     from gpt.runner.checks.verify import verify
 
     verdict = verify(options.folder)
-    answer(verdict, options.json)
+    show(verdict, options.json)
     return WRONG if verdict.wrong else DONE
 
 
@@ -88,7 +88,7 @@ def sample_run(options: argparse.Namespace) -> int:
     torch.set_num_threads(1)  # small products, which more threads only slow down
     model, tokenizer, context = load_model(RunFolder(options.run).model)
     text = sample_text(model, tokenizer, context, options.prompt, options.characters, options.temperature, options.seed)
-    answer({"run": options.run.name, **wanted, "text": text}, options.json, text)
+    show({"run": options.run.name, **wanted, "text": text}, options.json, text)
     return DONE
 
 

@@ -14,7 +14,7 @@ from gpt.read_file import read_bytes
 from gpt.records.files import make_folder, utf8, write_atomic, write_json
 from gpt.records.manifest import files_below, write_manifest
 from gpt.report.build import Built, build_report
-from gpt.report.pages.combined import answer_lines, findings_table, main_figures
+from gpt.report.pages.combined import findings_table, main_figures, verdict_lines
 from gpt.report.pages.markup import held, plain
 from gpt.report.pages.provenance import STUDY, rerun_files
 from gpt.report.pages.runs_csv import runs_csv
@@ -131,7 +131,7 @@ def render(studies: Sequence[Findings], root: str) -> str:
     lines = findings_table(studies, lambda name: f"{root}/{name}/report.md")
     for findings in studies:
         lines += ["", f"### {plain(findings.study.question)}", *held(findings.study), ""]
-        lines += [*answer_lines(findings), *_figures(findings, root)]
+        lines += [*verdict_lines(findings), *_figures(findings, root)]
         if observed := _observations(findings):
             lines += ["", *observed]
     return "\n".join(lines) + "\n"

@@ -393,6 +393,21 @@ def test_post_norm_took_effect_only_if_its_fresh_stream_is_normalised(tmp_path, 
     assert treatment.residual_rms_before_training["post"] == pytest.approx(list(post))
 
 
+@pytest.mark.parametrize(("rms", "holds"), [((0.02, 1.0, 1.0), True), ((0.02, 0.5, 1.0), False)])
+def test_a_placement_of_ones_own_is_judged_by_what_it_says_of_the_stream(tmp_path, rms, holds):
+    """Whatever it is called: here `peri` stands for a placement that says that it normalises the stream."""
+
+    def outcome(run):
+        own = run.variant == "peri"
+        more = {"rms": rms, "changes": {"normalises_stream": True}} if own else {}
+        return Outcome(first_loss=4 + len(run.variant) + own, **more)
+
+    findings = found(tmp_path, outcome, factor="model.norm_placement", variants=["pre", "peri"])
+    assert findings.settings[0].treatment.holds is holds
+    said = " ".join(treatment_texts(findings, findings.settings[0]))
+    assert "where the placement normalises the stream itself (`peri`), and only there" in said
+
+
 def test_a_factor_that_changes_no_loss_did_nothing(tmp_path):
     positions = {"factor": "model.position", "variants": ["rope", "learned"]}
     treatment = found(tmp_path, lambda run: Outcome(), **positions).settings[0].treatment

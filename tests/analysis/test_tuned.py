@@ -17,7 +17,7 @@ from gpt.analysis.findings import Findings
 from gpt.analysis.tuned import expected_best
 from gpt.report.answer import answer_of
 from gpt.report.build import build_report
-from gpt.report.pages.tables import answers
+from gpt.report.pages.tables import verdict_sentences
 from gpt.study.folder import StudyFolder
 from gpt.study.plan import PlannedRun
 
@@ -65,7 +65,7 @@ def test_the_best_of_each_is_chosen_and_compared(findings: Findings, folder: Stu
     assert [variant.tuned for variant in setting.variants] == [{"optim.lr": 2e-3}, {"optim.lr": 8e-3}]
     assert [findings.study.config(setting, variant)["optim.lr"] for variant in setting.variants] == [2e-3, 8e-3]
     assert findings.contrasts[0].paired.mean_difference == pytest.approx(0.05)
-    ((_, sentence),) = answers(findings)
+    ((_, sentence),) = verdict_sentences(findings)
     assert sentence.endswith("Each at its own best: `1.0` at optim.lr = 0.002 and `off` at optim.lr = 0.008.")
     assert [each.chosen for each in answer_of(folder, findings).tuned] == [{"optim.lr": 2e-3}, {"optim.lr": 8e-3}]
 
@@ -137,7 +137,7 @@ def test_a_best_at_the_end_is_named_in_the_verdict(tmp_path: Path) -> None:
     findings = build_findings(collect(write(tmp_path, extend=False)))
     assert findings.tuning is not None
     assert [arm.ends for arm in findings.tuning.arms] == [{}, {"optim.lr": "high"}]
-    ((_, sentence),) = answers(findings)
+    ((_, sentence),) = verdict_sentences(findings)
     assert "The best of `off` is at the edge of the grid (the high end of its grid in optim.lr)" in sentence
 
 

@@ -6,7 +6,7 @@ from gpt.analysis.findings import Findings
 from gpt.records.formatting import count
 from gpt.report.pages.markup import plain, progress_note, table
 from gpt.report.pages.seed_variance import crossed_table
-from gpt.report.pages.tables import COLUMNS, answers, contrast_notes, row, tests_note, units, warnings
+from gpt.report.pages.tables import COLUMNS, contrast_notes, row, tests_note, units, verdict_sentences, warnings
 from gpt.report.text.seed_variance import decomposed
 
 SHOWN = [name for name in COLUMNS if name not in ("P(better)", "detectable")]
@@ -49,7 +49,7 @@ def findings_table(studies: Sequence[Findings], report: Link) -> list[str]:
 def _section(findings: Findings, report: Link, figures_of: Link) -> list[str]:
     """Question, answer, and the main figures of the whole study or of its first setting."""
     name, first = findings.study.name, findings.settings[0].label
-    lines = [f"## {plain(findings.study.question)}", "", *answer_lines(findings)]
+    lines = [f"## {plain(findings.study.question)}", "", *verdict_lines(findings)]
     for wanted in main_figures(findings, ("sensitivity", "paired", "loss")):
         for figure in findings.figures:
             if figure.name == wanted and figure.setting in ("", first):
@@ -57,9 +57,10 @@ def _section(findings: Findings, report: Link, figures_of: Link) -> list[str]:
     return [*lines, "", f"[The whole report of {name}]({report(name)})"]
 
 
-def answer_lines(findings: Findings) -> list[str]:
-    """The study's answers in sentences; a spread's has its verdict before it."""
-    return [f"- {text}" if findings.contrasts else f"- **{verdict}**: {text}" for verdict, text in answers(findings)]
+def verdict_lines(findings: Findings) -> list[str]:
+    """The study's verdicts in sentences; a spread's has its verdict before it."""
+    found = verdict_sentences(findings)
+    return [f"- {text}" if findings.contrasts else f"- **{verdict}**: {text}" for verdict, text in found]
 
 
 def main_figures(findings: Findings, of_contrasts: Sequence[str]) -> Sequence[str]:

@@ -17,7 +17,7 @@ from gpt.records.formatting import MISSING, fixed
 from gpt.report.draw.html import page_data
 from gpt.report.figures.catalogue import SECTIONS, Drawn, entries_of
 from gpt.report.pages.provenance import made_of, rerun_files
-from gpt.report.pages.tables import COLUMNS, answers, contrast_notes, row, tests_note, warnings
+from gpt.report.pages.tables import COLUMNS, contrast_notes, row, tests_note, verdict_sentences, warnings
 from gpt.report.pages.tuning import TABLE_NOTE, tuning_notes, tuning_table
 from gpt.report.text.limitations import limitations
 from gpt.report.text.observations import observations
@@ -48,7 +48,7 @@ def html_page(results: Results, findings: Findings, drawn: Sequence[Drawn]) -> b
     text = template.render(
         findings=findings,
         study=study,
-        verdicts=answers(findings),
+        verdicts=verdict_sentences(findings),
         warnings=warnings(findings),
         header=header,
         contrasts=contrasts,

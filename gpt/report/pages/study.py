@@ -16,7 +16,7 @@ from gpt.report.pages.noise_scale import noise_section
 from gpt.report.pages.precision import precision_section
 from gpt.report.pages.provenance import made
 from gpt.report.pages.seed_variance import crossed_section
-from gpt.report.pages.tables import COLUMNS, answers, contrast_notes, row, text_notes, warnings
+from gpt.report.pages.tables import COLUMNS, contrast_notes, row, text_notes, verdict_sentences, warnings
 from gpt.report.pages.tuning import tuning_section
 from gpt.report.text.limitations import limitations
 from gpt.report.text.observations import observations
@@ -77,7 +77,7 @@ def _answer(findings: Findings) -> list[str]:
         lines += [f"> **Incomplete: {done}.** What follows rests on those alone.", ""]
     if words := look_words(findings):
         lines += [f"{words}.", ""]
-    return [*lines, *(f"- **{verdict}**: {text}" for verdict, text in answers(findings))]
+    return [*lines, *(f"- **{verdict}**: {text}" for verdict, text in verdict_sentences(findings))]
 
 
 def _table(findings: Findings) -> list[str]:

@@ -45,8 +45,8 @@ def verdict(contrast: ContrastFindings) -> str:
     return contrast.verdict if contrast.seeds else NO_PAIR
 
 
-def answers(findings: Findings) -> list[tuple[str, str]]:
-    """What the study answers: verdicts in a word or two, and in a sentence."""
+def verdict_sentences(findings: Findings) -> list[tuple[str, str]]:
+    """What the study found: each verdict in a word or two, and in a sentence."""
     study = findings.study
     contrasts = [
         (verdict(each), sentence(each, study.metric) + compared_at(findings, each)) for each in findings.contrasts

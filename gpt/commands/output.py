@@ -1,11 +1,11 @@
-"""What a command answers: lines for a person, or JSON for a program; and its one line of complaint."""
+"""What a command prints: lines for a person, or JSON for a program; and its one line of complaint."""
 
 import contextlib
 import sys
 from typing import Any
 
 
-def answer(value: Any, as_json: bool, text: str | None = None) -> None:
+def show(value: Any, as_json: bool, text: str | None = None) -> None:
     """Print a value: its own text, of a list one after the other, or `text`; with `--json` all that it holds."""
     from gpt.records.files import json_text
 
