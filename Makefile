@@ -5,16 +5,16 @@
 # make results the evidence in results/ and the findings on its page, made again: the studies at full size, the baseline,
 #              the parity and the faults, many hours on two cores; interrupted, it resumes
 # make env     the environment alone, in .venv
-# make gpu     what a GPU is needed for: its tests, its parity with compiled steps, what they cost (against the checkout
-#              of nanoGPT that NANOGPT names), the bisection of a NaN, the quick studies, eight minutes of the
-#              full-scale ones (again, and it resumes them); into $OUT where that is set
+# make gpu     what a GPU is needed for, in stages: compiled steps and CUDA graphs against plain ones, what they cost
+#              (against the checkout of nanoGPT that NANOGPT names), the bisection of a NaN, strict mode, the studies for
+#              a GPU, its tests; into $OUT, for $SECONDS; again, and it goes on with the stages that are not done
 
 PYTHON ?= python3
 TORCH ?= torch==2.13.0
 OUT ?= out/quick
 WORKERS ?= auto
 FAULTS ?= out/faults/faults.json
-AGAINST := $(if $(NANOGPT),--against $(NANOGPT))
+SECONDS ?= 800
 # "slurm shellcheck chromium": a machine that lacks one of them fails its tests, instead of leaving them out
 NEEDED ?=
 
@@ -64,14 +64,7 @@ chaos: env
 	@$(PYTEST) -m '(fault or measure) and not sample' --chaos=$(FAULTS) >&2; code=$$?; cat $(FAULTS); exit $$code
 
 gpu: env
-	mkdir -p $(OUT)
-	$(BIN)/python -m pytest -m gpu
-	$(BIN)/gpt check-gradients --device cuda --out $(OUT)/gradient_parity
-	$(BIN)/gpt bench configs/runs/baby_gpt.yaml --device cuda --json $(AGAINST) > $(OUT)/bench_baby_gpt.json
-	$(BIN)/gpt bench configs/runs/nanogpt_cpu.yaml --device cuda --json $(AGAINST) > $(OUT)/bench_nanogpt_cpu.json
-	$(BIN)/python tests/gpu/nan_bisection.py $(OUT)/nan_bisection.json
-	$(BIN)/gpt study run configs/studies/quick/*.yaml --device cuda --out $(OUT)
-	timeout 480 $(BIN)/gpt study run configs/studies/gpu/*.yaml --device cuda --out $(OUT)/full || [ $$? = 124 ]
+	$(BIN)/python tests/gpu/stages.py $(OUT) --seconds $(SECONDS) $(if $(NANOGPT),--nanogpt $(NANOGPT))
 
 lint: env
 	$(BIN)/ruff check
