@@ -84,6 +84,17 @@ def test_the_page_says_what_a_step_on_a_cpu_took() -> None:
     assert seen["machine"]["dirty"] is False
 
 
+def test_the_page_says_what_the_simulation_found() -> None:
+    seen, speed = read_json(RESULTS / "performance" / "scale.json"), prose("docs/performance.md")
+    assert [one["gpus"] for one in seen["simulated"]] == [8, 64, 1024]
+    assert {one["first_bottleneck"] for one in seen["simulated"]} == {"evaluation"}
+    assert {f"{one['evaluation']:.0%}" for one in seen["simulated"]} == {"18%"}
+    last = seen["simulated"][-1]
+    assert (f"{last['idle']:.0%}", f"{last['start_up']:.0%}", last["commits"] < 0.01) == ("16%", "2%", True)
+    assert "evaluations and probes are first from 8 to 1,024 processes with 18 %" in speed
+    assert "round of runs with 16 %; start-up has 2 % at 1,024 processes" in speed
+
+
 def test_nanogpts_recipe_reaches_nanogpts_loss() -> None:
     learned = findings("baseline").settings[0].variants[0]
     assert learned.label == "learned"
