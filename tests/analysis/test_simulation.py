@@ -1,8 +1,10 @@
 """Claims about simulated error rates: the page shows those that were published, and a small run agrees with them."""
 
+import itertools
 import json
 import math
 
+import null_studies
 import numpy as np
 import pytest
 import simulation
@@ -67,6 +69,27 @@ def test_recorded_differences_are_those_of_the_published_studies() -> None:
     assert len(found) >= 50
     assert abs(found.mean()) < 1e-12
     assert found.std() == pytest.approx(1.0)
+
+
+NULL = [null_studies.Row(**row) for row in json.loads(null_studies.PLACE.read_text(encoding="utf-8"))]
+
+
+def test_the_page_shows_the_null_studies() -> None:
+    assert null_studies.update(null_studies.PAGE, NULL) == null_studies.PAGE.read_text(encoding="utf-8")
+    found = {(row.pairs, row.contrasts, row.failing) for row in NULL}
+    assert found == set(itertools.product(null_studies.PAIRS, null_studies.CONTRASTS, null_studies.FAILING))
+
+
+def test_one_variant_under_several_names_is_called_different_in_at_most_five_per_cent_of_studies() -> None:
+    for row in NULL:
+        assert row.false_different <= allowed(0.05, row.studies), row
+    assert sum(row.false_different * row.studies for row in NULL) / sum(row.studies for row in NULL) <= 0.05
+
+
+def test_a_few_null_studies_agree_with_what_was_published() -> None:
+    row = null_studies.simulate(8, 1, 0.1, 60, null_studies.recorded())
+    (same,) = [each for each in NULL if (each.pairs, each.contrasts, each.failing) == (8, 1, 0.1)]
+    assert row.false_different <= allowed(same.false_different, row.studies)
 
 
 def test_the_simulation_decides_by_the_shipped_verdict() -> None:
