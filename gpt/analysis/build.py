@@ -15,6 +15,7 @@ from gpt.analysis.contrast_findings import ContrastFindings
 from gpt.analysis.control import control
 from gpt.analysis.findings import (
     DataFindings,
+    EffectFindings,
     Findings,
     MetricFindings,
     RunCounts,
@@ -42,6 +43,7 @@ from gpt.analysis.windows import interval_over_text
 from gpt.config import SOURCES
 from gpt.fields import canonical, flatten
 from gpt.records.catalogue import Array, Entry
+from gpt.study.effects import effects_of, pairs_of
 from gpt.study.spec import Scalar, Study
 
 
@@ -55,10 +57,12 @@ def build_findings(results: Results) -> Findings:
     corrected = iter(corrected_contrasts(results))
     entries = _entries(finished)
     settings = [_setting(results, setting, corrected, list(entries)) for setting in results.settings]
+    effects = _effects(results.study, corrected)
+    compared = [contrast for setting in settings for contrast in setting.contrasts] + [of.contrast for of in effects]
     return Findings(
         study=_study(results),
         runs=RunCounts(len(runs), len(finished), dict(sorted(states.items()))),
-        family=max((contrast.family for setting in settings for contrast in setting.contrasts), default=0),
+        family=max((each.family for each in compared), default=0),
         control=control(results),
         secondary=list(entries.values()),
         arrays=_arrays(finished),
@@ -70,6 +74,7 @@ def build_findings(results: Results) -> Findings:
         layouts=layouts_of([*finished, *trials]),
         hardware=_distinct([run.info["hardware"] for run in (*finished, *trials)]),
         looks=looks_of(results),
+        effects=effects,
         tuning=tuning_findings(results),
     )
 
@@ -100,6 +105,9 @@ def _study(results: Results) -> StudyFindings:
         base=shown_config(study),
         looks=list(study.looks),
         planned_seeds=list(results.planned_seeds) if study.looks else [],
+        factors=list(study.factors),
+        recipes=study.recipes,
+        chosen_contrasts=[[list(s) if isinstance(s, tuple) else s for s in pair] for pair in study.contrasts],
         tune=_tune(study),
     )
 
@@ -115,12 +123,12 @@ def _setting(
     results: Results, setting: SettingResults, corrected: Iterator[CorrectedContrast], names: Sequence[str]
 ) -> SettingFindings:
     components = results.study.kind == "components"
-    compared = () if components else setting.groups[1:]
+    compared = [(setting.groups[a], setting.groups[b]) for a, b in pairs_of(results.study)]
     return SettingFindings(
         label=setting.label,
         setting=dict(setting.setting),
         variants=[_variant(results, setting, group, names) for group in setting.groups],
-        contrasts=[_contrast(results, setting, g, next(corrected), names) for g in compared],
+        contrasts=[_contrast(results, a, b, next(corrected), names) for a, b in compared],
         components=decompose(results, setting, names) if components else None,
         treatment=treatment(setting, results.study.factor),
         noise_floor=None if components else noise_floor([_survived(results, group) for group in setting.groups]),
@@ -128,19 +136,37 @@ def _setting(
 
 
 def _contrast(
-    results: Results, setting: SettingResults, group: Group, corrected: CorrectedContrast, names: Sequence[str]
+    results: Results, a: Group, b: Group, corrected: CorrectedContrast, names: Sequence[str]
 ) -> ContrastFindings:
+    found = _corrected(corrected)
+    return replace(
+        found, secondary=_secondary_differences(a, b, names), over_text=interval_over_text(results.metric, a, b)
+    )
+
+
+def _effects(study: Study, corrected: Iterator[CorrectedContrast]) -> list[EffectFindings]:
+    return [
+        EffectFindings(
+            kind=effect.kind,
+            factors=list(effect.factors),
+            averaged=list(effect.averaged),
+            contrast=_corrected(next(corrected)),
+        )
+        for effect in effects_of(study)
+    ]
+
+
+def _corrected(corrected: CorrectedContrast) -> ContrastFindings:
     contrast = corrected.contrast
     return ContrastFindings(
         **{field.name: getattr(contrast, field.name) for field in fields(contrast)},
         p_adjusted=corrected.p_adjusted,
         family=corrected.family,
         verdict=corrected.verdict,
-        secondary=_secondary_differences(setting.groups[0], group, names),
+        secondary={},
         simultaneous=corrected.simultaneous,
         equivalence=corrected.equivalence,
         shape=corrected.shape,
-        over_text=interval_over_text(results.metric, setting.groups[0], group),
         planning=planning(contrast.paired, contrast.smallest_effect, corrected.family),
     )
 

@@ -13,6 +13,7 @@ from gpt.analysis.statistics.planning import Planning
 from gpt.analysis.statistics.skewness import Skewness
 from gpt.analysis.statistics.verdict import Verdict
 from gpt.records.formatting import decimals
+from gpt.study.effects import Kind
 
 
 def at(setting: str) -> str:
@@ -56,6 +57,19 @@ class ContrastFindings(Contrast):
     @property
     def at(self) -> str:
         return at(self.setting)
+
+
+@dataclass(frozen=True, kw_only=True)
+class EffectFindings:
+    """What several factors do together: a main effect, an interaction, or a chosen pair of cells."""
+
+    kind: Kind
+    factors: list[str]
+    """whose effect it is: one, or the two of an interaction; empty of a pair of cells"""
+    averaged: list[str]
+    """factors that it is a mean over"""
+    contrast: ContrastFindings
+    """of its two sides in each seed; an interaction is the first factor's difference at `b` minus that at `a`"""
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic.json_schema import GenerateJsonSchema
 from pydantic_core import core_schema
 
-from gpt.analysis.contrast_findings import ContrastFindings, LookFindings, at
+from gpt.analysis.contrast_findings import ContrastFindings, EffectFindings, LookFindings, at
 from gpt.analysis.measured import Measured
 from gpt.analysis.proof_findings import Control, Treatment
 from gpt.analysis.spread_findings import SpreadFindings
@@ -27,7 +27,7 @@ from gpt.records.catalogue import Array, Entry
 from gpt.records.files import read_json
 from gpt.records.formatting import decimals
 from gpt.records.run_folder import State
-from gpt.study.spec import Kind, Scalar, kind_of
+from gpt.study.spec import Kind, Scalar, kind_of, resolved
 
 
 @dataclass(frozen=True)
@@ -61,6 +61,12 @@ class StudyFindings:
     """numbers of seeds at which the contrasts are judged; empty: when every run is done"""
     planned_seeds: list[int] = field(default_factory=list)
     """where there are looks, all that they may take; `seeds` are those up to the look that ended the study"""
+    factors: list[str] = field(default_factory=list)
+    """all of them, where there are several; those after the first are among the settings"""
+    recipes: dict[str, dict[str, Scalar]] = field(default_factory=dict)
+    """fields that each value of the factor `recipe` sets"""
+    chosen_contrasts: list[list[Scalar | list[Scalar]]] = field(default_factory=list)
+    """pairs that the study names; empty: every variant with the first"""
     tune: TuneFindings | None = None
     """what each variant had its own best value of; None: nothing"""
 
@@ -80,7 +86,8 @@ class StudyFindings:
 
     def config(self, setting: "SettingFindings", variant: "VariantFindings") -> dict[str, Any]:
         """The configuration of a variant's runs in a setting, by dotted names."""
-        return {**self.base, **setting.setting, **variant.tuned, self.factor: variant.value}
+        chosen = {**setting.setting, **variant.tuned, self.factor: variant.value}
+        return {**self.base, **resolved(chosen, self.recipes)}
 
 
 @dataclass(frozen=True)
@@ -98,7 +105,7 @@ class SettingFindings:
     setting: dict[str, Scalar]
     variants: list[VariantFindings]
     contrasts: list[ContrastFindings]
-    """every variant against the first"""
+    """every variant against the first, or the pairs that the study chooses"""
     components: SpreadFindings | None = None
     """of a study of seeds, in place of contrasts"""
     noise_floor: Measured[NoiseFloor] | None = None
@@ -188,6 +195,8 @@ class Findings(BaseModel):
     hardware: list[dict[str, Scalar]]
     looks: list[LookFindings] = []
     """every one that the study plans"""
+    effects: list[EffectFindings] = []
+    """of several factors, corrected together with the contrasts"""
     tuning: TuningFindings | None = None
     """what the trials gave; None where nothing is tuned"""
     figures: list[FigureFindings] = []
@@ -201,6 +210,12 @@ class Findings(BaseModel):
     def contrasts(self) -> list[ContrastFindings]:
         """Those of all settings."""
         return [contrast for setting in self.settings for contrast in setting.contrasts]
+
+    @property
+    def compared_with(self) -> str:
+        """What differences are from, in a sentence: one variant, or the other of each pair."""
+        firsts = {contrast.a for contrast in self.contrasts}
+        return f"`{firsts.pop()}`" if len(firsts) == 1 else "the other of its pair"
 
     @classmethod
     def read(cls, path: Path) -> Self:

@@ -1,5 +1,6 @@
 """From what the runs of a study recorded to what it trains next."""
 
+import math
 from collections.abc import MutableMapping
 from pathlib import Path
 
@@ -15,13 +16,17 @@ CHOSEN_BY = parse_metric(f"{VAL_LOSS}.min")
 
 
 def selection_loss(run: RunReader) -> float | None:
-    """What a trial is chosen by: its lowest validation loss, or the unigram baseline's where it failed to train.
+    """What a trial is chosen by: its lowest validation loss, and where it failed to train never less than the unigram
+    baseline's.
 
     None until it is finished.
     """
     if not run.finished:
         return None
-    return float(run.info["data"]["unigram_loss"]) if run.failed else run.value(CHOSEN_BY)
+    if not run.failed:
+        return run.value(CHOSEN_BY)
+    lowest, unigram = run.reduced(CHOSEN_BY), float(run.info["data"]["unigram_loss"])
+    return max(unigram, lowest) if math.isfinite(lowest) else unigram
 
 
 def plan_from_records(study: Study, data_sha256: str, out: Path, cache: MutableMapping[str, RunReader]) -> StudyPlan:

@@ -1,19 +1,24 @@
 """Every contrast of a study and what it allows to say; look by look where the study has looks."""
 
+import math
 from collections.abc import Iterator
+from dataclasses import replace
 
 from gpt.analysis.collect import Results, SettingResults
 from gpt.analysis.contrast_findings import LookFindings
 from gpt.analysis.statistics.contrasts import ALPHA, Contrast, CorrectedContrast, compare, correct
+from gpt.analysis.statistics.paired import paired_contrast
 from gpt.analysis.statistics.sequential import bounds
+from gpt.study.effects import effects_of, pairs_of
+from gpt.study.plan import fields_text
 
 
 def contrasts(results: Results, setting: SettingResults) -> list[Contrast]:
-    """Every variant against the first; none where the answer is no difference between variants."""
-    first, *others = setting.groups if results.study.kind == "contrasts" else setting.groups[:1]
+    """Every variant against the first, or those that the study chooses; none where the answer is no difference."""
     found = []
-    for other in others:
-        score = results.failed_score(setting)
+    score = results.failed_score(setting)
+    for number, of in pairs_of(results.study):
+        first, other = setting.groups[number], setting.groups[of]
         pairs = [
             (seed, a.value(results.metric), b.value(results.metric), a.failed, b.failed)
             for seed, a, b in zip(results.study.seeds, first.runs, other.runs, strict=True)
@@ -24,8 +29,34 @@ def contrasts(results: Results, setting: SettingResults) -> list[Contrast]:
     return found
 
 
+def effects(results: Results) -> list[Contrast]:
+    """Main effects, interactions and chosen pairs of cells: in each seed a difference of sums over arms, in which a
+    failed run has its score. Where the metric gives none, a side with a failed run ranks as the worst.
+    """
+    groups = {(group.variant, each.setting): group for each in results.settings for group in each.groups}
+    scores = {(g.variant, each.setting): results.scores(each, g) for each in results.settings for g in each.groups}
+    found = []
+    for effect in effects_of(results.study):
+        pairs = []
+        for i, seed in enumerate(results.study.seeds):
+            sides = [[groups[arm].runs[i] for arm in arms] for arms in (effect.minus, effect.plus)]
+            if all(run.finished for side in sides for run in side):
+                a, b = (math.fsum(scores[arm][i] for arm in arms) / effect.over for arms in (effect.minus, effect.plus))
+                failed_a, failed_b = (any(run.failed for run in side) for side in sides)
+                pairs.append((seed, a, b, failed_a, failed_b))
+        varied = {key: value for key, value in effect.setting if key in results.study.varied}
+        smallest, planned = results.study.smallest_effect, len(results.study.seeds)
+        score = max(map(results.failed_score, results.settings), key=lambda each: (math.isfinite(each), each))
+        contrast = compare(effect.a, effect.b, fields_text(varied), results.metric, smallest, planned, pairs, score)
+        summed = paired_contrast([pair[1] for pair in pairs], [pair[2] for pair in pairs], smallest)
+        found.append(replace(contrast, paired=summed))  # of the sums, in which single runs have their scores
+    return found
+
+
 def corrected_contrasts(results: Results) -> list[CorrectedContrast]:
-    """All contrasts of a study, setting by setting, corrected for their number and for the looks so far."""
+    """All contrasts of a study, setting by setting, then the effects of several factors; corrected for their number and
+    for the looks so far.
+    """
     made = [_all(results.first_seeds(pairs)) for pairs in _finished_looks(results)]
     return correct(_all(results), results.study.looks, made)
 
@@ -73,7 +104,7 @@ def look_text(results: Results) -> str:
 
 
 def _all(results: Results) -> list[Contrast]:
-    return [contrast for setting in results.settings for contrast in contrasts(results, setting)]
+    return [contrast for setting in results.settings for contrast in contrasts(results, setting)] + effects(results)
 
 
 def _finished_looks(results: Results) -> list[int]:

@@ -4,6 +4,7 @@ import math
 from dataclasses import dataclass
 
 from gpt.analysis.findings import Findings
+from gpt.report.text.effects import effect_name, effect_sentence
 from gpt.report.text.seed_variance import decomposed, spread_sentences
 from gpt.report.text.sentences import sentence
 from gpt.report.text.tuning import compared_at
@@ -31,6 +32,25 @@ class ContrastAnswer:
     """corrected for the contrasts of the study"""
     failed_a: int
     failed_b: int
+    verdict: str
+    sentence: str
+
+
+@dataclass(frozen=True)
+class EffectAnswer:
+    """A main effect, an interaction or a chosen pair of cells; NaN where no seed has every number."""
+
+    kind: str
+    factors: list[str]
+    compared: str
+    seeds: int
+    difference: float
+    """metric units; of an interaction, a difference of differences"""
+    low: float
+    """of its 95 % interval"""
+    high: float
+    p: float
+    """corrected together with the contrasts of the study"""
     verdict: str
     sentence: str
 
@@ -65,6 +85,8 @@ class StudyAnswer:
     contrasts: list[ContrastAnswer]
     spreads: list[str]
     """of a study of seeds, what each setting's spread between runs is made of"""
+    effects: list[EffectAnswer]
+    """of a study of several factors"""
     tuned: list[TunedAnswer]
     """of a study that tunes, setting by setting"""
 
@@ -98,6 +120,21 @@ def answer_of(folder: StudyFolder, findings: Findings) -> StudyAnswer:
             for each in findings.contrasts
         ],
         spreads=[" ".join(spread_sentences(study, *spread)) for spread in decomposed(findings)],
+        effects=[
+            EffectAnswer(
+                kind=each.kind,
+                factors=each.factors,
+                compared=effect_name(each),
+                seeds=len(each.contrast.seeds),
+                difference=each.contrast.paired.mean_difference,
+                low=each.contrast.paired.low,
+                high=each.contrast.paired.high,
+                p=each.contrast.p_adjusted,
+                verdict=each.contrast.verdict,
+                sentence=effect_sentence(each, study.metric),
+            )
+            for each in findings.effects
+        ],
         tuned=[
             TunedAnswer(
                 variant=arm.variant,

@@ -19,9 +19,10 @@ from gpt.report.draw.png_files import write_files
 from gpt.report.figures.catalogue import METRIC, Drawn, draw_all
 from gpt.report.figures.spec import Figure
 from gpt.report.pages.combined import combined_page
+from gpt.report.pages.effects import effects_terminal
 from gpt.report.pages.runs_csv import runs_csv
 from gpt.report.pages.study import RunLinks, page
-from gpt.report.pages.tables import terminal
+from gpt.report.pages.tables import TERMINAL_WIDTH, terminal
 from gpt.report.pages.tuning import trials_csv
 from gpt.study.folder import StudyFolder
 
@@ -160,6 +161,6 @@ def _print(out: Path, folders: Sequence[StudyFolder], studies: Sequence[Findings
     if as_json:
         print(json_text([answer_of(*each) for each in zip(folders, studies, strict=True)]), flush=True)
         return
-    print(terminal(studies))
+    print("\n".join([terminal(studies), *effects_terminal(studies, TERMINAL_WIDTH)]))
     print(f"\nreport: {out / COMBINED}")
     print("\n".join(f"page:   {folder.page}" for folder in folders), flush=True)

@@ -184,8 +184,9 @@ class StudyFolder:
 
 
 def fields_of(study: Study) -> dict[str, Any]:
-    """The resolved study as its file holds it: looks and tune only where there are some."""
-    return study.model_dump(mode="json", exclude={name for name in ("looks", "tune") if not getattr(study, name)})
+    """The resolved study as its file holds it: what came later than version 0.1 only where there is some."""
+    later = ("looks", "tune", "factors", "recipes", "contrasts")
+    return study.model_dump(mode="json", exclude={name for name in later if not getattr(study, name)})
 
 
 def changes(old: Study, new: Study) -> list[tuple[str, Any, Any]]:

@@ -43,7 +43,7 @@ def plan(study: Study, data_sha256: str, tuned: Mapping[Arm, Setting] | None = N
     runs = []
     for seed, setting, variant in itertools.product(study.seeds, settings_of(study.settings), study.variants):
         best = (tuned or {}).get((variant, setting), ())
-        values = {study.factor: variant, **dict(setting), **dict(best), "seed": seed}
+        values = study.resolved({study.factor: variant, **dict(setting), **dict(best), "seed": seed})
         config = with_values(study.base, values, f"study {study.name}")
         runs.append(PlannedRun(variant, setting, seed, config, fingerprint(config, data_sha256)))
     return runs

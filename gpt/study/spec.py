@@ -1,15 +1,20 @@
 """A study: a question, a base run, one factor, its variants, seeds and the metric named before the run."""
 
 import re
+from collections.abc import Mapping
 from itertools import pairwise
 from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from gpt.config import RunConfig, Seed
 from gpt.yaml_file import Strict
 
 Scalar = str | int | float | bool | None
+Side = Scalar | tuple[Scalar, ...]
+"""of a contrast: a value of the first factor, within every setting, or one value of each factor"""
+RECIPE = "recipe"
+"""the factor whose variants each set several fields"""
 
 
 def _check_name(name: str) -> str:
@@ -56,6 +61,16 @@ class Study(Strict):
     """pairs at which the contrasts are looked at, the last of them all; none: when every run is done"""
     tune: Tune | None = None
     """None: every variant has the values of the base and the settings"""
+    factors: tuple[str, ...] = ()
+    """all factors, the first of which is `factor`; the others are among `settings`; empty where there is one"""
+    recipes: dict[str, dict[str, Scalar]] = Field(default_factory=dict)
+    """fields that each value of the factor `recipe` sets"""
+    contrasts: tuple[tuple[Side, Side], ...] = ()
+    """what is compared with what, the second minus the first; empty: every variant with the first"""
+
+    def resolved(self, fields: Mapping[str, Scalar]) -> dict[str, Scalar]:
+        """Values by the names of a run's fields."""
+        return resolved(fields, self.recipes)
 
     @property
     def kind(self) -> Kind:
@@ -92,6 +107,27 @@ class Study(Strict):
         return self
 
     @model_validator(mode="after")
+    def _contrasts_are_of_the_study(self) -> Self:
+        if self.contrasts and self.kind == "components":
+            raise ValueError(f"contrasts: a study of {ORDER_SEED} compares no variants")
+        values = [self.variants, *(self.settings[name] for name in self.factors[1:])]
+        for a, b in self.contrasts:
+            for side in (a, b):
+                of_all = side if isinstance(side, tuple) else (side,)
+                if len(of_all) not in {1, len(values)} or not all(
+                    value in known for value, known in zip(of_all, values, strict=False)
+                ):
+                    one = f" or one of each of {', '.join(self.factors)}" if self.factors else ""
+                    raise ValueError(f"contrasts: got {side!r}, must be among the variants {list(self.variants)}{one}")
+            if isinstance(a, tuple) != isinstance(b, tuple):
+                raise ValueError(f"contrasts: got {a!r} and {b!r}, must both be of the same kind")
+            if a == b:
+                raise ValueError(f"contrasts: got {a!r} twice, must be two to compare")
+        if len(set(self.contrasts)) < len(self.contrasts):
+            raise ValueError("contrasts: one is named twice")
+        return self
+
+    @model_validator(mode="after")
     def _trials_have_seeds_of_their_own(self) -> Self:
         if self.tune is None:
             return self
@@ -118,6 +154,14 @@ class Study(Strict):
                     f"a variance is taken apart, which needs at least {FEWEST_SEEDS} of either"
                 )
         return self
+
+
+def resolved(fields: Mapping[str, Scalar], recipes: Mapping[str, Mapping[str, Scalar]]) -> dict[str, Scalar]:
+    """Values by the names of a run's fields, those of a recipe in its place."""
+    values: dict[str, Scalar] = {}
+    for name, value in fields.items():
+        values |= recipes[str(value)] if name == RECIPE else {name: value}
+    return values
 
 
 def kind_of(factor: str) -> Kind:

@@ -25,8 +25,9 @@ def paired(view: View) -> Figure | None:
     if not any(each.finished for each in view.setting_findings.variants):
         return None
     right = (
-        f" Right: the difference from `{view.labels[0]}`, small marks for single seeds, the large mark and bar for the "
-        f"mean and its 95 % t interval; {view.too_small}. n = {', '.join(str(len(c.seeds)) for c in contrasts)} pairs."
+        f" Right: the difference from {view.findings.compared_with}, small marks for single seeds, the large mark and "
+        f"bar for the mean and its 95 % t interval; {view.too_small}. "
+        f"n = {', '.join(str(len(c.seeds)) for c in contrasts)} pairs."
     )
     crosses = scored(view.setting_findings)
     return Figure(
@@ -99,7 +100,7 @@ def _differences(view: View) -> Panel:
         marks.append(Note(text=left, x=0, y=1, x_share=True, y_share=True, align="left", valign="bottom"))
         marks.append(Note(text=right, x=1, y=1, x_share=True, y_share=True, align="right", valign="bottom"))
     ends = [[*c.paired.differences, c.paired.low, c.paired.high] for c in contrasts]
-    title = f"difference from {contrasts[0].a}"
+    title = f"difference from {view.findings.compared_with}".replace("`", "")
     return Panel(
         title=title,
         x=linear_axis(f"{title}, {view.study.metric.unit}", [*ends, [-effect, effect]], room=0.1),

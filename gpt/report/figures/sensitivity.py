@@ -68,8 +68,8 @@ def sensitivity(view: View) -> Figure | None:
     return Figure(
         caption=f"{_best(view)} Left: small marks are single runs, lines join the means, bars are their 95 % t "
         f"intervals; runs that failed are counted at the top.{crosses} Right: the paired "
-        f"difference from `{view.labels[0]}`, small marks for single seeds, large ones and bars for the mean and its "
-        f"95 % t interval; open marks are means over surviving pairs only; {view.too_small}.",
+        f"difference from {view.findings.compared_with}, small marks for single seeds, large ones and bars for "
+        f"the mean and its 95 % t interval; open marks are means over surviving pairs only; {view.too_small}.",
         panels=[panel for row in rows for panel in (_metric(view, row), _differences(view, row))],
         columns=2,
         height=3.0,
@@ -125,13 +125,22 @@ def _differences(view: View, strip: Strip) -> Panel:
             marks += difference_marks(view, setting.contrasts[row], place, place + 0.11 * strip.step, 0.08 * strip.step)
             held += [pairs.differences, pairs.low, pairs.high]
             if not pairs.n:
-                of = variant(row + 1)
+                of = variant(view.labels.index(setting.contrasts[row].b))
                 missing.append(Note(text="none", x=place, y=1, y_share=True, valign="top", color=of, bold=True))
         means = [setting.contrasts[row].paired.mean_difference for setting in strip.settings]
-        marks.append(Line(x=x, y=means, color=variant(row + 1), width=0.9, opacity=0.7))
+        color = variant(view.labels.index(strip.settings[0].contrasts[row].b))
+        marks.append(Line(x=x, y=means, color=color, width=0.9, opacity=0.7))
     better = {True: ": above 0 is worse", False: ": above 0 is better", None: ""}[view.study.metric.lower_is_better]
     y = linear_axis(view.study.metric.unit, held)
-    return _panel(view, strip, f"difference from {view.labels[0]}{better}", y, marks, missing, "surviving pairs")
+    return _panel(
+        view,
+        strip,
+        f"difference from {view.findings.compared_with}{better}".replace("`", ""),
+        y,
+        marks,
+        missing,
+        "surviving pairs",
+    )
 
 
 def _panel(view: View, strip: Strip, title: str, y: Axis, marks: list[Mark], above: Sequence[Note], what: str) -> Panel:

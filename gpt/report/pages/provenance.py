@@ -87,9 +87,20 @@ def rerun_files(study: StudyFindings) -> dict[str, str]:
             inner = inner.setdefault(section, {})
         inner[last] = value
     plain: dict[str, Any] = {"name": study.name, "question": study.question}
-    plain |= {"base": BASE, "factor": study.factor, "variants": study.variants, "settings": study.settings}
+    settings = {key: values for key, values in study.settings.items() if key not in study.factors}
+    levels = {**study.settings, study.factor: study.variants}
+    plain |= {"base": BASE}
+    if study.factors:
+        plain |= {"factors": {name: levels[name] for name in study.factors}}
+    else:
+        plain |= {"factor": study.factor, "variants": study.variants}
+    if study.recipes:
+        plain["recipes"] = study.recipes
+    plain |= {"settings": settings}
     plain |= {"seeds": study.planned_seeds or study.seeds}
     plain |= {"metric": study.metric.name, "smallest_effect": study.smallest_effect}
+    if study.chosen_contrasts:
+        plain["contrasts"] = study.chosen_contrasts
     if study.looks:
         plain["looks"] = study.looks
     if study.tune:

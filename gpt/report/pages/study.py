@@ -11,6 +11,7 @@ from gpt.analysis.statistics.contrasts import ALPHA
 from gpt.analysis.statistics.means import MeanInterval
 from gpt.analysis.variant_findings import VariantFindings
 from gpt.records.formatting import MISSING, count, fixed, percent, short, signed
+from gpt.report.pages.effects import effects_section, recipes_lines
 from gpt.report.pages.markup import fenced, held, plain, table
 from gpt.report.pages.noise_scale import noise_section
 from gpt.report.pages.precision import precision_section
@@ -50,9 +51,10 @@ def page(
     """
     study = findings.study
     sections = [
-        [f"# {study.name}", "", f"**{plain(study.question)}**", *held(study), "", BESIDE],
+        [f"# {study.name}", "", f"**{plain(study.question)}**", *held(study), *recipes_lines(findings), "", BESIDE],
         _answer(findings),
         _table(findings),
+        effects_section(findings),
         precision_section(findings),
         tuning_section(findings),
         crossed_section(findings),
@@ -84,7 +86,7 @@ def _table(findings: Findings) -> list[str]:
     if not findings.contrasts:
         return []
     study, metric = findings.study, findings.study.metric
-    first = findings.settings[0].variants[0].label
+    first = findings.compared_with
     effect = f"{study.smallest_effect:g} {metric.unit}"
     exact = all(j.paired.sign_flip_exact for j in findings.contrasts)
     flips = "exact sign-flip test" if exact else "sign-flip test (random flips above 20 pairs)"
@@ -99,14 +101,14 @@ def _table(findings: Findings) -> list[str]:
         f"- **Metric**, named before the run: {metric.title} (`{metric.name}`: {metric.meaning}), in "
         f"{metric.unit}; {better[metric.lower_is_better]}. The **smallest difference that matters** was set to "
         f"{effect}.",
-        f"- **difference**: mean over seeds of (variant minus `{first}`), each seed being a pair that draws from "
+        f"- **difference**: mean over seeds of (variant minus {first}), each seed being a pair that draws from "
         f"the same random streams; with its 95 % t interval. **d_z**: that mean over its standard deviation. **pair "
         f"correlation**: how much pairing helped (near 0, it did not).",
         *(_over_text() if any(each.over_text for each in findings.contrasts) else []),
         f"- **corrected p**: {flips} of the differences, after {family}; where the metric gives failed runs "
         f"no score, the sign test with failure as the worst outcome. It is corrected at {ALPHA:g}.",
-        f"- **P(better)**: share of seeds in which the variant does better than `{first}`, ties counted half. "
-        f"**failed**: runs of the variant / of `{first}`. **detectable**: the true difference that this many pairs, "
+        f"- **P(better)**: share of seeds in which the variant does better than {first}, ties counted half. "
+        f"**failed**: runs of the variant / of {first}. **detectable**: the true difference that this many pairs, "
         f"with this spread, find with a power of 80 % in a paired t test before correction; the exact test, corrected, "
         f"needs more.",
         "- **verdict**: *different*, the corrected test says so; *equivalent*, two one-sided tests place the "
@@ -130,14 +132,14 @@ def _seeds(findings: Findings, links: RunLinks) -> list[str]:
         variants = setting.variants
         if setting.label:
             lines += [f"### {setting.label}", ""]
-        compared = variants[1:] if setting.contrasts else []
-        first = variants[0].label
-        header = ["seed", *(f"{v.label}" for v in variants), *(f"{v.label} - {first}" for v in compared)]
+        of = {variant.label: variant for variant in variants}
+        pairs = [(of[contrast.a], of[contrast.b]) for contrast in setting.contrasts]
+        header = ["seed", *(f"{v.label}" for v in variants), *(f"{b.label} - {a.label}" for a, b in pairs)]
         rows = [
             [
                 str(seed),
                 *(_value(variant, i, places, links) for variant in variants),
-                *(signed(_difference(variants[0], variant, i), places) for variant in compared),
+                *(signed(_difference(a, b, i), places) for a, b in pairs),
             ]
             for i, seed in enumerate(study.seeds)
         ]

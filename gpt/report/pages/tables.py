@@ -8,6 +8,7 @@ from gpt.analysis.findings import Findings
 from gpt.records.formatting import count, fixed, interval, p_run, signed
 from gpt.report.pages.markup import progress_note
 from gpt.report.pages.seed_variance import crossed_terminal
+from gpt.report.text.effects import effect_sentence, effect_verdict
 from gpt.report.text.proof import control_text
 from gpt.report.text.seed_variance import decomposed, spread_sentences, spread_verdict
 from gpt.report.text.sentences import NO_PAIR, sentence
@@ -53,7 +54,8 @@ def verdict_sentences(findings: Findings) -> list[tuple[str, str]]:
     ]
     spreads = [(spread_verdict(spread), " ".join(spread_sentences(study, setting, spread)))
                for setting, spread in decomposed(findings)]  # fmt: skip
-    return contrasts + spreads
+    effects = [(effect_verdict(each), effect_sentence(each, study.metric)) for each in findings.effects]
+    return contrasts + effects + spreads
 
 
 def contrast_notes(contrasts: Sequence[ContrastFindings]) -> list[str]:

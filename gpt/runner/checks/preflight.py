@@ -18,10 +18,11 @@ from gpt.data.dataset import Dataset
 from gpt.fields import canonical, keys_of
 from gpt.model.flops import parameter_count, training_flops_per_token
 from gpt.model.gpt import GPT
-from gpt.records.formatting import count
+from gpt.records.formatting import count, listed
 from gpt.runner.inputs import Corpora
+from gpt.study.effects import comparisons_of
 from gpt.study.plan import PlannedRun, fields_text, label, settings_of
-from gpt.study.spec import Kind, Scalar, Study
+from gpt.study.spec import RECIPE, Kind, Scalar, Study
 from gpt.study.tuning import MOST_EXTENSIONS, rises
 from gpt.train.engines.single_process import SingleProcessEngine
 
@@ -37,11 +38,15 @@ class VariantSize:
     """What one variant is made of; several numbers where the settings change them, in rising order."""
 
     variant: str
+    sets: dict[str, Scalar]
+    """fields, where the variant is a recipe"""
     parameters: list[int]
     training_flops_per_token: list[int]
 
     def __str__(self) -> str:
-        return f"{_span(self.parameters)} parameters, {_span(self.training_flops_per_token)} training FLOPs a token"
+        sets = f"{fields_text(self.sets)}; " if self.sets else ""
+        size = f"{_span(self.parameters)} parameters, {_span(self.training_flops_per_token)} training FLOPs a token"
+        return sets + size
 
 
 @dataclass(frozen=True)
@@ -102,6 +107,8 @@ class Preflight:
     question: str
     kind: Kind
     factor: str
+    factors: list[str]
+    """all of them, where there are several"""
     sizes: list[VariantSize]
     settings: list[dict[str, Scalar]]
     """each combination of the crossed fields; one without any where nothing is crossed"""
@@ -136,7 +143,7 @@ class Preflight:
         """A few lines for a person who is about to spend hours on this."""
         lines = [
             f"{self.name}: {self.question}",
-            f"  differs     {self.factor} alone: {', '.join(size.variant for size in self.sizes)}",
+            f"  differs     {self.factor} alone: {', '.join(size.variant for size in self.sizes)}{self._crossed()}",
             f"  held fixed  {self.fixed_fields} other fields",
         ]
         if self.kind == "components":  # an order of batches has no size
@@ -158,6 +165,9 @@ class Preflight:
             f"  metric      {self.metric}; a difference below {self.smallest_effect:g} would not matter",
             *(self._precision() if self.kind == "components" else self._detectable()),
         ])  # fmt: skip
+
+    def _crossed(self) -> str:
+        return f" (crossed with {listed(self.factors[1:])}, a factor too)" if self.factors else ""
 
     def _held_out(self) -> str:
         validation = f"{count(self.validation_windows, 'window')} of validation text"
@@ -212,16 +222,17 @@ def preflight(study: Study, runs: Sequence[PlannedRun], corpora: Corpora) -> Pre
     tuning_seconds, seconds = (_core_seconds(list(of.values()), data) for of in (trials, unique))
     settings = [dict(setting) for setting in settings_of(study.settings)]
     val_NT, test_NT = (consecutive_windows(text, study.base.model.context) for text in (data.val, data.test))
-    contrasts = (len(study.variants) - 1) * len(settings) if study.kind == "contrasts" else 0
+    contrasts = comparisons_of(study)
     return Preflight(
         name=study.name,
         question=study.question,
         kind=study.kind,
         factor=study.factor,
-        sizes=[_size(variant, runs, data) for variant in study.variants],
+        factors=list(study.factors),
+        sizes=[_size(study, variant, runs, data) for variant in study.variants],
         settings=settings,
         seeds=list(study.seeds),
-        fixed_fields=len(keys_of(RunConfig)) - 1 - len(study.settings) - len(study.tune.grid if study.tune else ()),
+        fixed_fields=len(keys_of(RunConfig)) - len(_varied(study)),
         runs=len(unique),
         core_seconds=tuning_seconds + seconds,
         validation_windows=len(val_NT),
@@ -248,6 +259,12 @@ def _tuning(study: Study, trials: int, core_seconds: float) -> PlannedTuning | N
     return PlannedTuning(plain, list(study.tune.seeds), trials, most, core_seconds)
 
 
+def _varied(study: Study) -> set[str]:
+    """The fields that differ between runs, or are set for all of them."""
+    first = {study.factor: study.variants[0], **{name: values[0] for name, values in study.settings.items()}}
+    return {*study.resolved(first), *(study.tune.grid if study.tune else ())}
+
+
 def _power(study: Study, contrasts: int) -> dict[str, float]:
     """Power of the paired t test by d_z, 0 where sign flips cannot reach its level; or of the F test by sd ratio."""
     pairs = len(study.seeds)
@@ -268,11 +285,12 @@ def _looks(study: Study, contrasts: int) -> list[PlannedLook]:
     ]
 
 
-def _size(variant: Scalar, runs: Sequence[PlannedRun], data: Dataset) -> VariantSize:
+def _size(study: Study, variant: Scalar, runs: Sequence[PlannedRun], data: Dataset) -> VariantSize:
     shapes = {canonical(run.config.model.model_dump()): run.config.model for run in runs if run.variant == variant}
     models = [(GPT(shape, data.tokenizer.vocabulary_size, seeds=1), shape) for shape in shapes.values()]
     return VariantSize(
         label(variant),
+        study.recipes[str(variant)] if study.factor == RECIPE else {},
         sorted({parameter_count(model) for model, _ in models}),
         sorted({training_flops_per_token(model, shape) for model, shape in models}),
     )
