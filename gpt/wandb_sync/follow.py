@@ -96,7 +96,8 @@ class Follower:
     def __init__(self, destination: Destination, beat: Callable[[], None]):
         self._destination = destination
         self._beat = beat
-        self._runs = [FollowedRun(target, destination) for target in destination.iter_runs()]
+        self._runs: list[FollowedRun] = []
+        self._find_runs()
         self._locks: dict[str, int] = {}
         self._left: set[str] = set()
         self._corrupt: set[FollowedRun] = set()
@@ -111,6 +112,7 @@ class Follower:
         if not last and time.monotonic() < self._retry_at:
             return
         try:
+            self._find_runs()
             live = sum(run.live for run in self._runs)
             for run in self._runs:
                 if run not in self._corrupt and self._has(run.target.project):
@@ -127,6 +129,15 @@ class Follower:
             for run in self._runs:
                 run.drop()
             self._retry_at = time.monotonic() + RETRY_SECONDS
+
+    def _find_runs(self) -> None:
+        """Follow what the studies have planned since: what comes after the trials is known once they are finished."""
+        followed = {(run.target.project, run.target.folder.root) for run in self._runs}
+        self._runs += [
+            FollowedRun(target, self._destination)
+            for target in self._destination.iter_runs()
+            if (target.project, target.folder.root) not in followed
+        ]
 
     def _poll(self, run: FollowedRun, last: bool, room: bool) -> None:
         try:

@@ -35,3 +35,21 @@ def test_no_more_runs_are_open_than_may_be_and_every_run_has_its_turn(
         assert [to.read_cursor(target).through for target in targets] == [19] * 4
     finally:
         start_again()
+
+
+def test_runs_that_follow_from_trials_are_sent_by_the_same_sync(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WANDB_DIR", str(tmp_path))
+    monkeypatch.setenv("WANDB_SILENT", "true")
+    tuned = study(seeds=2, tune={"grid": {"optim.lr": [1e-3, 2e-3]}, "seeds": [100], "extend": False})
+    write_study(tmp_path, tuned, lambda run: Outcome(state="planned" if run.seed == 100 else "done"))
+    to = Destination(tmp_path, "offline", None, ["by-hand"])
+    try:
+        follower = follow.Follower(to, lambda: None)
+        assert len(to.iter_runs()) == 4
+        write_study(tmp_path, tuned, lambda _: Outcome(probes=False, long_range=False))
+        follower.poll(last=True)
+        assert [to.read_cursor(target).ended for target in to.iter_runs()] == [True] * 8
+    finally:
+        start_again()
