@@ -1,5 +1,6 @@
 """What is running, how many runs are done and when it will end: one line on a terminal, one line a run elsewhere."""
 
+import math
 import sys
 import time
 from collections.abc import Sequence
@@ -9,8 +10,15 @@ from typing import Self
 
 from tqdm import tqdm
 
+from gpt.analysis.run_reader import RunReader
+from gpt.errors import InputError
+from gpt.records.formatting import lasting
+from gpt.records.metric import parse_metric
+from gpt.records.run_folder import RunFolder
 from gpt.study.folder import run_at
 from gpt.study.plan import PlannedRun, describe
+
+LOWEST = parse_metric("val/loss.min")
 
 
 class Progress:
@@ -47,7 +55,7 @@ class Progress:
                 running.append(f"{self._names[fingerprint]} ({100 * status.step // max(1, status.steps)}%)")
             elif status.finished:
                 self._ended.add(fingerprint)
-                self._say(f"{self._names[fingerprint]}: {status.state} after {status.seconds:.0f} s")
+                self._say(f"{self._names[fingerprint]}: {status.state} after {lasting(status.seconds)}{_lowest(run)}")
         done = self._steps_done()
         self._bar.set_postfix_str(f"{len(self._ended)}/{len(self._runs)} runs, now {', '.join(running) or 'none'}")
         self._bar.update(done - self._bar.n)
@@ -56,10 +64,9 @@ class Progress:
         if self._bar.disable:
             gone = time.monotonic() - self._began
             moved = self._steps_done() - self._before
-            left = gone * (self._total - self._before - moved) / moved if moved else 0
-            print(
-                f"[{len(self._ended)}/{len(self._runs)}] {what}; about {left:.0f} s left", file=sys.stderr, flush=True
-            )
+            left = gone * (self._total - self._before - moved) / max(1, moved)
+            until = f"about {lasting(left)} left"
+            print(f"[{len(self._ended)}/{len(self._runs)}] {what}; {until}", file=sys.stderr, flush=True)
 
     def __enter__(self) -> Self:
         return self
@@ -68,3 +75,12 @@ class Progress:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._bar.close()
+
+
+def _lowest(run: RunFolder) -> str:
+    """What it came to; nothing of a run that was never evaluated, or whose records are corrupt, which others report."""
+    try:
+        loss = RunReader(run).reduced(LOWEST)
+    except InputError:
+        return ""
+    return f", lowest validation loss {loss:.4f}" if math.isfinite(loss) else ""

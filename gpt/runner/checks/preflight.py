@@ -18,7 +18,7 @@ from gpt.data.dataset import Dataset
 from gpt.fields import canonical, keys_of
 from gpt.model.flops import parameter_count, training_flops_per_token
 from gpt.model.gpt import GPT
-from gpt.records.formatting import count, listed
+from gpt.records.formatting import count, lasting, listed
 from gpt.runner.inputs import Corpora
 from gpt.study.effects import comparisons_of
 from gpt.study.plan import PlannedRun, fields_text, label, settings_of
@@ -152,14 +152,14 @@ class Preflight:
             lines += [f"  {size.variant:<11} {size}" for size in self.sizes]
         if self.settings[0]:
             lines.append(f"  settings    {'; '.join(map(fields_text, self.settings))}")
-        trained = "" if self.tuning is None else f", of it {_minutes(self.tuning.core_seconds)} to tune"
+        trained = "" if self.tuning is None else f", of it {lasting(self.tuning.core_seconds)} to tune"
         if self.tuning:
             lines.append(f"  tuning      {self.tuning}")
         return "\n".join([
             *lines,
             f"  runs        {self.runs}: {len(self.sizes)} {VARIANTS[self.kind]} x "
             f"{count(len(self.settings), 'setting')} x {len(self.seeds)} seeds",
-            f"  cost        about {_minutes(self.core_seconds)} of one CPU core{trained} (measured just now over "
+            f"  cost        about {lasting(self.core_seconds)} of one CPU core{trained} (measured just now over "
             f"{TIMED_STEPS} steps, evaluations not counted)",
             f"  held out    {self._held_out()}",
             f"  metric      {self.metric}; a difference below {self.smallest_effect:g} would not matter",
@@ -294,10 +294,6 @@ def _size(study: Study, variant: Scalar, runs: Sequence[PlannedRun], data: Datas
         sorted({parameter_count(model) for model, _ in models}),
         sorted({training_flops_per_token(model, shape) for model, shape in models}),
     )
-
-
-def _minutes(seconds: float) -> str:
-    return count(max(1, round(seconds / 60)), "minute")
 
 
 def _span(numbers: Sequence[int]) -> str:
