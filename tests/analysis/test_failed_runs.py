@@ -12,6 +12,7 @@ from gpt.analysis.build import build_findings
 from gpt.analysis.collect import collect
 from gpt.analysis.contrast_findings import ContrastFindings
 from gpt.analysis.findings import Findings
+from gpt.report.pages.tables import row
 from gpt.report.text.sentences import sentence
 from gpt.study.plan import PlannedRun
 
@@ -61,6 +62,12 @@ def test_a_failed_run_counts_as_the_unigram_loss_with_size_interval_and_p(tmp_pa
     assert (first.outcomes[3], second.outcomes[0]) == ("learned nothing", "non-finite")
     assert (first.scores, second.scores) == (pytest.approx(a), pytest.approx(b))
     assert first.mean.mean == pytest.approx(sum(a) / 7)
+
+
+def test_a_table_shows_no_spread_of_scores(tmp_path: Path) -> None:
+    scored, trained = (row(only(found(tmp_path / name, how))) for name, how in (("a", {(0, True): NAN}), ("b", {})))
+    assert (scored["d_z"], scored["detectable"]) == ("-", "-")
+    assert "-" not in (trained["d_z"], trained["detectable"])
 
 
 def test_what_needs_no_score_stands_beside(tmp_path: Path) -> None:

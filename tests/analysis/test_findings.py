@@ -168,7 +168,7 @@ def test_other_studies_beside_it_change_no_verdict(tmp_path):
             "Whether `off` differs from `1.0` is not settled: with `off` the lowest validation loss is 0.1100 nats per "
             "character higher (95 % interval 0.0852 to 0.1348 higher, n = 3 seed pairs, corrected p = 0.250); none of "
             "the 6 runs failed; the interval, which is not corrected, leaves out zero, but the corrected test does "
-            "not; 3 pairs cannot give a p below 0.25: add seeds.",
+            "not; 3 pairs cannot give a p below 0.25: a new study needs more seeds.",
         ),
     ],
 )

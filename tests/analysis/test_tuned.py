@@ -18,6 +18,7 @@ from gpt.analysis.tuned import expected_best
 from gpt.report.answer import answer_of
 from gpt.report.build import build_report
 from gpt.report.pages.tables import verdict_sentences
+from gpt.report.pages.tuning import tuning_notes
 from gpt.study.folder import StudyFolder
 from gpt.study.plan import PlannedRun
 
@@ -131,6 +132,17 @@ def test_failed_trials_count_with_the_unigram_loss(tmp_path: Path) -> None:
     assert [point.losses[0] for point in clipped.points] == pytest.approx([2.1, 2.0, 3.3])
     assert [arm.chosen for arm in findings.tuning.arms] == [{"optim.lr": 2e-3}] * 2
     assert findings.tuning.failed == 2
+
+
+def test_a_variant_that_no_value_trains_is_said_to_have_no_best(tmp_path: Path) -> None:
+    def outcome(run: PlannedRun) -> Outcome:
+        return bowl(run) if run.variant is not None else Outcome(state="diverged", nan_at=25)
+
+    found = build_findings(collect(write(tmp_path, outcome)))
+    said = "No value of the grid trained `off`: every trial failed, and the one that was taken is no best."
+    assert said in verdict_sentences(found)[0][1]
+    assert tuning_notes(found)[-1] == said
+    assert "`1.0`: every trial" not in " ".join(tuning_notes(found))
 
 
 def test_a_best_at_the_end_is_named_in_the_verdict(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from gpt.report.figures.catalogue import View
 from gpt.report.figures.power import PAIRS, power_curves
 from gpt.report.pages.precision import precision_section
 from gpt.report.pages.study import RunLinks, page
+from gpt.report.pages.tables import p_note
 from gpt.report.text.precision import look_words
 
 RNG = np.random.default_rng(9)
@@ -75,6 +76,8 @@ def test_the_page_says_which_look_ended_it(tmp_path, looks, words):
     assert look_words(found) == words
     said = text(found)
     assert f"\n{words}.\n" in said
+    assert "one contrast, so uncorrected" not in p_note([found])
+    assert "corrected for looks; intervals" in p_note([found])
     for look in found.looks:
         assert f"at most {look.bound_first:.2g} and {look.bound_last:.2g} at {look.pairs} pairs" in said
 

@@ -52,6 +52,11 @@ class Contrast:
     smallest_p: float
     """the smallest that `p` can be with this many pairs, of which ties tell nothing"""
 
+    @property
+    def scored(self) -> bool:
+        """A run failed and counts as `failed_score`, which is the same by convention and shows no spread."""
+        return self.survivors is not None and not self.among_survivors
+
 
 def compare(
     a: str,
@@ -167,8 +172,8 @@ def correct(
 
 
 def _equal(contrast: Contrast) -> float:
-    """P of equivalence; 1 where a run failed, for a score is the same by convention and shows nothing."""
-    return 1.0 if contrast.survivors and not contrast.among_survivors else contrast.paired.p_equivalence
+    """P of equivalence; 1 where a run failed, for its score shows nothing."""
+    return 1.0 if contrast.scored else contrast.paired.p_equivalence
 
 
 def _equal_at(contrast: Contrast) -> float:

@@ -6,7 +6,7 @@ from gpt.analysis.findings import Findings
 from gpt.records.formatting import count
 from gpt.report.pages.markup import plain, progress_note, table
 from gpt.report.pages.seed_variance import crossed_table
-from gpt.report.pages.tables import COLUMNS, contrast_notes, row, tests_note, units, verdict_sentences, warnings
+from gpt.report.pages.tables import COLUMNS, contrast_notes, p_note, row, units, verdict_sentences, warnings
 from gpt.report.text.seed_variance import decomposed
 
 SHOWN = [name for name in COLUMNS if name not in ("P(better)", "detectable")]
@@ -40,8 +40,7 @@ def findings_table(studies: Sequence[Findings], report: Link) -> list[str]:
         f"Difference: first minus second, {units(studies)}; d_z: mean difference over its standard deviation; "
         f"failed: runs of first / second."
     )
-    every = [each for findings in studies for each in findings.contrasts]
-    contrasts = [*table(("study", *SHOWN), rows), "", f"{about} {tests_note(every)}"] if rows else []
+    contrasts = [*table(("study", *SHOWN), rows), "", f"{about} {p_note(studies)}"] if rows else []
     parts = [part for part in (contrasts, crossed_table(studies, report), notes) if part]
     return [line for part in parts for line in ["", *part]][1:]
 

@@ -17,7 +17,7 @@ from gpt.records.formatting import MISSING, fixed
 from gpt.report.draw.html import page_data
 from gpt.report.figures.catalogue import SECTIONS, Drawn, entries_of
 from gpt.report.pages.provenance import made_of, rerun_files
-from gpt.report.pages.tables import COLUMNS, contrast_notes, row, tests_note, verdict_sentences, warnings
+from gpt.report.pages.tables import COLUMNS, contrast_notes, p_note, row, verdict_sentences, warnings
 from gpt.report.pages.tuning import TABLE_NOTE, tuning_notes, tuning_table
 from gpt.report.text.limitations import limitations
 from gpt.report.text.observations import observations
@@ -53,7 +53,7 @@ def html_page(results: Results, findings: Findings, drawn: Sequence[Drawn]) -> b
         header=header,
         contrasts=contrasts,
         notes=contrast_notes(findings.contrasts),
-        tests_note=tests_note(findings.contrasts),
+        p_note=p_note([findings]),
         variants=labels,
         setting_names=names,
         sections=[(name, [e for e in entries if e.section == name and e.name in shown]) for name in SECTIONS],

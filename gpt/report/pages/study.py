@@ -91,6 +91,8 @@ def _table(findings: Findings) -> list[str]:
     exact = all(j.paired.sign_flip_exact for j in findings.contrasts)
     flips = "exact sign-flip test" if exact else "sign-flip test (random flips above 20 pairs)"
     family = f"Holm's correction over the {count(findings.family, 'primary contrast')} of this study"
+    if study.looks:
+        family += " and that for its looks"
     better = {True: "lower is better", False: "higher is better", None: "neither direction is better"}
     return [
         "## Findings",

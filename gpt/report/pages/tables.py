@@ -1,5 +1,6 @@
 """Findings as columns of text, one row for each contrast, and as a table for a terminal."""
 
+import math
 import textwrap
 from collections.abc import Sequence
 
@@ -28,12 +29,13 @@ SHORT = {"corrected p": "p", "different but smaller than matters": "different, s
 def row(contrast: ContrastFindings) -> dict[str, str]:
     """Numbers of one contrast, b minus a, by `COLUMNS`."""
     paired, places = contrast.paired, contrast.places
+    d_z, detectable = (math.nan, math.nan) if contrast.scored else (paired.d_z, paired.minimum_detectable_difference)
     cells = (
         named(contrast), signed(paired.mean_difference, places), interval(paired.low, paired.high, places),
-        p_run(contrast.p_adjusted), signed(paired.d_z, 2), fixed(paired.correlation, 2),
+        p_run(contrast.p_adjusted), signed(d_z, 2), fixed(paired.correlation, 2),
         fixed(contrast.rank.probability_b_better, 2), str(len(contrast.seeds)),
         f"{contrast.failures.failed_b} / {contrast.failures.failed_a}",
-        fixed(paired.minimum_detectable_difference, places), verdict(contrast),
+        fixed(detectable, places), verdict(contrast),
     )  # fmt: skip
     return dict(zip(COLUMNS, cells, strict=True))
 
@@ -63,9 +65,9 @@ def contrast_notes(contrasts: Sequence[ContrastFindings]) -> list[str]:
     lines = []
     for each in contrasts:
         notes = []
-        if each.survivors and not each.among_survivors:
-            score = fixed(each.failed_score, each.places)
-            notes.append(f"{named(each)}: a run that failed counts as {score}, the unigram baseline.")
+        if each.scored:
+            score = f"counts as {fixed(each.failed_score, each.places)}, the unigram baseline"
+            notes.append(f"{named(each)}: a run that failed {score}; d_z and detectable are left out.")
         elif each.among_survivors:
             alone = f"the difference speaks of the {count(each.paired.n, 'surviving pair')} alone"
             notes.append(
@@ -91,13 +93,16 @@ def text_notes(contrasts: Sequence[ContrastFindings]) -> list[str]:
     return lines
 
 
-def tests_note(contrasts: Sequence[ContrastFindings]) -> str:
+def p_note(studies: Sequence[Findings]) -> str:
     """Which tests the p values of a table come from, and how they were corrected."""
+    contrasts = [contrast for findings in studies for contrast in findings.contrasts]
     exact = all(contrast.paired.sign_flip_exact for contrast in contrasts)
     test = "exact sign-flip test" if exact else "sign-flip test (drawn at random above 20 pairs)"
     family = max((contrast.family for contrast in contrasts), default=0)
-    over = "corrected for the contrasts of one study by Holm's method" if family > 1 else "one contrast, so uncorrected"
-    return f"p: {test} of the paired differences, {over}; intervals: 95 % t, not corrected."
+    over = ["for the contrasts of one study by Holm's method"] if family > 1 else []
+    over += ["for looks"] if any(findings.study.looks for findings in studies) else []
+    corrected = f"corrected {' and '.join(over)}" if over else "one contrast, so uncorrected"
+    return f"p: {test} of the paired differences, {corrected}; intervals: 95 % t, not corrected."
 
 
 def terminal(studies: Sequence[Findings]) -> str:
@@ -129,7 +134,7 @@ def _contrasts(studies: Sequence[Findings]) -> list[str]:
         lines += [line for _ in findings.contrasts for line in _aligned(next(left), widths)]
     notes = [
         f"difference: first minus second, {units(studies)}; failed: runs of first / second.",
-        tests_note(contrasts),
+        p_note(studies),
         *contrast_notes(contrasts),
         *text_notes(contrasts),
     ]

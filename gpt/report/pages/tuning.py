@@ -9,7 +9,7 @@ from gpt.analysis.trials import CHOSEN_BY
 from gpt.analysis.tuning_findings import PointFindings, TunedFindings
 from gpt.records.formatting import MISSING, fixed
 from gpt.report.pages.markup import plain, table
-from gpt.report.text.tuning import budget_text, end_text, sensitivity_text
+from gpt.report.text.tuning import budget_text, end_text, sensitivity_text, trained_nowhere, untrained_text
 from gpt.study.plan import label
 
 
@@ -48,6 +48,11 @@ def tuning_notes(findings: Findings) -> list[str]:
     assert tuning
     notes = [sensitivity_text(each, findings.study.places) for each in tuning.sensitivity]
     notes += [end_text(arm) + (f" ({plain(arm.setting)})" if several else "") for arm in tuning.arms if arm.ends]
+    notes += [
+        untrained_text(arm) + (f" ({plain(arm.setting)})" if several else "")
+        for arm in tuning.arms
+        if trained_nowhere(arm)
+    ]
     return [note for note in notes if note]
 
 

@@ -176,4 +176,5 @@ def _too_few(contrast: ContrastFindings) -> str:
         return ""
     correction = f", before correction for {contrast.family} contrasts" if contrast.family > 1 else ""
     tied = f", {contrast.rank.ties} of them tied," if contrast.rank.ties else ""
-    return f"; {count(len(contrast.seeds), 'pair')}{tied} cannot give a p below {smallest:.3g}{correction}: add seeds"
+    pairs = count(len(contrast.seeds), "pair")
+    return f"; {pairs}{tied} cannot give a p below {smallest:.3g}{correction}: a new study needs more seeds"

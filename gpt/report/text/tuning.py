@@ -19,12 +19,22 @@ def compared_at(findings: Findings, contrast: ContrastFindings) -> str:
         return ""
     each = listed([f"`{arm.variant}` at {fields_text(arm.chosen)}" for arm in arms])
     ends = "".join(f" {end_text(arm)}" for arm in arms if arm.ends)
-    return f" Each at its own best: {each}.{ends}"
+    untrained = "".join(f" {untrained_text(arm)}" for arm in arms if trained_nowhere(arm))
+    return f" Each at its own best: {each}.{ends}{untrained}"
 
 
 def arm_of(tuning: TuningFindings | None, variant: str, setting: str) -> TunedFindings | None:
     arms = tuning.arms if tuning else []
     return next((arm for arm in arms if (arm.variant, arm.setting) == (variant, setting)), None)
+
+
+def trained_nowhere(arm: TunedFindings) -> bool:
+    """Whether every trial of it failed, so that its best is none."""
+    return all(all(point.failed) for point in arm.points)
+
+
+def untrained_text(arm: TunedFindings) -> str:
+    return f"No value of the grid trained `{arm.variant}`: every trial failed, and the one that was taken is no best."
 
 
 def end_text(arm: TunedFindings) -> str:
