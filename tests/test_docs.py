@@ -50,6 +50,7 @@ NOT_RUN = {
     r"check-gradients": "minutes; tests/runner/test_gradient_parity.py runs it",
     r"--against NANOGPT": "needs a checkout of nanoGPT; tests/bench/test_bench.py runs it where there is one",
     r"study power": "needs runs that learn, which those of 20 steps do not; tests/runner/test_looks.py has some",
+    r"gpt\.bench\.scale": "needs what gpt bench printed, minutes; tests/bench/test_scale.py runs it",
     r"--modes |--train\.step ": "compiles for minutes; tests/bench and tests/train/test_compiled.py do so",
     r"--processes 4": "more processes than two cores carry; tests/runner/test_ranks.py runs such layouts",
     r"gpt study publish out/full": "needs the studies at full size; tests/runner/test_publish.py publishes",

@@ -142,8 +142,11 @@ def main() -> None:
     parser.add_argument("--commits-per-second", type=float, default=FileSystem.commits_per_second)
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
-    bench = json.loads(options.bench.read_text())
-    costs = Costs.of(bench, options.seeds_together)
+    try:
+        bench = json.loads(options.bench.read_text())
+        costs = Costs.of(bench, options.seeds_together)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        parser.error(f"{options.bench}: must be what gpt bench --json of this version printed: {error!r}")
     files = FileSystem(options.opens_per_second, options.commits_per_second)
     found = [
         simulate(

@@ -82,6 +82,15 @@ def test_a_file_system_that_all_share_bounds_start_up_and_commits() -> None:
     assert many.seconds == pytest.approx(1024 * 3000 / 50_000 + 2 * 1024 * 40 / 100)
 
 
+def test_another_file_is_refused_in_one_line(tmp_path: Path) -> None:
+    (tmp_path / "bench.json").write_text('{"config": {}}')
+    command = [sys.executable, "-m", "gpt.bench.scale", str(tmp_path / "bench.json")]
+    ended = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert ended.returncode == 2
+    assert "must be what gpt bench --json of this version printed: KeyError('steps')" in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
 def test_costs_are_those_of_a_bench_document(repository: Path, tmp_path: Path) -> None:
     def spread(seconds: float) -> dict[str, float]:
         return {"median": seconds}
