@@ -219,7 +219,7 @@ def pick_steps(runs: "Sequence[PlannedRun]", here: Setup) -> None:
     import torch
 
     from gpt.bench.step_modes import time_modes
-    from gpt.runner.step_picks import pick_step
+    from gpt.runner.picks import pick_step
 
     workspace, layout, measure = here.workspace, here.layout, None
     if here.launch is None and layout.ranks_per_run == 1:

@@ -68,7 +68,7 @@ def set_up(
 
 
 def pick_seeds(runs: "Sequence[PlannedRun]", workspace: "Workspace", share: int, groups: int) -> int:
-    """How many seeds train together on this machine's GPUs: measured once, see `gpt.runner.seed_picks`.
+    """How many seeds train together on this machine's GPUs: measured once, see `gpt.runner.picks`.
 
     Args:
         share: the most that make sense.
@@ -78,7 +78,7 @@ def pick_seeds(runs: "Sequence[PlannedRun]", workspace: "Workspace", share: int,
 
     from gpt.bench.device import give_back
     from gpt.bench.seeds import most_that_fit, time_seeds
-    from gpt.runner import seed_picks
+    from gpt.runner import picks
     from gpt.study.folder import run_at
 
     if all(run_at(workspace.out, run.fingerprint).finished for run in runs):
@@ -90,7 +90,7 @@ def pick_seeds(runs: "Sequence[PlannedRun]", workspace: "Workspace", share: int,
         return min(share, most_that_fit(runs, workspace, free // on_each))
 
     measure = partial(time_seeds, workspace=workspace)
-    pick = seed_picks.pick_seeds(runs, workspace.out, workspace.device, limit, measure)
+    pick = picks.pick_seeds(runs, workspace.out, workspace.device, limit, measure)
     give_back(workspace.device)
     print(f"--seeds-per-process auto: {min(share, pick.seeds)}", file=sys.stderr)
     return min(share, pick.seeds)

@@ -4,9 +4,9 @@ from collections.abc import Callable, Sequence
 from contextlib import closing
 
 from gpt.probes.protocol import probes_of
+from gpt.runner.picks import with_pick
 from gpt.runner.resume import resume
 from gpt.runner.run_json import check_text, describe_run, note_layout
-from gpt.runner.step_picks import with_pick
 from gpt.runner.workspace import Workspace
 from gpt.study.folder import run_at
 from gpt.study.plan import PlannedRun

@@ -21,6 +21,11 @@ NUMERIC_VARIABLES = (
 """what torch's libraries read from the environment that picks other kernels, and so other roundings"""
 
 
+def device_name(device: torch.device) -> str:
+    """A GPU's model, or cpu."""
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
+
+
 def describe_stack(device: torch.device) -> dict[str, Any]:
     """Packages, device, threads and settings: what two runs of the same code must share to be compared bit by bit."""
     return {
@@ -28,7 +33,7 @@ def describe_stack(device: torch.device) -> dict[str, Any]:
         "python": platform.python_version(),
         "torch": torch.__version__,
         "numpy": np.__version__,
-        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
+        "device": device_name(device),
         "threads": torch.get_num_threads(),
         "cpu_capability": torch.backends.cpu.get_cpu_capability(),
         "product": matmul_backend(torch.empty(1, 1, 1, device=device)),
@@ -42,7 +47,7 @@ def describe_hardware(device: torch.device) -> dict[str, Any]:
     return {
         "cpu": names[0] if names else platform.processor(),
         "cores": os.cpu_count(),
-        "gpu": torch.cuda.get_device_name(device) if device.type == "cuda" else None,
+        "gpu": device_name(device) if device.type == "cuda" else None,
         "system": f"{platform.system()} {platform.machine()}",
     }
 

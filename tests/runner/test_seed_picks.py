@@ -16,7 +16,7 @@ from gpt.records.files import read_json, write_json
 from gpt.run_file import read_run_file
 from gpt.runner.inputs import Corpora
 from gpt.runner.memory import peak_memory
-from gpt.runner.seed_picks import pick_seeds, read_seed_picks, seed_picks_file
+from gpt.runner.picks import pick_seeds, seed_picks
 from gpt.runner.workspace import Workspace
 from gpt.study.plan import PlannedRun
 
@@ -73,19 +73,19 @@ def test_a_pick_holds_for_all_runs_and_those_that_come_later(tmp_path: Path) -> 
     again = pick_seeds([*runs, planned(2)], tmp_path, CPU, never, never)  # type: ignore[arg-type]
     assert (again.seeds, again.seconds) == (4, first.seconds)
     pick_seeds([planned(0, norm_placement="post")], tmp_path, CPU, lambda: 1, never)  # type: ignore[arg-type]
-    assert [(pick.seeds, len(pick.runs)) for pick in read_seed_picks(tmp_path)] == [(4, 3), (1, 1)]
+    assert [(pick.seeds, len(pick.runs)) for pick in seed_picks(tmp_path).read()] == [(4, 3), (1, 1)]
 
 
 def test_another_device_is_measured_and_a_corrupt_file_refused(tmp_path: Path) -> None:
     pick_seeds([planned(0)], tmp_path, CPU, lambda: 16, Clock(FLAT_THEN_LINEAR))
-    found = read_json(seed_picks_file(tmp_path))
+    found = read_json(seed_picks(tmp_path).path)
     found["picks"][0]["device"] = "NVIDIA H100"
-    write_json(seed_picks_file(tmp_path), found)
+    write_json(seed_picks(tmp_path).path, found)
     assert pick_seeds([planned(0)], tmp_path, CPU, lambda: 2, Clock(FLAT_THEN_LINEAR)).seeds == 2
-    assert len(read_seed_picks(tmp_path)) == 2
-    seed_picks_file(tmp_path).write_text('{"picks": 3}')
+    assert len(seed_picks(tmp_path).read()) == 2
+    seed_picks(tmp_path).path.write_text('{"picks": 3}')
     with pytest.raises(InputError, match=r"seed_picks.json: picks: got 3"):
-        read_seed_picks(tmp_path)
+        seed_picks(tmp_path).read()
 
 
 def test_real_steps_are_timed_and_the_largest_shape_bounds_what_fits(excerpt: Path, tmp_path: Path) -> None:

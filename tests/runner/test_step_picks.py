@@ -19,7 +19,7 @@ from gpt.fingerprint import fingerprint
 from gpt.records.files import read_json, write_json
 from gpt.run_file import read_run_file
 from gpt.runner.inputs import Corpora
-from gpt.runner.step_picks import pick_step, picks_file, read_picks, with_pick
+from gpt.runner.picks import pick_step, step_picks, with_pick
 from gpt.runner.workspace import Workspace
 from gpt.study.plan import PlannedRun
 from gpt.train.engines import compiled
@@ -52,7 +52,7 @@ def test_the_fastest_at_the_median_is_picked_once_for_all_runs(tmp_path: Path) -
     again = pick_step([*runs, planned(2)], tmp_path, CPU, 2, slower_now)
     assert (again.picked, slower_now.asked, clock.asked) == ("compiled", 0, 1)
     assert with_pick(planned(2), tmp_path).train.step == "compiled", "a seed more is like the others"
-    assert [len(pick.runs) for pick in read_picks(tmp_path)] == [3]
+    assert [len(pick.runs) for pick in step_picks(tmp_path).read()] == [3]
 
 
 def test_a_run_that_names_its_way_keeps_it(tmp_path: Path) -> None:
@@ -68,14 +68,14 @@ def test_without_a_choice_steps_are_plain(tmp_path: Path) -> None:
 
 def test_a_pick_of_another_machine_is_refused(tmp_path: Path) -> None:
     pick_step([planned(0)], tmp_path, CPU, 1, Clock(eager=1.0))
-    found = read_json(picks_file(tmp_path))
+    found = read_json(step_picks(tmp_path).path)
     found["picks"][0]["device"] = "NVIDIA H100"
-    write_json(picks_file(tmp_path), found)
+    write_json(step_picks(tmp_path).path, found)
     with pytest.raises(InputError, match="picked on NVIDIA H100 with torch"):
         pick_step([planned(0)], tmp_path, CPU, 1, Clock(eager=1.0))
-    picks_file(tmp_path).write_text('{"picks": 3}')
+    step_picks(tmp_path).path.write_text('{"picks": 3}')
     with pytest.raises(InputError, match=r"step_picks.json: picks: got 3"):
-        read_picks(tmp_path)
+        step_picks(tmp_path).read()
 
 
 def test_a_run_that_names_no_way_is_the_run_that_it_was() -> None:
