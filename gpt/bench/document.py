@@ -90,10 +90,8 @@ class Bench:
                      "over nanoGPT", "GPU memory"], map(_cells, self.steps)),
             *(f"left out: {why}" for why in self.left_out),
             "",
-            *_table(["besides steps", "ms", "quartiles", "times a run", "of the steps' time"], [
-                [part.name, *_milliseconds(part.seconds), f"{part.times:g}", f"{part.share:.2%}"]
-                for part in self.parts
-            ]),
+            *_table(["besides steps", "ms", "quartiles", "times a run", "of the steps' time"],
+                    map(part_cells, self.parts)),
             "",
             f"start-up {self.start_up.seconds.median:.2f} s to the end of the first step ("
             + ", ".join(f"{name} {spread.median:.2f}" for name, spread in self.start_up.stages.items())
@@ -124,6 +122,14 @@ def _cells(cost: StepCost) -> list[str]:
         _times(cost.over_nanogpt),
         "-" if cost.peak_memory is None else _mebibytes(cost.peak_memory),
     ]
+
+
+def part_cells(part: Part) -> list[str]:
+    """A part's line; of a difference of two timings that is lost in their noise the quartiles alone."""
+    median, quartiles = _milliseconds(part.seconds)
+    if part.seconds.low <= 0:
+        return [part.name, "below noise", quartiles, f"{part.times:g}", "-"]
+    return [part.name, median, quartiles, f"{part.times:g}", f"{part.share:.2%}"]
 
 
 def _rank_cells(cost: RankCost) -> list[str]:

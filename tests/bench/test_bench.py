@@ -14,7 +14,10 @@ from commands import gpt as command
 from needs import go_without
 from tiny import SMALLEST, write_run
 
+from gpt.bench.document import part_cells
 from gpt.bench.nanogpt import SAME, NanoGPT, check_comparable
+from gpt.bench.parts import Part
+from gpt.bench.spread import Spread
 from gpt.commands.workspace import open_corpora
 from gpt.errors import InputError
 from gpt.run_file import read_run_file
@@ -106,6 +109,16 @@ def test_a_person_is_told_in_a_table(run: Path) -> None:
     assert re.search(r"^steps +seeds  ms a step", said, re.MULTILINE)
     assert re.search(r"^eager, strict +1 ", said, re.MULTILINE)
     assert "a whole run of 12 steps" in said
+
+
+def test_a_cost_below_the_noise_of_its_timings_is_no_number() -> None:
+    times = 3
+    noise, cost = (
+        Part("update ratios", Spread.of(samples), times, times * Spread.of(samples).median)
+        for samples in ([-0.02, -0.004, 0.001], [0.002, 0.004, 0.005])
+    )
+    assert part_cells(noise) == ["update ratios", "below noise", "-12.00 to -1.50", "3", "-"]
+    assert part_cells(cost) == ["update ratios", "4.00", "3.00 to 4.50", "3", "1.20%"]
 
 
 def test_ranks_that_share_a_run_are_timed_in_turns_with_ranks_side_by_side(run: Path) -> None:
