@@ -23,7 +23,7 @@ from gpt.commands.workspace import Setup, check_writable
 from gpt.config import RunConfig
 from gpt.errors import InputError
 from gpt.fields import keys_of
-from gpt.runner.inputs import Corpora
+from gpt.runner.corpora import Corpora
 from gpt.runner.launch.exit_codes import RUNS_FAILED
 from gpt.runner.layout import Layout
 from gpt.runner.ranks.local import Outcome

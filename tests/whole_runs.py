@@ -13,7 +13,7 @@ from gpt.data.dataset import load_dataset
 from gpt.fingerprint import fingerprint
 from gpt.records.files import read_json
 from gpt.records.run_folder import RunFolder
-from gpt.runner.inputs import Corpora
+from gpt.runner.corpora import Corpora
 from gpt.runner.seed_batch import train_seed_batch
 from gpt.runner.workspace import Workspace
 from gpt.study.folder import run_at

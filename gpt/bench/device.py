@@ -36,8 +36,8 @@ def read_clocks(device: torch.device) -> dict[str, str] | None:
     return dict(zip(CLOCKS, map(str.strip, said.split(",")), strict=False))
 
 
-def give_back(device: torch.device) -> None:
-    """Give a GPU's memory that nothing holds any more to other processes."""
+def release_memory(device: torch.device) -> None:
+    """Give a GPU's memory that no tensor uses any more back to it, for other processes."""
     gc.collect()  # an engine and its hooks hold each other
     if device.type == "cuda":
         torch.cuda.empty_cache()

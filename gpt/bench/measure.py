@@ -147,14 +147,17 @@ def _step_costs(
 
     first, theirs = cost(steps)
     costs, left_out = [first], []
-    plain, strict = steps.config.train.deterministic, True
-    for mode, is_strict, counts in [*((mode, plain, wanted.seeds_together) for mode in wanted.modes),
-                                    *((mode, strict, [1]) for mode in wanted.modes)]:  # fmt: skip
+    own = steps.config.train.deterministic
+    ways = [(mode, own, wanted.seeds_together) for mode in wanted.modes]
+    if not own:
+        ways += [(mode, True, [1]) for mode in wanted.modes]
+    for mode, strict, counts in ways:
+        what = f"{mode} steps{', strict' if strict else ''}"
+        config = _in_mode(steps.config, mode, strict)
         for count in counts:
-            config = _in_mode(steps.config, mode, is_strict)
             if (config, count) == (steps.config, 1):
                 continue
-            _say(f"{mode} steps{', deterministic' if is_strict else ''}, seeds together: {count}")
+            _say(f"{what}, seeds together: {count}")
             forget_peak(workspace.device)
             seeds = range(steps.config.seed, steps.config.seed + count)
             try:
@@ -163,9 +166,9 @@ def _step_costs(
                 costs.append(cost(contender)[0])
             except RuntimeError as error:  # out of memory, or no compiler: what was measured so far is worth having
                 why = next(iter(str(error).strip().splitlines()), type(error).__name__)
-                left_out.append(f"{mode} steps{', deterministic' if is_strict else ''}, {count} seeds and more: {why}")
+                left_out.append(f"{what}, {count} seeds and more: {why}")
                 break
-    set_deterministic(plain)
+    set_deterministic(own)
     return costs, left_out, theirs
 
 

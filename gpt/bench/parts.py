@@ -55,7 +55,7 @@ def measure_parts(steps: TrainingSteps, step_seconds: float, effort: Effort) -> 
         works += [
             (f"recording {FLUSH_EVERY} steps", count / FLUSH_EVERY, _record(steps, writer, number)),
             ("checkpoint", checkpoints, _checkpoint(writer)),
-            ("records of an evaluation", evaluations, _evaluated(steps, writer, number)),
+            ("records of an evaluation", evaluations, _record_evaluation(steps, writer, number)),
             *((name, 1, work) for name, work in _at_the_end(steps).items()),
         ]
         arms = [(name, times, stopwatch(work, steps.synchronize)) for name, times, work in works]
@@ -138,15 +138,15 @@ def _checkpoint(writer: RunWriter) -> Work:
     return lambda: writer.checkpoint(next(number))
 
 
-def _evaluated(steps: TrainingSteps, writer: RunWriter, number: Iterator[int]) -> Work:
+def _record_evaluation(steps: TrainingSteps, writer: RunWriter, number: Iterator[int]) -> Work:
     """What is written of an evaluation that is the best so far, as that of a run which still learns is."""
     count = len(HeldOut.of(steps.data, steps.config.model.context).windows_NT)
 
-    def evaluated() -> None:
+    def record() -> None:
         step = next(number)
         writer.evaluation(step, Evaluation(torch.full((len(steps.seeds), count), -float(step)), max(1, count // 2)))
 
-    return evaluated
+    return record
 
 
 def _at_the_end(steps: TrainingSteps) -> dict[str, Work]:

@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Sequence
 
-from gpt.bench.device import give_back
+from gpt.bench.device import release_memory
 from gpt.bench.spread import Effort, alternate
 from gpt.bench.steps import TrainingSteps
 from gpt.config import with_values
@@ -22,7 +22,7 @@ def time_seeds(planned: PlannedRun, count: int, workspace: Workspace, effort: Ef
     print(f"gpt: --seeds-per-process auto: measuring {count} together", file=sys.stderr, flush=True)
     config = with_values(planned.config, {"train.step": "eager"}, "train.step")
     seeds = range(planned.seed, planned.seed + count)
-    give_back(workspace.device)  # what the last measurement held
+    release_memory(workspace.device)  # what the last measurement held
     steps = TrainingSteps(config, workspace.corpora.load(config), workspace, seeds)
     steps.warm_up(quick=False)
     (spread,) = alternate([steps], effort)

@@ -2,7 +2,7 @@
 
 import sys
 
-from gpt.bench.device import give_back
+from gpt.bench.device import release_memory
 from gpt.bench.spread import FULL, Effort, alternate
 from gpt.bench.steps import TrainingSteps
 from gpt.config import with_values
@@ -36,5 +36,5 @@ def time_modes(
         arm.steps_a_sample = arms[modes[0]].steps_a_sample
     timed = dict(zip(arms, alternate(list(arms.values()), effort), strict=True))
     del arm, arms
-    give_back(workspace.device)
+    release_memory(workspace.device)
     return {mode: spread.samples for mode, spread in timed.items()}

@@ -12,7 +12,7 @@ from gpt.train.engines.engine import StepOut
 from gpt.train.engines.kinds import engine_kinds
 from gpt.train.engines.ranks import SINGLE, Ranks
 from gpt.train.optim.schedule import learning_rate
-from gpt.train.planned import Batches
+from gpt.train.prefetch import Batches
 
 WARM_STEPS = 3
 """steps before any is timed"""

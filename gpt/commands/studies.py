@@ -10,7 +10,7 @@ from gpt.errors import InputError
 from gpt.runner.launch.exit_codes import DONE
 
 if TYPE_CHECKING:
-    from gpt.runner.inputs import Corpora
+    from gpt.runner.corpora import Corpora
     from gpt.study.folder import StudyFolder
     from gpt.study.plan import PlannedRun
     from gpt.study.spec import Study

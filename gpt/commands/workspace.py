@@ -14,7 +14,7 @@ from gpt.errors import InputError
 if TYPE_CHECKING:
     import torch
 
-    from gpt.runner.inputs import Corpora
+    from gpt.runner.corpora import Corpora
     from gpt.runner.launch.accelerate import Launch
     from gpt.runner.layout import Layout
     from gpt.runner.workspace import Workspace
@@ -76,7 +76,7 @@ def pick_seeds(runs: "Sequence[PlannedRun]", workspace: "Workspace", share: int,
     """
     import torch
 
-    from gpt.bench.device import give_back
+    from gpt.bench.device import release_memory
     from gpt.bench.seeds import most_that_fit, time_seeds
     from gpt.runner import picks
     from gpt.study.folder import run_at
@@ -91,7 +91,7 @@ def pick_seeds(runs: "Sequence[PlannedRun]", workspace: "Workspace", share: int,
 
     measure = partial(time_seeds, workspace=workspace)
     pick = picks.pick_seeds(runs, workspace.out, workspace.device, limit, measure)
-    give_back(workspace.device)
+    release_memory(workspace.device)
     print(f"--seeds-per-process auto: {min(share, pick.seeds)}", file=sys.stderr)
     return min(share, pick.seeds)
 
@@ -119,7 +119,7 @@ def find_device(name: str) -> "torch.device":
 
 def open_corpora() -> "Corpora":
     """The texts of this command's runs."""
-    from gpt.runner.inputs import Corpora
+    from gpt.runner.corpora import Corpora
 
     return Corpora(cache_folder())
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import torch
 
-from gpt.runner.inputs import Corpora
+from gpt.runner.corpora import Corpora
 from gpt.train.engines.kinds import DEFAULT
 
 

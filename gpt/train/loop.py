@@ -15,7 +15,7 @@ from gpt.train.context_use import measure_long_range
 from gpt.train.engines.engine import Engine
 from gpt.train.held_out import HeldOut
 from gpt.train.optim.schedule import learning_rate
-from gpt.train.planned import Batches
+from gpt.train.prefetch import Batches
 from gpt.train.run_writer import RunWriter
 from gpt.train.sampling import sample_texts
 

@@ -21,7 +21,7 @@ from gpt.train.engines.engine import Engine, StepOut
 from gpt.train.held_out import Evaluation
 from gpt.train.recorder import RunRecorder
 from gpt.train.saved_model import load_weights, save_model, weights_sha256
-from gpt.train.sent_steps import SentSteps, Step
+from gpt.train.step_metrics import Step, StepMetrics
 
 FLUSH_EVERY = 50
 """steps whose numbers stay on the device before they are written, so that a GPU is asked for them rarely"""
@@ -57,7 +57,7 @@ class RunWriter:
             for folder, kept in zip(folders, offsets or [{}] * len(folders), strict=True)
         ]
         self._waiting: list[Step] = []
-        self._sent: SentSteps | None = None
+        self._in_flight: StepMetrics | None = None
         """steps before those, of a device that computes while the host goes on"""
         if any(run.left_fast_path for run in self._runs):
             engine.leave_fast_path()
@@ -159,20 +159,20 @@ class RunWriter:
         if not self._engine.runs_ahead:
             self._flush()
             return
-        self._write_sent()
-        self._sent, self._waiting = SentSteps(self._waiting, self._engine), []
+        self._write_in_flight()
+        self._in_flight, self._waiting = StepMetrics(self._waiting, self._engine), []
 
-    def _write_sent(self) -> None:
-        if self._sent is not None:
-            self._write(self._sent.rows())
-            self._sent = None
+    def _write_in_flight(self) -> None:
+        if self._in_flight is not None:
+            self._write(self._in_flight.rows())
+            self._in_flight = None
 
     def _flush(self, step: int = 0, evaluation: Evaluation | None = None) -> list[bool]:
         """Write all rows, the last one with its evaluation; for each seed, whether that is its best."""
-        self._write_sent()
+        self._write_in_flight()
         rows_S: list[list[dict[str, Any]]] = [[] for _ in self._runs]
         if self._waiting:
-            rows_S, self._waiting = SentSteps(self._waiting, self._engine).rows(), []
+            rows_S, self._waiting = StepMetrics(self._waiting, self._engine).rows(), []
         if self._runs and evaluation is not None:
             means = {key: mean_S.tolist() for key, mean_S in evaluation.means.items()}
             for index, rows in enumerate(rows_S):

@@ -19,7 +19,7 @@ from gpt.fingerprint import fingerprint
 from gpt.records.jsonl import read_jsonl
 from gpt.records.run_folder import RunFolder
 from gpt.run_file import read_run_file
-from gpt.runner.inputs import Corpora
+from gpt.runner.corpora import Corpora
 from gpt.runner.ranks.group import RankGroup, RankPosition
 from gpt.runner.worker import work
 from gpt.runner.workspace import Workspace

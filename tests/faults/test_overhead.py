@@ -11,7 +11,7 @@ from gpt.data.batches import training_batch
 from gpt.data.corpus import default_cache
 from gpt.records.jsonl import NOTHING
 from gpt.run_file import read_run_file
-from gpt.runner.inputs import Corpora
+from gpt.runner.corpora import Corpora
 from gpt.train import checkpoint
 from gpt.train.engines.single_process import SingleProcessEngine
 

@@ -12,7 +12,7 @@ from gpt.data.batches import consecutive_windows, repeated_windows, training_bat
 from gpt.data.corpus import default_cache
 from gpt.probes.protocol import probes_of
 from gpt.run_file import read_run_file
-from gpt.runner.inputs import Corpora
+from gpt.runner.corpora import Corpora
 from gpt.train.context_use import measure_long_range
 from gpt.train.engines.single_process import SingleProcessEngine
 

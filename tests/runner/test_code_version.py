@@ -78,7 +78,7 @@ def test_every_module_that_computes_is_covered_and_no_other() -> None:
         "train.optim.clipping",
         "train.optim.optimizer",
         "train.optim.schedule",
-        "train.planned",
+        "train.prefetch",
         "train.sampling",
     }
 

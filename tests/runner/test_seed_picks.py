@@ -14,7 +14,7 @@ from gpt.errors import InputError
 from gpt.fingerprint import fingerprint
 from gpt.records.files import read_json, write_json
 from gpt.run_file import read_run_file
-from gpt.runner.inputs import Corpora
+from gpt.runner.corpora import Corpora
 from gpt.runner.memory import peak_memory
 from gpt.runner.picks import pick_seeds, seed_picks
 from gpt.runner.workspace import Workspace

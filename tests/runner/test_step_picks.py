@@ -18,7 +18,7 @@ from gpt.errors import InputError
 from gpt.fingerprint import fingerprint
 from gpt.records.files import read_json, write_json
 from gpt.run_file import read_run_file
-from gpt.runner.inputs import Corpora
+from gpt.runner.corpora import Corpora
 from gpt.runner.picks import pick_step, step_picks, with_pick
 from gpt.runner.workspace import Workspace
 from gpt.study.plan import PlannedRun

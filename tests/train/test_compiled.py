@@ -24,7 +24,7 @@ from gpt.train.engines.ranks import Ranks
 from gpt.train.engines.single_process import SingleProcessEngine
 from gpt.train.engines.step_modes import available_modes, check_step
 from gpt.train.optim.schedule import learning_rate
-from gpt.train.sent_steps import SentSteps
+from gpt.train.step_metrics import StepMetrics
 
 CPU = torch.device("cpu")
 TRAIN = text(4000)
@@ -194,7 +194,7 @@ def test_rows_that_left_before_a_fault_was_seen_are_put_right() -> None:
         batch = torch.from_numpy(training_batch(TRAIN, (3, 0), step, range(4), 12))
         lr = learning_rate(step, config.train.steps, config.optim)
         steps.append((step, lr, fast.train_step(step, batch, lr, measure_updates=False)))
-    sent = [SentSteps(steps[:3], fast), SentSteps(steps[3:], fast)]
+    sent = [StepMetrics(steps[:3], fast), StepMetrics(steps[3:], fast)]
     assert fast.corrections == 0, "nobody has looked"
     fast.evaluate(WINDOWS[:3])
     assert (fast.corrections, len(fast.take_events())) == (1, 1)

@@ -19,7 +19,7 @@ from gpt.fields import canonical, keys_of
 from gpt.model.flops import parameter_count, training_flops_per_token
 from gpt.model.gpt import GPT
 from gpt.records.formatting import count, lasting, listed
-from gpt.runner.inputs import Corpora
+from gpt.runner.corpora import Corpora
 from gpt.study.effects import comparisons_of
 from gpt.study.plan import PlannedRun, fields_text, label, settings_of
 from gpt.study.spec import RECIPE, Kind, Scalar, Study

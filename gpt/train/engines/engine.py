@@ -23,7 +23,7 @@ from gpt.train.engines.deterministic import fix_workspace, set_deterministic
 from gpt.train.engines.micro_batches import micro_batches
 from gpt.train.engines.ranks import SINGLE, Ranks
 from gpt.train.optim.optimizer import OPTIMIZERS
-from gpt.train.planned import Planned
+from gpt.train.prefetch import Prefetch
 
 State = dict[str, Tensor]
 
@@ -104,7 +104,7 @@ class Engine(ABC):
         set_deterministic(config.train.deterministic)
         self.model = self.initial_model().to(device)
         self.dropout_sites = dropout_sites(self.model)
-        self.dropout_words = Planned(partial(draw_words, self.dropout_sites, self.seeds), device)
+        self.dropout_words = Prefetch(partial(draw_words, self.dropout_sites, self.seeds), device)
         """of each step, (X, 2, S)"""
         self.parameters = dict(self.model.named_parameters())
         self.layers = [layer_index(name, config.model) for name in self.parameters]

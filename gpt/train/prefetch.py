@@ -10,13 +10,13 @@ from torch import Tensor
 from gpt.data.batches import batch_starts
 
 AHEAD = 64
-"""steps that are planned at once"""
+"""steps whose tensors are made at once"""
 
 
-class Planned:
+class Prefetch:
     """A tensor for each step, on the device.
 
-    The steps that come next are planned half-way through those before: by then a GPU has work enough not to wait.
+    Those of the steps that come next are made half-way through those before: by then a GPU has work enough not to wait.
     """
 
     def __init__(self, make: Callable[[range], Tensor], device: torch.device):
@@ -33,14 +33,14 @@ class Planned:
         for needed in (number, number + 1) if place >= AHEAD // 2 else (number,):
             if needed not in self._blocks:
                 kept = {n: block for n, block in self._blocks.items() if n >= needed - 1}
-                self._blocks = {**kept, needed: self._plan(range(needed * AHEAD, (needed + 1) * AHEAD))}
+                self._blocks = {**kept, needed: self._fetch(range(needed * AHEAD, (needed + 1) * AHEAD))}
         return self._blocks[number][place]
 
-    def _plan(self, steps: range) -> Tensor:
-        planned = self._make(steps)
-        if self._device.type == "cuda" and planned.numel():
-            planned = planned.pin_memory()  # else the host waits until the device has copied it
-        return planned.to(self._device, non_blocking=True)
+    def _fetch(self, steps: range) -> Tensor:
+        made = self._make(steps)
+        if self._device.type == "cuda" and made.numel():
+            made = made.pin_memory()  # else the host waits until the device has copied it
+        return made.to(self._device, non_blocking=True)
 
 
 class Batches:
@@ -53,7 +53,7 @@ class Batches:
             return torch.from_numpy(batch_starts(train, seeds, steps, samples, context))
 
         self._windows = torch.from_numpy(train).to(device).unfold(0, context + 1, 1)
-        self._starts = Planned(starts, device)
+        self._starts = Prefetch(starts, device)
 
     def at(self, step: int) -> Tensor:
         """(S, B, T + 1)."""

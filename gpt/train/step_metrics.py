@@ -1,4 +1,4 @@
-"""The numbers of training steps on their way from the device to the rows of runs.
+"""The metrics of training steps, copied from the device while it computes the next ones, and then rows of runs.
 
 Shapes: S seed, L layer.
 """
@@ -24,7 +24,7 @@ Step = tuple[int, float, StepOut]
 """its number, its learning rate, and what it returned"""
 
 
-class SentSteps:
+class StepMetrics:
     """Copied as soon as the device has them; only who reads them waits for that."""
 
     def __init__(self, steps: Sequence[Step], engine: Engine):
