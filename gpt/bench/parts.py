@@ -14,7 +14,7 @@ from gpt.bench.spread import Arm, Effort, Spread, alternate, stopwatch
 from gpt.bench.steps import TrainingSteps
 from gpt.data.batches import repeated_windows
 from gpt.model.with_weights import with_weights
-from gpt.probes.protocol import PROBES, Probe, probes_of
+from gpt.probes.protocol import PROBES, Probe, measure_all, probes_of
 from gpt.records.run_folder import RunFolder
 from gpt.train.context_use import measure_long_range
 from gpt.train.held_out import Evaluation, HeldOut
@@ -97,11 +97,8 @@ def _probes(steps: TrainingSteps) -> dict[str, Work]:
     names = {cls: name for name, cls in PROBES.items()}
 
     def all_probes() -> None:
-        for windows, read_NT in read.items():
-            asking = [probe for probe in probes_of(config.probes) if probe.windows == windows]
-            intermediates = engine.observe(read_NT, frozenset().union(*(probe.capture for probe in asking)))
-            for probe in asking:
-                to_cpu(probe.measure(intermediates))
+        for _, arrays in measure_all(probes_of(config.probes), read, engine.observe):
+            to_cpu(arrays)
 
     def to_cpu(arrays: dict[str, torch.Tensor]) -> None:
         for array in arrays.values():

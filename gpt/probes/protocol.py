@@ -2,8 +2,8 @@
 other."""
 
 from abc import abstractmethod
-from collections.abc import Sequence
-from typing import ClassVar, Literal
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import ClassVar, Literal, get_args
 
 from torch import Tensor
 
@@ -15,6 +15,7 @@ from gpt.registry import Registry, Variant
 Intermediates = dict[str, list[Tensor]]
 Windows = Literal["text", "repeated"]
 """fixed windows of validation text; windows of random characters, each said twice (`gpt.data.batches`)"""
+WINDOWS: tuple[str, ...] = get_args(Windows)
 
 
 class Probe(Variant):
@@ -60,3 +61,22 @@ PROBES = Registry("probes.extra", Probe)
 def probes_of(config: ProbeConfig) -> list[Probe]:
     """What a run measures on the probe windows, where it probes at all."""
     return [PROBES[name](config) for name in PROBES.chosen(config.extra)]
+
+
+def measure_all(
+    probes: Sequence[Probe],
+    read: Mapping[str, Tensor],
+    observe: Callable[[Tensor, frozenset[str]], Intermediates],
+) -> Iterator[tuple[Probe, dict[str, Tensor]]]:
+    """Each probe with what it measures; those that read the same windows share one forward pass.
+
+    Args:
+        read: (N, T) by the names of `Windows`.
+        observe: runs windows through the model and returns the intermediates of these names.
+    """
+    for windows, read_NT in read.items():
+        asking = [probe for probe in probes if probe.windows == windows]
+        capture = frozenset[str]().union(*(probe.capture for probe in asking))
+        intermediates = observe(read_NT, capture) if capture else {}
+        for probe in asking:
+            yield probe, probe.measure(intermediates)

@@ -18,7 +18,7 @@ from torch.utils._pytree import tree_leaves
 
 from gpt.config import RunConfig
 from gpt.model.gpt import GPT
-from gpt.probes.protocol import probes_of
+from gpt.probes.protocol import WINDOWS, measure_all, probes_of
 from gpt.train.engines.single_process import SingleProcessEngine
 
 ROOM = 0.8
@@ -76,12 +76,9 @@ def peak_memory(config: RunConfig, vocabulary: int, seeds: int) -> int:
             batch_SBT = torch.zeros(seeds, train.batch_size, model.context + 1, dtype=long)
             engine.train_step(step, batch_SBT, config.optim.lr, measure_updates=probes.every > 0)
         engine.evaluate(torch.zeros(train.eval_batch_size, model.context + 1, dtype=long))
-        for windows in ("text", "repeated") if probes.every else ():
-            asking = [probe for probe in probes_of(probes) if probe.windows == windows]
-            capture = frozenset().union(*(probe.capture for probe in asking))
-            seen = engine.observe(torch.zeros(probes.windows, model.context, dtype=long), capture)
-            for probe in asking:
-                probe.measure(seen)
+        read = dict.fromkeys(WINDOWS, torch.zeros(probes.windows, model.context, dtype=long))
+        for _ in measure_all(probes_of(probes) if probes.every else (), read, engine.observe):
+            pass
         return held.peak
 
 

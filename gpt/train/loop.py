@@ -9,7 +9,7 @@ from gpt.config import RunConfig
 from gpt.data.batches import repeated_windows
 from gpt.data.dataset import Dataset
 from gpt.model.with_weights import with_weights
-from gpt.probes.protocol import Probe
+from gpt.probes.protocol import Probe, measure_all
 from gpt.records.schema import UPDATE_RATIO
 from gpt.train.context_use import measure_long_range
 from gpt.train.engines.engine import Engine
@@ -52,12 +52,8 @@ def train(
         writer.evaluation(step, held_out.evaluation(engine.evaluate(held_out.windows_NT)))
 
     def observe(step: int, arrays: dict[str, Tensor]) -> None:
-        for windows, read_NT in probed.items():
-            asking = [probe for probe in probes if probe.windows == windows]
-            capture = frozenset().union(*(probe.capture for probe in asking))
-            intermediates = engine.observe(read_NT, capture) if capture else {}
-            for probe in asking:
-                arrays |= probe.checked(probe.measure(intermediates), model.context)
+        for probe, measured in measure_all(probes, probed, engine.observe):
+            arrays |= probe.checked(measured, model.context)
         writer.probed(step, arrays)
 
     writer.progress(start)

@@ -10,7 +10,7 @@ import torch
 from gpt.config import ProbeConfig
 from gpt.data.batches import consecutive_windows, repeated_windows, training_batch
 from gpt.data.corpus import default_cache
-from gpt.probes.protocol import probes_of
+from gpt.probes.protocol import measure_all, probes_of
 from gpt.run_file import read_run_file
 from gpt.runner.corpora import Corpora
 from gpt.train.context_use import measure_long_range
@@ -39,11 +39,8 @@ def test_all_probes_at_the_default_cadence_cost_less_than_three_hundredths_of_th
         began = time.perf_counter()
         engine.train_step(step, batch, 1e-3, measure_updates=measured)
         if measured:
-            for windows, read_NT in read.items():
-                asking = [probe for probe in probes_of(config.probes) if probe.windows == windows]
-                intermediates = engine.observe(read_NT, frozenset().union(*(probe.capture for probe in asking)))
-                for probe in asking:
-                    probe.measure(intermediates)
+            for _ in measure_all(probes_of(config.probes), read, engine.observe):
+                pass
         return time.perf_counter() - began
 
     shares = []

@@ -56,4 +56,8 @@ def test_each_seed_more_takes_the_same_and_the_most_that_fit_are_found() -> None
 def test_evaluations_and_probes_count_where_they_need_more_than_a_step() -> None:
     small = run_config(train={"batch_size": 1, "eval_batch_size": 1})
     large = run_config(train={"batch_size": 1, "eval_batch_size": 512})
-    assert peak_memory(large, VOCABULARY, 1) > 4 * peak_memory(small, VOCABULARY, 1)
+    probed = small.model_copy(update={"probes": small.probes.model_copy(update={"windows": 512})})
+    for more in (large, probed):
+        assert peak_memory(more, VOCABULARY, 1) > 4 * peak_memory(small, VOCABULARY, 1)
+    unprobed = probed.model_copy(update={"probes": probed.probes.model_copy(update={"every": 0})})
+    assert peak_memory(unprobed, VOCABULARY, 1) <= peak_memory(small, VOCABULARY, 1)
