@@ -10,11 +10,11 @@ from gpt.errors import InputError
 from gpt.runner.launch.exit_codes import DONE
 
 if TYPE_CHECKING:
+    from gpt.analysis.status import StudyStatus
     from gpt.runner.corpora import Corpora
     from gpt.study.folder import StudyFolder
     from gpt.study.plan import PlannedRun
     from gpt.study.spec import Study
-    from gpt.study.status import StudyStatus
 
 
 def check_study(options: argparse.Namespace) -> int:
@@ -72,13 +72,10 @@ def show_status(options: argparse.Namespace) -> int:
 def status_of(folder: "StudyFolder") -> "StudyStatus":
     """Of the runs that are needed, which are all but where a look has ended a study or is to be made first."""
     from gpt.analysis.collect import collect
-    from gpt.analysis.verdicts import look_text, needed
-    from gpt.study.status import study_status
+    from gpt.analysis.status import study_status
+    from gpt.analysis.verdicts import needed
 
-    if not folder.read().looks:
-        return study_status(folder)
-    results = needed(collect(folder))
-    return study_status(folder, results.study.seeds, look_text(results))
+    return study_status(needed(collect(folder)))
 
 
 def show_power(options: argparse.Namespace) -> int:

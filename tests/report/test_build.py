@@ -15,7 +15,6 @@ from gpt.records.manifest import write_manifest
 from gpt.report.build import build_report, print_again, print_findings
 from gpt.report.publish import publish, published, render
 from gpt.report.text.sentences import sentence
-from gpt.study.status import study_status
 from gpt.study.study_file import load_study
 from gpt.yaml_file import read_yaml
 
@@ -23,11 +22,11 @@ LINK = re.compile(r"\]\(([^)#]+)\)")
 
 
 def rows_below(page, heading):
-    """The runs of the first table under a heading, header first, without the links."""
+    """The cells of the first table under a heading, header first, without the links."""
     part = page.split(f"\n## {heading}\n", 1)[1]
     lines = [line for line in part.split("\n## ")[0].splitlines() if line.startswith("|")]
-    runs = [re.split(r"(?<!\\)\|", line)[1:-1] for line in lines]
-    return [[re.sub(r"\[(.*)\]\(.*\)", r"\1", run.strip()) for run in row] for row in runs if "---" not in row[0]]
+    rows = [re.split(r"(?<!\\)\|", line)[1:-1] for line in lines]
+    return [[re.sub(r"\[(.*)\]\(.*\)", r"\1", cell.strip()) for cell in row] for row in rows if "---" not in row[0]]
 
 
 def links_of(path):
@@ -254,16 +253,6 @@ def test_the_combined_page_says_what_each_studys_own_report_says(reported):
     assert (own.family, own.p_adjusted) == (1, own.p)
     row = next(line for line in page.splitlines() if line.startswith("| [clean]"))
     assert f"| {p_run(own.p)} |" in row
-
-
-def test_status_counts_every_run_by_variant_and_names_why_one_failed(reported):
-    assert str(study_status(reported.messy)).splitlines() == [
-        "messy: 17 of 20 runs finished",
-        "  pre      7 done     0 diverged     1 interrupted     1 failed     1 planned",
-        "  post     8 done     2 diverged     0 interrupted     0 failed     0 planned",
-        "  failed: pre, optim.lr = 0.003, seed 2: OSError: no space",
-    ]
-    assert study_status(reported.clean).summary == "clean: 6 of 6 runs finished"
 
 
 def test_the_report_does_not_touch_the_study_or_its_runs(reported):

@@ -25,14 +25,14 @@ def progress_note(findings: Findings) -> str:
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    """A Markdown table, its first column to the left and the others to the right; `|` in a run is escaped."""
+    """A Markdown table, its first column to the left and the others to the right; `|` in a cell is escaped."""
     lines = [header, ["---", *["---:"] * (len(header) - 1)]]
-    lines += [[run.replace("|", "\\|") for run in runs] for runs in rows]
-    return [f"| {' | '.join(runs)} |" for runs in lines]
+    lines += [[cell.replace("|", "\\|") for cell in cells] for cells in rows]
+    return [f"| {' | '.join(cells)} |" for cells in lines]
 
 
 def fenced(text: str, language: str = "text") -> list[str]:
-    """A code setting whose fence is longer than any run of backticks inside."""
+    """A code block whose fence is longer than any run of backticks inside."""
     longest = max((len(run) for run in re.findall(r"`+", text)), default=0)
     fence = "`" * max(3, longest + 1)
     return [fence + language, text.rstrip("\n"), fence]
