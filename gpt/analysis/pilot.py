@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from gpt.analysis.collect import Results
+from gpt.analysis.statistics.contrasts import Contrast
 from gpt.analysis.statistics.planning import PairsNeeded, Planning, planning
 from gpt.analysis.verdicts import corrected_contrasts
 from gpt.errors import InputError
@@ -20,7 +21,11 @@ class ContrastPower:
     setting: str
     """`optim.lr = 0.001`; empty where nothing is crossed"""
     pairs: int
-    """that survived in both variants"""
+    """whose differences the spread is of"""
+    failed: int
+    """pairs with a failed run"""
+    note: str
+    """what those make of the spread; empty where none failed"""
     difference: float
     """mean of b - a, metric units"""
     planning: Planning
@@ -43,6 +48,7 @@ class StudyPower:
             lines += [
                 f"  {each.b} vs {each.a}{setting}: sd of {count(each.pairs, 'difference')} {found.sd.sd:.3g} "
                 f"(95 % interval {found.sd.low:.3g} to {found.sd.high:.3g})",
+                *([f"    {each.note}"] if each.note else []),
                 *_needed("smallest that matters", found.smallest_effect),
                 *_needed("observed", found.observed_effect),
             ]
@@ -62,6 +68,22 @@ def pairs(number: int | float) -> str:
     return "> 10,000" if math.isnan(number) else f"{number:,}"
 
 
+def failed_pairs(contrast: Contrast) -> int:
+    return contrast.failures.failed_a + contrast.failures.failed_b - contrast.failures.failed_both
+
+
+def failed_note(contrast: Contrast) -> str:
+    """What failed runs make of the spread that a study is planned from; empty where none failed."""
+    if not (failed := failed_pairs(contrast)):
+        return ""
+    counted = "left out: the spread is of survivors alone"
+    if contrast.scored:
+        counted = (
+            f"counted as {contrast.failed_score:.4g}: the spread is of these scores too, not of trained runs alone"
+        )
+    return f"a run failed in {failed} of {count(len(contrast.seeds), 'pair')} and is {counted}"
+
+
 def study_power(results: Results) -> StudyPower:
     """Pairs for 80 and 90 % power at the smallest and the observed effect of every contrast.
 
@@ -76,7 +98,14 @@ def study_power(results: Results) -> StudyPower:
         contrast = each.contrast
         if found := planning(contrast.paired, study.smallest_effect, each.family):
             contrasts.append(ContrastPower(
-                contrast.a, contrast.b, contrast.setting, contrast.paired.n, contrast.paired.mean_difference, found
+                a=contrast.a,
+                b=contrast.b,
+                setting=contrast.setting,
+                pairs=contrast.paired.n,
+                failed=failed_pairs(contrast),
+                note=failed_note(contrast),
+                difference=contrast.paired.mean_difference,
+                planning=found,
             ))  # fmt: skip
     if not contrasts:
         raise InputError(f"{study.name}: no contrast has two pairs yet, which a spread takes")

@@ -8,7 +8,7 @@ from typing import Annotated, Literal, Self
 from pydantic import AfterValidator, Field, model_validator
 
 from gpt.config import RunConfig, Seed
-from gpt.yaml_file import Strict
+from gpt.yaml_file import FieldError, Strict
 
 Scalar = str | int | float | bool | None
 Side = Scalar | tuple[Scalar, ...]
@@ -89,9 +89,9 @@ class Study(Strict):
     @model_validator(mode="after")
     def _seeds_make_a_sample(self) -> Self:
         if len(set(self.seeds)) < len(self.seeds):
-            raise ValueError(f"seeds {list(self.seeds)} hold a duplicate; each seed must be named once")
+            raise FieldError("seeds", f"{list(self.seeds)} hold a duplicate; each seed must be named once")
         if len(self.seeds) < 2:
-            raise ValueError(f"got {len(self.seeds)} seed; a difference needs at least 2 seeds")
+            raise FieldError("seeds", f"got {len(self.seeds)} seed; a difference needs at least 2 seeds")
         return self
 
     @model_validator(mode="after")
@@ -99,17 +99,18 @@ class Study(Strict):
         if not self.looks:
             return self
         if self.kind == "components":
-            raise ValueError(f"looks {list(self.looks)}: a study of {ORDER_SEED} has no contrasts to look at")
+            raise FieldError("looks", f"a study of {ORDER_SEED} has no contrasts to look at")
         if any(b <= a for a, b in pairwise((1, *self.looks))) or self.looks[-1] != len(self.seeds):
-            raise ValueError(
-                f"looks {list(self.looks)} must be rising numbers of seeds, from 2 to all {len(self.seeds)} of `seeds`"
+            raise FieldError(
+                "looks",
+                f"got {list(self.looks)}, must be rising numbers of seeds, from 2 to all {len(self.seeds)} of `seeds`",
             )
         return self
 
     @model_validator(mode="after")
     def _contrasts_are_of_the_study(self) -> Self:
         if self.contrasts and self.kind == "components":
-            raise ValueError(f"contrasts: a study of {ORDER_SEED} compares no variants")
+            raise FieldError("contrasts", f"a study of {ORDER_SEED} compares no variants")
         values = [self.variants, *(self.settings[name] for name in self.factors[1:])]
         for a, b in self.contrasts:
             for side in (a, b):
@@ -118,13 +119,15 @@ class Study(Strict):
                     value in known for value, known in zip(of_all, values, strict=False)
                 ):
                     one = f" or one of each of {', '.join(self.factors)}" if self.factors else ""
-                    raise ValueError(f"contrasts: got {side!r}, must be among the variants {list(self.variants)}{one}")
+                    raise FieldError(
+                        "contrasts", f"got {side!r}, must be among the variants {list(self.variants)}{one}"
+                    )
             if isinstance(a, tuple) != isinstance(b, tuple):
-                raise ValueError(f"contrasts: got {a!r} and {b!r}, must both be of the same kind")
+                raise FieldError("contrasts", f"got {a!r} and {b!r}, must both be of the same kind")
             if a == b:
-                raise ValueError(f"contrasts: got {a!r} twice, must be two to compare")
+                raise FieldError("contrasts", f"got {a!r} twice, must be two to compare")
         if len(set(self.contrasts)) < len(self.contrasts):
-            raise ValueError("contrasts: one is named twice")
+            raise FieldError("contrasts", "one is named twice")
         return self
 
     @model_validator(mode="after")
@@ -132,10 +135,10 @@ class Study(Strict):
         if self.tune is None:
             return self
         if self.kind == "components":
-            raise ValueError(f"tune: a study of {ORDER_SEED} compares no variants that could be tuned")
+            raise FieldError("tune", f"a study of {ORDER_SEED} compares no variants that could be tuned")
         if both := sorted(set(self.seeds) & set(self.tune.seeds)):
-            raise ValueError(
-                f"seed {both[0]} is in `seeds` and in those of `tune`; the comparison must use seeds that chose nothing"
+            raise FieldError(
+                "tune.seeds", f"seed {both[0]} is in `seeds` too; the comparison must use seeds that chose nothing"
             )
         return self
 
@@ -143,15 +146,17 @@ class Study(Strict):
     def _seeds_make_a_table(self) -> Self:
         if self.kind == "components":
             if None in self.variants:
-                raise ValueError(
-                    f"variants {list(self.variants)} hold off, the run's own seed; where {ORDER_SEED} is the factor, "
-                    "each variant must be a seed, so that every one meets every seed of `seeds`"
+                raise FieldError(
+                    "variants",
+                    f"{list(self.variants)} hold off, the run's own seed; where {ORDER_SEED} is the factor, "
+                    "each variant must be a seed, so that every one meets every seed of `seeds`",
                 )
             fewest = min(len(self.variants), len(self.seeds))
             if fewest < FEWEST_SEEDS:
-                raise ValueError(
+                raise FieldError(
+                    "seeds",
                     f"got {len(self.variants)} variants and {len(self.seeds)} seeds; where {ORDER_SEED} is the factor, "
-                    f"a variance is taken apart, which needs at least {FEWEST_SEEDS} of either"
+                    f"a variance is taken apart, which needs at least {FEWEST_SEEDS} of either",
                 )
         return self
 

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import synthetic
+from pages import Parsed
 from scipy import stats
 from synthetic import Outcome
 
@@ -14,6 +15,7 @@ from gpt.analysis.findings import Findings
 from gpt.records.files import read_json
 from gpt.report.answer import answer_of
 from gpt.report.build import TO_FOLDERS, build_report
+from gpt.report.pages.effects import effects_table
 from gpt.report.pages.tables import verdict_sentences
 from gpt.study.folder import StudyFolder
 from gpt.study.plan import PlannedRun
@@ -144,4 +146,14 @@ def test_recipes_are_controlled_shown_and_a_field_beside_them_is_noticed(tmp_pat
         assert (
             findings.study.config(findings.settings[0], findings.settings[0].variants[1])["optim.weight_decay"] == 0.2
         )
-    assert "- `new`: optim.clip = off, optim.weight_decay = 0.2" in build_report(folder).page(TO_FOLDERS)
+    built = build_report(folder)
+    assert "- `new`: optim.clip = off, optim.weight_decay = 0.2" in built.page(TO_FOLDERS)
+    assert "<code>new</code>: optim.clip = off, optim.weight_decay = 0.2" in built.folder.page.read_text()
+
+
+def test_both_pages_have_the_table_of_effects(folder: StudyFolder) -> None:
+    built = build_report(folder)
+    header, rows = effects_table(built.findings)
+    assert len(rows) == 3
+    assert Parsed(folder.page.read_text()).tables["factors"] == [[*header], *rows]
+    assert all(f"| {' | '.join(row)} |" in built.page(TO_FOLDERS) for row in rows)

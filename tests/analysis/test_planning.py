@@ -8,6 +8,7 @@ import synthetic
 from scipy import stats
 from synthetic import Outcome
 
+from gpt.analysis.build import build_findings
 from gpt.analysis.collect import collect
 from gpt.analysis.pilot import study_power
 from gpt.analysis.statistics.paired import paired_contrast
@@ -15,6 +16,7 @@ from gpt.analysis.statistics.planning import planning
 from gpt.analysis.statistics.sign_flips import fewest_pairs
 from gpt.analysis.statistics.variance import detectable_sd, seed_power, square_design
 from gpt.errors import InputError
+from gpt.report.pages.precision import precision_section
 
 PILOT = [0.004, -0.002, 0.009, 0.006, 0.001]
 
@@ -67,6 +69,30 @@ def test_a_pilot_answers_for_each_contrast(tmp_path):
     text = str(found)
     needed = contrast.planning.smallest_effect
     assert f"0.01 (smallest that matters): {needed[0].pairs} [{needed[0].low}, {needed[0].high}] at 80%" in text
+
+
+@pytest.mark.parametrize(
+    ("metric", "pairs", "said"),
+    [
+        ("val/loss.min", 5, "counted as 3.3: the spread is of these scores too, not of trained runs alone"),
+        ("grad/norm.last", 4, "left out: the spread is of survivors alone"),
+    ],
+)
+def test_a_pilot_with_failed_runs_says_what_they_make_of_its_spread(tmp_path, metric, pairs, said):
+    def outcome(run):
+        lost = run.seed == 1 and run.variant is None
+        how = {"state": "diverged", "nan_at": 25} if lost else {}
+        data = {"sha256": synthetic.DATA, "unigram_loss": 3.3, "unigram_losses": {"val/loss": 3.3}}
+        return Outcome(2.0 + PILOT[run.seed], norm=1 + PILOT[run.seed], changes={"data": data}, probes=False, **how)
+
+    folder = synthetic.write_study(tmp_path, synthetic.study(seeds=5, metric=metric), outcome)
+    power = study_power(collect(folder))
+    (contrast,) = power.contrasts
+    assert (contrast.pairs, contrast.failed) == (pairs, 1)
+    assert f"a run failed in 1 of 5 pairs and is {said}" in str(power)
+    assert f"a run failed in 1 of 5 pairs and is {said}." in "\n".join(
+        precision_section(build_findings(collect(folder)))
+    )
 
 
 def test_an_unfinished_pilot_and_a_study_of_seeds_are_refused(tmp_path):

@@ -126,8 +126,17 @@ def test_off_and_null_are_one_variant(tiny_study: Path) -> None:
     assert "two variants are the same" in refused(edited(tiny_study, "[pre, post]", "[off, null]"))
 
 
-def test_a_refusal_names_the_line(tiny_study: Path) -> None:
-    assert refused(edited(tiny_study, "[pre, post]", "[pre, mid]")).startswith(f"{tiny_study}:5:")
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("[pre, post]", "[pre, mid]", "5: model.norm_placement"),
+        ("seeds: 3", "seeds: [4]", "6: seeds: got 1 seed"),
+        ("seeds: 3", "seeds: 3\nlooks: [3, 2]", "7: looks: got [3, 2]"),
+        ("seeds: 3", "seeds: 3\ncontrasts: [[pre, pre]]", "7: contrasts: got 'pre' twice"),
+    ],
+)
+def test_a_refusal_names_the_line(tiny_study: Path, old: str, new: str, said: str) -> None:
+    assert refused(edited(tiny_study, old, new)).startswith(f"{tiny_study}:{said}")
 
 
 def test_runs_are_variants_times_settings_times_seeds(tiny_study: Path) -> None:

@@ -147,7 +147,7 @@ def test_the_numbers_of_seeds_never_reach_those_of_trials(tiny_study: Path) -> N
         ("tune: {optim.lr: [1.0e-3, 2.0e-3], seeds: true}", "tune.seeds: got True, must be how many seeds"),
         ("tune: {optim.lr: [1.0e-3, 2.0e-3], seeds: 101}", "from 1 to 100"),
         ("tune: {optim.lr: [1.0e-3, 2.0e-3], seeds: [7, 7]}", "hold a duplicate"),
-        ("tune: {optim.lr: [1.0e-3, 2.0e-3], seeds: [2, 7]}", "seed 2 is in `seeds` and in those of `tune`"),
+        ("tune: {optim.lr: [1.0e-3, 2.0e-3], seeds: [2, 7]}", ":7: tune: seed 2 is in `seeds` too"),
         ("tune: {optim.lr: [1.0e-3, 2.0e-3], seeds: 1, extend: 2}", "tune.extend: got 2, must be true or false"),
         ("tune: {optim.lr: 1.0e-3, seeds: 1}", "tune.optim.lr: got 0.001, must be a list of at least 2 values"),
         ("tune: {optim.lr: [1.0e-3], seeds: 1}", "must be a list of at least 2 values"),

@@ -11,6 +11,11 @@ from gpt.report.text.effects import design_text, effect_name, effect_verdict, re
 
 SHOWN = tuple(name for name in COLUMNS if name not in ("P(better)", "failed"))
 """columns of the table of effects"""
+EFFECTS_NOTE = (
+    "A main effect is a factor's difference averaged over the others. An interaction is a difference of differences: "
+    "by how much one factor's effect changes with the other. All are corrected together with the findings above, by "
+    "Holm's method."
+)
 
 
 def effects_section(findings: Findings) -> list[str]:
@@ -24,13 +29,12 @@ def effects_section(findings: Findings) -> list[str]:
         "",
         *table(*effects_table(findings)),
         "",
-        "A main effect is a factor's difference averaged over the others. An interaction is a difference of "
-        "differences: by how much one factor's effect changes with the other. All are corrected together with the "
-        "findings above, by Holm's method.",
+        EFFECTS_NOTE,
     ]
 
 
 def effects_table(findings: Findings) -> tuple[tuple[str, ...], list[list[str]]]:
+    """Header, and a row for each effect."""
     return SHOWN, [list(_row(effect).values()) for effect in findings.effects]
 
 

@@ -16,9 +16,11 @@ from gpt.records.files import utf8
 from gpt.records.formatting import MISSING, fixed
 from gpt.report.draw.html import page_data
 from gpt.report.figures.catalogue import SECTIONS, Drawn, entries_of
+from gpt.report.pages.effects import EFFECTS_NOTE, effects_table
 from gpt.report.pages.provenance import made_of, rerun_files
-from gpt.report.pages.tables import COLUMNS, contrast_notes, p_note, row, verdict_sentences, warnings
+from gpt.report.pages.tables import COLUMNS, contrast_notes, p_note, row, text_notes, verdict_sentences, warnings
 from gpt.report.pages.tuning import TABLE_NOTE, tuning_notes, tuning_table
+from gpt.report.text.effects import design_text, recipe_texts
 from gpt.report.text.limitations import limitations
 from gpt.report.text.observations import observations
 from gpt.report.text.proof import LIMITS, control_text, treatment_texts
@@ -52,7 +54,7 @@ def html_page(results: Results, findings: Findings, drawn: Sequence[Drawn]) -> b
         warnings=warnings(findings),
         header=header,
         contrasts=contrasts,
-        notes=contrast_notes(findings.contrasts),
+        notes=[*contrast_notes(findings.contrasts), *text_notes(findings.contrasts)],
         p_note=p_note([findings]),
         variants=labels,
         setting_names=names,
@@ -65,6 +67,10 @@ def html_page(results: Results, findings: Findings, drawn: Sequence[Drawn]) -> b
         control_text=control_text(findings),
         treatment=[treatment_texts(findings, setting) for setting in findings.settings],
         treatment_limits=LIMITS,
+        recipes=recipe_texts(study),
+        design=design_text(study),
+        effects=effects_table(findings),
+        effects_note=EFFECTS_NOTE,
         tuning_words=budget_text(findings),
         tuning_table=tuning_table(findings) if findings.tuning else None,
         tuning_notes=[TABLE_NOTE, *tuning_notes(findings)] if findings.tuning else [],

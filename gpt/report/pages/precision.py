@@ -4,7 +4,7 @@ import math
 
 from gpt.analysis.contrast_findings import ContrastFindings
 from gpt.analysis.findings import Findings
-from gpt.analysis.pilot import pairs
+from gpt.analysis.pilot import failed_note, pairs
 from gpt.analysis.statistics.planning import PairsNeeded
 from gpt.records.formatting import count, fixed, interval, p_run, short, signed
 from gpt.report.pages.markup import table
@@ -58,6 +58,7 @@ def _planning(contrasts: list[ContrastFindings]) -> list[str]:
         f"Paired t test at {level:.3g}, the first step of Holm's correction over "
         f"{count(max(each.family for each in contrasts), 'contrast')}; never fewer pairs than sign flips need. In "
         f"brackets with the sd at the ends of its 95 % interval. An observed difference is uncertain itself.",
+        *(f"\n{named(each)}: {note}." for each in contrasts if (note := failed_note(each))),
     ]
 
 
