@@ -68,8 +68,7 @@ class Stages:
                 seeds = needed(collect_planned(folder, study, data_sha256, plan, cache)).study.seeds
             plans.append(plan)
             is_open |= not plan.runs or len(seeds) < len(study.seeds)
-            trials = plan.tuning.trials if plan.tuning else []
-            due |= {run.fingerprint: run for run in (*trials, *(run for run in plan.runs if run.seed in seeds))}
+            due |= {run.fingerprint: run for run in plan.on_seeds(seeds)}
         return Stage(plans, sorted(due.values(), key=lambda run: run.seed), is_open)
 
     def next(self, before: Stage) -> Stage | None:

@@ -5,7 +5,7 @@ the trials, which the comparison never uses. The plan follows from the study fil
 that whoever resumes a study plans the same runs.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 from statistics import fmean
@@ -61,8 +61,16 @@ class StudyPlan:
     """of the comparison; empty while its tuning is not finished"""
 
     @property
+    def trials(self) -> list[PlannedRun]:
+        return self.tuning.trials if self.tuning else []
+
+    @property
     def all_runs(self) -> list[PlannedRun]:
-        return [*(self.tuning.trials if self.tuning else ()), *self.runs]
+        return [*self.trials, *self.runs]
+
+    def on_seeds(self, seeds: Collection[int]) -> list[PlannedRun]:
+        """The trials, and the runs of the comparison on some of its seeds."""
+        return [*self.trials, *(run for run in self.runs if run.seed in seeds)]
 
 
 def plan_so_far(study: Study, data_sha256: str, loss: Loss) -> StudyPlan:

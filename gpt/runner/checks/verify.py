@@ -164,8 +164,7 @@ def _study(place: Path) -> Iterator[str]:
     table = read_json(folder.runs_json)
     yield from _table(folder.runs_json, planned.all_runs, table.get("runs") if isinstance(table, dict) else None)
     seeds = needed(collect(folder)).study.seeds if study.looks else study.seeds
-    trials = planned.tuning.trials if planned.tuning else []
-    for run in [*trials, *(run for run in planned.runs if run.seed in seeds)]:
+    for run in planned.on_seeds(seeds):
         status = run_at(folder.out, run.fingerprint).read_status()
         if not status.finished and status.state != "failed":  # the run itself says so where it failed
             why = f" ({status.why})" if status.why else ""
@@ -191,15 +190,13 @@ def _published(folder: Path) -> Iterator[str]:
     if len(seeds) not in (study.looks or [len(study.seeds)]):
         yield f"{folder / 'findings.json'}: holds {len(seeds)} seeds, must hold those of a whole look"
     plan = plan_so_far(study, findings.data.sha256, {run["run"]: run.get("selection_loss") for run in runs}.get)
-    compared = [run for run in plan.runs if run.seed in seeds]
-    trials = plan.tuning.trials if plan.tuning else []
-    yield from _table(folder / "runs.json", [*trials, *compared], runs)
+    yield from _table(folder / "runs.json", plan.on_seeds(seeds), runs)
     yield from (
         f"{folder / 'runs.json'}: run {run['run']} is not finished: {run['state']}"
         for run in runs
         if run["state"] not in FINISHED
     )
-    yield from _values(folder / "findings.json", findings, [run["values"][metric] for run in runs[len(trials) :]])
+    yield from _values(folder / "findings.json", findings, [run["values"][metric] for run in runs[len(plan.trials) :]])
 
 
 def _table(place: Path, planned: list[PlannedRun], table: Any) -> Iterator[str]:
