@@ -16,6 +16,7 @@ import torch
 import torch.distributed as dist
 
 from gpt.bench.spread import FULL, QUICK, Spread
+from gpt.bench.start_up import last_line
 from gpt.bench.steps import WARM_STEPS, TrainingSteps
 from gpt.commands.surroundings import import_path
 from gpt.commands.workspace import open_corpora
@@ -32,7 +33,6 @@ from gpt.train.engines.ranks import SINGLE, Ranks
 
 TIMEOUT = 120.0
 """seconds that ranks wait for each other"""
-LAST_WORDS = 300
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ def measure_ranks(run: Path, overrides: Sequence[str], device: str, threads: int
     said = [process.communicate() for process in started]
     for process, (_, errors) in zip(started, said, strict=True):
         if process.returncode:
-            raise InputError(f"gpt bench: a rank that trains failed: {errors.strip()[-LAST_WORDS:]}")
+            raise InputError(f"gpt bench: a rank that trains failed: {last_line(errors)}")
     told = json.loads(said[0][0])
     shared, alone = Spread.of(told["shared"]), Spread.of(told["alone"])
     tokens = config.train.batch_size * config.model.context

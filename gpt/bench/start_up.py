@@ -34,6 +34,11 @@ class StartUp:
     """bytes of the whole process, on a GPU of the GPU's memory"""
 
 
+def last_line(said: str) -> str:
+    """The end of what a process that failed said: of a traceback its error."""
+    return said.strip().rpartition("\n")[2]
+
+
 def measure_start_up(run: Path, overrides: Sequence[str], device: str, threads: int, times: int) -> StartUp:
     """Start so many processes, one after the other.
 
@@ -49,7 +54,7 @@ def measure_start_up(run: Path, overrides: Sequence[str], device: str, threads: 
         )
         seconds.append(time.perf_counter() - began)
         if ended.returncode:
-            raise InputError(f"gpt bench: a process that starts training failed: {ended.stderr.strip()[-300:]}")
+            raise InputError(f"gpt bench: a process that starts training failed: {last_line(ended.stderr)}")
         told.append(json.loads(ended.stdout))
     stages = {name: Spread.of([one["stages"][name] for one in told]) for name in STAGES}
     return StartUp(

@@ -18,6 +18,7 @@ from gpt.bench.document import part_cells
 from gpt.bench.nanogpt import SAME, NanoGPT, check_comparable
 from gpt.bench.parts import Part
 from gpt.bench.spread import Spread
+from gpt.bench.start_up import measure_start_up
 from gpt.commands.workspace import open_corpora
 from gpt.errors import InputError
 from gpt.run_file import read_run_file
@@ -156,6 +157,16 @@ def test_bad_input_is_one_line(run: Path, words: list[str], complaint: str) -> N
     code, said = gpt("bench", run, *words)
     assert code == 2
     assert complaint in said
+    assert len(said.splitlines()) == 1
+
+
+def test_a_process_that_fails_to_start_is_one_line(tmp_path: Path) -> None:
+    missing = tmp_path / "none.yaml"
+    with pytest.raises(InputError) as refused:
+        measure_start_up(missing, [], "cpu", 1, 1)
+    said = str(refused.value)
+    assert said.startswith("gpt bench: a process that starts training failed: ")
+    assert str(missing) in said
     assert len(said.splitlines()) == 1
 
 
