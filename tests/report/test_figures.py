@@ -18,30 +18,12 @@ from gpt.records.files import read_json, write_json
 from gpt.records.formatting import signed
 from gpt.records.run_folder import load_arrays, save_arrays
 from gpt.report.build import build_report
-from gpt.report.figures import catalogue, series
+from gpt.report.figures import catalogue
 from gpt.report.figures.attention import LEVELS
 from gpt.report.figures.catalogue import INSIDE, draw_all
-from gpt.report.figures.long_range import by_few_positions
 from gpt.report.figures.sensitivity import strips
-from gpt.report.figures.series import probed, rounded, stacked
-from gpt.report.figures.spec import (
-    MEAN,
-    Axis,
-    Bars,
-    Choice,
-    Color,
-    Figure,
-    Frame,
-    Grid,
-    Level,
-    Line,
-    Note,
-    Panel,
-    Pick,
-    Points,
-    shown,
-    variant,
-)
+from gpt.report.figures.series import probed
+from gpt.report.figures.spec import MEAN, Bars, Color, Level, Line, Note, Pick, Points, shown
 
 ROWS = {"loss", "gradients", "gradient-distribution", "clipping"}
 NAMES = ROWS | {
@@ -316,103 +298,11 @@ def test_every_measure_of_heads_has_its_panels(figures):
         assert [panel.variant for panel in shown(figures["heads-over-training"], {"measure": measure})] == [0, 1]
 
 
-FRAMES = Pick(tuple(Frame({"step": step}, Note(text=step, x=0, y=0), f"step {step}") for step in ("0", "20")))
-
-
-def test_an_ordered_choice_shows_the_nearest_earlier_frame_and_others_only_their_own():
-    steps = Choice(name="step", options=[(s, s) for s in ("0", "10", "20", "40")], default="40", ordered=True)
-    which = Choice(name="of", options=[("a", ""), ("b", "")], default="a")
-    panels = [Panel(title=of, x=Axis(), y=Axis(), marks=(FRAMES,), when={"of": of}) for of in "ab"]
-    figure = Figure(caption="", panels=tuple(panels), choices=(steps, which))
-    assert [panel.title for panel in shown(figure)] == ["a, step 20"]
-    assert [panel.title for panel in shown(figure, {"step": "10", "of": "b"})] == ["b, step 0"]
-    unordered = Figure(caption="", panels=panels[:1], choices=(Choice(name="step", options=(), default="5"), which))
-    assert shown(unordered)[0].marks == ()
-
-
-def test_a_grid_is_indexed_by_its_choices_or_averaged():
-    values = np.arange(2 * 3 * 2 * 2, dtype=float).reshape(2, 3, 2, 2)
-    grid = Grid(values=values, title="", by=("layer", "head"))
-    figure = Figure(caption="", panels=(Panel(x=Axis(), y=Axis(), marks=(grid,)),))
-    one = shown(figure, {"layer": "1", "head": MEAN})[0].marks[0]
-    assert one.values.tolist() == values[1].mean(axis=0).tolist()
-    assert one.overview.tolist() == values.tolist()
-    assert shown(figure, {"layer": "5", "head": "0"})[0].marks[0].values.tolist() == values[1, 0].tolist()
-
-
-def test_layers_are_listed_from_input_to_output_whichever_variant_has_them():
-    short, whole = ["embedding", "layer 0", "head"], ["embedding", "layer 0", "layer 1", "head"]
-    assert series.names_of_all([short, whole, ["embedding"]]) == whole
-    assert series.lacking({"a": short, "b": whole}) == " Not in every variant: `a` has no layer 1."
-    assert series.lacking({"a": whole, "b": whole}) == ""
-
-
-def test_the_band_is_the_t_interval_of_each_steps_mean():
-    values_SN = np.array([[1.0, 5.0], [2.0, 5.0], [6.0, 5.0]])
-    mean, low, high = series.band(values_SN)
-    half = 4.302652729749464 * np.std([1, 2, 6], ddof=1) / np.sqrt(3)
-    assert mean == pytest.approx([3.0, 5.0])
-    assert low == pytest.approx([3.0 - half, 5.0])
-    assert high == pytest.approx([3.0 + half, 5.0])
-    assert series.banded([1, 2], values_SN[:1], variant(0), "").low is None
-    assert series.band(values_SN, log=True)[0] == pytest.approx([12 ** (1 / 3), 5])
-
-
-def test_windows_average_consecutive_steps_and_lose_none():
-    steps = np.arange(1, 8)
-    ends, means = series.windows(steps, steps.astype(float) * 10, wanted=3)
-    assert ends.tolist() == [3, 6, 7]
-    assert means.tolist() == [20, 50, 70]
-    _, layers = series.windows(steps, np.stack([steps, -steps], axis=1).astype(float), wanted=3)
-    assert layers[:, 1].tolist() == [-2, -5, -7]
-
-
-def test_runs_are_stacked_over_the_steps_that_all_of_them_have(tmp_path):
-    def outcome(run):
-        return Outcome(state="diverged", why="left", nan_at=20 + run.seed, first_loss=4 + run.seed)
-
-    group = collect(synthetic.write_study(tmp_path, synthetic.study(), outcome)).settings[0].groups[0]
-    steps, values_SN = stacked(group.shown, "train/loss")
-    assert steps.tolist() == list(range(1, 20))
-    assert values_SN[:, 0] == pytest.approx([4, 5, 6])
-
-
 def test_probe_arrays_of_survivors_are_stacked_by_seed(clean):
     ((_, group, steps, ratio_SNL), _) = probed(clean.results.settings[0], "update_ratio")
     assert group.label == "0.5"
     assert steps.tolist() == [20, 40]
     assert ratio_SNL[:, 0, 0] == pytest.approx([1e-2, 5e-3, 1e-2 / 3])
-
-
-def test_later_positions_are_averaged_and_none_is_left_out():
-    loss = np.arange(2 * 14, dtype=float).reshape(2, 14)
-    at, means = by_few_positions(loss)
-    assert at.tolist() == [1, 2, 3, 4, 5, 6, 7, 8, 10.5, 13.5]
-    assert means[0].tolist() == [0, 1, 2, 3, 4, 5, 6, 7, 9.5, 12.5]
-    assert by_few_positions(loss[:, :3])[1].tolist() == loss[:, :3].tolist()
-
-
-def test_steps_are_spread_from_the_first_to_the_last_and_closer_early():
-    assert series.few_steps(range(0, 2001, 100), 5) == [0, 100, 400, 900, 2000]
-    for n in range(1, 30):
-        steps = series.few_steps(list(range(n)), 5)
-        assert (steps[0], steps[-1]) == (0, n - 1)
-        assert len(set(steps)) == len(steps) <= 5
-
-
-def test_curves_are_rounded_and_what_is_not_finite_is_a_gap():
-    found = rounded([1.2345678, np.nan, np.inf, -0.00012345678, 0.0, 1234567.0])
-    assert found == pytest.approx([1.2346, np.nan, np.nan, -0.00012346, 0, 1234600], rel=1e-12, nan_ok=True)
-
-
-@pytest.mark.parametrize("axis", [series.log_axis, series.symlog_axis, series.linear_axis])
-def test_an_axis_holds_its_values_and_its_ticks_lie_on_it(axis):
-    for values in ([0.02, 0.5, 30], [1.0], [3.0, 3.1]):
-        made = axis("", [np.array(values)])
-        low, high = made.limits
-        assert low < min(values) <= max(values) < high
-        assert all(low <= place <= high for place, _ in made.ticks or ())
-        assert made.scale != "log" or len(made.ticks) >= 2
 
 
 def test_an_array_that_a_probe_declares_gets_its_panels_without_a_word_of_figures_on_it(tmp_path):

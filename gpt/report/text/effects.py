@@ -46,18 +46,17 @@ def effect_sentence(effect: EffectFindings, metric: MetricFindings) -> str:
         f"{signed(paired.mean_difference, places)} {metric.unit} (95 % interval {ends}, "
         f"n = {count(paired.n, 'seed')}, corrected p {p_text(contrast.p_adjusted)})"
     )
-    where = f" at {contrast.setting}" if contrast.setting else ""
     over = f", averaged over {listed([f'`{name}`' for name in effect.averaged])}," if effect.averaged else ""
     lost = contrast.failures.failed_a + contrast.failures.failed_b
     failed = f" In {count(lost, 'sum')} of {2 * len(contrast.seeds)} a run failed." if lost else ""
     if effect.kind == "main":
-        name = f"`{effect.factors[0]}`{over} {MAIN[contrast.verdict]}{where}"
+        name = f"`{effect.factors[0]}`{over} {MAIN[contrast.verdict]}{contrast.at}"
         return f"{name}: {metric.title} of `{contrast.b}` minus that of `{contrast.a}`, {numbers}.{failed}"
     if effect.kind == "interaction":
         first, second = effect.factors
-        name = f"The effect of `{first}`{over} {TOGETHER[contrast.verdict]} `{second}`{where}"
+        name = f"The effect of `{first}`{over} {TOGETHER[contrast.verdict]} `{second}`{contrast.at}"
         return f"{name}: its difference, `{contrast.b}` minus `{contrast.a}`, is {numbers}.{failed}"
-    return f"`{contrast.b}` minus `{contrast.a}`{where}: {metric.title} {numbers}.{failed}"
+    return f"`{contrast.b}` minus `{contrast.a}`{contrast.at}: {metric.title} {numbers}.{failed}"
 
 
 def recipe_texts(study: StudyFindings) -> list[str]:

@@ -2,7 +2,7 @@
 
 import math
 
-from gpt.analysis.contrast_findings import ContrastFindings
+from gpt.analysis.contrast_findings import ContrastFindings, at
 from gpt.analysis.findings import Findings
 from gpt.analysis.tuning_findings import RateSensitivity, TunedFindings, TuningFindings
 from gpt.records.formatting import count, fixed, listed, percent
@@ -77,8 +77,7 @@ def sensitivity_text(sensitivity: RateSensitivity, places: int) -> str:
     ]
     if not each:
         return ""
-    setting = f" at {sensitivity.setting}" if sensitivity.setting else ""
     return (
-        f"Sensitivity to the learning rate{setting}: averaged over the {len(sensitivity.values)} rates, the loss lies "
+        f"Sensitivity to the learning rate{at(sensitivity.setting)}: averaged over the {len(sensitivity.values)} rates, the loss lies "
         f"above that at the best of them by {listed(each)} (95 % t intervals over the seeds of the trials)."
     )
