@@ -78,6 +78,7 @@ def sensitivity_text(sensitivity: RateSensitivity, places: int) -> str:
     if not each:
         return ""
     return (
-        f"Sensitivity to the learning rate{at(sensitivity.setting)}: averaged over the {len(sensitivity.values)} rates, the loss lies "
-        f"above that at the best of them by {listed(each)} (95 % t intervals over the seeds of the trials)."
+        f"Sensitivity to the learning rate{at(sensitivity.setting)}: averaged over the {len(sensitivity.values)} "
+        f"rates, the loss lies above that at the best of them by {listed(each)} (95 % t intervals over the seeds of "
+        f"the trials)."
     )
