@@ -30,11 +30,12 @@ class Progress:
         self._runs = {c.fingerprint: run_at(out, c.fingerprint) for c in runs}
         self._total = sum(self._steps.values())
         self._ended = {f for f, run in self._runs.items() if run.finished}
-        self._before = self._steps_done()
+        self._from = {f: run.read_status().step for f, run in self._runs.items() if f not in self._ended}
+        """steps that this command found done; fewer, once a run that was killed goes on from its checkpoint"""
         self._began = time.monotonic()
         self._bar = tqdm(
             total=self._total,
-            initial=self._before,
+            initial=self._steps_done(),
             disable=None,
             bar_format="{percentage:3.0f}%|{bar:20}| {postfix}, {elapsed} gone, {remaining} left",
             postfix="starting",
@@ -51,6 +52,7 @@ class Progress:
             if fingerprint in self._ended:
                 continue
             status = run.read_status()
+            self._from[fingerprint] = min(self._from[fingerprint], status.step)
             if status.state == "running":
                 running.append(f"{self._names[fingerprint]} ({100 * status.step // max(1, status.steps)}%)")
             elif status.finished:
@@ -62,9 +64,9 @@ class Progress:
 
     def _say(self, what: str) -> None:
         if self._bar.disable:
-            gone = time.monotonic() - self._began
-            moved = self._steps_done() - self._before
-            left = gone * (self._total - self._before - moved) / max(1, moved)
+            gone, done = time.monotonic() - self._began, self._steps_done()
+            before = sum(self._from.values()) + sum(self._steps[f] for f in self._ended - self._from.keys())
+            left = gone * (self._total - done) / max(1, done - before)
             until = f"about {lasting(left)} left"
             print(f"[{len(self._ended)}/{len(self._runs)}] {what}; {until}", file=sys.stderr, flush=True)
 

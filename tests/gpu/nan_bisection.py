@@ -8,7 +8,7 @@ NaN a few steps after a probe, weights finite. Each case changes one thing of th
 kernels gave a non-finite loss or norm where the plain step is finite, `diverged_at` one that the plain step confirms.
 
 OUT.json is written after every case, and a case that is in it is not run again; most telling ones come first, and what
-does not fit into the seconds is named as not run. About half a minute a case on a GPU is expected, none has run there yet.
+does not fit into the seconds is named as not run. Half a minute a case on a GPU is expected; none has run there yet.
 """
 
 import argparse
