@@ -10,7 +10,6 @@ from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin
 
-from gpt.commands.stages import Stage, Stages
 from gpt.commands.studies import open_study
 from gpt.commands.workspace import Setup, open_corpora, set_up
 from gpt.config import BUILT_IN, SOURCE, RunConfig
@@ -23,6 +22,7 @@ from gpt.runner.launch.exit_codes import DONE, RUNS_FAILED, STOPPED
 
 if TYPE_CHECKING:
     from gpt.records.run_folder import RunFolder
+    from gpt.runner.stages import Stage, Stages
     from gpt.study.plan import PlannedRun
     from gpt.wandb_sync.targets import Destination
 
@@ -125,6 +125,7 @@ def _escaped(character: str) -> str:
 def run_studies(options: argparse.Namespace) -> int:
     """Train every missing run of the studies, then report; run again, it does only what is missing."""
     from gpt.report.build import print_again, print_findings
+    from gpt.runner.stages import Stages
     from gpt.study.folder import refuse_corrupt, run_at
     from gpt.wandb_sync.start import synced
 
@@ -160,7 +161,7 @@ def run_studies(options: argparse.Namespace) -> int:
     return code
 
 
-def run_stages(stages: Stages, stage: Stage, here: Setup) -> int:
+def run_stages(stages: "Stages", stage: "Stage", here: Setup) -> int:
     """Train a stage of the studies and all that follow from it, and return the exit code."""
     code, due, given_up = DONE, stage.due, set[str]()
     while True:

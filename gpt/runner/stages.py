@@ -6,16 +6,16 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from gpt.analysis.collect import collect_planned
+from gpt.analysis.run_reader import RunReader
+from gpt.analysis.trials import plan_from_records
+from gpt.analysis.verdicts import needed
 from gpt.runner.launch.signals import STOP_SIGNALS, stop_on_signals
-
-if TYPE_CHECKING:
-    from gpt.analysis.run_reader import RunReader
-    from gpt.study.folder import StudyFolder
-    from gpt.study.plan import PlannedRun
-    from gpt.study.spec import Study
-    from gpt.study.tuning import StudyPlan
+from gpt.study.folder import StudyFolder, run_at
+from gpt.study.plan import PlannedRun, fields_text, name_arm
+from gpt.study.spec import Study
+from gpt.study.tuning import StudyPlan
 
 POLL_SECONDS = 1.0
 """time between two looks at the runs that other commands are training"""
@@ -25,8 +25,8 @@ POLL_SECONDS = 1.0
 class Stage:
     """How far the plans of all studies are known."""
 
-    plans: "Sequence[StudyPlan]"
-    due: "list[PlannedRun]"
+    plans: Sequence[StudyPlan]
+    due: list[PlannedRun]
     """by seed, each once; of a study with looks those that the next one takes"""
     open: bool
     """what is trained later may follow from these"""
@@ -35,15 +35,13 @@ class Stage:
 class Stages:
     """The studies of one command, as their records stand."""
 
-    def __init__(self, opened: "Sequence[tuple[Study, Sequence[PlannedRun], str]]", out: Path):
-        from gpt.study.folder import StudyFolder
-
+    def __init__(self, opened: Sequence[tuple[Study, Sequence[PlannedRun], str]], out: Path):
         self._studies = [(study, data_sha256, StudyFolder(out, study.name)) for study, _, data_sha256 in opened]
         self._out = out
         self._finished: dict[str, RunReader] = {}
 
     @property
-    def folders(self) -> "list[StudyFolder]":
+    def folders(self) -> list[StudyFolder]:
         return [folder for _, _, folder in self._studies]
 
     def start(self, stage: Stage) -> None:
@@ -54,10 +52,6 @@ class Stages:
 
     def now(self) -> Stage:
         """The stage that the records have come to."""
-        from gpt.analysis.collect import collect_planned
-        from gpt.analysis.trials import plan_from_records
-        from gpt.analysis.verdicts import needed
-
         cache = self._finished = {name: run for name, run in self._finished.items() if run.finished}
         plans, is_open = [], False
         due: dict[str, PlannedRun] = {}
@@ -84,14 +78,12 @@ class Stages:
             print(f"not every contrast has a verdict: on to the next look, {len(after.due)} runs", file=sys.stderr)
         return after
 
-    def lost(self, runs: "Sequence[PlannedRun]") -> set[str]:
+    def lost(self, runs: Sequence[PlannedRun]) -> set[str]:
         """Those that nobody trains and that are not finished, by their fingerprints."""
-        from gpt.study.folder import run_at
-
         folders = [run_at(self._out, run.fingerprint) for run in runs]
         return {folder.root.name for folder in folders if not (folder.in_use or folder.finished)}
 
-    def wait_for_others(self, stage: Stage, given_up: Collection[str]) -> "list[PlannedRun] | None":
+    def wait_for_others(self, stage: Stage, given_up: Collection[str]) -> list[PlannedRun] | None:
         """Wait for the runs of a stage that other commands are training, as the next stage follows from them.
 
         Args:
@@ -100,8 +92,6 @@ class Stages:
         Returns:
             Runs that nobody trains any more and that are not finished; None where a signal asks for an end first.
         """
-        from gpt.study.folder import run_at
-
         waited_for = [run for run in stage.due if run.fingerprint not in given_up]
         with stop_on_signals(*STOP_SIGNALS) as stop:
             said = False
@@ -121,16 +111,12 @@ class Stages:
                 folder.advance(partial(_planned, study, data_sha256, self._out))
 
 
-def _planned(study: "Study", data_sha256: str, out: Path) -> "list[PlannedRun]":
-    from gpt.analysis.trials import plan_from_records
-
+def _planned(study: Study, data_sha256: str, out: Path) -> list[PlannedRun]:
     return plan_from_records(study, data_sha256, out, {}).all_runs
 
 
-def _news(name: str, before: "StudyPlan", after: "StudyPlan") -> list[str]:
+def _news(name: str, before: StudyPlan, after: StudyPlan) -> list[str]:
     """What a study's trials have decided between two stages."""
-    from gpt.study.plan import fields_text, name_arm
-
     if before.tuning is None or after.tuning is None or len(before.all_runs) == len(after.all_runs):
         return []
     lines = [
