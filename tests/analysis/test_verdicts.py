@@ -140,7 +140,7 @@ def test_equal_claims_are_corrected_for_their_number_too(tmp_path):
 @pytest.mark.parametrize(
     ("looks", "words"),
     [
-        ([3, 7], "looks \\[3, 7\\] must be rising numbers of seeds, from 2 to all 12"),
+        ([3, 7], "looks: got \\[3, 7\\], must be rising numbers of seeds, from 2 to all 12"),
         ([7, 3, 12], "must be rising"),
         ([1, 12], "must be rising"),
         ([5, 5, 12], "must be rising"),
